@@ -1,0 +1,275 @@
+"""cli.py - The command line: ``toy-gpt`` and ``python -m toy_gpt_train``.
+
+It reads arguments, calls the step that does the work, and prints. Whatever goes wrong by the user's hand becomes
+one line on standard error and exit code 2; nothing is half-written.
+
+Exit codes: 0 done, 1 a check found a difference, 2 bad input or a file that cannot be used, 130 stopped by Ctrl-C.
+"""
+
+import argparse
+import json
+import os
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Final, NoReturn
+
+from toy_gpt_train import __version__, chat, check, ladder
+from toy_gpt_train.d_train import (
+    DEFAULT_EPOCHS,
+    DEFAULT_LEARNING_RATE,
+    DEFAULT_SEED,
+    TrainResult,
+    TrainSettings,
+    train_run,
+)
+from toy_gpt_train.e_infer import Sampling, generate_tokens, load_run, start_token_ids, top_k
+from toy_gpt_train.errors import InputError
+from toy_gpt_train.io_artifacts import META_NAME, artifacts_dir_from_base_dir
+from toy_gpt_train.levels import LEVELS, level_for_kind
+from toy_gpt_train.progress import Progress
+from toy_gpt_train.project import BASE_DIR, RESOURCE_ROOT, load_manifest
+from toy_gpt_train.prompts import select_context_tokens
+from toy_gpt_train.show import bars
+
+TRAIN_HELP: Final = "learn a text: write artifacts/ (the model) and outputs/ (the log)"
+INFER_HELP: Final = "read the artifacts, show what comes next, continue a text"
+
+
+class _Parser(argparse.ArgumentParser):
+    """An argument parser whose errors are one line."""
+
+    def error(self, message: str) -> NoReturn:
+        self.exit(2, f"{self.prog}: error: {message} (see {self.prog} --help)\n")
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """Return the parser of all commands."""
+    parser = _Parser(
+        prog="toy-gpt",
+        description="How language models are really trained: from counting words upward, one readable step at a time.",
+        epilog="Start with: toy-gpt train, then: toy-gpt infer",
+    )
+    parser.add_argument("--version", action="version", version=f"toy-gpt {__version__}")
+    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
+    _add_train(commands.add_parser("train", help=TRAIN_HELP, description=TRAIN_HELP))
+    _add_infer(commands.add_parser("infer", help=INFER_HELP, description=INFER_HELP))
+
+    talk = commands.add_parser("chat", help=chat.HELP, description=chat.HELP)
+    _add_base_dir(talk, "the run to talk to")
+    talk.add_argument("--num", type=int, default=10, metavar="K", help="tokens to add to each prompt (default: 10)")
+    talk.add_argument("--topk", type=int, default=5, metavar="K", help="likeliest tokens to show (default: 5)")
+    _add_sampling(talk)
+    talk.set_defaults(handler=_chat)
+
+    climb = commands.add_parser("ladder", help=ladder.HELP, description=ladder.HELP)
+    climb.add_argument(
+        "--corpus",
+        type=Path,
+        metavar="PATH",
+        help="train every rung on this text (default: what the manifest declares)",
+    )
+    _add_base_dir(climb, "artifacts/ladder/ and outputs/ladder/ are written below it")
+    climb.set_defaults(handler=lambda args: ladder.train_ladder(args.base_dir, args.corpus))
+
+    levels = commands.add_parser("levels", help="list the rungs of the ladder")
+    levels.set_defaults(handler=_levels)
+
+    verify = commands.add_parser("check", help=check.HELP, description=check.HELP)
+    _add_base_dir(verify, "the folder with SE_MANIFEST.toml")
+    verify.set_defaults(handler=lambda args: check.check_project(args.base_dir))
+    return parser
+
+
+def _add_base_dir(parser: argparse.ArgumentParser, meaning: str) -> None:
+    parser.add_argument(
+        "--base-dir", type=Path, default=BASE_DIR, metavar="DIR", help=f"{meaning} (default: the project, or here)"
+    )
+
+
+def _add_train(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--model", metavar="KIND", help="unigram, bigram, context-2, context-3, any context-N (default: the manifest's)"
+    )
+    parser.add_argument("--corpus", type=Path, metavar="PATH", help="a UTF-8 text file (default: the manifest's)")
+    parser.add_argument(
+        "--epochs", type=int, default=DEFAULT_EPOCHS, metavar="E", help="passes over the text (default: %(default)s)"
+    )
+    parser.add_argument(
+        "--learning-rate",
+        type=float,
+        default=DEFAULT_LEARNING_RATE,
+        metavar="LR",
+        help="step size of gradient descent (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--seed",
+        type=int,
+        default=DEFAULT_SEED,
+        metavar="S",
+        help="recorded in the metadata; these rungs draw nothing at random (default: %(default)s)",
+    )
+    _add_base_dir(parser, "artifacts/ and outputs/ are written below it")
+    parser.set_defaults(handler=_train)
+
+
+def _add_infer(parser: argparse.ArgumentParser) -> None:
+    _add_base_dir(parser, "the folder that holds artifacts/, or is itself a folder of artifacts")
+    start = parser.add_mutually_exclusive_group()
+    start.add_argument(
+        "--start-tokens", nargs="+", metavar="TOKEN", help="tokens to start from (default: the corpus's first)"
+    )
+    start.add_argument("--prompt", metavar="TEXT", help="text to start from; the model sees its last tokens")
+    parser.add_argument("--num", type=int, default=10, metavar="K", help="tokens to add (default: %(default)s)")
+    parser.add_argument("--topk", type=int, default=5, metavar="K", help="likeliest tokens to show (default: 5)")
+    _add_sampling(parser)
+    parser.add_argument("--json", action="store_true", help="print one JSON object instead of text")
+    parser.set_defaults(handler=_infer)
+
+
+def _add_sampling(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--temperature",
+        type=float,
+        default=0.0,
+        metavar="T",
+        help="0: always the likeliest token (default); 1: draw by probability",
+    )
+    parser.add_argument(
+        "--top-p", type=float, default=1.0, metavar="P", help="draw among the likeliest P of the probability only"
+    )
+    parser.add_argument("--seed", type=int, default=0, metavar="S", help="same seed, same text (default: 0)")
+
+
+def _train(args: argparse.Namespace) -> int:
+    manifest = load_manifest()
+    settings = TrainSettings(
+        level=level_for_kind(args.model or manifest.model),
+        corpus_path=args.corpus or RESOURCE_ROOT / manifest.corpus,
+        base_dir=args.base_dir,
+        learning_rate=args.learning_rate,
+        epochs=args.epochs,
+        seed=args.seed,
+    )
+    progress = Progress(f"training {settings.level.kind}")
+    try:
+        result = train_run(settings, progress.update)
+    finally:
+        progress.close()
+    _print_training(settings, result)
+    return 0
+
+
+def _print_training(settings: TrainSettings, result: TrainResult) -> None:
+    level = settings.level
+    print(f"model     {level.kind}: {level.adds}")
+    print(f"corpus    {settings.corpus_path.name}: {result.num_tokens} tokens, {result.vocab_size} different")
+    print(f"pairs     {result.num_pairs} (context of {level.context_size}, next token), {result.num_rows} contexts met")
+    print("epoch      avg_loss   accuracy   above the floor")
+    epochs = len(result.history)
+    shown = sorted({1, 2, 5, *(epochs * tenth // 5 for tenth in range(1, 6))} & set(range(1, epochs + 1)))
+    for record in (result.history[epoch - 1] for epoch in shown):
+        print(
+            f"{record['epoch']:5}   {record['avg_loss']:10.6f}   {record['accuracy']:8.4f}   {record['above_floor']:+.6f}"
+        )
+    print(
+        f"final     loss {result.metrics['loss']:.6f} nats, accuracy {result.metrics['accuracy']:.4f}; "
+        f"no table of this context gets below {result.loss_floor:.6f}"
+    )
+    print(f"written   {', '.join(path.name for path in result.paths)} in {result.seconds:.2f} s")
+    print(f"          to {result.paths[-1].parent}")
+
+
+def _artifacts_dir(base_dir: Path) -> Path:
+    """Return BASE/artifacts, or BASE itself where it holds the metadata (an entry of the ladder)."""
+    return base_dir if (base_dir / META_NAME).is_file() else artifacts_dir_from_base_dir(base_dir)
+
+
+def _at_least(least: int, value: int, name: str) -> int:
+    if value < least:
+        raise InputError(f"{name} must be at least {least}, got {value}")
+    return value
+
+
+def _sampling(args: argparse.Namespace) -> Sampling:
+    return Sampling(args.temperature, args.top_p, args.seed)
+
+
+def _infer(args: argparse.Namespace) -> int:
+    num, k = _at_least(0, args.num, "--num"), _at_least(1, args.topk, "--topk")
+    sampling = _sampling(args)
+    run = load_run(_artifacts_dir(args.base_dir))
+    start = list(run.meta["start_tokens"] if args.start_tokens is None else args.start_tokens)
+    if args.prompt is not None:
+        start = list(select_context_tokens(prompt=args.prompt, context_window=run.model.context_size).tokens)
+    generated = generate_tokens(run.model, run.vocab, start, num, sampling)
+    token_ids = start_token_ids(run.vocab, start, run.model.context_size)
+    probs = run.model.forward(*token_ids[len(token_ids) - run.model.context_size :])
+    likeliest = [(run.vocab.get_id_token(token_id) or "", token_id, p) for token_id, p in top_k(probs, k)]
+    if args.json:
+        rows = [{"token": token, "id": token_id, "probability": p} for token, token_id, p in likeliest]
+        print(json.dumps({"start_tokens": start, "top_k": rows, "generated": generated}, ensure_ascii=False))
+        return 0
+    print(f"model      {run.meta['model_kind']}, vocabulary {run.vocab.vocab_size()}")
+    print(f"context    {' '.join(start[len(start) - run.model.context_size :]) or '(none)'}")
+    print("next       " + "\n           ".join(bars([(token, p) for token, _, p in likeliest])))
+    print(f"generated  {' '.join(generated)}")
+    return 0
+
+
+def _chat(args: argparse.Namespace) -> int:
+    num, k = _at_least(0, args.num, "--num"), _at_least(1, args.topk, "--topk")
+    return chat.chat(load_run(_artifacts_dir(args.base_dir)), _sampling(args), num, k)
+
+
+def _levels(args: argparse.Namespace) -> int:
+    print("code  model      context  what it adds")
+    for level in LEVELS:
+        print(f"{level.code:4}  {level.kind:9}  {level.context_size:7}  {level.adds}")
+    return 0
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one command.
+
+    Args:
+        argv: The arguments after the program's name; those of this process by default.
+
+    Returns:
+        The exit code: 0 done, 1 a check found a difference, 2 bad input, 130 stopped by Ctrl-C.
+
+    Example:
+        >>> main(["levels"])  # doctest: +SKIP
+        0
+    """
+    try:
+        args = build_parser().parse_args(argv)
+        code: int = args.handler(args)
+        sys.stdout.flush()
+        return code
+    except SystemExit as stop:  # argparse, and require_artifacts
+        return stop.code if isinstance(stop.code, int) else 0
+    except InputError as error:
+        return _fail(str(error))
+    except BrokenPipeError:
+        # WHY: whoever read our output has gone (| head); the interpreter must not complain at exit.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+    except OSError as error:
+        return _fail(f"{error.filename}: {error.strerror}" if error.filename else str(error))
+    except KeyboardInterrupt:
+        print("\nstopped; nothing was changed", file=sys.stderr)
+        return 130
+
+
+def _fail(message: str) -> int:
+    print(f"toy-gpt: error: {' '.join(message.split())}", file=sys.stderr)
+    return 2
+
+
+def entry() -> NoReturn:
+    """Run the process's own command line and exit with its code."""
+    for stream in (sys.stdout, sys.stderr):
+        # WHY: a token may have characters that an old console cannot show.
+        stream.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]
+    raise SystemExit(main())

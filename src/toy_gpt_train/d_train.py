@@ -1,0 +1,478 @@
+"""d_train.py - Step d: the model learns, and what it learned becomes files.
+
+The learner's question: how does it learn? By being surprised. For each pair (context, next token) the model says
+how likely it thought that token; then every weight of the context's row moves a small step that makes the token
+a little likelier next time. That is stochastic gradient descent on softmax cross-entropy:
+
+    row -= learning_rate * (probs - onehot(target))
+
+Responsibilities:
+- Make (context, target) pairs from token ids.
+- Train: pairs in the order of the text, one update a pair, loss and accuracy taken before the update.
+- Round the weights, evaluate them, write the artifacts and the log.
+
+Concepts:
+    epoch: one pass over all pairs.
+    loss floor: the conditional entropy of the pairs; no table of this context can have a lower average loss.
+
+It does not know how text is generated: e_infer.py reads the artifacts and nothing else.
+
+Run it: uv run python src/toy_gpt_train/d_train.py            (the default run of SE_MANIFEST.toml)
+        uv run python src/toy_gpt_train/d_train.py --model bigram --corpus my.txt --base-dir my_run
+"""
+
+import sys
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from math import exp, isfinite, log
+from pathlib import Path
+from typing import Any, Final, NamedTuple
+
+from toy_gpt_train.a_tokenizer import SimpleTokenizer
+from toy_gpt_train.b_vocab import Vocabulary
+from toy_gpt_train.c_model import Context, Pair, SimpleNextTokenModel, TableRow, token_row_index
+from toy_gpt_train.errors import InputError
+from toy_gpt_train.io_artifacts import (
+    WEIGHT_DECIMALS,
+    RowLabeler,
+    VocabularyLike,
+    context_label,
+    write_artifacts,
+)
+from toy_gpt_train.levels import Level
+from toy_gpt_train.math_training import SMALLEST_PROBABILITY, conditional_entropy
+
+DEFAULT_LEARNING_RATE: Final = 0.1
+DEFAULT_EPOCHS: Final = 50
+DEFAULT_SEED: Final = 0
+
+EpochRecord = dict[str, float]
+OnProgress = Callable[[float, str], None]
+
+# WHY blocks: one row may hold most of the text (the unigram's only row holds all of it), and whoever waits wants
+# to see it move.
+_STEPS_A_BLOCK: Final = 256
+
+
+# --- pairs and rows -----------------------------------------------------------------------------------------
+
+
+def make_training_pairs(token_ids: Sequence[int], context_size: int) -> list[Pair]:
+    """Slide a window over the text: each token with a full context before it becomes a pair.
+
+    Args:
+        token_ids: The text as T token ids.
+        context_size: N, at least 0.
+
+    Returns:
+        T - N pairs (context ids, target id) in the order of the text; none where T <= N.
+
+    Raises:
+        ValueError: ``context_size`` is negative.
+
+    Example:
+        >>> make_training_pairs([3, 1, 2, 4], 2)
+        [((3, 1), 2), ((1, 2), 4)]
+    """
+    if context_size < 0:
+        raise ValueError(f"context_size must be at least 0, got {context_size}")
+    if context_size == 0:
+        return [((), target_id) for target_id in token_ids]
+    # WHY zip: N views of the text, each one token further on, give all windows without a Python loop.
+    contexts = zip(*(token_ids[start:] for start in range(context_size)), strict=False)
+    return list(zip(contexts, token_ids[context_size:], strict=False))
+
+
+def token_row_index_context2(context_ids: Sequence[int], vocab_size: int) -> int:
+    """Return the row of a context of two tokens; token_row_index does it for any number.
+
+    Example:
+        >>> token_row_index_context2((2, 5), 10)
+        25
+    """
+    return token_row_index(context_ids, vocab_size)
+
+
+def token_row_index_context3(context_ids: Sequence[int], vocab_size: int) -> int:
+    """Return the row of a context of three tokens; token_row_index does it for any number.
+
+    Example:
+        >>> token_row_index_context3((1, 2, 5), 10)
+        125
+    """
+    return token_row_index(context_ids, vocab_size)
+
+
+def row_labeler(vocab: VocabularyLike, context_size: int) -> RowLabeler:
+    """Return the function that names a row of the table by its index.
+
+    Args:
+        vocab: Names the tokens.
+        context_size: N.
+
+    Returns:
+        A function from row index to label: the context's tokens joined by "|", oldest first.
+
+    Raises:
+        ValueError: (from the function) there is no such row.
+
+    Example:
+        >>> row_labeler(Vocabulary(["cat", "the"]), 2)(2)
+        'the|cat'
+    """
+    vocab_size = vocab.vocab_size()
+
+    def label(row_index: int) -> str:
+        tokens: list[str] = []
+        rest = row_index
+        for _ in range(context_size):
+            rest, token_id = divmod(rest, vocab_size)
+            tokens.append(vocab.get_id_token(token_id) or "")
+        if rest != 0:
+            raise ValueError(f"no row {row_index} in a table of context size {context_size}")
+        return context_label(tokens[::-1])
+
+    return label
+
+
+def row_labeler_context2(vocab: VocabularyLike, vocab_size: int) -> RowLabeler:
+    """Return row_labeler(vocab, 2); ``vocab_size`` must be the vocabulary's.
+
+    Example:
+        >>> row_labeler_context2(Vocabulary(["cat", "the"]), 2)(2)
+        'the|cat'
+    """
+    return _row_labeler_for(vocab, vocab_size, 2)
+
+
+def row_labeler_context3(vocab: VocabularyLike, vocab_size: int) -> RowLabeler:
+    """Return row_labeler(vocab, 3); ``vocab_size`` must be the vocabulary's.
+
+    Example:
+        >>> row_labeler_context3(Vocabulary(["cat", "the"]), 2)(4)
+        'the|cat|cat'
+    """
+    return _row_labeler_for(vocab, vocab_size, 3)
+
+
+def _row_labeler_for(vocab: VocabularyLike, vocab_size: int, context_size: int) -> RowLabeler:
+    if vocab_size != vocab.vocab_size():
+        raise ValueError(f"vocab_size is {vocab_size}, the vocabulary's is {vocab.vocab_size()}")
+    return row_labeler(vocab, context_size)
+
+
+# --- gradient descent ---------------------------------------------------------------------------------------
+
+
+class RowTask(NamedTuple):
+    """All that the training of one row depends on; rows with equal tasks learn equal weights.
+
+    A row is worked on as cells: one for each token that has, or will have, a weight of its own, and one that stands
+    for all other tokens. Cells are in the order of the (smallest) token id they stand for, so that the first
+    largest cell is argmax's answer.
+
+    Attributes:
+        targets: The cells of the targets, in the order of the text.
+        weights: The weight of each cell before training.
+        rest_cell: The cell that stands for all other tokens.
+    """
+
+    targets: tuple[int, ...]
+    weights: tuple[float, ...]
+    rest_cell: int
+
+
+def _row_task(row: TableRow, targets: Sequence[int]) -> tuple[RowTask, list[int]]:
+    """Return the task of one row, and the token ids of its cells in order (the rest's cell left out)."""
+    token_ids = sorted({*row.weights, *targets})
+    rest_cell = next((i for i, token_id in enumerate(token_ids) if i != token_id), len(token_ids))
+    cell_of = {token_id: i + (i >= rest_cell) for i, token_id in enumerate(token_ids)}
+    weights = [row.logit(token_id) for token_id in token_ids]
+    weights.insert(rest_cell, row.rest)
+    return RowTask(tuple(cell_of[target] for target in targets), tuple(weights), rest_cell), token_ids
+
+
+def _descend(
+    weights: list[float], targets: Sequence[int], rest_cell: int, num_rest: int, learning_rate: float
+) -> tuple[list[float], float, int]:
+    """Take one gradient step for each target, in order.
+
+    Cost: a step is a few passes over the row's cells, however large V is.
+
+    Args:
+        weights: The row's cells.
+        targets: Cells of the targets.
+        rest_cell: The cell that stands for ``num_rest`` tokens at once.
+        num_rest: How many those are.
+        learning_rate: Step size.
+
+    Returns:
+        The new weights, the summed loss, and how many targets were predicted; both taken before each update.
+    """
+    loss = 0.0
+    correct = 0
+    for target in targets:
+        top = max(weights)
+        exps = [exp(weight - top) for weight in weights]
+        total = sum(exps) + (num_rest - 1) * exps[rest_cell]
+        loss -= log(max(exps[target] / total, SMALLEST_PROBABILITY))
+        correct += exps.index(1.0) == target  # exp(0): the first cell with the largest weight
+        # The gradient of cell j is probs[j], minus 1 at the target.
+        scale = learning_rate / total
+        weights = [weight - scale * e for weight, e in zip(weights, exps, strict=True)]
+        weights[target] += learning_rate
+    return weights, loss, correct
+
+
+def train_model(
+    model: SimpleNextTokenModel,
+    pairs: Sequence[Pair],
+    learning_rate: float,
+    epochs: int,
+    *,
+    on_progress: OnProgress | None = None,
+) -> list[EpochRecord]:
+    """Train a table by gradient descent: pairs in order, one update a pair, ``epochs`` times over.
+
+    Two facts make this fast without changing a number of it. A pair changes no row but its context's, so rows can be
+    trained one after the other. And rows that meet the same pattern of targets from the same start go through the
+    same weights, so each pattern is trained once: among 190,624 contexts of three words of Tiny Shakespeare
+    there are 507 patterns.
+
+    Args:
+        model: The table; its rows are changed. Training goes on from the weights it has.
+        pairs: (context ids, target id), as make_training_pairs gives them.
+        learning_rate: Step size, above 0.
+        epochs: Passes over the pairs, at least 1.
+        on_progress: Called with the fraction done and a few words, often.
+
+    Returns:
+        A record an epoch: ``epoch`` from 1, ``avg_loss`` in nats and ``accuracy`` from 0 to 1 over all pairs, each
+        pair's taken before its update.
+
+    Raises:
+        ValueError: No pairs, or a number that makes no sense.
+
+    Example:
+        >>> model = SimpleNextTokenModel(vocab_size=2, context_size=0)
+        >>> history = train_model(model, [((), 1)], learning_rate=1.0, epochs=1)
+        >>> round(history[0]["avg_loss"], 4), model.rows[()].weights[1], model.rows[()].rest
+        (0.6931, 0.5, -0.5)
+
+    Source:
+        The gradient of softmax with cross-entropy is probs - onehot: Bridle (1990).
+    """
+    _check_training_numbers(len(pairs), learning_rate, epochs)
+    targets_of: dict[Context, list[int]] = {}
+    for context_ids, target_id in pairs:
+        targets_of.setdefault(context_ids, []).append(target_id)
+
+    contexts_of: dict[RowTask, list[tuple[Context, list[int]]]] = {}
+    for context_ids, targets in targets_of.items():
+        task, token_ids = _row_task(model.row(context_ids), targets)
+        contexts_of.setdefault(task, []).append((context_ids, token_ids))
+
+    work = _Work(sum(len(task.targets) * len(task.weights) for task in contexts_of) * epochs, on_progress)
+    weights_of = {task: list(task.weights) for task in contexts_of}
+    history: list[EpochRecord] = []
+    for epoch in range(1, epochs + 1):
+        total_loss = 0.0
+        total_correct = 0
+        for task, contexts in contexts_of.items():
+            weights = weights_of[task]
+            num_rest = model.vocab_size - (len(weights) - 1)
+            for start in range(0, len(task.targets), _STEPS_A_BLOCK):
+                block = task.targets[start : start + _STEPS_A_BLOCK]
+                weights, loss, correct = _descend(weights, block, task.rest_cell, num_rest, learning_rate)
+                total_loss += loss * len(contexts)
+                total_correct += correct * len(contexts)
+                work.done(len(block) * len(weights), f"epoch {epoch}/{epochs}")
+            weights_of[task] = weights
+        history.append({"epoch": epoch, "avg_loss": total_loss / len(pairs), "accuracy": total_correct / len(pairs)})
+
+    for task, contexts in contexts_of.items():
+        own = list(weights_of[task])
+        rest = own.pop(task.rest_cell)
+        for context_ids, token_ids in contexts:
+            model.rows[context_ids] = TableRow(dict(zip(token_ids, own, strict=True)), rest)
+    return history
+
+
+class _Work:
+    """Counts work done and reports the fraction."""
+
+    def __init__(self, total: int, on_progress: OnProgress | None) -> None:
+        self._total = total
+        self._done = 0
+        self._on_progress = on_progress
+
+    def done(self, amount: int, status: str) -> None:
+        self._done += amount
+        if self._on_progress is not None:
+            self._on_progress(self._done / self._total, status)
+
+
+def _check_training_numbers(num_pairs: int, learning_rate: float, epochs: int) -> None:
+    if num_pairs < 1:
+        raise ValueError("there are no training pairs")
+    if not (isfinite(learning_rate) and 0 < learning_rate <= 1000):
+        raise InputError(f"the learning rate must be above 0 and at most 1000, got {learning_rate}")
+    if epochs < 1:
+        raise InputError(f"epochs must be at least 1, got {epochs}")
+
+
+def evaluate_pairs(model: SimpleNextTokenModel, pairs: Sequence[Pair]) -> dict[str, float]:
+    """Return the average loss and the accuracy of a model that no longer learns.
+
+    Args:
+        model: Any model with predictions().
+        pairs: (context ids, target id), at least one.
+
+    Returns:
+        ``loss`` in nats a token and ``accuracy`` from 0 to 1.
+
+    Example:
+        >>> evaluate_pairs(SimpleNextTokenModel(vocab_size=2, context_size=0), [((), 0)])["accuracy"]
+        1.0
+    """
+    loss = 0.0
+    correct = 0
+    for (_, target_id), (probability, best) in zip(pairs, model.predictions(pairs), strict=True):
+        loss -= log(max(probability, SMALLEST_PROBABILITY))
+        correct += best == target_id
+    return {"loss": loss / len(pairs), "accuracy": correct / len(pairs)}
+
+
+# --- a run --------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class TrainSettings:
+    """What to train, on what, and where to write it.
+
+    Attributes:
+        level: The rung of the ladder.
+        corpus_path: The text to learn.
+        base_dir: The folder of the run; files go to its artifacts/ and outputs/.
+        learning_rate: Step size of gradient descent.
+        epochs: Passes over the pairs.
+        seed: For whatever a rung draws at random; recorded in the metadata. The tables draw nothing.
+        run_name: A folder below artifacts/ and outputs/; none for the default run.
+    """
+
+    level: Level
+    corpus_path: Path
+    base_dir: Path
+    learning_rate: float = DEFAULT_LEARNING_RATE
+    epochs: int = DEFAULT_EPOCHS
+    seed: int = DEFAULT_SEED
+    run_name: str = ""
+
+
+@dataclass(frozen=True)
+class TrainResult:
+    """What came of a run.
+
+    Attributes:
+        history: The training log, one record an epoch.
+        metrics: Final ``loss`` and ``accuracy`` on the training pairs, with the weights as written.
+        loss_floor: The lowest average loss any table of this context can reach on these pairs.
+        num_tokens: T, the length of the text.
+        vocab_size: V.
+        num_pairs: How many pairs were trained on.
+        num_rows: How many rows of the table exist.
+        seconds: How long it took, writing included.
+        paths: The files written, the metadata last.
+    """
+
+    history: list[EpochRecord]
+    metrics: dict[str, float]
+    loss_floor: float
+    num_tokens: int
+    vocab_size: int
+    num_pairs: int
+    num_rows: int
+    seconds: float
+    paths: list[Path]
+
+
+def train_run(settings: TrainSettings, on_progress: OnProgress | None = None) -> TrainResult:
+    """Do the whole of steps a to d: text, tokens, ids, pairs, training, evaluation, files.
+
+    Args:
+        settings: What to train, on what, and where to write it.
+        on_progress: Called with the fraction done and a few words.
+
+    Returns:
+        The numbers of the run; its files are written.
+
+    Raises:
+        InputError: The corpus or a number cannot be used; nothing has been written.
+        OSError: A file could not be read or written; what was there before is still there.
+
+    Example:
+        train_run(TrainSettings(level_for_kind("bigram"), Path("my.txt"), Path("my_run"))).metrics["loss"]
+    """
+    start = time.perf_counter()
+    context_size = settings.level.context_size
+    tokens = SimpleTokenizer(settings.corpus_path).get_tokens()
+    if len(tokens) <= context_size:
+        raise InputError(
+            f"{settings.corpus_path}: {len(tokens)} tokens are too few for {settings.level.kind}: "
+            f"it needs at least {context_size + 1}"
+        )
+    vocab = Vocabulary(tokens)
+    pairs = make_training_pairs(vocab.encode(tokens), context_size)
+
+    model = SimpleNextTokenModel(vocab.vocab_size(), context_size)
+    history = train_model(model, pairs, settings.learning_rate, settings.epochs, on_progress=on_progress)
+    model.round_weights(WEIGHT_DECIMALS)
+    metrics = evaluate_pairs(model, pairs)
+    floor = conditional_entropy(pairs)
+    for record in history:
+        record["loss_floor"] = floor
+        record["above_floor"] = record["avg_loss"] - floor
+
+    details: dict[str, Any] = {
+        "tokenizer": {"kind": "word"},
+        "start_tokens": tokens[:context_size],
+        "seed": settings.seed,
+        "metrics": {"train_loss": round(metrics["loss"], 6), "train_accuracy": round(metrics["accuracy"], 6)},
+        "loss_floor": round(floor, 6),
+    }
+    paths = write_artifacts(
+        base_dir=settings.base_dir,
+        corpus_path=settings.corpus_path,
+        vocab=vocab,
+        model=model,
+        model_kind=settings.level.kind,
+        learning_rate=settings.learning_rate,
+        epochs=settings.epochs,
+        row_labeler=row_labeler(vocab, context_size),
+        history=history,
+        details=details,
+        run_name=settings.run_name,
+    )
+    return TrainResult(
+        history=history,
+        metrics=metrics,
+        loss_floor=floor,
+        num_tokens=len(tokens),
+        vocab_size=vocab.vocab_size(),
+        num_pairs=len(pairs),
+        num_rows=len(model.rows),
+        seconds=time.perf_counter() - start,
+        paths=paths,
+    )
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run ``toy-gpt train`` with the same arguments; returns the exit code."""
+    from toy_gpt_train import cli  # WHY here: the command line imports this module
+
+    return cli.main(["train", *(sys.argv[1:] if argv is None else argv)])
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

@@ -1,0 +1,525 @@
+"""e_infer.py - Step e: artifacts become text.
+
+The learner's question: how does it write? One token at a time: look at the last N tokens, get a probability for
+every token, choose one, append it, and look again.
+
+Responsibilities:
+- Read a run's artifacts and rebuild the model, exactly; refuse damaged ones.
+- Choose tokens: greedy (always the likeliest) or sampled (temperature, top-p).
+
+REQ: it never imports d_train. What inference needs is in the files, or the files are not complete.
+
+Run it: uv run python src/toy_gpt_train/e_infer.py
+        uv run python src/toy_gpt_train/e_infer.py --start-tokens the cat runs --num 8
+"""
+
+import json
+import random
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from difflib import get_close_matches
+from heapq import nsmallest
+from itertools import accumulate
+from pathlib import Path
+from typing import Any, Protocol
+
+from toy_gpt_train.c_model import SimpleNextTokenModel, compact_row
+from toy_gpt_train.errors import InputError
+from toy_gpt_train.io_artifacts import (
+    META_NAME,
+    NO_CONTEXT_LABEL,
+    REST_MARK,
+    SCHEMA_VERSION,
+    SPARSE_HEADER,
+    VOCABULARY_HEADER,
+    VOCABULARY_NAME,
+    WEIGHTS_NAME,
+    JsonObject,
+    VocabularyLike,
+    parse_int,
+    parse_number,
+    read_csv,
+    split_label,
+)
+from toy_gpt_train.math_training import argmax
+
+
+class NextTokenModel(Protocol):
+    """The face of every rung: N token ids in, V probabilities out."""
+
+    @property
+    def vocab_size(self) -> int:
+        """V."""
+
+    @property
+    def context_size(self) -> int:
+        """N."""
+
+    def forward(self, *context_ids: int) -> list[float]:
+        """Return the probability of every token to come next."""
+
+
+# --- reading a run ------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class ArtifactVocabulary:
+    """The vocabulary as 01_vocabulary.csv has it; answers the same questions as the one built from text.
+
+    Attributes:
+        token_to_id: Ids by token.
+        id_to_token: Tokens by id.
+        token_freq: How often each token occurred in the corpus.
+
+    Example:
+        >>> ArtifactVocabulary({"a": 0}, {0: "a"}, {"a": 3}).get_token_frequency("a")
+        3
+    """
+
+    token_to_id: Mapping[str, int]
+    id_to_token: Mapping[int, str]
+    token_freq: Mapping[str, int]
+
+    def vocab_size(self) -> int:
+        """Return V."""
+        return len(self.id_to_token)
+
+    def get_token_id(self, token: str) -> int | None:
+        """Return the id of a token, or None for an unknown one."""
+        return self.token_to_id.get(token)
+
+    def get_id_token(self, token_id: int) -> str | None:
+        """Return the token of an id, or None where there is no such id."""
+        return self.id_to_token.get(token_id)
+
+    def get_token_frequency(self, token: str) -> int:
+        """Return how often a token occurred; 0 for an unknown one."""
+        return self.token_freq.get(token, 0)
+
+
+def require_artifacts(*, meta_path: Path, vocab_path: Path, weights_path: Path, train_hint: str) -> None:
+    """End with exit code 2 where a file that inference needs is missing, naming it and the way to make it.
+
+    Args:
+        meta_path: 00_meta.json.
+        vocab_path: 01_vocabulary.csv.
+        weights_path: The file with the model's weights.
+        train_hint: The command that writes them.
+
+    Raises:
+        SystemExit: With code 2, after one line on standard error.
+
+    Example:
+        In an empty folder it prints the three names and ``run: toy-gpt train``.
+    """
+    missing = [str(path) for path in (meta_path, vocab_path, weights_path) if not path.is_file()]
+    if missing:
+        print(f"error: missing {', '.join(missing)}; to make them, run: {train_hint}", file=sys.stderr)
+        raise SystemExit(2)
+
+
+def load_meta(path: Path) -> JsonObject:
+    """Read 00_meta.json and check what inference relies on.
+
+    Args:
+        path: The file.
+
+    Returns:
+        Its content.
+
+    Raises:
+        InputError: It is not JSON, of another schema_version, or a field is missing or of the wrong type.
+        OSError: It cannot be read.
+
+    Example:
+        load_meta(Path("artifacts/00_meta.json"))["model_kind"] is "context-3" for the default run.
+    """
+    try:
+        meta = json.loads(path.read_bytes().decode("utf-8"))
+    except (ValueError, RecursionError) as error:
+        raise InputError(f"{path}: not JSON: {error}") from error
+    if not isinstance(meta, dict):
+        raise InputError(f"{path}: not a JSON object")
+    version = meta.get("schema_version")
+    if version != SCHEMA_VERSION or isinstance(version, bool):
+        raise InputError(f"{path}: schema_version {version!r} is unknown; this version reads {SCHEMA_VERSION}")
+    _require(meta, path, "model_kind", str)
+    _require(meta, path, "start_tokens", list)
+    for owner, name, least in ((meta, "vocab_size", 1), (meta, "context_size", 0)):
+        if _require(owner, path, name, int) < least:
+            raise InputError(f"{path}: {name} is {owner[name]}, below {least}")
+    weights = _require(meta, path, "weights", dict)
+    _require(weights, path, "rows", int)
+    if weights.get("layout") not in ("all", "observed", "sparse"):
+        raise InputError(f"{path}: weights layout {weights.get('layout')!r} is unknown")
+    if not all(isinstance(token, str) for token in meta["start_tokens"]):
+        raise InputError(f"{path}: start_tokens are not all text")
+    return meta
+
+
+def _require(owner: Mapping[str, Any], path: Path, name: str, kind: type) -> Any:
+    value = owner.get(name)
+    if not isinstance(value, kind) or isinstance(value, bool):
+        raise InputError(f"{path}: {name} is missing or no {kind.__name__}")
+    return value
+
+
+def load_vocabulary_csv(path: Path) -> ArtifactVocabulary:
+    """Read 01_vocabulary.csv.
+
+    Args:
+        path: The file.
+
+    Returns:
+        The vocabulary.
+
+    Raises:
+        InputError: The file is damaged: a wrong header, a missing cell, ids that are not 0, 1, 2, …, a token twice.
+        OSError: It cannot be read.
+
+    Example:
+        load_vocabulary_csv(Path("artifacts/01_vocabulary.csv")).get_token_id("cat") is 1 for the default run.
+    """
+    token_to_id: dict[str, int] = {}
+    frequency: dict[str, int] = {}
+    for line, (id_text, token, frequency_text) in read_csv(path, VOCABULARY_HEADER):
+        where = f"{path}, line {line}:"
+        token_id = parse_int(id_text, f"{where} token_id")
+        if token_id != len(token_to_id):
+            raise InputError(f"{where} token_id {token_id} where {len(token_to_id)} should stand")
+        if token in token_to_id:
+            raise InputError(f"{where} token {token[:40]!r} is there twice")
+        token_to_id[token] = token_id
+        frequency[token] = parse_int(frequency_text, f"{where} frequency")
+    return ArtifactVocabulary(token_to_id, {i: token for token, i in token_to_id.items()}, frequency)
+
+
+def load_model_weights_csv(
+    path: Path, vocab: VocabularyLike, *, context_size: int, layout: str = "all", expected_rows: int | None = None
+) -> SimpleNextTokenModel:
+    """Read 02_model_weights.csv and rebuild the table.
+
+    Args:
+        path: The file.
+        vocab: Names the tokens in labels and columns.
+        context_size: N, how many tokens a label has.
+        layout: ``all``, ``observed`` or ``sparse``, as the metadata says.
+        expected_rows: How many rows there must be; not checked where None.
+
+    Returns:
+        A model that gives bit for bit the probabilities of the one that was written.
+
+    Raises:
+        InputError: The file is damaged, or does not fit the vocabulary or the metadata.
+        OSError: It cannot be read.
+
+    Example:
+        load_model_weights_csv(Path("artifacts/02_model_weights.csv"), vocab, context_size=3) is the default run's.
+    """
+    model = SimpleNextTokenModel(vocab.vocab_size(), context_size)
+    read = _read_sparse_rows if layout == "sparse" else _read_dense_rows
+    read(path, vocab, model)
+    if expected_rows is not None and len(model.rows) != expected_rows:
+        raise InputError(f"{path}: {len(model.rows)} rows where the metadata says {expected_rows}")
+    return model
+
+
+def _read_dense_rows(path: Path, vocab: VocabularyLike, model: SimpleNextTokenModel) -> None:
+    tokens = [vocab.get_id_token(token_id) or "" for token_id in range(vocab.vocab_size())]
+    for line, (label, *cells) in read_csv(path, ["input_token", *tokens]):
+        where = f"{path}, line {line}:"
+        context_ids = _context_of_label(label, vocab, model.context_size, where)
+        if context_ids in model.rows:
+            raise InputError(f"{where} row {label[:40]!r} is there twice")
+        weights = {token_id: parse_number(cell, f"{where} weight") for token_id, cell in enumerate(cells)}
+        model.rows[context_ids] = compact_row(weights, 0.0, model.vocab_size)
+
+
+def _read_sparse_rows(path: Path, vocab: VocabularyLike, model: SimpleNextTokenModel) -> None:
+    weights: dict[int, float] = {}
+    current = None
+    where = f"{path}:"
+    for line, (label, output, cell) in read_csv(path, SPARSE_HEADER):
+        where = f"{path}, line {line}:"
+        if current not in (None, label):
+            raise InputError(f"{where} row {str(current)[:40]!r} has no line for {REST_MARK!r}, all other tokens")
+        current = label
+        weight = parse_number(cell, f"{where} weight")
+        if output != REST_MARK:
+            (token_id,) = _token_ids_of(output, vocab, 1, where)
+            if token_id in weights:
+                raise InputError(f"{where} token {output[:40]!r} is there twice in its row")
+            weights[token_id] = weight
+            continue
+        context_ids = _context_of_label(label, vocab, model.context_size, where)
+        if context_ids in model.rows:
+            raise InputError(f"{where} row {label[:40]!r} is there twice")
+        model.rows[context_ids] = compact_row(weights, weight, model.vocab_size)
+        weights, current = {}, None
+    if current is not None:
+        raise InputError(f"{where} the file ends in the middle of row {current[:40]!r}")
+
+
+def _context_of_label(label: str, vocab: VocabularyLike, context_size: int, where: str) -> tuple[int, ...]:
+    if context_size == 0:
+        if label != NO_CONTEXT_LABEL:
+            raise InputError(f"{where} the row is {label[:40]!r} instead of {NO_CONTEXT_LABEL!r}")
+        return ()
+    return _token_ids_of(label, vocab, context_size, where)
+
+
+def _token_ids_of(label: str, vocab: VocabularyLike, count: int, where: str) -> tuple[int, ...]:
+    try:
+        tokens = split_label(label)
+    except ValueError as error:
+        raise InputError(f"{where} {error}: {label[:40]!r}") from error
+    if len(tokens) != count:
+        raise InputError(f"{where} {label[:40]!r} names {len(tokens)} tokens instead of {count}")
+    token_ids = [vocab.get_token_id(token) for token in tokens]
+    if None in token_ids:
+        raise InputError(f"{where} {label[:40]!r} has a token that is not in the vocabulary")
+    return tuple(token_id for token_id in token_ids if token_id is not None)
+
+
+@dataclass(frozen=True)
+class Run:
+    """A trained model as its artifacts give it.
+
+    Attributes:
+        meta: 00_meta.json.
+        vocab: The vocabulary.
+        model: The model, ready to predict.
+    """
+
+    meta: JsonObject
+    vocab: ArtifactVocabulary
+    model: SimpleNextTokenModel
+
+
+def load_run(artifacts_dir: Path, train_hint: str = "toy-gpt train") -> Run:
+    """Read all artifacts of a run.
+
+    Args:
+        artifacts_dir: The folder with 00_meta.json.
+        train_hint: The command to name where files are missing.
+
+    Returns:
+        The run.
+
+    Raises:
+        SystemExit: With code 2 where a file is missing.
+        InputError: A file is damaged, or two disagree.
+
+    Example:
+        load_run(Path("artifacts")).model.forward(5, 1, 3) gives the default run's probabilities.
+    """
+    paths = {name: artifacts_dir / name for name in (META_NAME, VOCABULARY_NAME, WEIGHTS_NAME)}
+    require_artifacts(
+        meta_path=paths[META_NAME],
+        vocab_path=paths[VOCABULARY_NAME],
+        weights_path=paths[WEIGHTS_NAME],
+        train_hint=train_hint,
+    )
+    meta = load_meta(paths[META_NAME])
+    vocab = load_vocabulary_csv(paths[VOCABULARY_NAME])
+    if vocab.vocab_size() != meta["vocab_size"]:
+        raise InputError(
+            f"{paths[VOCABULARY_NAME]}: {vocab.vocab_size()} tokens where the metadata says {meta['vocab_size']}"
+        )
+    model = load_model_weights_csv(
+        paths[WEIGHTS_NAME],
+        vocab,
+        context_size=meta["context_size"],
+        layout=meta["weights"]["layout"],
+        expected_rows=meta["weights"]["rows"],
+    )
+    return Run(meta, vocab, model)
+
+
+# --- choosing tokens ----------------------------------------------------------------------------------------
+
+
+def top_k(probs: Sequence[float], k: int) -> list[tuple[int, float]]:
+    """Return the k likeliest tokens with their probabilities, likeliest first, ties by id.
+
+    Args:
+        probs: A probability for each token.
+        k: How many; all of them where there are fewer.
+
+    Returns:
+        (token id, probability) pairs.
+
+    Example:
+        >>> top_k([0.2, 0.5, 0.3], 2)
+        [(1, 0.5), (2, 0.3)]
+    """
+    return nsmallest(k, enumerate(probs), key=lambda item: (-item[1], item[0]))
+
+
+@dataclass(frozen=True)
+class Sampling:
+    """How to choose the next token.
+
+    Attributes:
+        temperature: 0 is greedy, always the likeliest token; 1 draws by the model's own probabilities; below 1 the
+            likely ones gain, above 1 they lose.
+        top_p: Draw only among the likeliest tokens that together have this probability (nucleus sampling).
+        seed: The same seed gives the same text.
+
+    Source:
+        Holtzman et al. (2020), "The curious case of neural text degeneration", for top-p.
+    """
+
+    temperature: float = 0.0
+    top_p: float = 1.0
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.temperature <= 100:
+            raise InputError(f"the temperature must be from 0 to 100, got {self.temperature}")
+        if not 0 < self.top_p <= 1:
+            raise InputError(f"top-p must be above 0 and at most 1, got {self.top_p}")
+
+
+GREEDY = Sampling()
+
+
+def choose_token(probs: Sequence[float], sampling: Sampling, generator: random.Random) -> int:
+    """Choose the next token from its distribution.
+
+    Args:
+        probs: A probability for each token.
+        sampling: Greedy, or how to draw.
+        generator: The source of randomness.
+
+    Returns:
+        A token id.
+
+    Example:
+        >>> choose_token([0.1, 0.9], GREEDY, random.Random(0))
+        1
+    """
+    if sampling.temperature == 0:
+        return argmax(probs)
+    # p to the power 1/T is softmax(log p / T): the temperature divides the logits. Dividing by the largest
+    # probability first keeps the powers from underflowing all at once.
+    best = max(probs)
+    ranked = top_k([(probability / best) ** (1 / sampling.temperature) for probability in probs], len(probs))
+    limit = sampling.top_p * sum(weight for _, weight in ranked)
+    sums = list(accumulate(weight for _, weight in ranked))
+    nucleus = next((i for i, total in enumerate(sums) if total >= limit), len(sums) - 1) + 1
+    return generator.choices([token_id for token_id, _ in ranked[:nucleus]], cum_weights=sums[:nucleus])[0]
+
+
+def start_token_ids(vocab: VocabularyLike, start_tokens: Sequence[str], context_size: int) -> list[int]:
+    """Return the ids of the tokens that generation starts from.
+
+    Args:
+        vocab: The model's vocabulary.
+        start_tokens: At least ``context_size`` known tokens.
+        context_size: N.
+
+    Returns:
+        Their ids.
+
+    Raises:
+        InputError: A token is unknown (the nearest known ones are named), or there are too few.
+
+    Example:
+        start_token_ids(vocab, ["the", "cta"], 2) names "cta" and asks: did you mean cat?
+    """
+    unknown = [token for token in start_tokens if vocab.get_token_id(token) is None]
+    if unknown:
+        known = [vocab.get_id_token(token_id) or "" for token_id in range(vocab.vocab_size())]
+        raise InputError("; ".join(_unknown_message(token, known) for token in dict.fromkeys(unknown)))
+    if len(start_tokens) < context_size:
+        raise InputError(
+            f"the model looks back {context_size} tokens, so it needs {context_size} to start from; "
+            f"got {len(start_tokens)}"
+        )
+    return [token_id for token in start_tokens if (token_id := vocab.get_token_id(token)) is not None]
+
+
+def _unknown_message(token: str, known: Sequence[str]) -> str:
+    near = get_close_matches(token, known, n=3, cutoff=0.5)
+    near += [word for word in known if word.lower() == token.lower() and word not in near]
+    hint = f"did you mean {' or '.join(near)}?" if near else "no known token is like it"
+    return f"unknown token {token!r}: {hint}"
+
+
+def generate_tokens(
+    model: NextTokenModel,
+    vocab: VocabularyLike,
+    start_tokens: Sequence[str],
+    num_tokens: int,
+    sampling: Sampling = GREEDY,
+) -> list[str]:
+    """Continue a text: predict, choose, append, and look again.
+
+    Args:
+        model: Any rung.
+        vocab: Its vocabulary.
+        start_tokens: The beginning, at least as many tokens as the context holds.
+        num_tokens: How many to add.
+        sampling: How to choose; greedy by default.
+
+    Returns:
+        The start tokens and ``num_tokens`` more.
+
+    Raises:
+        InputError: A start token is unknown, or there are too few of them.
+
+    Example:
+        An untrained model over the tokens a, b continues ["b"] greedily with a, a, a, …
+    """
+    generator = random.Random(sampling.seed)
+    token_ids = start_token_ids(vocab, start_tokens, model.context_size)
+    generated = list(start_tokens)
+    for _ in range(num_tokens):
+        context_ids = token_ids[len(token_ids) - model.context_size :]
+        next_id = choose_token(model.forward(*context_ids), sampling, generator)
+        token_ids.append(next_id)
+        generated.append(vocab.get_id_token(next_id) or "")
+    return generated
+
+
+def generate_tokens_context2(
+    model: NextTokenModel, vocab: VocabularyLike, start_tokens: Sequence[str], num_tokens: int
+) -> list[str]:
+    """Return generate_tokens for a model that looks back two tokens.
+
+    Raises:
+        ValueError: The model has another context size.
+    """
+    return _generate_for(2, model, vocab, start_tokens, num_tokens)
+
+
+def generate_tokens_context3(
+    model: NextTokenModel, vocab: VocabularyLike, start_tokens: Sequence[str], num_tokens: int
+) -> list[str]:
+    """Return generate_tokens for a model that looks back three tokens.
+
+    Raises:
+        ValueError: The model has another context size.
+    """
+    return _generate_for(3, model, vocab, start_tokens, num_tokens)
+
+
+def _generate_for(
+    context_size: int, model: NextTokenModel, vocab: VocabularyLike, start_tokens: Sequence[str], num_tokens: int
+) -> list[str]:
+    if model.context_size != context_size:
+        raise ValueError(f"the model looks back {model.context_size} tokens, not {context_size}")
+    return generate_tokens(model, vocab, start_tokens, num_tokens)
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run ``toy-gpt infer`` with the same arguments; returns the exit code."""
+    from toy_gpt_train import cli  # WHY here: the command line imports this module
+
+    return cli.main(["infer", *(sys.argv[1:] if argv is None else argv)])
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())
