@@ -1,7 +1,7 @@
 """a_tokenizer.py - Step a: text becomes tokens.
 
-The learner's question: what does a model read? Not letters, not meaning, but a list of tokens. Here a token is
-whatever stands between white space, so "the cat runs ." has four.
+The learner's question: what does a model read? Not meaning, but a list of tokens. Here a token is whatever stands
+between white space, so "the cat runs ." has four. Other ways to cut text are in tokenizers/.
 
 Responsibilities:
 - Read a corpus file, exactly, and refuse what is not text.
@@ -17,8 +17,14 @@ from typing import Final
 
 from toy_gpt_train.errors import InputError
 from toy_gpt_train.project import RESOURCE_ROOT
+from toy_gpt_train.tokenizers import Tokenizer
+from toy_gpt_train.tokenizers.word import WordTokenizer
 
 CORPUS_DIR: Final[Path] = RESOURCE_ROOT / "corpus"
+# WHY a limit: every token of a text becomes a Python object or a place in a list, many times its size on disk. A file
+# far too large must fail at once, not after filling the memory; docs/limits says what fits.
+MAX_TEXT_BYTES: Final = 256 * 1024 * 1024
+
 DEFAULT_CORPUS: Final[Path] = CORPUS_DIR / "000_cat_dog.txt"
 
 
@@ -33,18 +39,45 @@ def read_text(path: Path) -> str:
 
     Raises:
         OSError: The file is missing, a folder, or unreadable.
-        InputError: Some bytes are not UTF-8; the message gives the offset of the first.
+        InputError: The file is larger than 256 MB, or some bytes are not UTF-8 (the message gives the offset).
 
     Example:
         >>> read_text(DEFAULT_CORPUS).splitlines()[0]
         'the cat runs .'
     """
+    if path.stat().st_size > MAX_TEXT_BYTES:
+        size, limit = path.stat().st_size / 2**20, MAX_TEXT_BYTES // 2**20
+        raise InputError(f"{path}: {size:.0f} MB of text are too large to hold in memory; the limit is {limit} MB")
     try:
         return path.read_bytes().decode("utf-8").removeprefix("\ufeff")
     except UnicodeDecodeError as error:
         raise InputError(
             f"{path}: not UTF-8 text: byte {error.object[error.start]:#04x} at offset {error.start}"
         ) from None
+
+
+def read_tokens(path: Path, tokenizer: Tokenizer) -> list[str]:
+    """Read a text file and cut it into tokens.
+
+    Args:
+        path: The file.
+        tokenizer: How to cut it.
+
+    Returns:
+        The tokens in the order of the text, at least one.
+
+    Raises:
+        OSError: The file cannot be read.
+        InputError: It is not UTF-8, or holds no token at all.
+
+    Example:
+        >>> read_tokens(DEFAULT_CORPUS, WordTokenizer())[:2]
+        ['the', 'cat']
+    """
+    tokens = tokenizer.tokenize(read_text(path))
+    if not tokens:
+        raise InputError(f"{path}: the text is empty: there is no token in it")
+    return tokens
 
 
 class SimpleTokenizer:
@@ -64,9 +97,7 @@ class SimpleTokenizer:
 
     def __init__(self, corpus_path: Path | None = None) -> None:
         self.corpus_path = DEFAULT_CORPUS if corpus_path is None else Path(corpus_path)
-        self._tokens = read_text(self.corpus_path).split()
-        if not self._tokens:
-            raise InputError(f"{self.corpus_path}: the corpus is empty: there is no token to learn from")
+        self._tokens = read_tokens(self.corpus_path, WordTokenizer())
 
     def get_tokens(self) -> list[str]:
         """Return the tokens in the order of the text; a new list each time.

@@ -23,6 +23,7 @@ class Vocabulary:
 
     Args:
         tokens: The tokens of the text, repeats and all.
+        further: Tokens that get an id too, but are not counted: those of a held-out part of the text.
 
     Example:
         >>> vocab = Vocabulary(["b", "a", "b"])
@@ -30,9 +31,9 @@ class Vocabulary:
         (1, 'a', 2)
     """
 
-    def __init__(self, tokens: Iterable[str]) -> None:
+    def __init__(self, tokens: Iterable[str], further: Iterable[str] = ()) -> None:
         self._frequency = Counter(tokens)
-        self._tokens = sorted(self._frequency)
+        self._tokens = sorted({*self._frequency, *further})
         self._ids = {token: token_id for token_id, token in enumerate(self._tokens)}
 
     def vocab_size(self) -> int:
@@ -70,6 +71,15 @@ class Vocabulary:
             0
         """
         return self._frequency[token]
+
+    def tokens(self) -> list[str]:
+        """Return all tokens by id; a new list each time.
+
+        Example:
+            >>> Vocabulary(["b", "a"]).tokens()
+            ['a', 'b']
+        """
+        return list(self._tokens)
 
     def encode(self, tokens: Iterable[str]) -> list[int]:
         """Return the ids of tokens that the text had.

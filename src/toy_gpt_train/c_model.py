@@ -21,13 +21,52 @@ Run it: uv run python src/toy_gpt_train/c_model.py
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from math import exp
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
 from toy_gpt_train.a_tokenizer import SimpleTokenizer
 from toy_gpt_train.b_vocab import Vocabulary
 
 Context = tuple[int, ...]
 Pair = tuple[Context, int]
+
+
+class Prediction(NamedTuple):
+    """What a model made of one token of a text.
+
+    Attributes:
+        probability: The probability it gave to the token that came.
+        likeliest: The id of the token it thought likeliest.
+        context_seen: Whether training met the full context before it.
+    """
+
+    probability: float
+    likeliest: int
+    context_seen: bool
+
+
+class NextTokenModel(Protocol):
+    """The face of every rung of the ladder."""
+
+    @property
+    def vocab_size(self) -> int:
+        """V, the number of different tokens."""
+
+    @property
+    def context_size(self) -> int:
+        """N, how many tokens the model looks back at most."""
+
+    @property
+    def least_context(self) -> int:
+        """How many tokens forward() needs at least."""
+
+    def forward(self, *context_ids: int) -> list[float]:
+        """Return V probabilities for the token after a context of up to N ids, oldest first."""
+
+    def predictions(self, token_ids: Sequence[int], start: int = 0) -> Iterator[Prediction]:
+        """Yield a prediction for each token of a text from place ``start`` on, given the tokens before it."""
+
+    def num_parameters(self) -> int:
+        """Return how many numbers training has set."""
 
 
 class TableRow(NamedTuple):
@@ -141,6 +180,11 @@ class SimpleNextTokenModel:
         self.context_size = context_size
         self.rows: dict[Context, TableRow] = {}
 
+    @property
+    def least_context(self) -> int:
+        """How many tokens forward() needs: all N, for a row has one context."""
+        return self.context_size
+
     def row(self, context_ids: Context) -> TableRow:
         """Return the row of a context; all zeros where training never met it.
 
@@ -188,29 +232,33 @@ class SimpleNextTokenModel:
             probs[token_id] = probability
         return probs
 
-    def predictions(self, pairs: Iterable[Pair]) -> Iterator[tuple[float, int]]:
-        """Score many pairs: what was the probability of the target, and which token seemed likeliest.
+    def predictions(self, token_ids: Sequence[int], start: int = 0) -> Iterator[Prediction]:
+        """Score a text: how likely was each token, given the tokens before it?
 
         The same numbers as forward() gives, but a context costs what its row has seen, and is worked out once.
+        A token with fewer than N tokens before it has a context never seen.
 
         Args:
-            pairs: (context ids, target id), as make_training_pairs gives them.
+            token_ids: The text as T token ids.
+            start: The place of the first token to score; those before it are context only.
 
         Yields:
-            (probability of the target, id of the likeliest token) for each pair.
+            A prediction for each of the T - start tokens.
 
         Example:
-            >>> list(SimpleNextTokenModel(vocab_size=4, context_size=1).predictions([((2,), 3)]))
-            [(0.25, 0)]
+            >>> list(SimpleNextTokenModel(vocab_size=4, context_size=1).predictions([2, 3], start=1))
+            [Prediction(probability=0.25, likeliest=0, context_seen=False)]
         """
+        unseen: tuple[dict[int, float], float, int] = {}, 1 / self.vocab_size, 0
         known: dict[Context, tuple[dict[int, float], float, int]] = {}
-        for context_ids, target_id in pairs:
-            if context_ids not in known:
-                row = self.row(context_ids)
+        for place in range(start, len(token_ids)):
+            context_ids = tuple(token_ids[max(place - self.context_size, 0) : place])
+            row = self.rows.get(context_ids)
+            if row is not None and context_ids not in known:
                 seen, rest = row_probabilities(row, self.vocab_size)
                 known[context_ids] = seen, rest, _likeliest(seen, rest, self.vocab_size)
-            seen, rest, best = known[context_ids]
-            yield seen.get(target_id, rest), best
+            seen, rest, best = unseen if row is None else known[context_ids]
+            yield Prediction(seen.get(token_ids[place], rest), best, row is not None)
 
     def num_parameters(self) -> int:
         """Return how many weights training has touched: the cells of all rows that exist.

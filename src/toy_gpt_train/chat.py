@@ -6,7 +6,7 @@ Each prompt stands alone: the model sees its last tokens and nothing of what was
 import sys
 from typing import Final
 
-from toy_gpt_train.e_infer import Run, Sampling, generate_tokens, top_k
+from toy_gpt_train.e_infer import Run, Sampling, generate_tokens, next_token_probs, start_token_ids, top_k
 from toy_gpt_train.errors import InputError
 from toy_gpt_train.prompts import select_context_tokens
 from toy_gpt_train.show import bars
@@ -29,20 +29,19 @@ def chat(run: Run, sampling: Sampling, num: int, k: int) -> int:
     size = run.model.context_size
     if sys.stdin.isatty():
         print(f"{run.meta['model_kind']} on {run.meta['corpus']['filename']}: it looks back {size} tokens.")
-        print(f"Try: {' '.join(run.meta['start_tokens'])}    (Ctrl-D ends)")
+        print(f"Try: {run.tokenizer.join(run.meta['start_tokens'])}    (Ctrl-D ends)")
     while (prompt := _read_prompt()) is not None:
         if not prompt.strip():
             continue
-        context = select_context_tokens(prompt=prompt, context_window=size).tokens
+        context = select_context_tokens(prompt=prompt, context_window=size, tokenizer=run.tokenizer).tokens
         try:
             generated = generate_tokens(run.model, run.vocab, context, num, sampling)
         except InputError as error:
             print(error)
             continue
-        token_ids = [token_id for token in context if (token_id := run.vocab.get_token_id(token)) is not None]
-        likeliest = top_k(run.model.forward(*token_ids), k)
-        print("\n".join(bars([(run.vocab.get_id_token(token_id) or "", p) for token_id, p in likeliest])))
-        print(f"{prompt.strip()} > {' '.join(generated[len(context) :])}")
+        probs = next_token_probs(run.model, start_token_ids(run.vocab, context, run.model.least_context))
+        print("\n".join(bars([(run.vocab.get_id_token(token_id) or "", p) for token_id, p in top_k(probs, k)])))
+        print(f"{prompt} > {run.tokenizer.join(generated[len(context) :])}")
     return 0
 
 

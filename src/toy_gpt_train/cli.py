@@ -11,6 +11,7 @@ import json
 import os
 import sys
 from collections.abc import Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Final, NoReturn
 
@@ -19,21 +20,24 @@ from toy_gpt_train.d_train import (
     DEFAULT_EPOCHS,
     DEFAULT_LEARNING_RATE,
     DEFAULT_SEED,
-    TrainResult,
     TrainSettings,
     train_run,
 )
-from toy_gpt_train.e_infer import Sampling, generate_tokens, load_run, start_token_ids, top_k
+from toy_gpt_train.e_infer import Sampling, generate_tokens, load_run, next_token_probs, start_token_ids, top_k
 from toy_gpt_train.errors import InputError
 from toy_gpt_train.io_artifacts import META_NAME, artifacts_dir_from_base_dir
 from toy_gpt_train.levels import LEVELS, level_for_kind
 from toy_gpt_train.progress import Progress
 from toy_gpt_train.project import BASE_DIR, RESOURCE_ROOT, load_manifest
-from toy_gpt_train.prompts import select_context_tokens
-from toy_gpt_train.show import bars
+from toy_gpt_train.prompts import prompt_to_tokens, select_context_tokens
+from toy_gpt_train.report import evaluate_text, figures_of_training, figures_table, training_report
+from toy_gpt_train.show import bars, table, visible
+from toy_gpt_train.tokenizers import TOKENIZERS
 
 TRAIN_HELP: Final = "learn a text: write artifacts/ (the model) and outputs/ (the log)"
 INFER_HELP: Final = "read the artifacts, show what comes next, continue a text"
+
+EVALUATE_HELP: Final = "score a text with a trained model: loss, perplexity, bits a byte"
 
 
 class _Parser(argparse.ArgumentParser):
@@ -54,6 +58,7 @@ def build_parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
     _add_train(commands.add_parser("train", help=TRAIN_HELP, description=TRAIN_HELP))
     _add_infer(commands.add_parser("infer", help=INFER_HELP, description=INFER_HELP))
+    _add_evaluate(commands.add_parser("evaluate", help=EVALUATE_HELP, description=EVALUATE_HELP))
 
     talk = commands.add_parser("chat", help=chat.HELP, description=chat.HELP)
     _add_base_dir(talk, "the run to talk to")
@@ -89,9 +94,24 @@ def _add_base_dir(parser: argparse.ArgumentParser, meaning: str) -> None:
 
 def _add_train(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
-        "--model", metavar="KIND", help="unigram, bigram, context-2, context-3, any context-N (default: the manifest's)"
+        "--model",
+        metavar="KIND",
+        help="unigram, bigram, context-2, any context-N, kneser-ney (default: the manifest's)",
     )
     parser.add_argument("--corpus", type=Path, metavar="PATH", help="a UTF-8 text file (default: the manifest's)")
+    parser.add_argument(
+        "--tokenizer", choices=TOKENIZERS, default="word", help="what a token is (default: %(default)s)"
+    )
+    parser.add_argument(
+        "--context", type=int, metavar="N", help="tokens to look back, for a model whose name does not say"
+    )
+    parser.add_argument(
+        "--val-fraction",
+        type=float,
+        default=0.0,
+        metavar="F",
+        help="hold out the last F of the tokens and evaluate on them (default: %(default)s)",
+    )
     parser.add_argument(
         "--epochs", type=int, default=DEFAULT_EPOCHS, metavar="E", help="passes over the text (default: %(default)s)"
     )
@@ -110,7 +130,21 @@ def _add_train(parser: argparse.ArgumentParser) -> None:
         help="recorded in the metadata; these rungs draw nothing at random (default: %(default)s)",
     )
     _add_base_dir(parser, "artifacts/ and outputs/ are written below it")
+    parser.add_argument("--json", action="store_true", help="print the final figures as one JSON object")
     parser.set_defaults(handler=_train)
+
+
+def _add_evaluate(parser: argparse.ArgumentParser) -> None:
+    _add_base_dir(parser, "the folder that holds artifacts/, or is itself a folder of artifacts")
+    parser.add_argument("--text", type=Path, required=True, metavar="FILE", help="the text to score, every token of it")
+    parser.add_argument(
+        "--unknown",
+        choices=("error", "skip", "uniform"),
+        default="error",
+        help="tokens outside the vocabulary: refuse (default), leave out, or give each the probability 1/V",
+    )
+    parser.add_argument("--json", action="store_true", help="print the figures as one JSON object")
+    parser.set_defaults(handler=_evaluate)
 
 
 def _add_infer(parser: argparse.ArgumentParser) -> None:
@@ -144,40 +178,32 @@ def _add_sampling(parser: argparse.ArgumentParser) -> None:
 def _train(args: argparse.Namespace) -> int:
     manifest = load_manifest()
     settings = TrainSettings(
-        level=level_for_kind(args.model or manifest.model),
+        level=level_for_kind(args.model or manifest.model, args.context),
         corpus_path=args.corpus or RESOURCE_ROOT / manifest.corpus,
         base_dir=args.base_dir,
         learning_rate=args.learning_rate,
         epochs=args.epochs,
         seed=args.seed,
+        tokenizer=args.tokenizer,
+        val_fraction=args.val_fraction,
     )
     progress = Progress(f"training {settings.level.kind}")
     try:
         result = train_run(settings, progress.update)
     finally:
         progress.close()
-    _print_training(settings, result)
+    if args.json:
+        print(json.dumps(asdict(figures_of_training(settings, result))))
+    else:
+        print(training_report(settings, result))
     return 0
 
 
-def _print_training(settings: TrainSettings, result: TrainResult) -> None:
-    level = settings.level
-    print(f"model     {level.kind}: {level.adds}")
-    print(f"corpus    {settings.corpus_path.name}: {result.num_tokens} tokens, {result.vocab_size} different")
-    print(f"pairs     {result.num_pairs} (context of {level.context_size}, next token), {result.num_rows} contexts met")
-    print("epoch      avg_loss   accuracy   above the floor")
-    epochs = len(result.history)
-    shown = sorted({1, 2, 5, *(epochs * tenth // 5 for tenth in range(1, 6))} & set(range(1, epochs + 1)))
-    for record in (result.history[epoch - 1] for epoch in shown):
-        print(
-            f"{record['epoch']:5}   {record['avg_loss']:10.6f}   {record['accuracy']:8.4f}   {record['above_floor']:+.6f}"
-        )
-    print(
-        f"final     loss {result.metrics['loss']:.6f} nats, accuracy {result.metrics['accuracy']:.4f}; "
-        f"no table of this context gets below {result.loss_floor:.6f}"
-    )
-    print(f"written   {', '.join(path.name for path in result.paths)} in {result.seconds:.2f} s")
-    print(f"          to {result.paths[-1].parent}")
+def _evaluate(args: argparse.Namespace) -> int:
+    run = load_run(_artifacts_dir(args.base_dir))
+    figures = evaluate_text(run, args.text, args.unknown)
+    print(json.dumps(asdict(figures)) if args.json else figures_table(figures, args.text.name))
+    return 0
 
 
 def _artifacts_dir(base_dir: Path) -> Path:
@@ -199,21 +225,23 @@ def _infer(args: argparse.Namespace) -> int:
     num, k = _at_least(0, args.num, "--num"), _at_least(1, args.topk, "--topk")
     sampling = _sampling(args)
     run = load_run(_artifacts_dir(args.base_dir))
-    start = list(run.meta["start_tokens"] if args.start_tokens is None else args.start_tokens)
+    start = before = list(run.meta["start_tokens"] if args.start_tokens is None else args.start_tokens)
     if args.prompt is not None:
-        start = list(select_context_tokens(prompt=args.prompt, context_window=run.model.context_size).tokens)
+        size = run.model.context_size
+        start = list(select_context_tokens(prompt=args.prompt, context_window=size, tokenizer=run.tokenizer).tokens)
+        before = prompt_to_tokens(args.prompt, run.tokenizer)
     generated = generate_tokens(run.model, run.vocab, start, num, sampling)
-    token_ids = start_token_ids(run.vocab, start, run.model.context_size)
-    probs = run.model.forward(*token_ids[len(token_ids) - run.model.context_size :])
+    probs = next_token_probs(run.model, start_token_ids(run.vocab, start, run.model.least_context))
     likeliest = [(run.vocab.get_id_token(token_id) or "", token_id, p) for token_id, p in top_k(probs, k)]
     if args.json:
         rows = [{"token": token, "id": token_id, "probability": p} for token, token_id, p in likeliest]
         print(json.dumps({"start_tokens": start, "top_k": rows, "generated": generated}, ensure_ascii=False))
         return 0
     print(f"model      {run.meta['model_kind']}, vocabulary {run.vocab.vocab_size()}")
-    print(f"context    {' '.join(start[len(start) - run.model.context_size :]) or '(none)'}")
+    context = start[max(len(start) - run.model.context_size, 0) :]
+    print(f"context    {visible(run.tokenizer.join(context)) if context else '(none)'}")
     print("next       " + "\n           ".join(bars([(token, p) for token, _, p in likeliest])))
-    print(f"generated  {' '.join(generated)}")
+    print(f"generated  {run.tokenizer.join([*before, *generated[len(start) :]])}")
     return 0
 
 
@@ -223,9 +251,8 @@ def _chat(args: argparse.Namespace) -> int:
 
 
 def _levels(args: argparse.Namespace) -> int:
-    print("code  model      context  what it adds")
-    for level in LEVELS:
-        print(f"{level.code:4}  {level.kind:9}  {level.context_size:7}  {level.adds}")
+    rows = [[level.code, level.kind, level.context_size, level.adds] for level in LEVELS]
+    print(table(["code", "model", "context", "what it adds"], rows))
     return 0
 
 

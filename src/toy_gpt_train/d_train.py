@@ -24,15 +24,16 @@ Run it: uv run python src/toy_gpt_train/d_train.py            (the default run o
 import sys
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import exp, isfinite, log
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
-from toy_gpt_train.a_tokenizer import SimpleTokenizer
+from toy_gpt_train.a_tokenizer import read_tokens
 from toy_gpt_train.b_vocab import Vocabulary
 from toy_gpt_train.c_model import Context, Pair, SimpleNextTokenModel, TableRow, token_row_index
 from toy_gpt_train.errors import InputError
+from toy_gpt_train.evaluation import Scores, score, unigram_loss
 from toy_gpt_train.io_artifacts import (
     WEIGHT_DECIMALS,
     RowLabeler,
@@ -42,6 +43,8 @@ from toy_gpt_train.io_artifacts import (
 )
 from toy_gpt_train.levels import Level
 from toy_gpt_train.math_training import SMALLEST_PROBABILITY, conditional_entropy
+from toy_gpt_train.models.tables import TabularModel
+from toy_gpt_train.tokenizers import TOKENIZERS, Tokenizer
 
 DEFAULT_LEARNING_RATE: Final = 0.1
 DEFAULT_EPOCHS: Final = 50
@@ -232,6 +235,7 @@ def train_model(
     epochs: int,
     *,
     on_progress: OnProgress | None = None,
+    after_epoch: Callable[[], EpochRecord] | None = None,
 ) -> list[EpochRecord]:
     """Train a table by gradient descent: pairs in order, one update a pair, ``epochs`` times over.
 
@@ -246,6 +250,7 @@ def train_model(
         learning_rate: Step size, above 0.
         epochs: Passes over the pairs, at least 1.
         on_progress: Called with the fraction done and a few words, often.
+        after_epoch: Called after each epoch, the model up to date; what it returns joins the epoch's record.
 
     Returns:
         A record an epoch: ``epoch`` from 1, ``avg_loss`` in nats and ``accuracy`` from 0 to 1 over all pairs, each
@@ -322,28 +327,6 @@ def _check_training_numbers(num_pairs: int, learning_rate: float, epochs: int) -
         raise InputError(f"epochs must be at least 1, got {epochs}")
 
 
-def evaluate_pairs(model: SimpleNextTokenModel, pairs: Sequence[Pair]) -> dict[str, float]:
-    """Return the average loss and the accuracy of a model that no longer learns.
-
-    Args:
-        model: Any model with predictions().
-        pairs: (context ids, target id), at least one.
-
-    Returns:
-        ``loss`` in nats a token and ``accuracy`` from 0 to 1.
-
-    Example:
-        >>> evaluate_pairs(SimpleNextTokenModel(vocab_size=2, context_size=0), [((), 0)])["accuracy"]
-        1.0
-    """
-    loss = 0.0
-    correct = 0
-    for (_, target_id), (probability, best) in zip(pairs, model.predictions(pairs), strict=True):
-        loss -= log(max(probability, SMALLEST_PROBABILITY))
-        correct += best == target_id
-    return {"loss": loss / len(pairs), "accuracy": correct / len(pairs)}
-
-
 # --- a run --------------------------------------------------------------------------------------------------
 
 
@@ -358,6 +341,8 @@ class TrainSettings:
         learning_rate: Step size of gradient descent.
         epochs: Passes over the pairs.
         seed: For whatever a rung draws at random; recorded in the metadata. The tables draw nothing.
+        tokenizer: ``word`` or ``char``.
+        val_fraction: The share of the tokens, at the end of the text, that is held out for evaluation.
         run_name: A folder below artifacts/ and outputs/; none for the default run.
     """
 
@@ -367,6 +352,8 @@ class TrainSettings:
     learning_rate: float = DEFAULT_LEARNING_RATE
     epochs: int = DEFAULT_EPOCHS
     seed: int = DEFAULT_SEED
+    tokenizer: str = "word"
+    val_fraction: float = 0.0
     run_name: str = ""
 
 
@@ -375,30 +362,97 @@ class TrainResult:
     """What came of a run.
 
     Attributes:
+        model: The trained model, as written.
         history: The training log, one record an epoch.
-        metrics: Final ``loss`` and ``accuracy`` on the training pairs, with the weights as written.
-        loss_floor: The lowest average loss any table of this context can reach on these pairs.
-        num_tokens: T, the length of the text.
-        vocab_size: V.
-        num_pairs: How many pairs were trained on.
-        num_rows: How many rows of the table exist.
-        seconds: How long it took, writing included.
+        train_loss: Nats a token on the training part, with the weights as written.
+        train_accuracy: The share of its tokens that were the likeliest.
+        loss_floor: The lowest train loss that any table of this context can reach.
+        held_out: The scores on the held-out part; None where nothing was held out.
+        held_out_bytes: The size of the held-out text.
+        unigram_loss: Nats a token of guessing by frequency, on the held-out part, or else the training part.
+        num_tokens: T, the length of the training part.
+        train_seconds: From the text to the trained model.
+        evaluate_seconds: For scoring the held-out part.
         paths: The files written, the metadata last.
     """
 
+    model: SimpleNextTokenModel | TabularModel
     history: list[EpochRecord]
-    metrics: dict[str, float]
+    train_loss: float
+    train_accuracy: float
     loss_floor: float
+    held_out: Scores | None
+    held_out_bytes: int
+    unigram_loss: float
     num_tokens: int
-    vocab_size: int
-    num_pairs: int
-    num_rows: int
-    seconds: float
+    train_seconds: float
+    evaluate_seconds: float
     paths: list[Path]
+
+    @property
+    def num_rows(self) -> int:
+        """How many rows the model's files hold: the contexts a table met, or what another model counted."""
+        if isinstance(self.model, SimpleNextTokenModel):
+            return len(self.model.rows)
+        return sum(table.num_rows for table in self.model.to_tables())
+
+
+class _Text(NamedTuple):
+    """A text as numbers, and what of it is held out."""
+
+    vocab: Vocabulary
+    token_ids: list[int]
+    num_train: int
+    start_tokens: list[str]
+    held_out_bytes: int
+
+
+def _read_and_split(settings: TrainSettings, tokenizer: Tokenizer) -> _Text:
+    """Do steps a and b, and set the last part of the tokens aside.
+
+    WHY the vocabulary has the held-out tokens too: which tokens exist is given (an alphabet, a word list); how often
+    they occur, and after what, is learned from the training part alone.
+    """
+    if not 0 <= settings.val_fraction < 1:
+        raise InputError(f"the held-out share must be at least 0 and below 1, got {settings.val_fraction}")
+    tokens = read_tokens(settings.corpus_path, tokenizer)
+    num_train = int(len(tokens) * (1 - settings.val_fraction))
+    level = settings.level
+    if num_train <= level.context_size:
+        raise InputError(
+            f"{settings.corpus_path}: {num_train} training tokens are too few for {level.kind}: "
+            f"it needs at least {level.context_size + 1}"
+        )
+    vocab = Vocabulary(tokens[:num_train], further=tokens[num_train:])
+    held_out_bytes = len(tokenizer.join(tokens[num_train:]).encode("utf-8"))
+    return _Text(vocab, vocab.encode(tokens), num_train, tokens[: level.context_size], held_out_bytes)
+
+
+def fit_table(
+    model: SimpleNextTokenModel, text: _Text, settings: TrainSettings, on_progress: OnProgress | None
+) -> tuple[list[EpochRecord], float]:
+    """Train a table by gradient descent and round its weights; returns the log and the loss floor."""
+    train_ids = text.token_ids[: text.num_train]
+    pairs = make_training_pairs(train_ids, model.context_size)
+
+    def validate() -> EpochRecord:
+        scores = score(model, text.token_ids, text.num_train)
+        return {"val_loss": scores.loss, "val_accuracy": scores.accuracy}
+
+    history = train_model(
+        model,
+        pairs,
+        settings.learning_rate,
+        settings.epochs,
+        on_progress=on_progress,
+        after_epoch=validate if text.num_train < len(text.token_ids) else None,
+    )
+    model.round_weights(WEIGHT_DECIMALS)
+    return history, conditional_entropy(pairs)
 
 
 def train_run(settings: TrainSettings, on_progress: OnProgress | None = None) -> TrainResult:
-    """Do the whole of steps a to d: text, tokens, ids, pairs, training, evaluation, files.
+    """Do the whole of steps a to d: text, tokens, ids, training, evaluation, files.
 
     Args:
         settings: What to train, on what, and where to write it.
@@ -412,58 +466,70 @@ def train_run(settings: TrainSettings, on_progress: OnProgress | None = None) ->
         OSError: A file could not be read or written; what was there before is still there.
 
     Example:
-        train_run(TrainSettings(level_for_kind("bigram"), Path("my.txt"), Path("my_run"))).metrics["loss"]
+        train_run(TrainSettings(level_for_kind("bigram"), Path("my.txt"), Path("my_run"))).train_loss
     """
+    level = settings.level
     start = time.perf_counter()
-    context_size = settings.level.context_size
-    tokens = SimpleTokenizer(settings.corpus_path).get_tokens()
-    if len(tokens) <= context_size:
-        raise InputError(
-            f"{settings.corpus_path}: {len(tokens)} tokens are too few for {settings.level.kind}: "
-            f"it needs at least {context_size + 1}"
-        )
-    vocab = Vocabulary(tokens)
-    pairs = make_training_pairs(vocab.encode(tokens), context_size)
-
-    model = SimpleNextTokenModel(vocab.vocab_size(), context_size)
-    history = train_model(model, pairs, settings.learning_rate, settings.epochs, on_progress=on_progress)
-    model.round_weights(WEIGHT_DECIMALS)
-    metrics = evaluate_pairs(model, pairs)
-    floor = conditional_entropy(pairs)
+    text = _read_and_split(settings, TOKENIZERS[settings.tokenizer])
+    model = level.model(text.vocab.vocab_size(), level.context_size)
+    train_ids = text.token_ids[: text.num_train]
+    if isinstance(model, SimpleNextTokenModel):
+        history, floor = fit_table(model, text, settings, on_progress)
+        final = score(model, train_ids, level.context_size)
+        train_loss, train_accuracy = final.loss, final.accuracy
+    else:
+        fitted = model.fit(train_ids)
+        train_loss, train_accuracy, floor = fitted["avg_loss"], fitted["accuracy"], fitted["loss_floor"]
+        history = [{"epoch": 1, "avg_loss": train_loss, "accuracy": train_accuracy}]
     for record in history:
-        record["loss_floor"] = floor
-        record["above_floor"] = record["avg_loss"] - floor
+        record.update(loss_floor=floor, above_floor=record["avg_loss"] - floor)
+    trained = time.perf_counter()
 
+    held_out = score(model, text.token_ids, text.num_train) if text.num_train < len(text.token_ids) else None
+    evaluated = time.perf_counter()
+    frequencies = [text.vocab.get_token_frequency(token) for token in text.vocab.tokens()]
+    result = TrainResult(
+        model=model,
+        history=history,
+        train_loss=train_loss,
+        train_accuracy=train_accuracy,
+        loss_floor=floor,
+        held_out=held_out,
+        held_out_bytes=text.held_out_bytes,
+        unigram_loss=unigram_loss(frequencies, text.token_ids[text.num_train :] if held_out else train_ids),
+        num_tokens=text.num_train,
+        train_seconds=trained - start,
+        evaluate_seconds=evaluated - trained,
+        paths=[],
+    )
+    return replace(result, paths=_write(settings, text, result))
+
+
+def _write(settings: TrainSettings, text: _Text, result: TrainResult) -> list[Path]:
+    """Write the artifacts and the log of a run."""
+    metrics = {"train_loss": result.train_loss, "train_accuracy": result.train_accuracy}
+    if result.held_out is not None:
+        metrics.update(val_loss=result.held_out.loss, val_accuracy=result.held_out.accuracy)
     details: dict[str, Any] = {
-        "tokenizer": {"kind": "word"},
-        "start_tokens": tokens[:context_size],
+        "tokenizer": {"kind": settings.tokenizer},
+        "start_tokens": text.start_tokens,
         "seed": settings.seed,
-        "metrics": {"train_loss": round(metrics["loss"], 6), "train_accuracy": round(metrics["accuracy"], 6)},
-        "loss_floor": round(floor, 6),
+        "val_fraction": settings.val_fraction,
+        "metrics": {name: round(value, 6) for name, value in metrics.items()},
+        "loss_floor": round(result.loss_floor, 6),
     }
-    paths = write_artifacts(
+    return write_artifacts(
         base_dir=settings.base_dir,
         corpus_path=settings.corpus_path,
-        vocab=vocab,
-        model=model,
+        vocab=text.vocab,
+        model=result.model,
         model_kind=settings.level.kind,
         learning_rate=settings.learning_rate,
         epochs=settings.epochs,
-        row_labeler=row_labeler(vocab, context_size),
-        history=history,
+        row_labeler=row_labeler(text.vocab, settings.level.context_size),
+        history=result.history,
         details=details,
         run_name=settings.run_name,
-    )
-    return TrainResult(
-        history=history,
-        metrics=metrics,
-        loss_floor=floor,
-        num_tokens=len(tokens),
-        vocab_size=vocab.vocab_size(),
-        num_pairs=len(pairs),
-        num_rows=len(model.rows),
-        seconds=time.perf_counter() - start,
-        paths=paths,
     )
 
 

@@ -16,19 +16,18 @@ Run it: uv run python src/toy_gpt_train/e_infer.py
 import json
 import random
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
 from heapq import nsmallest
 from itertools import accumulate
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
-from toy_gpt_train.c_model import SimpleNextTokenModel, compact_row
+from toy_gpt_train.c_model import NextTokenModel, SimpleNextTokenModel, compact_row
 from toy_gpt_train.errors import InputError
 from toy_gpt_train.io_artifacts import (
     META_NAME,
-    NO_CONTEXT_LABEL,
     REST_MARK,
     SCHEMA_VERSION,
     SPARSE_HEADER,
@@ -37,28 +36,17 @@ from toy_gpt_train.io_artifacts import (
     WEIGHTS_NAME,
     JsonObject,
     VocabularyLike,
+    context_of_label,
     parse_int,
     parse_number,
     read_csv,
-    split_label,
+    read_model_table,
+    token_ids_of_label,
 )
+from toy_gpt_train.levels import level_for_kind
 from toy_gpt_train.math_training import argmax
-
-
-class NextTokenModel(Protocol):
-    """The face of every rung: N token ids in, V probabilities out."""
-
-    @property
-    def vocab_size(self) -> int:
-        """V."""
-
-    @property
-    def context_size(self) -> int:
-        """N."""
-
-    def forward(self, *context_ids: int) -> list[float]:
-        """Return the probability of every token to come next."""
-
+from toy_gpt_train.models.tables import TabularModel
+from toy_gpt_train.tokenizers import Tokenizer, tokenizer_from_meta
 
 # --- reading a run ------------------------------------------------------------------------------------------
 
@@ -113,7 +101,7 @@ def require_artifacts(*, meta_path: Path, vocab_path: Path, weights_path: Path, 
     Example:
         In an empty folder it prints the three names and ``run: toy-gpt train``.
     """
-    missing = [str(path) for path in (meta_path, vocab_path, weights_path) if not path.is_file()]
+    missing = [str(path) for path in dict.fromkeys((meta_path, vocab_path, weights_path)) if not path.is_file()]
     if missing:
         print(f"error: missing {', '.join(missing)}; to make them, run: {train_hint}", file=sys.stderr)
         raise SystemExit(2)
@@ -150,9 +138,14 @@ def load_meta(path: Path) -> JsonObject:
         if _require(owner, path, name, int) < least:
             raise InputError(f"{path}: {name} is {owner[name]}, below {least}")
     weights = _require(meta, path, "weights", dict)
-    _require(weights, path, "rows", int)
-    if weights.get("layout") not in ("all", "observed", "sparse"):
-        raise InputError(f"{path}: weights layout {weights.get('layout')!r} is unknown")
+    layout = weights.get("layout")
+    if layout not in ("all", "observed", "sparse", "tables"):
+        raise InputError(f"{path}: weights layout {layout!r} is unknown")
+    _require(weights, path, "rows", dict if layout == "tables" else int)
+    _require(meta, path, "tokenizer", dict)
+    for owner, name in ((_require(meta, path, "metrics", dict), "train_loss"), (meta, "loss_floor")):
+        if not isinstance(owner.get(name), int | float):
+            raise InputError(f"{path}: {name} is missing or no number")
     if not all(isinstance(token, str) for token in meta["start_tokens"]):
         raise InputError(f"{path}: start_tokens are not all text")
     return meta
@@ -229,7 +222,7 @@ def _read_dense_rows(path: Path, vocab: VocabularyLike, model: SimpleNextTokenMo
     tokens = [vocab.get_id_token(token_id) or "" for token_id in range(vocab.vocab_size())]
     for line, (label, *cells) in read_csv(path, ["input_token", *tokens]):
         where = f"{path}, line {line}:"
-        context_ids = _context_of_label(label, vocab, model.context_size, where)
+        context_ids = context_of_label(label, vocab, model.context_size, where)
         if context_ids in model.rows:
             raise InputError(f"{where} row {label[:40]!r} is there twice")
         weights = {token_id: parse_number(cell, f"{where} weight") for token_id, cell in enumerate(cells)}
@@ -247,39 +240,18 @@ def _read_sparse_rows(path: Path, vocab: VocabularyLike, model: SimpleNextTokenM
         current = label
         weight = parse_number(cell, f"{where} weight")
         if output != REST_MARK:
-            (token_id,) = _token_ids_of(output, vocab, 1, where)
+            (token_id,) = token_ids_of_label(output, vocab, 1, where)
             if token_id in weights:
                 raise InputError(f"{where} token {output[:40]!r} is there twice in its row")
             weights[token_id] = weight
             continue
-        context_ids = _context_of_label(label, vocab, model.context_size, where)
+        context_ids = context_of_label(label, vocab, model.context_size, where)
         if context_ids in model.rows:
             raise InputError(f"{where} row {label[:40]!r} is there twice")
         model.rows[context_ids] = compact_row(weights, weight, model.vocab_size)
         weights, current = {}, None
     if current is not None:
         raise InputError(f"{where} the file ends in the middle of row {current[:40]!r}")
-
-
-def _context_of_label(label: str, vocab: VocabularyLike, context_size: int, where: str) -> tuple[int, ...]:
-    if context_size == 0:
-        if label != NO_CONTEXT_LABEL:
-            raise InputError(f"{where} the row is {label[:40]!r} instead of {NO_CONTEXT_LABEL!r}")
-        return ()
-    return _token_ids_of(label, vocab, context_size, where)
-
-
-def _token_ids_of(label: str, vocab: VocabularyLike, count: int, where: str) -> tuple[int, ...]:
-    try:
-        tokens = split_label(label)
-    except ValueError as error:
-        raise InputError(f"{where} {error}: {label[:40]!r}") from error
-    if len(tokens) != count:
-        raise InputError(f"{where} {label[:40]!r} names {len(tokens)} tokens instead of {count}")
-    token_ids = [vocab.get_token_id(token) for token in tokens]
-    if None in token_ids:
-        raise InputError(f"{where} {label[:40]!r} has a token that is not in the vocabulary")
-    return tuple(token_id for token_id in token_ids if token_id is not None)
 
 
 @dataclass(frozen=True)
@@ -290,11 +262,13 @@ class Run:
         meta: 00_meta.json.
         vocab: The vocabulary.
         model: The model, ready to predict.
+        tokenizer: How its text was cut into tokens.
     """
 
     meta: JsonObject
     vocab: ArtifactVocabulary
-    model: SimpleNextTokenModel
+    model: SimpleNextTokenModel | TabularModel
+    tokenizer: Tokenizer
 
 
 def load_run(artifacts_dir: Path, train_hint: str = "toy-gpt train") -> Run:
@@ -314,27 +288,56 @@ def load_run(artifacts_dir: Path, train_hint: str = "toy-gpt train") -> Run:
     Example:
         load_run(Path("artifacts")).model.forward(5, 1, 3) gives the default run's probabilities.
     """
-    paths = {name: artifacts_dir / name for name in (META_NAME, VOCABULARY_NAME, WEIGHTS_NAME)}
-    require_artifacts(
-        meta_path=paths[META_NAME],
-        vocab_path=paths[VOCABULARY_NAME],
-        weights_path=paths[WEIGHTS_NAME],
-        train_hint=train_hint,
-    )
-    meta = load_meta(paths[META_NAME])
-    vocab = load_vocabulary_csv(paths[VOCABULARY_NAME])
+    meta_path, vocab_path = artifacts_dir / META_NAME, artifacts_dir / VOCABULARY_NAME
+    require_artifacts(meta_path=meta_path, vocab_path=vocab_path, weights_path=meta_path, train_hint=train_hint)
+    meta = load_meta(meta_path)
+    vocab = load_vocabulary_csv(vocab_path)
     if vocab.vocab_size() != meta["vocab_size"]:
-        raise InputError(
-            f"{paths[VOCABULARY_NAME]}: {vocab.vocab_size()} tokens where the metadata says {meta['vocab_size']}"
+        raise InputError(f"{vocab_path}: {vocab.vocab_size()} tokens where the metadata says {meta['vocab_size']}")
+    model_class = level_for_kind(meta["model_kind"]).model
+    if issubclass(model_class, SimpleNextTokenModel):
+        weights_path = artifacts_dir / WEIGHTS_NAME
+        require_artifacts(meta_path=meta_path, vocab_path=vocab_path, weights_path=weights_path, train_hint=train_hint)
+        model: SimpleNextTokenModel | TabularModel = load_model_weights_csv(
+            weights_path,
+            vocab,
+            context_size=meta["context_size"],
+            layout=meta["weights"]["layout"],
+            expected_rows=meta["weights"]["rows"],
         )
-    model = load_model_weights_csv(
-        paths[WEIGHTS_NAME],
-        vocab,
-        context_size=meta["context_size"],
-        layout=meta["weights"]["layout"],
-        expected_rows=meta["weights"]["rows"],
-    )
-    return Run(meta, vocab, model)
+    else:
+        model = _load_tables(artifacts_dir, meta, vocab, model_class, train_hint)
+    return Run(meta, vocab, model, tokenizer_from_meta(meta["tokenizer"]))
+
+
+def _load_tables(
+    artifacts_dir: Path, meta: JsonObject, vocab: ArtifactVocabulary, model_class: type[TabularModel], train_hint: str
+) -> TabularModel:
+    """Rebuild a model beyond the plain table from the tables it described itself with."""
+    model = model_class(vocab.vocab_size(), meta["context_size"])
+    tables: dict[str, Iterator[tuple[Any, ...]]] = {}
+    for name, columns in model_class.table_columns().items():
+        path = artifacts_dir / name
+        require_artifacts(meta_path=path, vocab_path=path, weights_path=path, train_hint=train_hint)
+        rows = read_model_table(path, vocab, columns, meta["context_size"])
+        tables[name] = _counted(rows, meta["weights"]["rows"].get(name), path)
+    try:
+        model.from_tables(tables)
+    except InputError:
+        raise
+    except ValueError as error:
+        raise InputError(f"{artifacts_dir}: {error}") from error
+    return model
+
+
+def _counted(rows: Iterable[tuple[Any, ...]], expected: object, path: Path) -> Iterator[tuple[Any, ...]]:
+    """Pass rows on, and refuse a file that ends before, or goes on after, as many as the metadata says."""
+    count = 0
+    for row in rows:
+        count += 1
+        yield row
+    if count != expected:
+        raise InputError(f"{path}: {count} rows where the metadata says {expected}")
 
 
 # --- choosing tokens ----------------------------------------------------------------------------------------
@@ -412,13 +415,13 @@ def choose_token(probs: Sequence[float], sampling: Sampling, generator: random.R
     return generator.choices([token_id for token_id, _ in ranked[:nucleus]], cum_weights=sums[:nucleus])[0]
 
 
-def start_token_ids(vocab: VocabularyLike, start_tokens: Sequence[str], context_size: int) -> list[int]:
+def start_token_ids(vocab: VocabularyLike, start_tokens: Sequence[str], least_context: int) -> list[int]:
     """Return the ids of the tokens that generation starts from.
 
     Args:
         vocab: The model's vocabulary.
-        start_tokens: At least ``context_size`` known tokens.
-        context_size: N.
+        start_tokens: At least ``least_context`` known tokens.
+        least_context: How many tokens the model needs.
 
     Returns:
         Their ids.
@@ -433,9 +436,9 @@ def start_token_ids(vocab: VocabularyLike, start_tokens: Sequence[str], context_
     if unknown:
         known = [vocab.get_id_token(token_id) or "" for token_id in range(vocab.vocab_size())]
         raise InputError("; ".join(_unknown_message(token, known) for token in dict.fromkeys(unknown)))
-    if len(start_tokens) < context_size:
+    if len(start_tokens) < least_context:
         raise InputError(
-            f"the model looks back {context_size} tokens, so it needs {context_size} to start from; "
+            f"the model looks back {least_context} tokens, so it needs {least_context} to start from; "
             f"got {len(start_tokens)}"
         )
     return [token_id for token in start_tokens if (token_id := vocab.get_token_id(token)) is not None]
@@ -446,6 +449,16 @@ def _unknown_message(token: str, known: Sequence[str]) -> str:
     near += [word for word in known if word.lower() == token.lower() and word not in near]
     hint = f"did you mean {' or '.join(near)}?" if near else "no known token is like it"
     return f"unknown token {token!r}: {hint}"
+
+
+def next_token_probs(model: NextTokenModel, token_ids: Sequence[int]) -> list[float]:
+    """Return the distribution of the token after a text: forward() of its last N tokens.
+
+    Example:
+        >>> next_token_probs(SimpleNextTokenModel(vocab_size=2, context_size=1), [0, 1, 1])
+        [0.5, 0.5]
+    """
+    return model.forward(*token_ids[max(len(token_ids) - model.context_size, 0) :])
 
 
 def generate_tokens(
@@ -474,11 +487,10 @@ def generate_tokens(
         An untrained model over the tokens a, b continues ["b"] greedily with a, a, a, …
     """
     generator = random.Random(sampling.seed)
-    token_ids = start_token_ids(vocab, start_tokens, model.context_size)
+    token_ids = start_token_ids(vocab, start_tokens, model.least_context)
     generated = list(start_tokens)
     for _ in range(num_tokens):
-        context_ids = token_ids[len(token_ids) - model.context_size :]
-        next_id = choose_token(model.forward(*context_ids), sampling, generator)
+        next_id = choose_token(next_token_probs(model, token_ids), sampling, generator)
         token_ids.append(next_id)
         generated.append(vocab.get_id_token(next_id) or "")
     return generated

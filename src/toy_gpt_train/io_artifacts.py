@@ -27,6 +27,7 @@ from typing import Any, Final, Protocol
 
 from toy_gpt_train.c_model import Context, SimpleNextTokenModel, TableRow, token_row_index
 from toy_gpt_train.errors import InputError
+from toy_gpt_train.models.tables import CONTEXT, COUNT, TOKEN, Column, ModelTable, TabularModel
 from toy_gpt_train.project import MANIFEST_NAME, RESOURCE_ROOT, declared_repo_name
 
 SCHEMA_VERSION: Final = 1
@@ -214,6 +215,46 @@ def split_label(label: str) -> list[str]:
                 raise ValueError("a label ends in the middle of an escape")
         tokens[-1] += character
     return tokens
+
+
+def token_ids_of_label(label: str, vocab: VocabularyLike, count: int, where: str) -> Context:
+    """Return the token ids of a label that names ``count`` tokens.
+
+    Raises:
+        InputError: It names another number of tokens, or unknown ones; ``where`` begins the message.
+
+    Example:
+        The label ``the|cat`` gives (5, 1) in the default run's vocabulary.
+    """
+    try:
+        tokens = split_label(label)
+    except ValueError as error:
+        raise InputError(f"{where} {error}: {label[:40]!r}") from error
+    if len(tokens) != count:
+        raise InputError(f"{where} {label[:40]!r} names {len(tokens)} tokens instead of {count}")
+    token_ids: list[int] = []
+    for token in tokens:
+        token_id = vocab.get_token_id(token)
+        if token_id is None:
+            raise InputError(f"{where} {label[:40]!r} has a token that is not in the vocabulary")
+        token_ids.append(token_id)
+    return tuple(token_ids)
+
+
+def context_of_label(label: str, vocab: VocabularyLike, context_size: int, where: str) -> Context:
+    """Return the context that a row label names; the empty one's label is ``(no context)``.
+
+    Raises:
+        InputError: The label does not name a context of this size; ``where`` begins the message.
+
+    Example:
+        The label ``(no context)`` gives () for context size 0.
+    """
+    if context_size > 0:
+        return token_ids_of_label(label, vocab, context_size, where)
+    if label != NO_CONTEXT_LABEL:
+        raise InputError(f"{where} the row is {label[:40]!r} instead of {NO_CONTEXT_LABEL!r}")
+    return ()
 
 
 def format_number(value: float, decimals: int = WEIGHT_DECIMALS) -> str:
@@ -487,12 +528,8 @@ def table_rows(model: SimpleNextTokenModel, layout: str) -> Iterator[tuple[int, 
         >>> len(list(table_rows(SimpleNextTokenModel(vocab_size=6, context_size=3), "all")))
         216
     """
-    contexts: Iterable[Context]
-    if layout == "all":
-        contexts = product(range(model.vocab_size), repeat=model.context_size)
-    else:
-        contexts = sorted(model.rows)
-    for context_ids in contexts:
+    every = product(range(model.vocab_size), repeat=model.context_size)
+    for context_ids in every if layout == "all" else sorted(model.rows):
         yield token_row_index(context_ids, model.vocab_size), model.row(context_ids)
 
 
@@ -633,12 +670,74 @@ _NOTES: Final = [
 ]
 
 
+def write_model_table(path: Path, vocab: VocabularyLike, table: ModelTable) -> None:
+    """Write one table of a model beyond the plain table, with tokens in place of their ids.
+
+    Args:
+        path: The file to write.
+        vocab: Names the tokens.
+        table: The model's own description.
+
+    Example:
+        A row ((5, 1), 3, 2) of context, token, count becomes ``the|cat,runs,2``.
+    """
+    tokens = _tokens_of(vocab)
+    texts = [
+        (lambda ids: context_label([tokens[i] for i in ids]))
+        if holds == CONTEXT
+        else (lambda token_id: tokens[token_id])
+        if holds == TOKEN
+        else repr
+        for _, holds in table.columns
+    ]
+    with path.open("w", encoding="utf-8", newline="") as file:
+        file.write(csv_line(name for name, _ in table.columns))
+        file.writelines(csv_line(text(cell) for text, cell in zip(texts, row, strict=True)) for row in table.rows)
+
+
+def read_model_table(
+    path: Path, vocab: VocabularyLike, columns: Sequence[Column], context_size: int
+) -> Iterator[tuple[Any, ...]]:
+    """Yield the rows that write_model_table wrote, ids in place of tokens.
+
+    Args:
+        path: The file to read.
+        vocab: Knows the tokens.
+        columns: What the model expects.
+        context_size: How many tokens a context label has.
+
+    Yields:
+        The rows.
+
+    Raises:
+        InputError: The file is damaged or does not fit the vocabulary.
+        OSError: It cannot be read.
+
+    Example:
+        ``the|cat,runs,2`` becomes ((5, 1), 3, 2).
+    """
+
+    def parse(holds: str, cell: str, where: str) -> Any:
+        if holds == CONTEXT:
+            return context_of_label(cell, vocab, context_size, where)
+        if holds == TOKEN:
+            token_id = vocab.get_token_id(cell)
+            if token_id is None:
+                raise InputError(f"{where} {cell[:40]!r} is not in the vocabulary")
+            return token_id
+        return parse_int(cell, f"{where} count") if holds == COUNT else parse_number(cell, f"{where} number")
+
+    for line, row in read_csv(path, [name for name, _ in columns]):
+        where = f"{path}, line {line}:"
+        yield tuple(parse(column.holds, cell, where) for column, cell in zip(columns, row, strict=True))
+
+
 def write_artifacts(
     *,
     base_dir: Path,
     corpus_path: Path,
     vocab: VocabularyLike,
-    model: SimpleNextTokenModel,
+    model: SimpleNextTokenModel | TabularModel,
     model_kind: str,
     learning_rate: float,
     epochs: int,
@@ -653,11 +752,11 @@ def write_artifacts(
         base_dir: The folder of the run; files go to its artifacts/ and outputs/.
         corpus_path: The text that was learned.
         vocab: Its vocabulary.
-        model: The trained table, its weights rounded.
+        model: The trained model; a table's weights are rounded.
         model_kind: For example ``context-3``.
         learning_rate: Step size of gradient descent.
         epochs: Passes over the pairs.
-        row_labeler: Names a row of the table by its index.
+        row_labeler: Names a row of a table by its index.
         history: The training log, one record an epoch; no log is written where it is empty.
         details: Further metadata (start_tokens, seed, metrics, loss_floor, tokenizer).
         run_name: A folder below artifacts/ and outputs/, for example ``ladder/200-bigram/001_animals``.
@@ -673,17 +772,18 @@ def write_artifacts(
     """
     artifacts = artifacts_dir_from_base_dir(base_dir) / run_name
     log_path = outputs_dir_from_base_dir(base_dir) / run_name / TRAIN_LOG_NAME
-    layout = weights_layout(model)
-    weights = {
-        "layout": layout,
-        "decimals": WEIGHT_DECIMALS,
-        "rows": model.vocab_size**model.context_size if layout == "all" else len(model.rows),
-    }
-    described = {"context_size": model.context_size, "weights": weights, **(details or {})}
     with staged_files() as staged:
         write_vocabulary_csv(staged.path(artifacts / VOCABULARY_NAME), vocab)
-        write_model_weights_csv(staged.path(artifacts / WEIGHTS_NAME), vocab, model, row_labeler=row_labeler)
-        write_token_embeddings_csv(staged.path(artifacts / EMBEDDINGS_NAME), model, row_labeler=row_labeler)
+        if isinstance(model, SimpleNextTokenModel):
+            write_model_weights_csv(staged.path(artifacts / WEIGHTS_NAME), vocab, model, row_labeler=row_labeler)
+            write_token_embeddings_csv(staged.path(artifacts / EMBEDDINGS_NAME), model, row_labeler=row_labeler)
+            weights = describe_weights(model)
+        else:
+            tables = model.to_tables()
+            for table in tables:
+                write_model_table(staged.path(artifacts / table.name), vocab, table)
+            weights = {"layout": "tables", "rows": {table.name: table.num_rows for table in tables}}
+        names = [META_NAME, *(path.name for path in staged.targets())]
         if history:
             write_training_log(staged.path(log_path), history)
         write_meta_json(
@@ -694,9 +794,26 @@ def write_artifacts(
             model_kind=model_kind,
             learning_rate=learning_rate,
             epochs=epochs,
-            details=described,
+            details={
+                "context_size": model.context_size,
+                "weights": weights,
+                "artifacts": {name: name for name in names},
+                **(details or {}),
+            },
         )
         return staged.targets()
+
+
+def describe_weights(model: SimpleNextTokenModel) -> JsonObject:
+    """Return the metadata's ``weights`` of a table: how to read the file, and how many rows must be there.
+
+    Example:
+        >>> describe_weights(SimpleNextTokenModel(vocab_size=6, context_size=3))
+        {'layout': 'all', 'decimals': 6, 'rows': 216}
+    """
+    layout = weights_layout(model)
+    rows = model.vocab_size**model.context_size if layout == "all" else len(model.rows)
+    return {"layout": layout, "decimals": WEIGHT_DECIMALS, "rows": rows}
 
 
 def _tokens_of(vocab: VocabularyLike) -> list[str]:

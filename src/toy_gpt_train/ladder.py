@@ -58,24 +58,9 @@ def train_ladder(base_dir: Path, corpus_path: Path | None = None) -> int:
             )
         finally:
             progress.close()
-        loss, floor, accuracy = result.metrics["loss"], result.loss_floor, result.metrics["accuracy"]
         size = sum(path.stat().st_size for path in result.paths)
-        rows.append([level.code, level.kind, corpus.stem])
-        rows[-1] += [_Fixed(loss, 4), _Fixed(floor, 4), _Fixed(accuracy, 4), result.num_rows, size]
-        rows[-1].append(_Fixed(result.seconds, 2))
+        numbers = [f"{value:.4f}" for value in (result.train_loss, result.loss_floor, result.train_accuracy)]
+        rows.append([level.code, level.kind, corpus.stem, *numbers, result.num_rows, size])
+        rows[-1].append(f"{result.train_seconds:.2f}")
     print(table(HEADER, rows))
     return 0
-
-
-class _Fixed(float):
-    """A number that prints with a fixed count of decimals."""
-
-    def __new__(cls, value: float, decimals: int) -> "_Fixed":
-        fixed = super().__new__(cls, value)
-        fixed._decimals = decimals
-        return fixed
-
-    _decimals: int
-
-    def __str__(self) -> str:
-        return f"{float(self):.{self._decimals}f}"

@@ -4,10 +4,13 @@ It says which rungs there are, in which order, and what each adds; how a rung co
 """
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
+from toy_gpt_train.c_model import SimpleNextTokenModel
 from toy_gpt_train.errors import InputError
+from toy_gpt_train.models.kneser_ney import KneserNeyModel
+from toy_gpt_train.models.tables import TabularModel
 
 
 @dataclass(frozen=True)
@@ -17,14 +20,18 @@ class Level:
     Attributes:
         code: Its place on the ladder, for example 400.
         kind: The name used on the command line, for example ``context-3``.
-        context_size: N, how many tokens it looks back.
+        context_size: N, how many tokens it looks back; where ``fixed_context`` is False, the default.
         adds: What it adds to the rung before, in a few words.
+        model: Its class, called with a vocabulary size and a context size.
+        fixed_context: Whether the kind itself says what N is.
     """
 
     code: int
     kind: str
     context_size: int
     adds: str
+    model: type[SimpleNextTokenModel] | type[TabularModel] = SimpleNextTokenModel
+    fixed_context: bool = True
 
     @property
     def folder(self) -> str:
@@ -37,25 +44,38 @@ LEVELS: Final = (
     Level(200, "bigram", 1, "one token of context"),
     Level(300, "context-2", 2, "a window of two tokens that slides"),
     Level(400, "context-3", 3, "a longer window; the table explodes: V to the 3 rows"),
+    Level(450, "kneser-ney", 4, "back-off: ask a shorter context where a long one says little", KneserNeyModel, False),
 )
 
 
-def level_for_kind(kind: str) -> Level:
+def level_for_kind(kind: str, context_size: int | None = None) -> Level:
     """Return the rung of a kind; ``context-N`` exists for any N.
 
     Args:
         kind: For example ``bigram`` or ``context-5``.
+        context_size: N for a rung that leaves it open; its default where None.
 
     Returns:
         The rung; from context-4 on they share the code 400 of the largest named table.
 
     Raises:
-        InputError: There is no such rung.
+        InputError: There is no such rung, or N is negative or not the rung's own.
 
     Example:
         >>> level_for_kind("context-5").context_size
         5
     """
+    level = _named_level(kind)
+    if context_size is None or context_size == level.context_size:
+        return level
+    if level.fixed_context:
+        raise InputError(f"{kind} looks back {level.context_size} tokens, so --context {context_size} does not fit it")
+    if context_size < 0:
+        raise InputError(f"the context must be at least 0, got {context_size}")
+    return replace(level, context_size=context_size)
+
+
+def _named_level(kind: str) -> Level:
     for level in LEVELS:
         if level.kind == kind:
             return level
@@ -64,6 +84,5 @@ def level_for_kind(kind: str) -> Level:
         known = ", ".join(level.kind for level in LEVELS)
         raise InputError(f"unknown model {kind!r}; there are {known}, and context-N for any N")
     size = int(window[1])
-    if size < 2:
-        return LEVELS[size]
-    return Level(400, f"context-{size}", size, f"a window of {size} tokens; the table would have V to the {size} rows")
+    adds = f"a window of {size} tokens; the table would have V to the {size} rows"
+    return LEVELS[size] if size < 2 else Level(400, f"context-{size}", size, adds)

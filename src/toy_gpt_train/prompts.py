@@ -6,6 +6,11 @@ a token is known is for e_infer.py to say.
 
 from dataclasses import dataclass
 
+from toy_gpt_train.tokenizers import Tokenizer
+from toy_gpt_train.tokenizers.word import WordTokenizer
+
+_WORDS = WordTokenizer()
+
 
 @dataclass(frozen=True)
 class PromptContext:
@@ -36,11 +41,12 @@ def normalize_prompt_text(prompt: str) -> str:
     return " ".join(prompt.split())
 
 
-def prompt_to_tokens(prompt: str) -> list[str]:
-    """Return the tokens of a prompt: its words.
+def prompt_to_tokens(prompt: str, tokenizer: Tokenizer = _WORDS) -> list[str]:
+    """Return the tokens of a prompt.
 
     Args:
-        prompt: Any text.
+        prompt: Any text; white space counts only where the tokenizer keeps it.
+        tokenizer: The tokenizer the model was trained with; words by default.
 
     Returns:
         The tokens in order; none for an empty prompt.
@@ -49,15 +55,16 @@ def prompt_to_tokens(prompt: str) -> list[str]:
         >>> prompt_to_tokens("the cat ")
         ['the', 'cat']
     """
-    return normalize_prompt_text(prompt).split()
+    return tokenizer.tokenize(normalize_prompt_text(prompt) if tokenizer.kind == "word" else prompt)
 
 
-def select_context_tokens(*, prompt: str, context_window: int) -> PromptContext:
+def select_context_tokens(*, prompt: str, context_window: int, tokenizer: Tokenizer = _WORDS) -> PromptContext:
     """Return the last tokens of a prompt, as many as a model's context holds.
 
     Args:
         prompt: Any text.
         context_window: N, the number of tokens the model looks back, at least 0.
+        tokenizer: The tokenizer the model was trained with; words by default.
 
     Returns:
         Up to N tokens.
@@ -71,5 +78,5 @@ def select_context_tokens(*, prompt: str, context_window: int) -> PromptContext:
     """
     if context_window < 0:
         raise ValueError(f"context_window must be at least 0, got {context_window}")
-    tokens = prompt_to_tokens(prompt)
-    return PromptContext(tuple(tokens[len(tokens) - context_window :] if context_window < len(tokens) else tokens))
+    tokens = prompt_to_tokens(prompt, tokenizer)
+    return PromptContext(tuple(tokens[max(len(tokens) - context_window, 0) :]))

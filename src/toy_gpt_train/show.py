@@ -33,7 +33,7 @@ def bars(rows: Sequence[tuple[str, float]]) -> list[str]:
 
 
 def table(header: Sequence[str], rows: Sequence[Sequence[object]]) -> str:
-    """Return rows as aligned columns: text to the left, numbers to the right.
+    """Return rows as aligned columns: words to the left, numbers (formatted or not) to the right.
 
     Example:
         >>> print(table(["a", "b"], [["x", 1], ["yy", 10]]))
@@ -43,7 +43,7 @@ def table(header: Sequence[str], rows: Sequence[Sequence[object]]) -> str:
     """
     cells = [[str(cell) for cell in row] for row in [header, *rows]]
     widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
-    numeric = [all(not isinstance(row[i], str) for row in rows) for i in range(len(header))]
+    numeric = [all(row[i].replace(".", "").isdigit() or not row[i] for row in cells[1:]) for i in range(len(header))]
     return "\n".join(
         "  ".join(
             cell.rjust(width) if right else cell.ljust(width)

@@ -1,0 +1,1 @@
+"""Models beyond the table of c_model.py, one file a rung."""

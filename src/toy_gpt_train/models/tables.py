@@ -1,0 +1,63 @@
+"""tables.py - How a model describes its own content as tables, without knowing files.
+
+A model beyond the plain table hands over its numbers as named tables of ids and numbers, and is rebuilt from such
+tables. io_artifacts.py turns them into CSV, with tokens in place of ids, and back.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, Final, NamedTuple, Protocol
+
+from toy_gpt_train.c_model import NextTokenModel
+
+CONTEXT: Final = "context"
+TOKEN: Final = "token"  # noqa: S105 - a kind of column
+COUNT: Final = "count"
+NUMBER: Final = "number"
+
+
+class Column(NamedTuple):
+    """A column of a model's table.
+
+    Attributes:
+        name: Its header.
+        holds: CONTEXT (a tuple of token ids, shown as a label), TOKEN (a token id, shown as the token), COUNT (a
+            whole number of 0 or more), or NUMBER (a finite float, written so that it reads back exactly).
+    """
+
+    name: str
+    holds: str
+
+
+class ModelTable(NamedTuple):
+    """One table of a model's content.
+
+    Attributes:
+        name: The artifact's file name, for example ``02_counts.csv``.
+        columns: What its columns are called and hold.
+        num_rows: How many rows there are; a file with another number is not whole.
+        rows: The rows, in a fixed order.
+    """
+
+    name: str
+    columns: tuple[Column, ...]
+    num_rows: int
+    rows: Iterable[tuple[Any, ...]]
+
+
+class TabularModel(NextTokenModel, Protocol):
+    """The face of a rung beyond the plain table: it learns by itself and describes itself as tables."""
+
+    def __init__(self, vocab_size: int, context_size: int) -> None: ...
+
+    def fit(self, token_ids: Sequence[int]) -> dict[str, float]:
+        """Learn a text; return ``avg_loss`` and ``accuracy`` on it, and its ``loss_floor``."""
+
+    def to_tables(self) -> list[ModelTable]:
+        """Return all that is needed to become this model again."""
+
+    @classmethod
+    def table_columns(cls) -> dict[str, tuple[Column, ...]]:
+        """Return the columns of each table that from_tables needs, by file name."""
+
+    def from_tables(self, tables: Mapping[str, Iterable[tuple[Any, ...]]]) -> None:
+        """Become the model that to_tables described; ValueError where the tables do not fit together."""
