@@ -141,7 +141,7 @@ def unigram_loss(frequencies: Sequence[int], token_ids: Sequence[int]) -> float:
 
     Example:
         >>> round(unigram_loss([3, 1], [0, 1]), 4)
-        0.7520
+        0.752
     """
     total = sum(frequencies) + len(frequencies)
     surprise = [log(total / (frequency + 1)) for frequency in (*frequencies, 0)]
