@@ -164,9 +164,15 @@ def training_report(settings: TrainSettings, result: TrainResult) -> str:
         lines.append(figures_table(figures_of_training(settings, result), "the held-out part"))
     lines += [
         f"written   {', '.join(path.name for path in result.paths)}",
-        f"          to {result.paths[-1].parent} in {result.train_seconds + result.evaluate_seconds:.2f} s",
+        f"          to {_shown(result.paths[-1].parent)} in {result.train_seconds + result.evaluate_seconds:.2f} s",
     ]
     return "\n".join(lines)
+
+
+def _shown(path: Path) -> str:
+    """Return a path as the user sees it from the current folder."""
+    resolved = path.resolve()
+    return str(resolved.relative_to(Path.cwd())) if resolved.is_relative_to(Path.cwd()) else str(resolved)
 
 
 def figures_table(figures: Figures, text_name: str) -> str:
