@@ -23,6 +23,8 @@ from toy_gpt_train.d_train import (
     TrainSettings,
     train_run,
 )
+from toy_gpt_train.data import stdlib
+from toy_gpt_train.data.stdlib import collect_stdlib
 from toy_gpt_train.e_infer import Sampling, generate_tokens, load_run, next_token_probs, start_token_ids, top_k
 from toy_gpt_train.errors import InputError
 from toy_gpt_train.io_artifacts import META_NAME, artifacts_dir_from_base_dir
@@ -38,6 +40,8 @@ TRAIN_HELP: Final = "learn a text: write artifacts/ (the model) and outputs/ (th
 INFER_HELP: Final = "read the artifacts, show what comes next, continue a text"
 
 EVALUATE_HELP: Final = "score a text with a trained model: loss, perplexity, bits a byte"
+
+DATA_HELP: Final = "get text to learn from"
 
 
 class _Parser(argparse.ArgumentParser):
@@ -76,6 +80,13 @@ def build_parser() -> argparse.ArgumentParser:
     )
     _add_base_dir(climb, "artifacts/ladder/ and outputs/ladder/ are written below it")
     climb.set_defaults(handler=lambda args: ladder.train_ladder(args.base_dir, args.corpus))
+
+    data = commands.add_parser("data", help=DATA_HELP, description=DATA_HELP)
+    sources = data.add_subparsers(dest="source", required=True, metavar="SOURCE")
+    library = sources.add_parser("stdlib", help=stdlib.HELP, description=stdlib.HELP)
+    library.add_argument("--out", type=Path, required=True, metavar="FILE", help="the text file to write")
+    library.add_argument("--megabytes", type=float, metavar="M", help="stop after M million bytes (default: all of it)")
+    library.set_defaults(handler=_data_stdlib)
 
     levels = commands.add_parser("levels", help="list the rungs of the ladder")
     levels.set_defaults(handler=_levels)
@@ -248,6 +259,12 @@ def _infer(args: argparse.Namespace) -> int:
 def _chat(args: argparse.Namespace) -> int:
     num, k = _at_least(0, args.num, "--num"), _at_least(1, args.topk, "--topk")
     return chat.chat(load_run(_artifacts_dir(args.base_dir)), _sampling(args), num, k)
+
+
+def _data_stdlib(args: argparse.Namespace) -> int:
+    written = collect_stdlib(args.out, args.megabytes)
+    print(f"{args.out}: {written} bytes")
+    return 0
 
 
 def _levels(args: argparse.Namespace) -> int:

@@ -1,26 +1,13 @@
 """Tokenizers: ways to cut text into tokens. All have one face; TOKENIZERS finds one by its kind."""
 
-from collections.abc import Sequence
-from typing import Any, Protocol
+from typing import Any
 
 from toy_gpt_train.errors import InputError
+from toy_gpt_train.tokenizers.base import Tokenizer
 from toy_gpt_train.tokenizers.char import CharTokenizer
 from toy_gpt_train.tokenizers.word import WordTokenizer
 
-
-class Tokenizer(Protocol):
-    """Text to tokens, and tokens to text."""
-
-    @property
-    def kind(self) -> str:
-        """Its name on the command line and in the metadata."""
-
-    def tokenize(self, text: str) -> list[str]:
-        """Return the tokens of a text, in order."""
-
-    def join(self, tokens: Sequence[str]) -> str:
-        """Return the text of tokens."""
-
+__all__ = ["TOKENIZERS", "CharTokenizer", "Tokenizer", "WordTokenizer", "tokenizer_from_meta"]
 
 TOKENIZERS: dict[str, Tokenizer] = {"word": WordTokenizer(), "char": CharTokenizer()}
 

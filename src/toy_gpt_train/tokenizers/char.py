@@ -4,10 +4,11 @@ Nothing is lost, and the vocabulary is small; but a context of N tokens is now o
 """
 
 from collections.abc import Sequence
-from typing import Final
+
+from toy_gpt_train.tokenizers.base import ListedTokenizer
 
 
-class CharTokenizer:
+class CharTokenizer(ListedTokenizer):
     r"""Single characters (Unicode code points).
 
     Example:
@@ -15,7 +16,7 @@ class CharTokenizer:
         ['a', ' ', 'b', '\n']
     """
 
-    kind: Final = "char"
+    kind = "char"
 
     def tokenize(self, text: str) -> list[str]:
         """Return the characters of a text, in order."""
@@ -29,3 +30,6 @@ class CharTokenizer:
             'a '
         """
         return "".join(tokens)
+
+    def _complete_part(self, text: str) -> int:
+        return len(text)

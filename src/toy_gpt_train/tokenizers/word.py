@@ -4,18 +4,21 @@ Simple, and it forgets the white space itself: joining words again gives single 
 """
 
 from collections.abc import Sequence
-from typing import Final
+
+from toy_gpt_train.tokenizers.base import ListedTokenizer
 
 
-class WordTokenizer:
+class WordTokenizer(ListedTokenizer):
     r"""White-space words.
 
     Example:
         >>> WordTokenizer().tokenize("the cat\n runs")
         ['the', 'cat', 'runs']
+        >>> WordTokenizer.from_text("the cat").encode("cat the")
+        [0, 1]
     """
 
-    kind: Final = "word"
+    kind = "word"
 
     def tokenize(self, text: str) -> list[str]:
         """Return the words of a text, in order."""
@@ -29,3 +32,7 @@ class WordTokenizer:
             'the cat'
         """
         return " ".join(tokens)
+
+    def _complete_part(self, text: str) -> int:
+        *_, last = text.split() or [""]
+        return len(text) if not last or text[-1].isspace() else len(text) - len(last)

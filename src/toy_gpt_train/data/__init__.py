@@ -1,0 +1,1 @@
+"""Getting text to learn from."""
