@@ -23,6 +23,7 @@ It knows no tokens' text, no files and no command line.
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from math import fsum, log
 from typing import Any, Final
 
@@ -105,6 +106,14 @@ class Order:
     discounts: Discounts
     counts: Mapping[str, int]
     contexts: dict[str, SeenContext] = field(default_factory=dict)
+
+    @cached_property
+    def followers(self) -> dict[str, str]:
+        """The tokens counted after each context; worked out when first asked for."""
+        followers: dict[str, str] = {}
+        for gram in self.counts:
+            followers[gram[:-1]] = followers.get(gram[:-1], "") + gram[-1]
+        return followers
 
     def discounted(self, count: int) -> float:
         """Return a count less its discount."""
@@ -220,7 +229,7 @@ class KneserNeyModel:
     def order_distributions(self, history: str) -> Iterator[list[float]]:
         """Yield p(. | the last n tokens of history) for n = 0, 1, 2, … as far as the context was seen.
 
-        Cost: V look-ups an order.
+        Cost: V products and a look-up for each token that followed, an order.
 
         Args:
             history: The tokens before, as code points.
@@ -236,10 +245,8 @@ class KneserNeyModel:
             if seen is None:
                 return
             probs = [seen.gamma * p for p in probs]
-            for token_id in range(self.vocab_size):
-                count = order.counts.get(context + chr(token_id))
-                if count is not None:
-                    probs[token_id] += order.discounted(count) / seen.total
+            for token in order.followers.get(context, ""):
+                probs[ord(token)] += order.discounted(order.counts[context + token]) / seen.total
             yield probs
 
     def forward(self, *context_ids: int) -> list[float]:
