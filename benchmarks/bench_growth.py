@@ -42,9 +42,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--megabytes", nargs="+", type=float, default=[1, 3, 10, 30], help="text sizes")
     args = parser.parse_args()
-    print(
-        f"{'text MB':>8} {'train s':>8} {'s a MB':>7} {'eval tokens/s':>14} {'peak MB':>8} {'grams':>10} {'val loss':>9}"
-    )
+    print(" text MB  train s  s a MB  eval tokens/s  peak MB      grams  val loss")
     for megabytes in args.megabytes:
         with tempfile.TemporaryDirectory() as folder:
             figures, peak = measure(megabytes, Path(folder))

@@ -49,9 +49,7 @@ def main() -> None:
     parser.add_argument("--rungs", nargs="+", choices=RUNGS, default=list(RUNGS), help="which rungs (default: all)")
     args = parser.parse_args()
     print(f"{args.file.name}, characters, last tenth held out")
-    print(
-        f"{'model':11} {'val loss':>9} {'bits/byte':>10} {'train s':>8} {'eval s':>7} {'eval tokens/s':>14} {'peak MB':>8}"
-    )
+    print("model        val loss  bits/byte  train s  eval s  eval tokens/s  peak MB")
     for kind in args.rungs:
         figures, peak = run(kind, args.file)
         speed = figures["tokens"] / max(figures["evaluate_seconds"], 1e-3)

@@ -148,7 +148,6 @@ class KneserNeyModel:
         self.context_size = context_size
         # Before training, one order that has seen nothing: every token is equally likely.
         self.orders = [Order(FALLBACK_DISCOUNTS, {}, {"": SeenContext()})]
-        self._train_scores: dict[str, float] = {}
 
     @property
     def least_context(self) -> int:
@@ -177,7 +176,7 @@ class KneserNeyModel:
         if len(text) < size:
             raise ValueError(f"{len(text)} tokens are too few for a context of {self.context_size}")
         self._learn_counts(Counter(text[start : start + size] for start in range(len(text) - size + 1)), None)
-        return self._train_scores
+        return self.training_scores
 
     def _learn_counts(self, counts: Mapping[str, int], discounts: Sequence[Discounts] | None) -> None:
         """Derive all shorter lengths from the counts of the longest, then everything that scoring needs."""
@@ -189,10 +188,19 @@ class KneserNeyModel:
         if discounts is None:
             discounts = [estimate_discounts(level.values()) for level in grams]
         self.orders = [Order(*order) for order in zip(discounts, grams, strict=True)]
+        for order in self.orders:
+            _sum_contexts(order)
+        self.__dict__.pop("training_scores", None)  # those of an earlier text
+
+    @cached_property
+    def training_scores(self) -> dict[str, float]:
+        """What fit returns. Working it out also finds the likeliest token after each context.
+
+        WHY only when asked for: a model that is reloaded to write text needs neither.
+        """
         probability: dict[str, float] | None = None
         loss = 0.0
         for length, order in enumerate(self.orders):
-            _sum_contexts(order)
             scored = _gram_probabilities(order, probability, self.vocab_size)
             if length < self.context_size:
                 probability = {gram: p for gram, _, p in scored}
@@ -200,7 +208,7 @@ class KneserNeyModel:
                 loss = fsum(-count * log(p) for _, count, p in scored)
             if length > 0:
                 _offer_shorter_likeliest(order, self.orders[length - 1])
-        self._train_scores = _training_scores(self.orders[-1], loss)
+        return _training_scores(self.orders[-1], loss)
 
     # --- predicting ----------------------------------------------------------------------------------------
 
@@ -287,6 +295,7 @@ class KneserNeyModel:
             A prediction for each of the T - start tokens.
         """
         text = _as_text(token_ids)
+        _ = self.training_scores  # finds the likeliest tokens
         for place in range(start, len(text)):
             history = text[max(place - self.context_size, 0) : place]
             matched = self._longest_seen(history)
@@ -415,9 +424,9 @@ def _offer_shorter_likeliest(order: Order, shorter: Order) -> None:
 
 def _training_scores(longest: Order, loss: float) -> dict[str, float]:
     """Return loss, accuracy and loss floor on the training text, from the counts of its grams."""
-    total = sum(seen.total for seen in longest.contexts.values())
+    total = max(sum(seen.total for seen in longest.contexts.values()), 1)
     correct = sum(longest.counts.get(context + seen.likeliest, 0) for context, seen in longest.contexts.items())
     # H(target | context) is the mean of log(total / count); its sums fall apart into two.
-    floor = fsum(seen.total * log(seen.total) for seen in longest.contexts.values())
+    floor = fsum(seen.total * log(seen.total) for seen in longest.contexts.values() if seen.total)
     floor -= fsum(count * log(count) for count in longest.counts.values())
     return {"avg_loss": loss / total, "accuracy": correct / total, "loss_floor": max(floor / total, 0.0)}
