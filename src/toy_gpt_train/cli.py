@@ -7,6 +7,7 @@ Exit codes: 0 done, 1 a check found a difference, 2 bad input or a file that can
 """
 
 import argparse
+import gc
 import json
 import os
 import sys
@@ -23,8 +24,7 @@ from toy_gpt_train.d_train import (
     TrainSettings,
     train_run,
 )
-from toy_gpt_train.data import stdlib
-from toy_gpt_train.data.stdlib import collect_stdlib
+from toy_gpt_train.data.commands import add_commands
 from toy_gpt_train.e_infer import Sampling, generate_tokens, load_run, next_token_probs, start_token_ids, top_k
 from toy_gpt_train.errors import InputError
 from toy_gpt_train.io_artifacts import META_NAME, artifacts_dir_from_base_dir
@@ -41,7 +41,7 @@ INFER_HELP: Final = "read the artifacts, show what comes next, continue a text"
 
 EVALUATE_HELP: Final = "score a text with a trained model: loss, perplexity, bits a byte"
 
-DATA_HELP: Final = "get text to learn from"
+DATA_HELP: Final = "get text to learn from, and turn it into token ids"
 
 
 class _Parser(argparse.ArgumentParser):
@@ -82,11 +82,7 @@ def build_parser() -> argparse.ArgumentParser:
     climb.set_defaults(handler=lambda args: ladder.train_ladder(args.base_dir, args.corpus))
 
     data = commands.add_parser("data", help=DATA_HELP, description=DATA_HELP)
-    sources = data.add_subparsers(dest="source", required=True, metavar="SOURCE")
-    library = sources.add_parser("stdlib", help=stdlib.HELP, description=stdlib.HELP)
-    library.add_argument("--out", type=Path, required=True, metavar="FILE", help="the text file to write")
-    library.add_argument("--megabytes", type=float, metavar="M", help="stop after M million bytes (default: all of it)")
-    library.set_defaults(handler=_data_stdlib)
+    add_commands(data.add_subparsers(dest="source", required=True, metavar="SOURCE"))
 
     levels = commands.add_parser("levels", help="list the rungs of the ladder")
     levels.set_defaults(handler=_levels)
@@ -261,12 +257,6 @@ def _chat(args: argparse.Namespace) -> int:
     return chat.chat(load_run(_artifacts_dir(args.base_dir)), _sampling(args), num, k)
 
 
-def _data_stdlib(args: argparse.Namespace) -> int:
-    written = collect_stdlib(args.out, args.megabytes)
-    print(f"{args.out}: {written} bytes")
-    return 0
-
-
 def _levels(args: argparse.Namespace) -> int:
     rows = [[level.code, level.kind, level.context_size, level.adds] for level in LEVELS]
     print(table(["code", "model", "context", "what it adds"], rows))
@@ -313,6 +303,9 @@ def _fail(message: str) -> int:
 
 def entry() -> NoReturn:
     """Run the process's own command line and exit with its code."""
+    # WHY: training makes millions of small objects that live to the end and form no cycles; by default the collector
+    # of cycles would walk through all of them again and again.
+    gc.set_threshold(200_000, 50, 100)
     for stream in (sys.stdout, sys.stderr):
         # WHY: a token may have characters that an old console cannot show.
         stream.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]

@@ -22,8 +22,7 @@ It knows no tokens' text, no files and no command line.
 
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
-from functools import cached_property
+from dataclasses import dataclass
 from math import fsum, log
 from typing import Any, Final
 
@@ -67,57 +66,88 @@ def estimate_discounts(counts: Iterable[int]) -> Discounts:
     return (one, two, three) if 0 <= one <= 1 and 0 <= two <= 2 and 0 <= three <= 3 else FALLBACK_DISCOUNTS
 
 
-class SeenContext:
-    """What came after one context. A class with slots, because there are hundreds of thousands of these.
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """What came after a context.
+
+    WHY contexts share it: most long contexts were met once, so thousands of them saw the same. What is equal is held
+    once, as the table's equal rows are trained once.
 
     Attributes:
-        total: The sum of the counts after it.
-        once, twice, more: How many different tokens were counted once, twice, three times or more often.
+        counts: The count of each token that came: plain at the longest length, continuation counts below.
+        shares: (count - discount) / total of each of them.
         gamma: The share of probability that the discounts give to the shorter context.
-        top: The largest probability of any token after it.
-        likeliest: That token; the smaller where two are equal.
     """
 
-    __slots__ = ("gamma", "likeliest", "more", "once", "top", "total", "twice")
-
-    def __init__(self) -> None:
-        self.total = self.once = self.twice = self.more = 0
-        self.gamma = 1.0
-        self.top = -1.0
-        self.likeliest = "\0"
-
-    def offer(self, token: str, probability: float) -> None:
-        """Make ``token`` the likeliest if it is."""
-        if probability > self.top or (probability == self.top and token < self.likeliest):
-            self.top = probability
-            self.likeliest = token
+    counts: dict[int, int]
+    shares: dict[int, float]
+    gamma: float
 
 
-@dataclass
+def see(counts: dict[int, int], discounts: Discounts) -> Seen:
+    """Return what a context saw, discounted.
+
+    Args:
+        counts: The count of each token that came after it.
+        discounts: D1, D2, D3+.
+
+    Returns:
+        The shares and gamma; together they sum to 1.
+
+    Example:
+        >>> see({7: 1, 8: 3}, (0.5, 1.0, 1.5))
+        Seen(counts={7: 1, 8: 3}, shares={7: 0.125, 8: 0.375}, gamma=0.5)
+    """
+    total = sum(counts.values())
+    shares = {token_id: (count - discounts[min(count, 3) - 1]) / total for token_id, count in counts.items()}
+    # WHY from whole numbers: floats summed in the order of a dictionary would not reload bit for bit.
+    kinds = Counter(min(count, 3) for count in counts.values())
+    return Seen(counts, shares, sum(discounts[kind - 1] * kinds[kind] for kind in (1, 2, 3)) / total)
+
+
+@dataclass(frozen=True, slots=True)
 class Order:
     """What is known of one context length.
 
     Attributes:
         discounts: D1, D2, D3+.
-        counts: The count of each gram (context and token): plain at the longest length, continuation below.
         contexts: What came after each context.
     """
 
     discounts: Discounts
-    counts: Mapping[str, int]
-    contexts: dict[str, SeenContext] = field(default_factory=dict)
+    contexts: dict[str, Seen]
 
-    @cached_property
-    def followers(self) -> dict[str, str]:
-        """The tokens counted after each context; worked out when first asked for."""
-        followers: dict[str, str] = {}
-        for gram in self.counts:
-            followers[gram[:-1]] = followers.get(gram[:-1], "") + gram[-1]
-        return followers
 
-    def discounted(self, count: int) -> float:
-        """Return a count less its discount."""
-        return count - self.discounts[count - 1 if count < 3 else 2]
+def build_order(grams: Mapping[str, int], discounts: Discounts) -> Order:
+    """Group the counted grams of one length by their contexts.
+
+    Args:
+        grams: The count of each gram: a context and, as its last code point, a token.
+        discounts: D1, D2, D3+.
+
+    Returns:
+        The order.
+
+    Example:
+        >>> build_order({"ab": 1}, (0.5, 1.0, 1.5)).contexts["a"].counts
+        {98: 1}
+    """
+    followers: dict[str, list[int]] = {}
+    for gram, count in grams.items():
+        after = followers.get(gram[:-1])
+        if after is None:
+            followers[gram[:-1]] = [ord(gram[-1]), count]
+        else:
+            after += ord(gram[-1]), count
+    known: dict[tuple[int, ...], Seen] = {}
+    contexts: dict[str, Seen] = {}
+    for context, after in followers.items():
+        key = tuple(after)
+        seen = known.get(key)
+        if seen is None:
+            seen = known[key] = see(dict(zip(after[::2], after[1::2], strict=True)), discounts)
+        contexts[context] = seen
+    return Order(discounts, contexts)
 
 
 class KneserNeyModel:
@@ -147,7 +177,8 @@ class KneserNeyModel:
         self.vocab_size = vocab_size
         self.context_size = context_size
         # Before training, one order that has seen nothing: every token is equally likely.
-        self.orders = [Order(FALLBACK_DISCOUNTS, {}, {"": SeenContext()})]
+        self.orders = [Order(FALLBACK_DISCOUNTS, {"": Seen({}, {}, 1.0)})]
+        self._likeliest: dict[str, tuple[int, float]] = {}
 
     @property
     def least_context(self) -> int:
@@ -171,73 +202,77 @@ class KneserNeyModel:
         Raises:
             ValueError: The text is too short.
         """
-        text = _as_text(token_ids)
+        text = as_text(token_ids)
         size = self.context_size + 1
         if len(text) < size:
             raise ValueError(f"{len(text)} tokens are too few for a context of {self.context_size}")
-        self._learn_counts(Counter(text[start : start + size] for start in range(len(text) - size + 1)), None)
-        return self.training_scores
+        self.fit_grams(Counter(text[start : start + size] for start in range(len(text) - size + 1)))
+        return self._training_scores()
 
-    def _learn_counts(self, counts: Mapping[str, int], discounts: Sequence[Discounts] | None) -> None:
-        """Derive all shorter lengths from the counts of the longest, then everything that scoring needs."""
-        grams = [counts]
-        for _ in range(self.context_size):
-            # A gram without its oldest token, counted once for each different gram it came from.
-            grams.append(Counter(gram[1:] for gram in grams[-1]))
-        grams.reverse()
-        if discounts is None:
-            discounts = [estimate_discounts(level.values()) for level in grams]
-        self.orders = [Order(*order) for order in zip(discounts, grams, strict=True)]
-        for order in self.orders:
-            _sum_contexts(order)
-        self.__dict__.pop("training_scores", None)  # those of an earlier text
+    def fit_grams(self, grams: Mapping[str, int], discounts: Sequence[Discounts] | None = None) -> None:
+        """Learn from the counts of the longest grams; all shorter lengths follow from them.
 
-    @cached_property
-    def training_scores(self) -> dict[str, float]:
-        """What fit returns. Working it out also finds the likeliest token after each context.
-
-        WHY only when asked for: a model that is reloaded to write text needs neither.
+        Args:
+            grams: The count of each run of N + 1 tokens.
+            discounts: Those of each length from 0 to N; estimated from the counts where None.
         """
-        probability: dict[str, float] | None = None
-        loss = 0.0
-        for length, order in enumerate(self.orders):
-            scored = _gram_probabilities(order, probability, self.vocab_size)
-            if length < self.context_size:
-                probability = {gram: p for gram, _, p in scored}
-            else:
-                loss = fsum(-count * log(p) for _, count, p in scored)
-            if length > 0:
-                _offer_shorter_likeliest(order, self.orders[length - 1])
-        return _training_scores(self.orders[-1], loss)
+        self.orders = []
+        self._likeliest = {}
+        for length in range(self.context_size, -1, -1):
+            taken = estimate_discounts(grams.values()) if discounts is None else discounts[length]
+            self.orders.insert(0, build_order(grams, taken))
+            # A gram without its oldest token, counted once for each different gram it came from.
+            grams = Counter(gram[1:] for gram in grams)
+
+    def _training_scores(self) -> dict[str, float]:
+        """Return loss, accuracy and loss floor on the training text, from the counts of the longest grams."""
+        losses: list[float] = []
+        surprise: list[float] = []
+        total = correct = 0
+        for context, seen in self.orders[-1].contexts.items():
+            chain = self.matched(context)
+            probs = {token_id: self.interpolate(chain, token_id) for token_id in seen.counts}
+            likeliest, _ = self._likeliest_of(probs, context, chain)
+            after = sum(seen.counts.values())
+            total += after
+            correct += seen.counts.get(likeliest, 0)
+            losses += [-count * log(probs[token_id]) for token_id, count in seen.counts.items()]
+            surprise += [count * log(after / count) for count in seen.counts.values()]
+        return {"avg_loss": fsum(losses) / total, "accuracy": correct / total, "loss_floor": fsum(surprise) / total}
 
     # --- predicting ----------------------------------------------------------------------------------------
 
-    def probability(self, history: str, token: str) -> float:
-        """Return p(token | history), at the cost of the orders that matched, whatever V is.
+    def matched(self, history: str) -> list[Seen]:
+        """Return what came after the last 0, 1, 2, … tokens of a history, as far as that context was ever met.
 
         Args:
             history: The tokens before, as code points; only the last N count.
-            token: One code point.
         """
-        p = 1 / self.vocab_size
         end = len(history)
-        for length, order in enumerate(self.orders):
-            if length > end:
-                break
-            context = history[end - length :]
-            seen = order.contexts.get(context)
+        chain: list[Seen] = []
+        for length, order in enumerate(self.orders[: end + 1]):
+            seen = order.contexts.get(history[end - length :])
             if seen is None:
                 break
+            chain.append(seen)
+        return chain
+
+    def interpolate(self, chain: Iterable[Seen], token_id: int) -> float:
+        """Return p(token | history) for a matched chain: each length adds its share to gamma times the shorter.
+
+        Cost: a look-up for each order that matched, whatever V is.
+        """
+        p = 1 / self.vocab_size
+        for seen in chain:
             p *= seen.gamma
-            count = order.counts.get(context + token)
-            if count is not None:
-                p += order.discounted(count) / seen.total
+            if token_id in seen.shares:
+                p += seen.shares[token_id]
         return p
 
     def order_distributions(self, history: str) -> Iterator[list[float]]:
-        """Yield p(. | the last n tokens of history) for n = 0, 1, 2, … as far as the context was seen.
+        """Yield p(. | the last n tokens of history) for n = 0, 1, 2, … as far as the context was ever met.
 
-        Cost: V products and a look-up for each token that followed, an order.
+        Cost: V products and a step for each token that followed, an order.
 
         Args:
             history: The tokens before, as code points.
@@ -246,16 +281,43 @@ class KneserNeyModel:
             V probabilities by token id; each list is the next one's back-off.
         """
         probs = [1 / self.vocab_size] * self.vocab_size
-        end = len(history)
-        for length, order in enumerate(self.orders[: end + 1]):
-            context = history[end - length :]
-            seen = order.contexts.get(context)
-            if seen is None:
-                return
+        for seen in self.matched(history):
             probs = [seen.gamma * p for p in probs]
-            for token in order.followers.get(context, ""):
-                probs[ord(token)] += order.discounted(order.counts[context + token]) / seen.total
+            for token_id, share in seen.shares.items():
+                probs[token_id] += share
             yield probs
+
+    def _likeliest_after(self, context: str, chain: Sequence[Seen]) -> tuple[int, float]:
+        """Return the likeliest token after a context that was met, and its probability; worked out once.
+
+        Args:
+            context: The tokens before, all of them matched.
+            chain: What matched(context) gives.
+        """
+        unknown: list[str] = []
+        while context not in self._likeliest:
+            unknown.append(context)
+            if not context:
+                break
+            context = context[1:]
+        for context in reversed(unknown):
+            met = chain[: len(context) + 1]
+            probs = {token_id: self.interpolate(met, token_id) for token_id in met[-1].counts}
+            self._likeliest[context] = self._likeliest_of(probs, context, met)
+        return self._likeliest[context]
+
+    def _likeliest_of(self, probs: Mapping[int, float], context: str, chain: Sequence[Seen]) -> tuple[int, float]:
+        """Choose among the tokens counted after a context, with their probabilities, and one more.
+
+        A token never counted here has gamma times its shorter probability, so besides the counted ones only the
+        shorter context's likeliest token can win.
+        """
+        best, p = self._likeliest_after(context[1:], chain[:-1]) if context else (0, 1 / self.vocab_size)
+        top = chain[-1].gamma * p
+        for token_id, p in probs.items():
+            if p > top or (p == top and token_id < best):
+                best, top = token_id, p
+        return best, top
 
     def forward(self, *context_ids: int) -> list[float]:
         """Return the probability of every token to come next.
@@ -278,7 +340,7 @@ class KneserNeyModel:
         if not all(0 <= token_id < self.vocab_size for token_id in context_ids):
             raise ValueError(f"token ids are 0 to {self.vocab_size - 1}, got {context_ids}")
         probs = [1 / self.vocab_size] * self.vocab_size
-        for probs in self.order_distributions(_as_text(context_ids)):  # noqa: B007 - the last one is the answer
+        for probs in self.order_distributions(as_text(context_ids)):  # noqa: B007 - the last one is the answer
             pass
         return probs
 
@@ -294,24 +356,19 @@ class KneserNeyModel:
         Yields:
             A prediction for each of the T - start tokens.
         """
-        text = _as_text(token_ids)
-        _ = self.training_scores  # finds the likeliest tokens
+        text = as_text(token_ids)
         for place in range(start, len(text)):
             history = text[max(place - self.context_size, 0) : place]
-            matched = self._longest_seen(history)
-            seen = self.orders[matched].contexts[history[len(history) - matched :]]
-            yield Prediction(self.probability(history, text[place]), ord(seen.likeliest), matched == self.context_size)
-
-    def _longest_seen(self, history: str) -> int:
-        longest = min(len(history), len(self.orders) - 1)
-        for length in range(1, longest + 1):
-            if history[len(history) - length :] not in self.orders[length].contexts:
-                return length - 1
-        return longest
+            chain = self.matched(history)
+            context = history[len(history) - len(chain) + 1 :]
+            likeliest, _ = self._likeliest_after(context, chain)
+            yield Prediction(self.interpolate(chain, token_ids[place]), likeliest, len(context) == self.context_size)
 
     def num_parameters(self) -> int:
         """Return how many numbers training has set: the counts of all orders and the discounts."""
-        return sum(len(order.counts) + len(order.discounts) for order in self.orders)
+        return sum(
+            len(order.discounts) + sum(len(seen.counts) for seen in order.contexts.values()) for order in self.orders
+        )
 
     # --- the model as tables -------------------------------------------------------------------------------
 
@@ -328,11 +385,16 @@ class KneserNeyModel:
 
         OBS: the counts of all shorter contexts follow from these, so they are not stored.
         """
-        counts = self.orders[-1].counts
-        rows = ((tuple(map(ord, gram[:-1])), ord(gram[-1]), counts[gram]) for gram in sorted(counts))
+        contexts = self.orders[-1].contexts
+        rows = (
+            (tuple(map(ord, context)), token_id, count)
+            for context in sorted(contexts)
+            for token_id, count in sorted(contexts[context].counts.items())
+        )
+        num_rows = sum(len(seen.counts) for seen in contexts.values())
         discounts = [(length, *order.discounts) for length, order in enumerate(self.orders)]
         return [
-            ModelTable(COUNTS_NAME, self.COUNTS_COLUMNS, len(counts), rows),
+            ModelTable(COUNTS_NAME, self.COUNTS_COLUMNS, num_rows, rows),
             ModelTable(DISCOUNTS_NAME, self.DISCOUNTS_COLUMNS, len(discounts), discounts),
         ]
 
@@ -350,83 +412,29 @@ class KneserNeyModel:
         Raises:
             ValueError: The tables do not fit together.
         """
-        counts: dict[str, int] = {}
+        grams: dict[str, int] = {}
         for context_ids, token_id, count in tables[COUNTS_NAME]:
-            gram = _as_text((*context_ids, token_id))
-            if gram in counts or count < 1:
+            token_ids = (*context_ids, token_id)
+            if len(token_ids) != self.context_size + 1 or not all(0 <= i < self.vocab_size for i in token_ids):
+                raise ValueError(f"{COUNTS_NAME}: {token_ids} is not a context of {self.context_size} and a token")
+            gram = as_text(token_ids)
+            if gram in grams or count < 1:
                 raise ValueError(f"{COUNTS_NAME}: a count below 1, or a context and token that stand there twice")
-            counts[gram] = count
-        discounts = [(once, twice, more) for _, once, twice, more in tables[DISCOUNTS_NAME]]
-        if len(discounts) != self.context_size + 1 or not counts:
-            raise ValueError(f"{DISCOUNTS_NAME}: {len(discounts)} rows for contexts of 0 to {self.context_size} tokens")
+            grams[gram] = count
+        rows = list(tables[DISCOUNTS_NAME])
+        if [row[0] for row in rows] != list(range(self.context_size + 1)) or not grams:
+            raise ValueError(f"{DISCOUNTS_NAME}: not a row for each context size from 0 to {self.context_size}")
+        discounts = [(once, twice, more) for _, once, twice, more in rows]
         if not all(0 <= taken <= limit for row in discounts for taken, limit in zip(row, (1, 2, 3), strict=True)):
             raise ValueError(f"{DISCOUNTS_NAME}: a discount is negative or takes more than was counted")
-        self._learn_counts(counts, discounts)
+        self.fit_grams(grams, discounts)
 
 
-def _as_text(token_ids: Iterable[int]) -> str:
+def as_text(token_ids: Iterable[int]) -> str:
+    """Return token ids as a string with one code point for each.
+
+    Example:
+        >>> as_text([104, 105])
+        'hi'
+    """
     return "".join(map(chr, token_ids))
-
-
-def _sum_contexts(order: Order) -> None:
-    """Fill in order.contexts: what stands after each context, and how much the discounts take from it."""
-    contexts = order.contexts
-    for gram, count in order.counts.items():
-        seen = contexts.get(gram[:-1])
-        if seen is None:
-            seen = contexts[gram[:-1]] = SeenContext()
-        seen.total += count
-        if count == 1:
-            seen.once += 1
-        elif count == 2:
-            seen.twice += 1
-        else:
-            seen.more += 1
-    # WHY from whole numbers: floats summed in the order of a dictionary would not reload bit for bit.
-    once, twice, more = order.discounts
-    for seen in contexts.values():
-        seen.gamma = (once * seen.once + twice * seen.twice + more * seen.more) / seen.total
-
-
-def _gram_probabilities(
-    order: Order, shorter_probability: Mapping[str, float] | None, vocab_size: int
-) -> Iterator[tuple[str, int, float]]:
-    """Yield (gram, count, p) for every counted gram of one length, and note each context's likeliest token.
-
-    Args:
-        order: The length.
-        shorter_probability: p of every counted gram of the length below; None at length 0, which backs off to
-            the uniform distribution.
-        vocab_size: V.
-    """
-    contexts, discounts = order.contexts, order.discounts
-    p = 1 / vocab_size
-    for gram, count in order.counts.items():
-        seen = contexts[gram[:-1]]
-        if shorter_probability is not None:
-            p = shorter_probability[gram[1:]]
-        q = seen.gamma * p + (count - discounts[count - 1 if count < 3 else 2]) / seen.total
-        if q >= seen.top:
-            seen.offer(gram[-1], q)
-        yield gram, count, q
-
-
-def _offer_shorter_likeliest(order: Order, shorter: Order) -> None:
-    """Let each context's likeliest token also be one that was never counted after it.
-
-    Such a token has gamma times its shorter probability, so the shorter context's likeliest is the only candidate.
-    """
-    for context, seen in order.contexts.items():
-        rival = shorter.contexts[context[1:]]
-        if seen.gamma * rival.top >= seen.top and context + rival.likeliest not in order.counts:
-            seen.offer(rival.likeliest, seen.gamma * rival.top)
-
-
-def _training_scores(longest: Order, loss: float) -> dict[str, float]:
-    """Return loss, accuracy and loss floor on the training text, from the counts of its grams."""
-    total = max(sum(seen.total for seen in longest.contexts.values()), 1)
-    correct = sum(longest.counts.get(context + seen.likeliest, 0) for context, seen in longest.contexts.items())
-    # H(target | context) is the mean of log(total / count); its sums fall apart into two.
-    floor = fsum(seen.total * log(seen.total) for seen in longest.contexts.values() if seen.total)
-    floor -= fsum(count * log(count) for count in longest.counts.values())
-    return {"avg_loss": loss / total, "accuracy": correct / total, "loss_floor": max(floor / total, 0.0)}
