@@ -23,7 +23,7 @@ RUNGS = {
     "context-3": ["--epochs", "3"],
     "context-5": ["--epochs", "3"],
     "kneser-ney": ["--context", "6"],
-    "mixture": ["--context", "6"],
+    "mixture": [],
 }
 
 

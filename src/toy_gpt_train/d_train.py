@@ -478,7 +478,7 @@ def train_run(settings: TrainSettings, on_progress: OnProgress | None = None) ->
         final = score(model, train_ids, level.context_size)
         train_loss, train_accuracy = final.loss, final.accuracy
     else:
-        fitted = model.fit(train_ids)
+        fitted = model.fit(train_ids, text.vocab.tokens(), seed=settings.seed, on_progress=on_progress)
         train_loss, train_accuracy, floor = fitted["avg_loss"], fitted["accuracy"], fitted["loss_floor"]
         history = [{"epoch": 1, "avg_loss": train_loss, "accuracy": train_accuracy}]
     for record in history:

@@ -316,7 +316,7 @@ def _load_tables(
     """Rebuild a model beyond the plain table from the tables it described itself with."""
     model = model_class(vocab.vocab_size(), meta["context_size"])
     tables: dict[str, Iterator[tuple[Any, ...]]] = {}
-    for name, columns in model_class.table_columns().items():
+    for name, columns in model.expect_tables([vocab.id_to_token[i] for i in range(vocab.vocab_size())]).items():
         path = artifacts_dir / name
         require_artifacts(meta_path=path, vocab_path=path, weights_path=path, train_hint=train_hint)
         rows = read_model_table(path, vocab, columns, meta["context_size"])

@@ -27,7 +27,7 @@ from typing import Any, Final, Protocol
 
 from toy_gpt_train.c_model import Context, SimpleNextTokenModel, TableRow, token_row_index
 from toy_gpt_train.errors import InputError
-from toy_gpt_train.models.tables import CONTEXT, COUNT, TOKEN, Column, ModelTable, TabularModel
+from toy_gpt_train.models.tables import CONTEXT, COUNT, TEXT, TOKEN, Column, ModelTable, TabularModel
 from toy_gpt_train.project import MANIFEST_NAME, RESOURCE_ROOT, declared_repo_name
 
 SCHEMA_VERSION: Final = 1
@@ -687,7 +687,7 @@ def write_model_table(path: Path, vocab: VocabularyLike, table: ModelTable) -> N
         if holds == CONTEXT
         else (lambda token_id: tokens[token_id])
         if holds == TOKEN
-        else repr
+        else str
         for _, holds in table.columns
     ]
     with path.open("w", encoding="utf-8", newline="") as file:
@@ -725,6 +725,8 @@ def read_model_table(
             if token_id is None:
                 raise InputError(f"{where} {cell[:40]!r} is not in the vocabulary")
             return token_id
+        if holds == TEXT:
+            return cell
         return parse_int(cell, f"{where} count") if holds == COUNT else parse_number(cell, f"{where} number")
 
     for line, row in read_csv(path, [name for name, _ in columns]):

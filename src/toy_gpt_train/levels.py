@@ -10,7 +10,9 @@ from typing import Final
 from toy_gpt_train.c_model import SimpleNextTokenModel
 from toy_gpt_train.errors import InputError
 from toy_gpt_train.models.kneser_ney import KneserNeyModel
+from toy_gpt_train.models.mixture import MixtureModel
 from toy_gpt_train.models.tables import TabularModel
+from toy_gpt_train.models.views import LOOK_BACK
 
 
 @dataclass(frozen=True)
@@ -45,6 +47,7 @@ LEVELS: Final = (
     Level(300, "context-2", 2, "a window of two tokens that slides"),
     Level(400, "context-3", 3, "a longer window; the table explodes: V to the 3 rows"),
     Level(450, "kneser-ney", 4, "back-off: ask a shorter context where a long one says little", KneserNeyModel, False),
+    Level(460, "mixture", LOOK_BACK, "several memories, and learning how far to trust each", MixtureModel),
 )
 
 

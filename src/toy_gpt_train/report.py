@@ -157,8 +157,9 @@ def training_report(settings: TrainSettings, result: TrainResult) -> str:
         f"corpus    {settings.corpus_path.name}: {kind}",
         f"context   {level.context_size} tokens; {result.num_rows} rows learned",
         table(columns, log_rows),
-        f"final     train loss {result.train_loss:.6f} nats, accuracy {result.train_accuracy:.4f}; "
-        f"no table of this context gets below {result.loss_floor:.6f}",
+        f"final     loss {result.train_loss:.6f} nats, accuracy {result.train_accuracy:.4f} on "
+        f"{getattr(result.model, 'train_loss_on', 'the training text')};",
+        f"          no table of its longest context gets below {result.loss_floor:.6f} on the training text",
     ]
     if result.held_out is not None:
         lines.append(figures_table(figures_of_training(settings, result), "the held-out part"))

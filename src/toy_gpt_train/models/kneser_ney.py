@@ -21,10 +21,10 @@ It knows no tokens' text, no files and no command line.
 """
 
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from math import fsum, log
-from typing import Any, Final
+from typing import Any, ClassVar, Final
 
 from toy_gpt_train.c_model import Prediction
 from toy_gpt_train.models.tables import CONTEXT, COUNT, NUMBER, TOKEN, Column, ModelTable
@@ -48,8 +48,8 @@ def estimate_discounts(counts: Iterable[int]) -> Discounts:
 
     Returns:
         D1, D2, D3+. With n_r the number of grams counted r times and Y = n1 / (n1 + 2 n2), it is
-        D_r = r - (r + 1) Y n_(r+1) / n_r; where one of n1 to n4 is zero, or a discount would be
-        negative or take more than was counted, 0.5, 1, 1.5.
+        D_r = r - (r + 1) Y n_(r+1) / n_r; where one of n1 to n4 is zero, or a discount would take
+        nothing or more than was counted, 0.5, 1, 1.5.
 
     Example:
         >>> estimate_discounts([1, 1, 1, 1, 2, 2, 3, 4])
@@ -63,7 +63,7 @@ def estimate_discounts(counts: Iterable[int]) -> Discounts:
         return FALLBACK_DISCOUNTS
     y = n[1] / (n[1] + 2 * n[2])
     one, two, three = (r - (r + 1) * y * n[r + 1] / n[r] for r in (1, 2, 3))
-    return (one, two, three) if 0 <= one <= 1 and 0 <= two <= 2 and 0 <= three <= 3 else FALLBACK_DISCOUNTS
+    return (one, two, three) if 0 < one <= 1 and 0 < two <= 2 and 0 < three <= 3 else FALLBACK_DISCOUNTS
 
 
 @dataclass(frozen=True, slots=True)
@@ -169,6 +169,8 @@ class KneserNeyModel:
         True
     """
 
+    train_loss_on: ClassVar[str] = "the training text"
+
     def __init__(self, vocab_size: int, context_size: int = 4) -> None:
         if not 1 <= vocab_size <= MAX_VOCABULARY:
             raise ValueError(f"vocab_size must be from 1 to {MAX_VOCABULARY}, got {vocab_size}")
@@ -187,13 +189,23 @@ class KneserNeyModel:
 
     # --- learning: counting --------------------------------------------------------------------------------
 
-    def fit(self, token_ids: Sequence[int]) -> dict[str, float]:
+    def fit(
+        self,
+        token_ids: Sequence[int],
+        tokens: Sequence[str] = (),
+        *,
+        seed: int = 0,
+        on_progress: Callable[[float, str], None] | None = None,
+    ) -> dict[str, float]:
         """Learn a text by counting.
 
         Cost: one pass to count, then a few dictionary look-ups for each different gram of each length.
 
         Args:
             token_ids: The text as T token ids, more than N of them.
+            tokens: Not needed: what a token reads like says nothing to a counter.
+            seed: Not needed: nothing is drawn at random.
+            on_progress: Not needed: counting is soon done.
 
         Returns:
             ``avg_loss``, ``accuracy`` of the finished model on the T - N tokens with a full context, and their
@@ -227,7 +239,6 @@ class KneserNeyModel:
     def _training_scores(self) -> dict[str, float]:
         """Return loss, accuracy and loss floor on the training text, from the counts of the longest grams."""
         losses: list[float] = []
-        surprise: list[float] = []
         total = correct = 0
         for context, seen in self.orders[-1].contexts.items():
             chain = self.matched(context)
@@ -237,8 +248,17 @@ class KneserNeyModel:
             total += after
             correct += seen.counts.get(likeliest, 0)
             losses += [-count * log(probs[token_id]) for token_id, count in seen.counts.items()]
+        return {"avg_loss": fsum(losses) / total, "accuracy": correct / total, "loss_floor": self.loss_floor()}
+
+    def loss_floor(self) -> float:
+        """Return the conditional entropy of the training text: no table of the longest context gets below it."""
+        surprise: list[float] = []
+        total = 0
+        for seen in self.orders[-1].contexts.values():
+            after = sum(seen.counts.values())
+            total += after
             surprise += [count * log(after / count) for count in seen.counts.values()]
-        return {"avg_loss": fsum(losses) / total, "accuracy": correct / total, "loss_floor": fsum(surprise) / total}
+        return fsum(surprise) / total
 
     # --- predicting ----------------------------------------------------------------------------------------
 
@@ -398,10 +418,9 @@ class KneserNeyModel:
             ModelTable(DISCOUNTS_NAME, self.DISCOUNTS_COLUMNS, len(discounts), discounts),
         ]
 
-    @classmethod
-    def table_columns(cls) -> dict[str, tuple[Column, ...]]:
+    def expect_tables(self, tokens: Sequence[str]) -> dict[str, tuple[Column, ...]]:
         """Return the columns of each table that from_tables needs, by file name."""
-        return {COUNTS_NAME: cls.COUNTS_COLUMNS, DISCOUNTS_NAME: cls.DISCOUNTS_COLUMNS}
+        return {COUNTS_NAME: self.COUNTS_COLUMNS, DISCOUNTS_NAME: self.DISCOUNTS_COLUMNS}
 
     def from_tables(self, tables: Mapping[str, Iterable[tuple[Any, ...]]]) -> None:
         """Become the model that to_tables described.
@@ -425,8 +444,8 @@ class KneserNeyModel:
         if [row[0] for row in rows] != list(range(self.context_size + 1)) or not grams:
             raise ValueError(f"{DISCOUNTS_NAME}: not a row for each context size from 0 to {self.context_size}")
         discounts = [(once, twice, more) for _, once, twice, more in rows]
-        if not all(0 <= taken <= limit for row in discounts for taken, limit in zip(row, (1, 2, 3), strict=True)):
-            raise ValueError(f"{DISCOUNTS_NAME}: a discount is negative or takes more than was counted")
+        if not all(0 < taken <= limit for row in discounts for taken, limit in zip(row, (1, 2, 3), strict=True)):
+            raise ValueError(f"{DISCOUNTS_NAME}: a discount takes nothing, or more than was counted")
         self.fit_grams(grams, discounts)
 
 

@@ -4,13 +4,14 @@ A model beyond the plain table hands over its numbers as named tables of ids and
 tables. io_artifacts.py turns them into CSV, with tokens in place of ids, and back.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
-from typing import Any, Final, NamedTuple, Protocol
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any, ClassVar, Final, NamedTuple, Protocol
 
 from toy_gpt_train.c_model import NextTokenModel
 
 CONTEXT: Final = "context"
 TOKEN: Final = "token"  # noqa: S105 - a kind of column
+TEXT: Final = "text"
 COUNT: Final = "count"
 NUMBER: Final = "number"
 
@@ -20,8 +21,9 @@ class Column(NamedTuple):
 
     Attributes:
         name: Its header.
-        holds: CONTEXT (a tuple of token ids, shown as a label), TOKEN (a token id, shown as the token), COUNT (a
-            whole number of 0 or more), or NUMBER (a finite float, written so that it reads back exactly).
+        holds: CONTEXT (a tuple of token ids, shown as a label), TOKEN (a token id, shown as the token), TEXT (any
+            text), COUNT (a whole number of 0 or more), or NUMBER (a finite float, written so that it reads back
+            exactly).
     """
 
     name: str
@@ -45,19 +47,42 @@ class ModelTable(NamedTuple):
 
 
 class TabularModel(NextTokenModel, Protocol):
-    """The face of a rung beyond the plain table: it learns by itself and describes itself as tables."""
+    """The face of a rung beyond the plain table: it learns by itself and describes itself as tables.
+
+    Attributes:
+        train_loss_on: What the ``avg_loss`` that fit returns was measured on.
+    """
+
+    train_loss_on: ClassVar[str]
 
     def __init__(self, vocab_size: int, context_size: int) -> None: ...
 
-    def fit(self, token_ids: Sequence[int]) -> dict[str, float]:
-        """Learn a text; return ``avg_loss`` and ``accuracy`` on it, and its ``loss_floor``."""
+    def fit(
+        self,
+        token_ids: Sequence[int],
+        tokens: Sequence[str],
+        *,
+        seed: int = 0,
+        on_progress: Callable[[float, str], None] | None = None,
+    ) -> dict[str, float]:
+        """Learn a text; return ``avg_loss`` and ``accuracy``, and the ``loss_floor`` of its longest contexts.
+
+        Args:
+            token_ids: The text.
+            tokens: The vocabulary's tokens, by id.
+            seed: For whatever is drawn at random.
+            on_progress: Called with the fraction done and a few words.
+        """
 
     def to_tables(self) -> list[ModelTable]:
         """Return all that is needed to become this model again."""
 
-    @classmethod
-    def table_columns(cls) -> dict[str, tuple[Column, ...]]:
-        """Return the columns of each table that from_tables needs, by file name."""
+    def expect_tables(self, tokens: Sequence[str]) -> dict[str, tuple[Column, ...]]:
+        """Get ready to be read; return the columns of each table that from_tables needs, by file name.
+
+        Args:
+            tokens: The vocabulary's tokens, by id.
+        """
 
     def from_tables(self, tables: Mapping[str, Iterable[tuple[Any, ...]]]) -> None:
         """Become the model that to_tables described; ValueError where the tables do not fit together."""

@@ -1,0 +1,97 @@
+"""views.py - One history, seen in different ways.
+
+What comes next may depend on the last three tokens, or on the word so far and the word before it, or on how far the
+line has come. Each of these is a view: a value for every place of a text, known before the token at that place is.
+
+REQ: a view depends on the last 64 tokens only, so that a window of the text tells the same as all of it.
+
+It does not know what is learned from the views.
+"""
+
+from collections.abc import Sequence
+from typing import Final
+
+from toy_gpt_train.models.kneser_ney import as_text
+
+LOOK_BACK: Final = 64
+LONGEST_LAG: Final = 8
+
+# WHY limits: a word is known by its last 16 letters, and forgotten when it ended too long ago.
+_WORD_LETTERS: Final = 16
+_WORD_REACH: Final = 32
+_SECOND_WORD_REACH: Final = 47
+_LAST_COLUMN: Final = 60
+_COLUMN_STEP: Final = 4
+
+LAGS: Final = tuple(f"lag_{k}" for k in range(1, LONGEST_LAG + 1))
+TEXT_VIEWS: Final = ("prefix", "word_1", "word_2")
+
+
+class Views:
+    """Computes the views of a text.
+
+    A view is a string with one code point for each place, so that several views of a place, joined, are a context.
+
+    Args:
+        tokens: The vocabulary's tokens, by id.
+
+    Attributes:
+        are_characters: Whether the tokens are single characters with letters among them, so that they form words.
+    """
+
+    def __init__(self, tokens: Sequence[str]) -> None:
+        # WHY two more: an unknown token has id V, and V + 1 stands before the text.
+        self._tokens = [*tokens, "", ""]
+        self.are_characters = all(len(token) == 1 for token in tokens) and any(map(str.isalpha, tokens))
+        self._codes: dict[str, str] = {}
+
+    def code(self, text: str) -> str:
+        """Return the code point that stands for a prefix or a word; a new one the first time it is met."""
+        return self._codes.setdefault(text, chr(len(self._codes)))
+
+    def text_of_code(self) -> dict[str, str]:
+        """Return the prefixes and words by code point."""
+        return {code: text for text, code in self._codes.items()}
+
+    def columns(self, token_ids: Sequence[int]) -> dict[str, str]:
+        """Return every view of a text.
+
+        Args:
+            token_ids: The text as T token ids.
+
+        Returns:
+            By name, T + 1 code points: the value before each token, and after the last.
+
+        Example:
+            >>> Views(["a", "b"]).columns([0, 1])["lag_1"] == chr(3) + chr(0) + chr(1)
+            True
+        """
+        text = as_text(token_ids)
+        before = chr(len(self._tokens) - 1)
+        size = len(text) + 1
+        views = {name: (before * k + text)[:size] for k, name in enumerate(LAGS, start=1)}
+        if self.are_characters:
+            views.update(self._word_views(token_ids))
+        return views
+
+    def _word_views(self, token_ids: Sequence[int]) -> dict[str, str]:
+        """Return the word so far, the two words before it, and the place in the line."""
+        code, tokens = self.code, self._tokens
+        prefix, word_1, word_2, column = [code("")], [code("")], [code("")], [chr(0)]
+        part = last = second = ""
+        last_end = second_end = -LOOK_BACK
+        place_in_line = 0
+        for place, token_id in enumerate(token_ids, start=1):
+            character = tokens[token_id]
+            if character.isalpha() or character == "'":
+                part = (part + character.lower())[-_WORD_LETTERS:]
+            elif part:
+                part, last, second = "", part, last
+                last_end, second_end = place - 1, last_end
+            place_in_line = 0 if character == "\n" else place_in_line + 1
+            prefix.append(code(part))
+            word_1.append(code(last if place - last_end <= _WORD_REACH else ""))
+            word_2.append(code(second if place - second_end <= _SECOND_WORD_REACH else ""))
+            column.append(chr(min(place_in_line, _LAST_COLUMN) // _COLUMN_STEP))
+        joined = ("".join(view) for view in (prefix, word_1, word_2, column))
+        return dict(zip((*TEXT_VIEWS, "column"), joined, strict=True))
