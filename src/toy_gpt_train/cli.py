@@ -79,7 +79,10 @@ def build_parser() -> argparse.ArgumentParser:
         help="train every rung on this text (default: what the manifest declares)",
     )
     _add_base_dir(climb, "artifacts/ladder/ and outputs/ladder/ are written below it")
-    climb.set_defaults(handler=lambda args: ladder.train_ladder(args.base_dir, args.corpus))
+    _add_text_options(climb)
+    climb.set_defaults(
+        handler=lambda args: ladder.train_ladder(args.base_dir, args.corpus, args.tokenizer, args.val_fraction)
+    )
 
     data = commands.add_parser("data", help=DATA_HELP, description=DATA_HELP)
     add_commands(data.add_subparsers(dest="source", required=True, metavar="SOURCE"))
@@ -106,18 +109,9 @@ def _add_train(parser: argparse.ArgumentParser) -> None:
         help="unigram, bigram, context-2, any context-N, kneser-ney (default: the manifest's)",
     )
     parser.add_argument("--corpus", type=Path, metavar="PATH", help="a UTF-8 text file (default: the manifest's)")
-    parser.add_argument(
-        "--tokenizer", choices=TOKENIZERS, default="word", help="what a token is (default: %(default)s)"
-    )
+    _add_text_options(parser)
     parser.add_argument(
         "--context", type=int, metavar="N", help="tokens to look back, for a model whose name does not say"
-    )
-    parser.add_argument(
-        "--val-fraction",
-        type=float,
-        default=0.0,
-        metavar="F",
-        help="hold out the last F of the tokens and evaluate on them (default: %(default)s)",
     )
     parser.add_argument(
         "--epochs", type=int, default=DEFAULT_EPOCHS, metavar="E", help="passes over the text (default: %(default)s)"
@@ -139,6 +133,19 @@ def _add_train(parser: argparse.ArgumentParser) -> None:
     _add_base_dir(parser, "artifacts/ and outputs/ are written below it")
     parser.add_argument("--json", action="store_true", help="print the final figures as one JSON object")
     parser.set_defaults(handler=_train)
+
+
+def _add_text_options(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--tokenizer", choices=TOKENIZERS, default="word", help="what a token is (default: %(default)s)"
+    )
+    parser.add_argument(
+        "--val-fraction",
+        type=float,
+        default=0.0,
+        metavar="F",
+        help="hold out the last F of the tokens and evaluate on them (default: %(default)s)",
+    )
 
 
 def _add_evaluate(parser: argparse.ArgumentParser) -> None:

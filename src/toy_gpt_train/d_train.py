@@ -417,23 +417,18 @@ def _read_and_split(settings: TrainSettings, tokenizer: Tokenizer) -> _Text:
         raise InputError(f"the held-out share must be at least 0 and below 1, got {settings.val_fraction}")
     tokens = read_tokens(settings.corpus_path, tokenizer)
     num_train = int(len(tokens) * (1 - settings.val_fraction))
-    level = settings.level
-    if num_train <= level.context_size:
-        raise InputError(
-            f"{settings.corpus_path}: {num_train} training tokens are too few for {level.kind}: "
-            f"it needs at least {level.context_size + 1}"
-        )
     vocab = Vocabulary(tokens[:num_train], further=tokens[num_train:])
     held_out_bytes = len(tokenizer.join(tokens[num_train:]).encode("utf-8"))
-    return _Text(vocab, vocab.encode(tokens), num_train, tokens[: level.context_size], held_out_bytes)
+    return _Text(vocab, vocab.encode(tokens), num_train, tokens[: settings.level.context_size], held_out_bytes)
 
 
 def fit_table(
     model: SimpleNextTokenModel, text: _Text, settings: TrainSettings, on_progress: OnProgress | None
 ) -> tuple[list[EpochRecord], float]:
     """Train a table by gradient descent and round its weights; returns the log and the loss floor."""
-    train_ids = text.token_ids[: text.num_train]
-    pairs = make_training_pairs(train_ids, model.context_size)
+    pairs = make_training_pairs(text.token_ids[: text.num_train], model.context_size)
+    if not pairs:
+        raise ValueError(f"{text.num_train} tokens are too few for a context of {model.context_size}")
 
     def validate() -> EpochRecord:
         scores = score(model, text.token_ids, text.num_train)
@@ -473,14 +468,19 @@ def train_run(settings: TrainSettings, on_progress: OnProgress | None = None) ->
     text = _read_and_split(settings, TOKENIZERS[settings.tokenizer])
     model = level.model(text.vocab.vocab_size(), level.context_size)
     train_ids = text.token_ids[: text.num_train]
-    if isinstance(model, SimpleNextTokenModel):
-        history, floor = fit_table(model, text, settings, on_progress)
-        final = score(model, train_ids, level.context_size)
-        train_loss, train_accuracy = final.loss, final.accuracy
-    else:
-        fitted = model.fit(train_ids, text.vocab.tokens(), seed=settings.seed, on_progress=on_progress)
-        train_loss, train_accuracy, floor = fitted["avg_loss"], fitted["accuracy"], fitted["loss_floor"]
-        history = [{"epoch": 1, "avg_loss": train_loss, "accuracy": train_accuracy}]
+    try:
+        if isinstance(model, SimpleNextTokenModel):
+            history, floor = fit_table(model, text, settings, on_progress)
+            final = score(model, train_ids, level.context_size)
+            train_loss, train_accuracy = final.loss, final.accuracy
+        else:
+            fitted = model.fit(train_ids, text.vocab.tokens(), seed=settings.seed, on_progress=on_progress)
+            train_loss, train_accuracy, floor = fitted["avg_loss"], fitted["accuracy"], fitted["loss_floor"]
+            history = [{"epoch": 1, "avg_loss": train_loss, "accuracy": train_accuracy}]
+    except InputError:
+        raise
+    except ValueError as error:
+        raise InputError(f"{settings.corpus_path}: {error}") from error
     for record in history:
         record.update(loss_floor=floor, above_floor=record["avg_loss"] - floor)
     trained = time.perf_counter()

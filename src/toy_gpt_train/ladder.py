@@ -14,14 +14,38 @@ from toy_gpt_train.project import RESOURCE_ROOT, load_manifest
 from toy_gpt_train.show import table
 
 HELP: Final = "train every rung and compare: loss, floor, accuracy, rows, bytes, time"
-HEADER: Final = ["code", "model", "corpus", "loss", "floor", "accuracy", "rows", "bytes", "seconds"]
+HEADER: Final = [
+    "code",
+    "model",
+    "corpus",
+    "tokens",
+    "loss",
+    "floor",
+    "accuracy",
+    "held-out loss",
+    "rows",
+    "bytes",
+    "seconds",
+]
 
 
-def declared_runs() -> Iterator[tuple[Level, Path]]:
-    """Yield the (rung, corpus) runs that the manifest declares as the committed ladder."""
+def declared_runs(base_dir: Path) -> Iterator[TrainSettings]:
+    """Yield the runs that the manifest declares as the committed ladder.
+
+    Args:
+        base_dir: Where artifacts/ladder/ and outputs/ladder/ go.
+    """
     for entry in load_manifest().ladder:
         for kind in entry.models:
-            yield level_for_kind(kind), RESOURCE_ROOT / entry.corpus
+            level, corpus = level_for_kind(kind), RESOURCE_ROOT / entry.corpus
+            yield TrainSettings(
+                level,
+                corpus,
+                base_dir,
+                tokenizer=entry.tokenizer,
+                val_fraction=entry.val_fraction,
+                run_name=run_name(level, corpus),
+            )
 
 
 def run_name(level: Level, corpus_path: Path) -> str:
@@ -34,12 +58,14 @@ def run_name(level: Level, corpus_path: Path) -> str:
     return f"ladder/{level.folder}/{corpus_path.stem}"
 
 
-def train_ladder(base_dir: Path, corpus_path: Path | None = None) -> int:
+def train_ladder(base_dir: Path, corpus_path: Path | None, tokenizer: str, val_fraction: float) -> int:
     """Train rung after rung and print a table.
 
     Args:
         base_dir: Where artifacts/ladder/ and outputs/ladder/ go.
-        corpus_path: One text for every rung; what the manifest declares where None.
+        corpus_path: One text for every rung; where None, all that the manifest declares, as it declares it.
+        tokenizer: How to cut that text.
+        val_fraction: The share of it that is held out.
 
     Returns:
         The exit code, 0.
@@ -48,19 +74,31 @@ def train_ladder(base_dir: Path, corpus_path: Path | None = None) -> int:
         InputError: The corpus cannot be used.
         OSError: A file could not be read or written.
     """
-    runs = list(declared_runs()) if corpus_path is None else [(level, corpus_path) for level in LEVELS]
-    rows: list[list[object]] = []
-    for level, corpus in runs:
-        progress = Progress(f"{level.kind} on {corpus.stem}")
-        try:
-            result = train_run(
-                TrainSettings(level, corpus, base_dir, run_name=run_name(level, corpus)), progress.update
+    if corpus_path is None:
+        runs = list(declared_runs(base_dir))
+    else:
+        runs = [
+            TrainSettings(
+                level,
+                corpus_path,
+                base_dir,
+                tokenizer=tokenizer,
+                val_fraction=val_fraction,
+                run_name=run_name(level, corpus_path),
             )
+            for level in LEVELS
+        ]
+    rows: list[list[object]] = []
+    for settings in runs:
+        progress = Progress(f"{settings.level.kind} on {settings.corpus_path.stem}")
+        try:
+            result = train_run(settings, progress.update)
         finally:
             progress.close()
-        size = sum(path.stat().st_size for path in result.paths)
         numbers = [f"{value:.4f}" for value in (result.train_loss, result.loss_floor, result.train_accuracy)]
-        rows.append([level.code, level.kind, corpus.stem, *numbers, result.num_rows, size])
-        rows[-1].append(f"{result.train_seconds:.2f}")
+        numbers.append(f"{result.held_out.loss:.4f}" if result.held_out else "")
+        size = sum(path.stat().st_size for path in result.paths)
+        name = [settings.level.code, settings.level.kind, settings.corpus_path.stem, settings.tokenizer]
+        rows.append([*name, *numbers, result.num_rows, size, f"{result.train_seconds:.2f}"])
     print(table(HEADER, rows))
     return 0

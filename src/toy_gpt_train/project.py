@@ -52,10 +52,12 @@ class CorpusEntry:
 
 @dataclass(frozen=True)
 class LadderEntry:
-    """One corpus of the committed ladder, and the models trained on it."""
+    """One corpus of the committed ladder, the models trained on it, and how its text is cut and held out."""
 
     corpus: str
     models: tuple[str, ...]
+    tokenizer: str = "word"
+    val_fraction: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -95,7 +97,15 @@ def load_manifest(root: Path = RESOURCE_ROOT) -> Manifest:
             corpus=run["corpus"],
             artifacts=tuple(run["artifacts"]),
             evidence=tuple(run["evidence"]),
-            ladder=tuple(LadderEntry(entry["corpus"], tuple(entry["models"])) for entry in declared["ladder"]),
+            ladder=tuple(
+                LadderEntry(
+                    entry["corpus"],
+                    tuple(entry["models"]),
+                    entry.get("tokenizer", "word"),
+                    entry.get("val_fraction", 0.0),
+                )
+                for entry in declared["ladder"]
+            ),
             corpora=tuple(
                 CorpusEntry(entry["id"], entry["path"], entry["sha256"], entry["demonstrates"])
                 for entry in declared["corpus"]

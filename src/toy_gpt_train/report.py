@@ -183,7 +183,7 @@ def figures_table(figures: Figures, text_name: str) -> str:
     compared = [
         (f"{figures.model} on {text_name}", figures.bits_per_token * log(2), f"{figures.bits_per_byte:.4f}"),
         (f"unigram on {text_name}", figures.unigram_loss, f"{figures.unigram_bits_per_byte:.4f}"),
-        (f"{figures.model} on its training text", figures.train_loss, ""),
+        (f"{figures.model} while it was trained", figures.train_loss, ""),
         ("floor of any table on the training text", figures.loss_floor, ""),
     ]
     rows = [
