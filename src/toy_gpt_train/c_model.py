@@ -146,10 +146,12 @@ def row_probabilities(row: TableRow, vocab_size: int) -> tuple[dict[int, float],
         ({}, 0.25)
     """
     top = max(row.weights.values(), default=row.rest)
-    top = max(top, row.rest)
+    num_rest = vocab_size - len(row.weights)
+    if num_rest > 0:
+        top = max(top, row.rest)
     exps = {token_id: exp(weight - top) for token_id, weight in row.weights.items()}
-    rest = exp(row.rest - top)
-    total = sum(exps.values()) + (vocab_size - len(exps)) * rest
+    rest = exp(row.rest - top) if num_rest > 0 else 0.0
+    total = sum(exps.values()) + num_rest * rest
     return {token_id: e / total for token_id, e in exps.items()}, rest / total
 
 

@@ -18,6 +18,7 @@ from typing import Final, NoReturn
 
 from toy_gpt_train import __version__, chat, check, ladder
 from toy_gpt_train.d_train import (
+    DEFAULT_BPE_VOCAB_SIZE,
     DEFAULT_EPOCHS,
     DEFAULT_LEARNING_RATE,
     DEFAULT_SEED,
@@ -34,7 +35,7 @@ from toy_gpt_train.project import BASE_DIR, RESOURCE_ROOT, load_manifest
 from toy_gpt_train.prompts import prompt_to_tokens, select_context_tokens
 from toy_gpt_train.report import evaluate_text, figures_of_training, figures_table, training_report
 from toy_gpt_train.show import bars, table, visible
-from toy_gpt_train.tokenizers import TOKENIZERS
+from toy_gpt_train.tokenizers import TOKENIZER_KINDS
 
 TRAIN_HELP: Final = "learn a text: write artifacts/ (the model) and outputs/ (the log)"
 INFER_HELP: Final = "read the artifacts, show what comes next, continue a text"
@@ -81,7 +82,9 @@ def build_parser() -> argparse.ArgumentParser:
     _add_base_dir(climb, "artifacts/ladder/ and outputs/ladder/ are written below it")
     _add_text_options(climb)
     climb.set_defaults(
-        handler=lambda args: ladder.train_ladder(args.base_dir, args.corpus, args.tokenizer, args.val_fraction)
+        handler=lambda args: ladder.train_ladder(
+            args.base_dir, args.corpus, args.tokenizer, args.bpe_vocab, args.val_fraction
+        )
     )
 
     data = commands.add_parser("data", help=DATA_HELP, description=DATA_HELP)
@@ -137,7 +140,14 @@ def _add_train(parser: argparse.ArgumentParser) -> None:
 
 def _add_text_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
-        "--tokenizer", choices=TOKENIZERS, default="word", help="what a token is (default: %(default)s)"
+        "--tokenizer", choices=TOKENIZER_KINDS, default="word", help="what a token is (default: %(default)s)"
+    )
+    parser.add_argument(
+        "--bpe-vocab",
+        type=int,
+        default=DEFAULT_BPE_VOCAB_SIZE,
+        metavar="V",
+        help="tokens at which byte-level BPE stops merging (default: %(default)s)",
     )
     parser.add_argument(
         "--val-fraction",
@@ -199,6 +209,7 @@ def _train(args: argparse.Namespace) -> int:
         epochs=args.epochs,
         seed=args.seed,
         tokenizer=args.tokenizer,
+        bpe_vocab_size=args.bpe_vocab,
         val_fraction=args.val_fraction,
     )
     progress = Progress(f"training {settings.level.kind}")

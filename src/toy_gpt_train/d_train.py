@@ -23,13 +23,13 @@ Run it: uv run python src/toy_gpt_train/d_train.py            (the default run o
 
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from math import exp, isfinite, log
+from math import exp, inf, isfinite, log
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
-from toy_gpt_train.a_tokenizer import read_tokens
+from toy_gpt_train.a_tokenizer import read_text
 from toy_gpt_train.b_vocab import Vocabulary
 from toy_gpt_train.c_model import Context, Pair, SimpleNextTokenModel, TableRow, token_row_index
 from toy_gpt_train.errors import InputError
@@ -44,11 +44,12 @@ from toy_gpt_train.io_artifacts import (
 from toy_gpt_train.levels import Level
 from toy_gpt_train.math_training import SMALLEST_PROBABILITY, conditional_entropy
 from toy_gpt_train.models.tables import TabularModel
-from toy_gpt_train.tokenizers import TOKENIZERS, Tokenizer
+from toy_gpt_train.tokenizers import BPETokenizer, Tokenizer, cutting_tokenizer
 
 DEFAULT_LEARNING_RATE: Final = 0.1
 DEFAULT_EPOCHS: Final = 50
 DEFAULT_SEED: Final = 0
+DEFAULT_BPE_VOCAB_SIZE: Final = 512
 
 EpochRecord = dict[str, float]
 OnProgress = Callable[[float, str], None]
@@ -186,13 +187,16 @@ class RowTask(NamedTuple):
     rest_cell: int
 
 
-def _row_task(row: TableRow, targets: Sequence[int]) -> tuple[RowTask, list[int]]:
+def _row_task(row: TableRow, targets: Sequence[int], vocab_size: int) -> tuple[RowTask, list[int]]:
     """Return the task of one row, and the token ids of its cells in order (the rest's cell left out)."""
     token_ids = sorted({*row.weights, *targets})
+    if token_ids[0] < 0 or token_ids[-1] >= vocab_size:
+        raise ValueError(f"token ids are 0 to {vocab_size - 1}, got {token_ids[0]} to {token_ids[-1]}")
     rest_cell = next((i for i, token_id in enumerate(token_ids) if i != token_id), len(token_ids))
     cell_of = {token_id: i + (i >= rest_cell) for i, token_id in enumerate(token_ids)}
     weights = [row.logit(token_id) for token_id in token_ids]
-    weights.insert(rest_cell, row.rest)
+    # WHY -inf: a rest of no tokens must never be the largest cell, and exp(-inf) is 0.
+    weights.insert(rest_cell, row.rest if len(token_ids) < vocab_size else -inf)
     return RowTask(tuple(cell_of[target] for target in targets), tuple(weights), rest_cell), token_ids
 
 
@@ -275,7 +279,7 @@ def train_model(
 
     contexts_of: dict[RowTask, list[tuple[Context, list[int]]]] = {}
     for context_ids, targets in targets_of.items():
-        task, token_ids = _row_task(model.row(context_ids), targets)
+        task, token_ids = _row_task(model.row(context_ids), targets, model.vocab_size)
         contexts_of.setdefault(task, []).append((context_ids, token_ids))
 
     work = _Work(sum(len(task.targets) * len(task.weights) for task in contexts_of) * epochs, on_progress)
@@ -295,13 +299,26 @@ def train_model(
                 work.done(len(block) * len(weights), f"epoch {epoch}/{epochs}")
             weights_of[task] = weights
         history.append({"epoch": epoch, "avg_loss": total_loss / len(pairs), "accuracy": total_correct / len(pairs)})
+        if after_epoch is not None or epoch == epochs:
+            _write_back(model, contexts_of, weights_of)
+        if after_epoch is not None:
+            history[-1].update(after_epoch())
+    return history
 
+
+def _write_back(
+    model: SimpleNextTokenModel,
+    contexts_of: Mapping[RowTask, Sequence[tuple[Context, list[int]]]],
+    weights_of: Mapping[RowTask, Sequence[float]],
+) -> None:
+    """Give every context the weights that its task has come to."""
     for task, contexts in contexts_of.items():
         own = list(weights_of[task])
         rest = own.pop(task.rest_cell)
+        if len(own) == model.vocab_size:
+            rest = 0.0  # it stands for no token
         for context_ids, token_ids in contexts:
             model.rows[context_ids] = TableRow(dict(zip(token_ids, own, strict=True)), rest)
-    return history
 
 
 class _Work:
@@ -341,7 +358,8 @@ class TrainSettings:
         learning_rate: Step size of gradient descent.
         epochs: Passes over the pairs.
         seed: For whatever a rung draws at random; recorded in the metadata. The tables draw nothing.
-        tokenizer: ``word`` or ``char``.
+        tokenizer: ``word``, ``char`` or ``bpe``.
+        bpe_vocab_size: Where byte-level BPE stops merging; the other tokenizers need no size.
         val_fraction: The share of the tokens, at the end of the text, that is held out for evaluation.
         run_name: A folder below artifacts/ and outputs/; none for the default run.
     """
@@ -353,6 +371,7 @@ class TrainSettings:
     epochs: int = DEFAULT_EPOCHS
     seed: int = DEFAULT_SEED
     tokenizer: str = "word"
+    bpe_vocab_size: int = DEFAULT_BPE_VOCAB_SIZE
     val_fraction: float = 0.0
     run_name: str = ""
 
@@ -400,6 +419,7 @@ class TrainResult:
 class _Text(NamedTuple):
     """A text as numbers, and what of it is held out."""
 
+    tokenizer: Tokenizer
     vocab: Vocabulary
     token_ids: list[int]
     num_train: int
@@ -407,7 +427,7 @@ class _Text(NamedTuple):
     held_out_bytes: int
 
 
-def _read_and_split(settings: TrainSettings, tokenizer: Tokenizer) -> _Text:
+def _read_and_split(settings: TrainSettings) -> _Text:
     """Do steps a and b, and set the last part of the tokens aside.
 
     WHY the vocabulary has the held-out tokens too: which tokens exist is given (an alphabet, a word list); how often
@@ -415,11 +435,18 @@ def _read_and_split(settings: TrainSettings, tokenizer: Tokenizer) -> _Text:
     """
     if not 0 <= settings.val_fraction < 1:
         raise InputError(f"the held-out share must be at least 0 and below 1, got {settings.val_fraction}")
-    tokens = read_tokens(settings.corpus_path, tokenizer)
-    num_train = int(len(tokens) * (1 - settings.val_fraction))
+    text = read_text(settings.corpus_path)
+    share = 1 - settings.val_fraction
+    tokenizer = cutting_tokenizer(settings.tokenizer, text[: int(len(text) * share)], settings.bpe_vocab_size)
+    tokens = tokenizer.tokenize(text)
+    if not tokens:
+        raise InputError(f"{settings.corpus_path}: the corpus is empty: there is no token to learn from")
+    num_train = int(len(tokens) * share)
     vocab = Vocabulary(tokens[:num_train], further=tokens[num_train:])
     held_out_bytes = len(tokenizer.join(tokens[num_train:]).encode("utf-8"))
-    return _Text(vocab, vocab.encode(tokens), num_train, tokens[: settings.level.context_size], held_out_bytes)
+    return _Text(
+        tokenizer, vocab, vocab.encode(tokens), num_train, tokens[: settings.level.context_size], held_out_bytes
+    )
 
 
 def fit_table(
@@ -465,7 +492,7 @@ def train_run(settings: TrainSettings, on_progress: OnProgress | None = None) ->
     """
     level = settings.level
     start = time.perf_counter()
-    text = _read_and_split(settings, TOKENIZERS[settings.tokenizer])
+    text = _read_and_split(settings)
     model = level.model(text.vocab.vocab_size(), level.context_size)
     train_ids = text.token_ids[: text.num_train]
     try:
@@ -529,6 +556,7 @@ def _write(settings: TrainSettings, text: _Text, result: TrainResult) -> list[Pa
         row_labeler=row_labeler(text.vocab, settings.level.context_size),
         history=result.history,
         details=details,
+        tokenizer_files=text.tokenizer.file_texts() if isinstance(text.tokenizer, BPETokenizer) else {},
         run_name=settings.run_name,
     )
 

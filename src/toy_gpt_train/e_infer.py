@@ -307,7 +307,7 @@ def load_run(artifacts_dir: Path, train_hint: str = "toy-gpt train") -> Run:
         )
     else:
         model = _load_tables(artifacts_dir, meta, vocab, model_class, train_hint)
-    return Run(meta, vocab, model, tokenizer_from_meta(meta["tokenizer"]))
+    return Run(meta, vocab, model, tokenizer_from_meta(meta["tokenizer"], artifacts_dir))
 
 
 def _load_tables(

@@ -118,9 +118,8 @@ def score_with_unknown(
     """
     outside = model.vocab_size
     ids = [outside if token_id is None else token_id for token_id in token_ids]
-    uniform = Prediction(1 / model.vocab_size, 0, False)
     scored = [
-        (uniform if token_id == outside else prediction, token_id)
+        (prediction._replace(probability=1 / model.vocab_size) if token_id == outside else prediction, token_id)
         for prediction, token_id in zip(model.predictions(ids), ids, strict=True)
         if token_id != outside or unknown == "uniform"
     ]

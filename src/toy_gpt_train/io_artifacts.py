@@ -746,6 +746,7 @@ def write_artifacts(
     row_labeler: RowLabeler,
     history: Sequence[Mapping[str, float]] = (),
     details: Mapping[str, Any] | None = None,
+    tokenizer_files: Mapping[str, str] | None = None,
     run_name: str = "",
 ) -> list[Path]:
     """Write a whole run: the artifacts and the training log, all of it or nothing.
@@ -761,6 +762,7 @@ def write_artifacts(
         row_labeler: Names a row of a table by its index.
         history: The training log, one record an epoch; no log is written where it is empty.
         details: Further metadata (start_tokens, seed, metrics, loss_floor, tokenizer).
+        tokenizer_files: The text of further files that the tokenizer is made of, by name.
         run_name: A folder below artifacts/ and outputs/, for example ``ladder/200-bigram/001_animals``.
 
     Returns:
@@ -785,6 +787,8 @@ def write_artifacts(
             for table in tables:
                 write_model_table(staged.path(artifacts / table.name), vocab, table)
             weights = {"layout": "tables", "rows": {table.name: table.num_rows for table in tables}}
+        for name, content in (tokenizer_files or {}).items():
+            staged.path(artifacts / name).write_text(content, encoding="utf-8", newline="")
         names = [META_NAME, *(path.name for path in staged.targets())]
         if history:
             write_training_log(staged.path(log_path), history)

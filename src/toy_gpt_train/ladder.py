@@ -58,13 +58,16 @@ def run_name(level: Level, corpus_path: Path) -> str:
     return f"ladder/{level.folder}/{corpus_path.stem}"
 
 
-def train_ladder(base_dir: Path, corpus_path: Path | None, tokenizer: str, val_fraction: float) -> int:
+def train_ladder(
+    base_dir: Path, corpus_path: Path | None, tokenizer: str, bpe_vocab_size: int, val_fraction: float
+) -> int:
     """Train rung after rung and print a table.
 
     Args:
         base_dir: Where artifacts/ladder/ and outputs/ladder/ go.
         corpus_path: One text for every rung; where None, all that the manifest declares, as it declares it.
         tokenizer: How to cut that text.
+        bpe_vocab_size: Where byte-level BPE stops merging.
         val_fraction: The share of it that is held out.
 
     Returns:
@@ -83,6 +86,7 @@ def train_ladder(base_dir: Path, corpus_path: Path | None, tokenizer: str, val_f
                 corpus_path,
                 base_dir,
                 tokenizer=tokenizer,
+                bpe_vocab_size=bpe_vocab_size,
                 val_fraction=val_fraction,
                 run_name=run_name(level, corpus_path),
             )

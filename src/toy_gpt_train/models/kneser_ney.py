@@ -216,6 +216,8 @@ class KneserNeyModel:
         """
         text = as_text(token_ids)
         size = self.context_size + 1
+        if token_ids and not 0 <= min(token_ids) <= max(token_ids) < self.vocab_size:
+            raise ValueError(f"token ids are 0 to {self.vocab_size - 1}")
         if len(text) < size:
             raise ValueError(f"{len(text)} tokens are too few for a context of {self.context_size}")
         self.fit_grams(Counter(text[start : start + size] for start in range(len(text) - size + 1)))
@@ -258,7 +260,7 @@ class KneserNeyModel:
             after = sum(seen.counts.values())
             total += after
             surprise += [count * log(after / count) for count in seen.counts.values()]
-        return fsum(surprise) / total
+        return fsum(surprise) / max(total, 1)
 
     # --- predicting ----------------------------------------------------------------------------------------
 

@@ -45,7 +45,7 @@ class Tokenizer(Protocol):
     def encode_iterable(self, lines: Iterable[str]) -> Iterator[int]:
         """Yield the ids of a text that comes in pieces, in constant memory."""
 
-    def save(self, folder: Path) -> None:
+    def save(self, folder: Path) -> object:
         """Write the tokenizer to a folder."""
 
 

@@ -1,0 +1,57 @@
+"""hub.py - A dataset of the Hugging Face hub, as text.
+
+Concepts:
+    dataset: a table with a name on the hub, such as roneneldan/TinyStories; a local folder of data files works too.
+    config, split: a dataset may come in several versions (configs), each cut into parts (train, validation, test).
+    streaming: rows are fetched as they are read, so the first thousand cost a thousand rows, not the dataset.
+
+It needs the package datasets, and imports it only when it is used: pip install "toy-gpt-train[data]".
+"""
+
+from collections.abc import Generator
+from typing import Any
+
+from toy_gpt_train.data.parquet import optional_package
+from toy_gpt_train.errors import InputError
+
+
+def hub_texts(name: str, column: str, *, config: str | None = None, split: str = "train") -> Generator[str, None, None]:
+    """Yield the texts of a column of a dataset, streaming.
+
+    Args:
+        name: The dataset's name on the hub, or a folder.
+        column: The name of a column of texts.
+        config: Which version of the dataset; its only one where None.
+        split: Which part.
+
+    Yields:
+        The column's values; those that are missing (null) are passed over.
+
+    Raises:
+        InputError: datasets is not installed, or the dataset, config, split or column cannot be had.
+
+    Example:
+        islice(hub_texts("roneneldan/TinyStories", "text"), 1000) gives the first thousand stories.
+    """
+    datasets = optional_package("datasets")
+    # WHY Exception: what may be raised here is that of half a dozen libraries, and none of it is our own fault.
+    # OBS: what the consumer of these texts raises does not pass through a generator.
+    try:
+        dataset = datasets.load_dataset(name, config, split=split, streaming=True)
+        columns = dataset.column_names or list(next(iter(dataset), {}))
+        if column not in columns:
+            raise InputError(f"there is no column {column!r}; there are {', '.join(columns)}")
+        for row in dataset.select_columns([column]):
+            yield from _text(row[column], column)
+    except InputError as error:
+        raise InputError(f"{name}: {error}") from error
+    except Exception as error:
+        first_line = next(iter(str(error).splitlines()), "")
+        raise InputError(f"{name}: {type(error).__name__}: {first_line:.300}") from error
+
+
+def _text(value: Any, column: str) -> list[str]:
+    """Return the texts of one cell: one, or none."""
+    if value is not None and not isinstance(value, str):
+        raise InputError(f"column {column!r} does not hold texts but {type(value).__name__}")
+    return [] if value is None else [value]

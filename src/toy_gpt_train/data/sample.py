@@ -1,0 +1,123 @@
+"""sample.py - A fair sample of a text's lines, in one pass.
+
+The learner's question: how do I draw K lines from a file when I do not know how many it has, and cannot hold them
+all? Keep a reservoir of K lines; line n (counted from 1) enters it with probability K/n, in the place of a random one.
+
+Concepts:
+    reservoir sampling (Algorithm R): after n lines, each of them is in the reservoir with probability K/n, and
+        every set of K lines is equally likely.
+    Bernoulli sampling: each line is kept with probability F, whatever happens to the others.
+
+REQ: the lines come out in the order of the file, byte for byte; the same seed gives the same sample.
+
+Source:
+    Vitter (1985), "Random sampling with a reservoir".
+"""
+
+from collections.abc import Iterable, Iterator
+from operator import itemgetter
+from pathlib import Path
+from random import Random
+from typing import Final, TypeVar
+
+from toy_gpt_train.data.stdlib import whole_file
+from toy_gpt_train.errors import InputError
+
+Item = TypeVar("Item")
+
+BOM: Final = b"\xef\xbb\xbf"
+# WHY a limit: a file without line ends is one line, and a line is held in memory.
+MAX_LINE_BYTES: Final = 64 * 1024 * 1024
+
+
+def text_lines(path: Path) -> Iterator[str]:
+    r"""Yield the lines of a text with their line ends; a line ends at "\n" and nowhere else.
+
+    Args:
+        path: A text in UTF-8; a leading byte-order mark is dropped.
+
+    Yields:
+        The lines, blank ones too. The last may have no line end.
+
+    Raises:
+        InputError: Some bytes are not UTF-8, or a line is longer than 64 MB.
+        OSError: The file cannot be read.
+    """
+    offset = 0
+    with path.open("rb") as file:
+        for number, line in enumerate(iter(lambda: file.readline(MAX_LINE_BYTES + 1), b""), start=1):
+            if len(line) > MAX_LINE_BYTES:
+                raise InputError(f"{path}, line {number}: longer than {MAX_LINE_BYTES >> 20} MB")
+            try:
+                text = (line.removeprefix(BOM) if offset == 0 else line).decode("utf-8")
+            except UnicodeDecodeError as error:
+                bad = offset + len(line) - len(error.object) + error.start
+                raise InputError(f"{path}, line {number}: not UTF-8 at byte {bad} ({error.reason})") from error
+            offset += len(line)
+            if text:
+                yield text
+
+
+def reservoir(items: Iterable[Item], k: int, rng: Random) -> list[Item]:
+    """Draw ``k`` items without knowing how many there are.
+
+    Args:
+        items: Read once, from first to last; only ``k`` of them are held.
+        k: How many to draw.
+        rng: Where chance comes from.
+
+    Returns:
+        The items drawn, in their order; all of them where there are at most ``k``.
+
+    Example:
+        >>> reservoir("abc", 3, Random(0))
+        ['a', 'b', 'c']
+    """
+    kept: list[tuple[int, Item]] = []
+    for place, item in enumerate(items):
+        if place < k:
+            kept.append((place, item))
+        # WHY randrange and not int(random() * n): it gives every place exactly the same chance.
+        elif (slot := rng.randrange(place + 1)) < k:
+            kept[slot] = (place, item)
+    return [item for _, item in sorted(kept, key=itemgetter(0))]
+
+
+def sample_lines(text: Path, out: Path, *, lines: int | None = None, fraction: float | None = None, seed: int) -> int:
+    """Write a sample of a text's lines to a file.
+
+    Args:
+        text: A text in UTF-8.
+        out: The file to write; it appears only when it is whole.
+        lines: Draw this many lines.
+        fraction: Where ``lines`` is None: keep each line with this probability.
+        seed: The same seed draws the same lines.
+
+    Returns:
+        How many lines were written.
+
+    Raises:
+        InputError: A number makes no sense, the text is not UTF-8, or no line was kept.
+        OSError: A file cannot be read or written.
+
+    Example:
+        sample_lines(Path("names.txt"), Path("some.txt"), lines=100, seed=0) returns 100.
+    """
+    rng = Random(seed)
+    chosen: Iterable[str]
+    if lines is not None:
+        if lines < 1:
+            raise InputError(f"the number of lines must be at least 1, got {lines}")
+        chosen = reservoir(text_lines(text), lines, rng)
+    else:
+        if fraction is None or not 0 < fraction <= 1:
+            raise InputError(f"the fraction must be above 0 and at most 1, got {fraction}")
+        chosen = (line for line in text_lines(text) if rng.random() < fraction)
+    kept = 0
+    with whole_file(out) as file:
+        for line in chosen:
+            file.write(line.encode("utf-8"))
+            kept += 1
+        if kept == 0:
+            raise InputError(f"{text}: no line was kept")
+    return kept

@@ -1,0 +1,155 @@
+r"""pretokenize.py - GPT-2's pre-tokenization: text is cut into short pieces before any byte pair is merged.
+
+The learner's question: why does "dog" never share a token with the "." behind it? Merges happen only inside a
+pre-token: a word with the space before it, a number, a run of signs, or white space.
+
+Concepts:
+    pre-token: a piece of text that merges never leave; " the", "2024", "!?" and "'s" are pre-tokens.
+    special token: text that stands for itself ("<|endoftext|>"). It is never split, and nothing merges across it.
+    certain cut: a place where the text is cut whatever comes before or after, so that it may be read in blocks.
+
+It does not know bytes, merges or ids.
+
+Source:
+    Radford et al. (2019), "Language models are unsupervised multitask learners", and the pattern of its code.
+"""
+
+import re
+import unicodedata
+from collections.abc import Iterable, Iterator
+from functools import cache
+from typing import Final
+
+from toy_gpt_train.errors import InputError
+
+# OBS: for libraries that know \p{L} (letters) and \p{N} (numbers); _patterns() says the same for ``re``.
+GPT2_PATTERN: Final = r"""'(?:[sdmt]|ll|ve|re)| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+"""
+
+# WHY not \s: it is Unicode's White_Space that the pattern means; in ``re``, \s has U+001C to U+001F besides.
+_SPACE: Final = r"\t-\r \x85\xa0\u1680\u2000-\u200a\u2028\u2029\u202f\u205f\u3000"
+# WHY so few: no number lies beyond these two planes of Unicode. The tests check every code point.
+_NUMBER_PLANES: Final = range(0x20000)
+
+
+@cache
+def _patterns() -> tuple[re.Pattern[str], re.Pattern[str]]:
+    r"""Return the pattern of a pre-token, and the pattern of a text up to its last certain cut.
+
+    WHY the classes look so: in ``re``, \w is exactly the letters, the numbers and "_". With the ranges of the
+    numbers from unicodedata, letters are \w without numbers and "_", and signs are "_" and all that is neither
+    \w nor white space. That is exact, and shorter and faster than 650 ranges of letters.
+    OBS: what is a letter depends on Python's Unicode version: new scripts are signs to an old Python.
+    """
+    categories = "".join(unicodedata.category(chr(code))[0] for code in _NUMBER_PLANES)
+    number_runs = (run.span() for run in re.finditer("N+", categories))
+    number = "".join(rf"\U{start:08x}-\U{end - 1:08x}" for start, end in number_runs)
+    letter = rf"\W_{number}"  # inside [^...]
+    sign = rf"(?:_|[^\w{_SPACE}])"
+    pretoken = rf"'(?:[sdmt]|ll|ve|re)| ?[^{letter}]+| ?[{number}]+| ?{sign}+|[{_SPACE}]+(?![^{_SPACE}])|[{_SPACE}]+"
+    # WHY these cuts: no pre-token has white space after something else, nor anything after a letter but a letter,
+    # nor anything after a number but a number. The greedy .* makes ``re`` try the places from the end.
+    last_cut = rf"(?s:.*)(?:[^{_SPACE}](?=[{_SPACE}])|[^{letter}](?=[{letter}])|[{number}](?=[^{number}]))"
+    return re.compile(pretoken), re.compile(last_cut)
+
+
+def pretokenize(text: str) -> list[str]:
+    """Cut text into pre-tokens; joined they are the text again.
+
+    Args:
+        text: Any text without special tokens.
+
+    Returns:
+        The pre-tokens, in order.
+
+    Example:
+        >>> pretokenize("It's 3 dogs!  Yes")
+        ['It', "'s", ' 3', ' dogs', '!', ' ', ' Yes']
+    """
+    return _patterns()[0].findall(text)
+
+
+class TextSplitter:
+    """Cuts text at special tokens, and a stream of text into blocks that are tokenized one by one.
+
+    Args:
+        special_tokens: Texts that are never split; the longest wins where several begin at one place.
+
+    Raises:
+        InputError: A special token is empty, comes twice, or holds a lone surrogate.
+
+    Example:
+        >>> TextSplitter(["<end>"]).split("one<end>two")
+        ['one', '<end>', 'two']
+    """
+
+    def __init__(self, special_tokens: Iterable[str] = ()) -> None:
+        self.special_tokens = tuple(special_tokens)
+        for index, token in enumerate(self.special_tokens):
+            if not token:
+                raise InputError("a special token is empty")
+            if token in self.special_tokens[:index]:
+                raise InputError(f"special token {token!r} is given twice")
+            if any("\ud800" <= char <= "\udfff" for char in token):
+                raise InputError(f"special token {token!r} holds a lone surrogate, which UTF-8 cannot hold")
+        # WHY sorted: ``re`` takes the first alternative that fits. (?!) fits nowhere: there are no special tokens.
+        self._longest = max(map(len, self.special_tokens), default=0)
+        longest_first = sorted(self.special_tokens, key=len, reverse=True)
+        self._pattern = re.compile(f"({'|'.join(map(re.escape, longest_first)) or '(?!)'})")
+        self._beginnings = {token[:end] for token in self.special_tokens for end in range(1, len(token))}
+
+    def split(self, text: str) -> list[str]:
+        """Return the text between special tokens (even places, may be empty) and these tokens (odd places).
+
+        Args:
+            text: Any text.
+
+        Returns:
+            An odd number of pieces; joined they are the text again.
+
+        Example:
+            >>> TextSplitter(["<a>", "<a><b>"]).split("<a><b>")
+            ['', '<a><b>', '']
+        """
+        return self._pattern.split(text)
+
+    def blocks(self, chunks: Iterable[str]) -> Iterator[str]:
+        """Regroup a stream of text so that its blocks, tokenized one by one, give the tokens of the whole.
+
+        Args:
+            chunks: The text, cut anywhere: lines, characters, blocks of a file.
+
+        Yields:
+            Blocks that end at a special token or at a certain cut. Held back is only what may still change: a
+            pre-token or two, and what may become a special token; at most twice that where chunks are smaller.
+
+        Example:
+            >>> list(TextSplitter().blocks(["Hel", "lo wo", "rld"]))
+            ['Hello', ' world']
+        """
+        # Cost: O(n) characters moved or looked at in all; a text without a cut is looked at again only when it
+        # has doubled, and += extends a string in place.
+        text, next_look = "", 0
+        for chunk in chunks:
+            text += chunk
+            if len(text) >= next_look:
+                cut = self._settled(text)
+                if cut:
+                    yield text[:cut]
+                    text = text[cut:]
+                next_look = 2 * len(text)
+        if text:
+            yield text
+
+    def _settled(self, text: str) -> int:
+        """Return how many characters are tokenized the same way whatever follows the text."""
+        tail = range(max(0, len(text) - self._longest + 1), len(text))
+        # What begins here may become a special token.
+        open_at = next((start for start in tail if text[start:] in self._beginnings), len(text))
+        settled = 0
+        for match in self._pattern.finditer(text):
+            if match.end() > open_at:
+                open_at = min(open_at, match.start())
+                break
+            settled = match.end()
+        cut = _patterns()[1].match(text, settled, open_at)
+        return cut.end() if cut else settled

@@ -1,0 +1,339 @@
+"""Step e: choosing tokens and continuing a text."""
+
+import random
+from collections import Counter
+from itertools import pairwise
+from math import inf, nan, sqrt
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from toy_gpt_train.b_vocab import Vocabulary
+from toy_gpt_train.c_model import SimpleNextTokenModel
+from toy_gpt_train.d_train import make_training_pairs, train_model
+from toy_gpt_train.e_infer import (
+    GREEDY,
+    Sampling,
+    choose_token,
+    generate_tokens,
+    generate_tokens_context2,
+    generate_tokens_context3,
+    next_token_probs,
+    start_token_ids,
+    top_k,
+)
+from toy_gpt_train.errors import InputError
+from toy_gpt_train.math_training import argmax, softmax
+from toy_gpt_train.models.kneser_ney import KneserNeyModel
+
+SENTENCE = "the cat runs . the dog runs . the cat sits .".split()  # noqa: SIM905 - a sentence reads better
+
+distributions = st.lists(st.floats(-20, 20), min_size=1, max_size=8).map(softmax)
+
+
+def trained_table(tokens, context_size):
+    vocab = Vocabulary(tokens)
+    model = SimpleNextTokenModel(vocab.vocab_size(), context_size)
+    train_model(model, make_training_pairs(vocab.encode(tokens), context_size), learning_rate=0.5, epochs=20)
+    return model, vocab
+
+
+def assert_drawn_as(expected, probs, sampling, draws=20_000):
+    """Draw many tokens, and find each as often as expected: within 5 standard deviations of the binomial."""
+    generator = random.Random(sampling.seed)
+    counts = Counter(choose_token(probs, sampling, generator) for _ in range(draws))
+    assert set(counts) <= set(range(len(expected)))
+    for token_id, p in enumerate(expected):
+        assert abs(counts[token_id] / draws - p) <= 5 * sqrt(p * (1 - p) / draws), (token_id, counts)
+
+
+# --- the likeliest ------------------------------------------------------------------------------------------
+
+
+def test_top_k_by_hand():
+    assert top_k([0.2, 0.5, 0.3], 2) == [(1, 0.5), (2, 0.3)]
+    assert top_k([0.2, 0.5, 0.3], 9) == [(1, 0.5), (2, 0.3), (0, 0.2)]
+    assert top_k([1.0], 1) == [(0, 1.0)]
+    assert top_k([0.2, 0.8], 0) == []
+
+
+def test_top_k_orders_ties_by_id():
+    assert top_k([0.1, 0.3, 0.1, 0.3, 0.2], 5) == [(1, 0.3), (3, 0.3), (4, 0.2), (0, 0.1), (2, 0.1)]
+    assert top_k([0.25] * 4, 2) == [(0, 0.25), (1, 0.25)]
+
+
+@given(st.lists(st.integers(0, 5).map(lambda n: n / 5), min_size=1, max_size=12), st.integers(1, 14))
+@settings(max_examples=100, deadline=None)
+def test_top_k_is_the_beginning_of_the_sorted_list(probs, k):
+    found = top_k(probs, k)
+    order = sorted(range(len(probs)), key=lambda token_id: (-probs[token_id], token_id))
+    assert found == [(token_id, probs[token_id]) for token_id in order[:k]]
+    assert found[0][0] == argmax(probs)
+
+
+# --- one token ----------------------------------------------------------------------------------------------
+
+
+@given(distributions, st.floats(0.01, 1))
+@settings(max_examples=50, deadline=None)
+def test_greedy_is_argmax_whatever_the_rest(probs, top_p):
+    assert choose_token(probs, GREEDY, random.Random(1)) == argmax(probs)
+    assert choose_token(probs, Sampling(temperature=0, top_p=top_p, seed=3), random.Random(2)) == argmax(probs)
+
+
+def test_greedy_takes_the_first_of_equals():
+    assert choose_token([0.2, 0.4, 0.4], GREEDY, random.Random(0)) == 1
+    assert choose_token([0.25] * 4, GREEDY, random.Random(0)) == 0
+
+
+def test_greedy_asks_no_generator():
+    generator = random.Random(5)
+    state = generator.getstate()
+    choose_token([0.2, 0.8], GREEDY, generator)
+    assert generator.getstate() == state
+
+
+def test_temperature_one_draws_by_the_models_own_probabilities():
+    probs = [0.05, 0.4, 0.0, 0.25, 0.3]
+    assert_drawn_as(probs, probs, Sampling(temperature=1, seed=1))
+
+
+def test_temperature_divides_the_logits():
+    scores = [0.0, 1.0, 2.0, -1.0]
+    probs = softmax(scores)
+    assert_drawn_as(softmax([score / 2 for score in scores]), probs, Sampling(temperature=2, seed=2))
+    assert_drawn_as(softmax([score / 0.5 for score in scores]), probs, Sampling(temperature=0.5, seed=3))
+
+
+def test_temperature_by_hand():
+    # Square roots of 0.64, 0.32, 0.04 are 0.8, 0.566, 0.2; squares are 0.4096, 0.1024, 0.0016.
+    assert_drawn_as([0.51085, 0.36123, 0.12771], [0.64, 0.32, 0.04], Sampling(temperature=2, seed=4))
+    assert_drawn_as([0.79751, 0.19938, 0.00312], [0.64, 0.32, 0.04], Sampling(temperature=0.5, seed=5))
+
+
+def test_a_huge_temperature_is_nearly_uniform():
+    probs = [0.001, 0.249, 0.7, 0.05]
+    assert_drawn_as(softmax([-0.0690776, -0.0139030, -0.0035667, -0.0299573]), probs, Sampling(100, seed=6))
+    generator = random.Random(7)
+    counts = Counter(choose_token(probs, Sampling(temperature=100), generator) for _ in range(20_000))
+    # (0.001 / 0.7) to the power 1/100 is 0.94: no token is more than 6% behind another, but for chance.
+    assert max(counts.values()) / min(counts.values()) < 1.2
+
+
+@pytest.mark.parametrize("temperature", [0.001, 1e-9, 1e-300, 5e-324])
+def test_a_temperature_near_zero_is_argmax(temperature):
+    generator = random.Random(8)
+    sampling = Sampling(temperature)
+    assert {choose_token([0.3, 0.36, 0.34], sampling, generator) for _ in range(300)} == {1}
+    assert {choose_token([1e-300, 0.0, 1e-310], sampling, generator) for _ in range(300)} == {0}
+
+
+def test_a_temperature_near_zero_still_draws_among_equals():
+    assert_drawn_as([0.5, 0.0, 0.5], [0.4, 0.2, 0.4], Sampling(temperature=0.001, seed=9))
+
+
+def test_tokens_without_probability_are_never_drawn():
+    generator = random.Random(10)
+    for temperature in (0.5, 1, 100):
+        sampling = Sampling(temperature)
+        assert {choose_token([0.0, 0.5, 0.0, 0.5, 0.0], sampling, generator) for _ in range(2000)} == {1, 3}
+
+
+@pytest.mark.parametrize(
+    ("top_p", "expected"),
+    [
+        (1.0, [0.2, 0.5, 0.3]),
+        (0.81, [0.2, 0.5, 0.3]),  # 0.5 + 0.3 are not enough
+        (0.79, [0, 5 / 8, 3 / 8]),  # 0.5 is not enough, 0.5 + 0.3 are
+        (0.51, [0, 5 / 8, 3 / 8]),
+        (0.5, [0, 1, 0]),
+        (0.49, [0, 1, 0]),
+    ],
+)
+def test_top_p_draws_among_the_fewest_likeliest_that_reach_it(top_p, expected):
+    assert_drawn_as(expected, [0.2, 0.5, 0.3], Sampling(1.0, top_p, seed=11), draws=5000)
+
+
+@given(distributions, st.floats(0.01, 100))
+@settings(max_examples=100, deadline=None)
+def test_a_tiny_top_p_leaves_the_likeliest_only(probs, temperature):
+    chosen = choose_token(probs, Sampling(temperature, 1e-9, seed=0), random.Random(12))
+    assert probs[chosen] == pytest.approx(max(probs), rel=1e-12)
+
+
+def test_a_tiny_top_p_leaves_the_first_of_equals():
+    generator = random.Random(13)
+    assert {choose_token([0.2, 0.4, 0.4], Sampling(1.0, 1e-9), generator) for _ in range(300)} == {1}
+
+
+def test_top_p_counts_the_probability_after_the_temperature():
+    # At temperature 1, 0.64 alone reaches 0.6; at temperature 2 it is 0.511, and needs the second beside it.
+    probs = [0.64, 0.32, 0.04]
+    assert_drawn_as([1, 0, 0], probs, Sampling(1.0, 0.6, seed=14), draws=2000)
+    both = sqrt(0.64) + sqrt(0.32)
+    assert_drawn_as([sqrt(0.64) / both, sqrt(0.32) / both, 0], probs, Sampling(2.0, 0.6, seed=15))
+
+
+@given(distributions, st.floats(0.01, 100), st.floats(0.01, 1), st.integers(0, 2**32))
+@settings(max_examples=150, deadline=None)
+def test_what_is_drawn_is_a_token_of_the_nucleus(probs, temperature, top_p, seed):
+    chosen = choose_token(probs, Sampling(temperature, top_p, seed), random.Random(seed))
+    weights = [p ** (1 / temperature) for p in probs]
+    # WHY not quite as likely: the powers of two probabilities a rounding error apart may be equal.
+    likelier = sum(q for p, q in zip(probs, weights, strict=True) if p > probs[chosen] * (1 + 1e-9))
+    assert likelier < top_p * sum(weights) * (1 + 1e-9)
+
+
+# --- settings that make no sense ----------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("temperature", [-0.1, -inf, 100.1, inf, nan])
+def test_a_temperature_that_makes_no_sense_is_refused(temperature):
+    with pytest.raises(InputError, match="temperature"):
+        Sampling(temperature=temperature)
+
+
+@pytest.mark.parametrize("top_p", [0.0, -0.5, 1.0001, inf, nan])
+def test_a_top_p_that_makes_no_sense_is_refused(top_p):
+    with pytest.raises(InputError, match="top-p"):
+        Sampling(top_p=top_p)
+
+
+def test_the_limits_themselves_are_allowed():
+    assert Sampling() == GREEDY == Sampling(0.0, 1.0, 0)
+    assert Sampling(100.0, 1e-300, -1).temperature == 100
+
+
+# --- a whole text -------------------------------------------------------------------------------------------
+
+
+def test_greedy_by_hand():
+    # After a always b, after b always c, after c mostly a: and so on, for ever.
+    model, vocab = trained_table(list("abcabcabcb"), 1)
+    assert generate_tokens(model, vocab, ["a"], 7) == list("abcabcab")
+    assert generate_tokens(model, vocab, ["c"], 3) == list("cabc")
+
+
+def test_greedy_with_a_longer_context_by_hand():
+    # With one token of context, a b goes on with c or d alike; two tokens tell them apart.
+    model, vocab = trained_table(list("xabcyabdxabcyabdx"), 3)
+    assert generate_tokens(model, vocab, list("xab"), 9) == list("xabcyabdxabc")
+    assert generate_tokens(model, vocab, list("yab"), 5) == list("yabdxabc")
+
+
+def test_greedy_without_context_repeats_the_most_frequent_token():
+    model, vocab = trained_table(list("abbcb"), 0)
+    assert generate_tokens(model, vocab, [], 3) == ["b", "b", "b"]
+    assert generate_tokens(model, vocab, ["a", "c"], 2) == ["a", "c", "b", "b"]
+
+
+def test_an_untrained_model_says_the_first_token():
+    vocab = Vocabulary(["b", "a"])
+    assert generate_tokens(SimpleNextTokenModel(2, 1), vocab, ["b"], 3) == ["b", "a", "a", "a"]
+
+
+def test_only_the_last_tokens_of_the_start_count():
+    model, vocab = trained_table(SENTENCE, 2)
+    short = generate_tokens(model, vocab, ["dog", "runs"], 5)
+    long = generate_tokens(model, vocab, ["sits", ".", ".", "dog", "runs"], 5)
+    assert long == ["sits", ".", ".", *short]
+    assert next_token_probs(model, vocab.encode(["sits", "dog", "runs"])) == model.forward(
+        *vocab.encode(["dog", "runs"])
+    )
+
+
+def test_no_tokens_to_add():
+    model, vocab = trained_table(SENTENCE, 2)
+    start = ["the", "cat"]
+    assert generate_tokens(model, vocab, start, 0) == start
+    assert start == ["the", "cat"]
+
+
+@pytest.mark.parametrize("sampling", [GREEDY, Sampling(1.0, seed=3), Sampling(2.0, 0.9, seed=3)])
+def test_the_same_seed_gives_the_same_text(sampling):
+    model, vocab = trained_table(SENTENCE, 1)
+    text = generate_tokens(model, vocab, ["the"], 40, sampling)
+    assert len(text) == 41
+    assert set(text) <= set(SENTENCE)
+    assert generate_tokens(model, vocab, ["the"], 40, sampling) == text
+    assert generate_tokens(model, vocab, ["the"], 20, sampling) == text[:21]
+
+
+def test_other_seeds_give_other_texts():
+    model, vocab = trained_table(SENTENCE, 1)
+    texts = {tuple(generate_tokens(model, vocab, ["the"], 40, Sampling(1.0, seed=seed))) for seed in range(10)}
+    assert len(texts) == 10
+
+
+def test_drawing_nearly_greedily_is_greedy():
+    model, vocab = trained_table(SENTENCE, 2)
+    greedy = generate_tokens(model, vocab, ["the", "cat"], 20)
+    assert generate_tokens(model, vocab, ["the", "cat"], 20, Sampling(1.0, top_p=1e-9, seed=5)) == greedy
+
+
+def test_generated_pairs_follow_the_models_probabilities():
+    model, vocab = trained_table(SENTENCE, 1)
+    text = vocab.encode(generate_tokens(model, vocab, ["the"], 20_000, Sampling(1.0, seed=11)))
+    for token_id in range(vocab.vocab_size()):
+        after = [b for a, b in pairwise(text) if a == token_id]
+        assert len(after) > 100
+        for next_id, p in enumerate(model.forward(token_id)):
+            assert abs(after.count(next_id) / len(after) - p) <= 5 * sqrt(p * (1 - p) / len(after))
+
+
+def test_a_model_that_backs_off_needs_no_start():
+    vocab = Vocabulary(SENTENCE)
+    model = KneserNeyModel(vocab.vocab_size(), 3)
+    model.fit(vocab.encode(SENTENCE))
+    assert generate_tokens(model, vocab, ["the", "cat"], 2)[2:] in (["runs", "."], ["sits", "."])
+    first = vocab.get_id_token(argmax(model.forward()))
+    assert generate_tokens(model, vocab, [], 1) == [first]
+    assert len(generate_tokens(model, vocab, [], 12, Sampling(1.0, seed=2))) == 12
+
+
+# --- what to start from -------------------------------------------------------------------------------------
+
+
+def test_start_tokens_as_ids():
+    vocab = Vocabulary(SENTENCE)  # . cat dog runs sits the
+    assert start_token_ids(vocab, ["the", "cat", "the"], 2) == [5, 1, 5]
+    assert start_token_ids(vocab, [], 0) == []
+
+
+def test_unknown_start_tokens_are_named_with_their_neighbours():
+    vocab = Vocabulary(SENTENCE)
+    with pytest.raises(InputError, match=r"'cta'.*did you mean cat"):
+        start_token_ids(vocab, ["the", "cta"], 2)
+    with pytest.raises(InputError, match=r"'The'.*did you mean the"):
+        start_token_ids(vocab, ["The"], 1)
+    with pytest.raises(InputError, match=r"'zzz'.*no known token"):
+        start_token_ids(vocab, ["zzz", "the", "zzz"], 2)
+    with pytest.raises(InputError, match=r"'cta'.*'dgo'"):
+        start_token_ids(vocab, ["cta", "dgo"], 1)
+
+
+def test_too_few_start_tokens_are_refused():
+    model, vocab = trained_table(SENTENCE, 3)
+    for start in ([], ["the"], ["the", "cat"]):
+        with pytest.raises(InputError, match=f"needs 3 to start from; got {len(start)}"):
+            generate_tokens(model, vocab, start, 5)
+
+
+# --- the names for two and three tokens ---------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("context_size", "generate"), [(2, generate_tokens_context2), (3, generate_tokens_context3)])
+def test_the_names_for_two_and_three_tokens_agree_with_the_general_one(context_size, generate):
+    model, vocab = trained_table(list("abacabacaba"), context_size)
+    assert generate(model, vocab, list("aba")[-context_size:], 6) == list("abacabaca"[3 - context_size :])
+    model, vocab = trained_table(SENTENCE, context_size)
+    start = SENTENCE[:context_size]
+    assert generate(model, vocab, start, 12) == generate_tokens(model, vocab, start, 12)
+
+
+@pytest.mark.parametrize(("context_size", "generate"), [(3, generate_tokens_context2), (2, generate_tokens_context3)])
+def test_the_names_for_two_and_three_tokens_refuse_other_models(context_size, generate):
+    model, vocab = trained_table(SENTENCE, context_size)
+    with pytest.raises(ValueError, match=f"looks back {context_size}"):
+        generate(model, vocab, SENTENCE[:3], 5)
