@@ -16,7 +16,8 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Final, NoReturn
 
-from toy_gpt_train import __version__, chat, check, ladder
+from toy_gpt_train import __version__, chat, check, ladder, tokenize_text
+from toy_gpt_train.a_tokenizer import read_text
 from toy_gpt_train.d_train import (
     DEFAULT_BPE_VOCAB_SIZE,
     DEFAULT_EPOCHS,
@@ -86,6 +87,8 @@ def build_parser() -> argparse.ArgumentParser:
             args.base_dir, args.corpus, args.tokenizer, args.bpe_vocab, args.val_fraction
         )
     )
+
+    _add_tokenize(commands.add_parser("tokenize", help=tokenize_text.HELP, description=tokenize_text.HELP))
 
     data = commands.add_parser("data", help=DATA_HELP, description=DATA_HELP)
     add_commands(data.add_subparsers(dest="source", required=True, metavar="SOURCE"))
@@ -185,6 +188,33 @@ def _add_infer(parser: argparse.ArgumentParser) -> None:
     parser.set_defaults(handler=_infer)
 
 
+def _add_tokenize(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--tokenizer", choices=TOKENIZER_KINDS, default="bpe", help="what a token is (default: %(default)s)"
+    )
+    parser.add_argument(
+        "--corpus",
+        type=Path,
+        default=tokenize_text.DEFAULT_TEXT_CORPUS,
+        metavar="PATH",
+        help="the text that the tokenizer learns from (default: the stories)",
+    )
+    parser.add_argument(
+        "--vocab-size",
+        type=int,
+        default=DEFAULT_BPE_VOCAB_SIZE,
+        metavar="V",
+        help="tokens at which byte-level BPE stops merging (default: %(default)s)",
+    )
+    parser.add_argument("--folder", type=Path, metavar="DIR", help="read a saved tokenizer instead of learning one")
+    text = parser.add_mutually_exclusive_group()
+    text.add_argument("--text", metavar="TEXT", default=tokenize_text.DEFAULT_TEXT, help="the text to cut")
+    text.add_argument("--file", type=Path, metavar="FILE", help="a file with the text to cut")
+    parser.add_argument("--word", metavar="WORD", help="show the merges that made this word, step by step")
+    parser.add_argument("--save", type=Path, metavar="DIR", help="write the tokenizer to this folder")
+    parser.set_defaults(handler=_tokenize)
+
+
 def _add_sampling(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--temperature",
@@ -273,6 +303,18 @@ def _infer(args: argparse.Namespace) -> int:
 def _chat(args: argparse.Namespace) -> int:
     num, k = _at_least(0, args.num, "--num"), _at_least(1, args.topk, "--topk")
     return chat.chat(load_run(_artifacts_dir(args.base_dir)), _sampling(args), num, k)
+
+
+def _tokenize(args: argparse.Namespace) -> int:
+    tokenizer = tokenize_text.open_tokenizer(args.folder, args.tokenizer, args.corpus, args.vocab_size)
+    text = args.text if args.file is None else read_text(args.file)
+    print(tokenize_text.show_tokens(tokenizer, text, in_colour=sys.stdout.isatty()))
+    if args.word is not None:
+        print(tokenize_text.show_merges(tokenizer, args.word))
+    if args.save is not None:
+        tokenizer.save(args.save)
+        print(f"written   to {args.save}")
+    return 0
 
 
 def _levels(args: argparse.Namespace) -> int:
