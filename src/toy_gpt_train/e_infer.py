@@ -21,8 +21,9 @@ from dataclasses import dataclass
 from difflib import get_close_matches
 from heapq import nsmallest
 from itertools import accumulate
+from math import log
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 from toy_gpt_train.c_model import NextTokenModel, SimpleNextTokenModel, compact_row
 from toy_gpt_train.errors import InputError
@@ -44,9 +45,13 @@ from toy_gpt_train.io_artifacts import (
     token_ids_of_label,
 )
 from toy_gpt_train.levels import level_for_kind
-from toy_gpt_train.math_training import argmax
+from toy_gpt_train.math_training import SMALLEST_PROBABILITY, argmax
 from toy_gpt_train.models.tables import TabularModel
 from toy_gpt_train.tokenizers import Tokenizer, tokenizer_from_meta
+
+# No average loss is larger: a probability counts as at least 1e-12.
+MAX_LOSS: Final = -log(SMALLEST_PROBABILITY)
+
 
 # --- reading a run ------------------------------------------------------------------------------------------
 
@@ -133,22 +138,32 @@ def load_meta(path: Path) -> JsonObject:
     if version != SCHEMA_VERSION or isinstance(version, bool):
         raise InputError(f"{path}: schema_version {version!r} is unknown; this version reads {SCHEMA_VERSION}")
     _require(meta, path, "model_kind", str)
-    _require(meta, path, "start_tokens", list)
-    for owner, name, least in ((meta, "vocab_size", 1), (meta, "context_size", 0)):
-        if _require(owner, path, name, int) < least:
-            raise InputError(f"{path}: {name} is {owner[name]}, below {least}")
-    weights = _require(meta, path, "weights", dict)
-    layout = weights.get("layout")
-    if layout not in ("all", "observed", "sparse", "tables"):
-        raise InputError(f"{path}: weights layout {layout!r} is unknown")
-    _require(weights, path, "rows", dict if layout == "tables" else int)
-    _require(meta, path, "tokenizer", dict)
-    for owner, name in ((_require(meta, path, "metrics", dict), "train_loss"), (meta, "loss_floor")):
-        if not isinstance(owner.get(name), int | float):
-            raise InputError(f"{path}: {name} is missing or no number")
-    if not all(isinstance(token, str) for token in meta["start_tokens"]):
+    for name, least in (("vocab_size", 1), ("context_size", 0)):
+        if _require(meta, path, name, int) < least:
+            raise InputError(f"{path}: {name} is {meta[name]}, below {least}")
+    if not all(isinstance(token, str) for token in _require(meta, path, "start_tokens", list)):
         raise InputError(f"{path}: start_tokens are not all text")
+    _require(meta, path, "tokenizer", dict)
+    for name in ("filename", "sha256"):
+        _require(_require(meta, path, "corpus", dict), path, name, str)
+    for owner, name in ((_require(meta, path, "metrics", dict), "train_loss"), (meta, "loss_floor")):
+        loss = owner.get(name)
+        if not isinstance(loss, int | float) or isinstance(loss, bool) or not 0 <= loss <= MAX_LOSS:
+            raise InputError(f"{path}: {name} is missing or no loss: {str(loss)[:40]}")
+    _check_weights(meta, path)
     return meta
+
+
+def _check_weights(meta: JsonObject, path: Path) -> None:
+    """Check that the model's kind, its context size and the layout of its files fit together."""
+    level = level_for_kind(meta["model_kind"])
+    if level.fixed_context and level.context_size != meta["context_size"]:
+        raise InputError(f"{path}: context_size is {meta['context_size']}, but {level.kind} has {level.context_size}")
+    weights = _require(meta, path, "weights", dict)
+    layouts = ("all", "observed", "sparse") if issubclass(level.model, SimpleNextTokenModel) else ("tables",)
+    if weights.get("layout") not in layouts:
+        raise InputError(f"{path}: weights layout {str(weights.get('layout'))[:40]!r} does not fit {level.kind}")
+    _require(weights, path, "rows", dict if layouts == ("tables",) else int)
 
 
 def _require(owner: Mapping[str, Any], path: Path, name: str, kind: type) -> Any:
@@ -198,7 +213,7 @@ def load_model_weights_csv(
         vocab: Names the tokens in labels and columns.
         context_size: N, how many tokens a label has.
         layout: ``all``, ``observed`` or ``sparse``, as the metadata says.
-        expected_rows: How many rows there must be; not checked where None.
+        expected_rows: How many lines there must be below the header; not checked where None.
 
     Returns:
         A model that gives bit for bit the probabilities of the one that was written.
@@ -212,13 +227,14 @@ def load_model_weights_csv(
     """
     model = SimpleNextTokenModel(vocab.vocab_size(), context_size)
     read = _read_sparse_rows if layout == "sparse" else _read_dense_rows
-    read(path, vocab, model)
-    if expected_rows is not None and len(model.rows) != expected_rows:
-        raise InputError(f"{path}: {len(model.rows)} rows where the metadata says {expected_rows}")
+    num_rows = read(path, vocab, model)
+    if expected_rows is not None and num_rows != expected_rows:
+        raise InputError(f"{path}: {num_rows} rows where the metadata says {expected_rows}")
     return model
 
 
-def _read_dense_rows(path: Path, vocab: VocabularyLike, model: SimpleNextTokenModel) -> None:
+def _read_dense_rows(path: Path, vocab: VocabularyLike, model: SimpleNextTokenModel) -> int:
+    """Read one row a line; return how many lines there were."""
     tokens = [vocab.get_id_token(token_id) or "" for token_id in range(vocab.vocab_size())]
     for line, (label, *cells) in read_csv(path, ["input_token", *tokens]):
         where = f"{path}, line {line}:"
@@ -227,13 +243,17 @@ def _read_dense_rows(path: Path, vocab: VocabularyLike, model: SimpleNextTokenMo
             raise InputError(f"{where} row {label[:40]!r} is there twice")
         weights = {token_id: parse_number(cell, f"{where} weight") for token_id, cell in enumerate(cells)}
         model.rows[context_ids] = compact_row(weights, 0.0, model.vocab_size)
+    return len(model.rows)
 
 
-def _read_sparse_rows(path: Path, vocab: VocabularyLike, model: SimpleNextTokenModel) -> None:
+def _read_sparse_rows(path: Path, vocab: VocabularyLike, model: SimpleNextTokenModel) -> int:
+    """Read rows of several lines, each ended by the line of all other tokens; return how many lines there were."""
+    num_lines = 0
     weights: dict[int, float] = {}
     current = None
     where = f"{path}:"
     for line, (label, output, cell) in read_csv(path, SPARSE_HEADER):
+        num_lines += 1
         where = f"{path}, line {line}:"
         if current not in (None, label):
             raise InputError(f"{where} row {str(current)[:40]!r} has no line for {REST_MARK!r}, all other tokens")
@@ -252,6 +272,7 @@ def _read_sparse_rows(path: Path, vocab: VocabularyLike, model: SimpleNextTokenM
         weights, current = {}, None
     if current is not None:
         raise InputError(f"{where} the file ends in the middle of row {current[:40]!r}")
+    return num_lines
 
 
 @dataclass(frozen=True)

@@ -20,8 +20,9 @@ import os
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from errno import EISDIR
 from itertools import product
-from math import isfinite, log
+from math import isfinite, log, nan
 from pathlib import Path
 from typing import Any, Final, Protocol
 
@@ -354,6 +355,9 @@ def parse_int(text: str, what: str) -> int:
     return int(text)
 
 
+_NUMBER: Final = re.compile(r"-?[0-9]+(\.[0-9]+)?(e[+-]?[0-9]+)?", re.ASCII)
+
+
 def parse_number(text: str, what: str) -> float:
     """Return a finite number from a cell.
 
@@ -364,10 +368,8 @@ def parse_number(text: str, what: str) -> float:
         >>> parse_number("-0.25", "weight")
         -0.25
     """
-    try:
-        number = float(text)
-    except ValueError:
-        number = float("nan")
+    # WHY a pattern: float() also takes "1_0", " 1" and the digits of other scripts, which nothing here writes.
+    number = float(text) if _NUMBER.fullmatch(text) else nan
     if not isfinite(number):
         raise InputError(f"{what} is not a finite number: {text[:40]!r}")
     return number
@@ -381,9 +383,12 @@ class StagedFiles:
 
     def __init__(self) -> None:
         self._staged: dict[Path, Path] = {}
+        self._replaced: list[Path] = []
 
     def path(self, target: Path) -> Path:
         """Return the temporary path to write for ``target``; its folder is made, old leftovers are removed."""
+        if target.is_dir():
+            raise IsADirectoryError(EISDIR, "a folder is in the place of this file", str(target))
         target.parent.mkdir(parents=True, exist_ok=True)
         for leftover in target.parent.glob(f".{target.name}.*.tmp"):
             leftover.unlink()
@@ -417,13 +422,20 @@ class StagedFiles:
                 if old.exists():
                     old.replace(target)
             raise
-        for old in aside.values():
-            old.unlink()
+        self._replaced = list(aside.values())
 
     def discard(self) -> None:
-        """Remove what was staged and is still in its temporary place."""
-        for temporary in self._staged.values():
-            temporary.unlink(missing_ok=True)
+        """Remove what is still in a temporary place, and the old files that were replaced."""
+        interrupted = False
+        for temporary in (*self._staged.values(), *self._replaced):
+            try:
+                temporary.unlink(missing_ok=True)
+            except OSError:
+                pass  # WHY: the run itself is whole; the next one removes what is left
+            except KeyboardInterrupt:
+                interrupted = True
+        if interrupted:
+            raise KeyboardInterrupt
 
 
 @contextmanager
@@ -811,7 +823,7 @@ def write_artifacts(
 
 
 def describe_weights(model: SimpleNextTokenModel) -> JsonObject:
-    """Return the metadata's ``weights`` of a table: how to read the file, and how many rows must be there.
+    """Return the metadata's ``weights`` of a table: how to read the file, and how many lines it has below its header.
 
     Example:
         >>> describe_weights(SimpleNextTokenModel(vocab_size=6, context_size=3))
@@ -819,6 +831,8 @@ def describe_weights(model: SimpleNextTokenModel) -> JsonObject:
     """
     layout = weights_layout(model)
     rows = model.vocab_size**model.context_size if layout == "all" else len(model.rows)
+    if layout == "sparse":
+        rows += sum(len(row.weights) for row in model.rows.values())
     return {"layout": layout, "decimals": WEIGHT_DECIMALS, "rows": rows}
 
 

@@ -32,10 +32,12 @@ def tokenizer_files(folder: Path) -> list[Path]:
         folder: What a tokenizer's save() has written.
 
     Returns:
-        toy_tokenizer.json alone, or merges.txt, vocab.json, and tokenizer.json where there is one.
+        toy_tokenizer.json alone; or merges.txt, vocab.json, and tokenizer.json where it names special tokens
+        (otherwise it says nothing that the two do not say).
 
     Raises:
-        InputError: The folder holds no tokenizer, or two.
+        InputError: The folder holds no tokenizer, or two, or a damaged tokenizer.json.
+        OSError: A file cannot be read.
     """
     listed = folder / TOKENIZER_NAME
     merges, vocab = folder / bpe_files.MERGES_NAME, folder / bpe_files.VOCAB_NAME
@@ -44,7 +46,7 @@ def tokenizer_files(folder: Path) -> list[Path]:
     if listed.is_file() and is_bpe:
         raise InputError(f"{folder}: holds two tokenizers, {listed.name} and {vocab.name} with {merges.name}")
     if is_bpe:
-        return [merges, *([described] if described.is_file() else []), vocab]
+        return [merges, *([described] if described.is_file() and _special_tokens(described) else []), vocab]
     if not listed.is_file():
         raise InputError(f"{folder}: no tokenizer: neither {listed.name} nor {vocab.name} with {merges.name}")
     return [listed]
@@ -107,7 +109,7 @@ def tokenizer_sha256(folder: Path) -> str:
         64 hexadecimal digits; what ``sha256sum merges.txt vocab.json | sha256sum`` prints for a folder of these two.
 
     Raises:
-        InputError: The folder holds no tokenizer, or two.
+        InputError: See tokenizer_files.
         OSError: A file cannot be read.
     """
     lines = (f"{hashlib.sha256(path.read_bytes()).hexdigest()}  {path.name}\n" for path in tokenizer_files(folder))
