@@ -19,10 +19,11 @@ import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 from toy_gpt_train.b_vocab import Vocabulary
-from toy_gpt_train.c_model import Pair, SimpleNextTokenModel
-from toy_gpt_train.d_train import make_training_pairs, train_model
+from toy_gpt_train.c_model import ZERO_ROW, Context, Pair, SimpleNextTokenModel
+from toy_gpt_train.d_train import make_training_pairs, row_task, train_model
 from toy_gpt_train.math_training import argmax, cross_entropy_loss, softmax
 
 VOCAB_SIZE, NUM_TOKENS, CONTEXT_SIZE, EPOCHS, LEARNING_RATE = 119, 293, 3, 50, 0.1
@@ -82,11 +83,24 @@ def run_part(part: str, file: Path | None) -> None:
         pairs = make_training_pairs(vocab.encode(tokens), CONTEXT_SIZE)
         measure(lambda: train_project(pairs, vocab.vocab_size()))
         return
+    if part == "patterns" and file is not None:
+        print(json.dumps(count_patterns(file)))
+        return
     pairs = make_training_pairs(small_text(), CONTEXT_SIZE)
     measure(lambda: train_dense(pairs) if part == "dense" else train_project(pairs, VOCAB_SIZE))
 
 
-def in_process(part: str, file: Path | None = None) -> dict[str, object]:
+def count_patterns(file: Path) -> tuple[int, int]:
+    """Return how many contexts a text has, and how many different patterns of targets among them."""
+    tokens = file.read_text(encoding="utf-8").split()
+    vocab = Vocabulary(tokens)
+    targets_of: dict[Context, list[int]] = {}
+    for context_ids, target_id in make_training_pairs(vocab.encode(tokens), CONTEXT_SIZE):
+        targets_of.setdefault(context_ids, []).append(target_id)
+    return len(targets_of), len({row_task(ZERO_ROW, t, vocab.vocab_size())[0] for t in targets_of.values()})
+
+
+def in_process(part: str, file: Path | None = None) -> Any:
     """Do one measurement in a process of its own."""
     command = [sys.executable, __file__, "--part", part, *([str(file)] if file else [])]
     return json.loads(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
@@ -96,7 +110,7 @@ def main() -> None:
     """Print the comparison."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("file", nargs="?", type=Path, help="a real text for the third measurement")
-    parser.add_argument("--part", choices=("dense", "project", "text"), help=argparse.SUPPRESS)
+    parser.add_argument("--part", choices=("dense", "project", "text", "patterns"), help=argparse.SUPPRESS)
     args = parser.parse_args()
     if args.part:
         run_part(args.part, args.file)
@@ -116,6 +130,8 @@ def main() -> None:
         text = in_process("text", args.file)
         print(f"\n{args.file.name}, words, N = {CONTEXT_SIZE}, {EPOCHS} epochs")
         print(f"{'project':10} {text['seconds']:10.2f} {text['peak_mb']:10.1f}")
+        contexts, patterns = in_process("patterns", args.file)
+        print(f"{contexts} contexts, {patterns} different patterns of what came after them")
 
 
 if __name__ == "__main__":

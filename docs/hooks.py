@@ -13,6 +13,7 @@ In a page's Markdown:
 """
 
 import csv
+import html
 import importlib
 import inspect
 import re
@@ -23,14 +24,44 @@ import tempfile
 import textwrap
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
+import griffe
 from latex2mathml.converter import convert
+from mkdocs.config.defaults import MkDocsConfig
+from mkdocs.plugins import event_priority
 
 ROOT = Path(__file__).resolve().parents[1]
 PACKAGE = "toy_gpt_train"
 LINKED = ("corpus", "src", "benchmarks")
 RUNS_IN_A_FOLDER = {"train", "infer", "evaluate", "chat", "ladder"}
+
+
+class ReadableDocstrings(griffe.Extension):
+    """Write docstrings as the API page needs them: mkdocstrings knows this project's headings by other names."""
+
+    def on_object(self, *, obj: griffe.Object, **_: Any) -> None:
+        """Rewrite the docstring of a module, class or function."""
+        if obj.docstring is not None:
+            obj.docstring.value = _docstring_markdown(obj.docstring.value)
+
+
+def _docstring_markdown(text: str) -> str:
+    """Return a docstring with its ``Example`` as a section of code, and with a blank line before each list."""
+
+    def listed(match: re.Match[str]) -> str:
+        return "Concepts:\n" + re.sub(r"^ {4}(?=\S)", "- ", match[1], flags=re.MULTILINE)
+
+    text = re.sub(r"^( *)Example:$", r"\1Examples:", text, flags=re.MULTILINE)
+    text = re.sub(r"^Concepts:\n((?: {4}.*\n?)+)", listed, text, flags=re.MULTILINE)
+    return re.sub(r"^(?!- | )(.+)\n(?=- |REQ\b|WHY\b|OBS\b)", r"\1\n\n", text, flags=re.MULTILINE)
+
+
+@event_priority(100)
+def on_config(config: MkDocsConfig) -> None:
+    """Give the extension above to mkdocstrings, before it reads its options."""
+    options = config.plugins["mkdocstrings"].config["handlers"]["python"]["options"]
+    options["extensions"] = [f"{__file__}:{ReadableDocstrings.__name__}"]
 
 
 def on_page_markdown(markdown: str, **_: Any) -> str:
@@ -45,7 +76,9 @@ def on_page_markdown(markdown: str, **_: Any) -> str:
             flags=re.MULTILINE | re.DOTALL,
         )
     markdown = _formulas(markdown)
-    return re.sub(r"^\{\{ (\w+) (.+?) \}\}$", lambda match: _directive(match[1], match[2]), markdown, flags=re.MULTILINE)
+    return re.sub(
+        r"^\{\{ (\w+) (.+?) \}\}$", lambda match: _directive(match[1], match[2]), markdown, flags=re.MULTILINE
+    )
 
 
 def _formulas(markdown: str) -> str:
@@ -56,16 +89,23 @@ def _formulas(markdown: str) -> str:
         if match[1]:
             return match[1]
         if match[2]:
-            return '<div class="formula">' + convert(match[2].strip(), display="block") + "</div>"
-        return convert(match[3])
+            return '<div class="formula">' + _mathml(match[2].strip(), "block") + "</div>"
+        # WHY a span: <math> at the beginning of a line would be taken for a block of its own.
+        return f"<span>{_mathml(match[3], 'inline')}</span>"
 
     return re.sub(pattern, formula, markdown, flags=re.MULTILINE | re.DOTALL)
+
+
+def _mathml(tex: str, display: Literal["inline", "block"]) -> str:
+    """Return a formula as MathML, with the thin space that belongs after ``log`` where no sign follows."""
+    return re.sub(r"(<mi>log</mi>)(?!<mo)", r'\1<mspace width="0.17em"/>', convert(tex, display=display))
 
 
 def _run_block(commands: str, folder: Path) -> str:
     shown: list[str] = []
     for line in commands.strip().splitlines():
-        shown += [f"$ uv run {line}", _run(line, folder).rstrip()]
+        output = _run(line, folder).rstrip()
+        shown += [f"$ uv run {line}", *([output] if output else [])]
     return "```console\n" + "\n".join(shown) + "\n```"
 
 
@@ -77,7 +117,9 @@ def _run(line: str, folder: Path) -> str:
     if program == "python" and arguments[0].endswith(("d_train.py", "e_infer.py")) and "--base-dir" not in arguments:
         arguments += ["--base-dir", "."]
     command = [sys.executable, *(["-m", PACKAGE] if program == "toy-gpt" else []), *arguments]
-    done = subprocess.run(command, cwd=folder, capture_output=True, text=True, stdin=subprocess.DEVNULL, check=False)
+    done = subprocess.run(  # noqa: S603 - the commands stand in this repository's own pages
+        command, cwd=folder, capture_output=True, text=True, stdin=subprocess.DEVNULL, check=False
+    )
     if done.returncode != 0:
         raise RuntimeError(f"{line!r} ended with exit code {done.returncode}: {done.stderr}")
     return done.stdout
@@ -98,7 +140,7 @@ def _file(argument: str) -> str:
     path, first, last = _path_and_range(argument)
     lines = path.read_text(encoding="utf-8").splitlines()
     language = {".json": "json", ".toml": "toml", ".py": "python"}.get(path.suffix, "text")
-    return f"```{language} title=\"{path.relative_to(ROOT).as_posix()}\"\n" + "\n".join(lines[first - 1 : last]) + "\n```"
+    return f'```{language} title="{path.relative_to(ROOT).as_posix()}"\n' + "\n".join(lines[first - 1 : last]) + "\n```"
 
 
 def _csv(argument: str) -> str:
@@ -106,14 +148,16 @@ def _csv(argument: str) -> str:
     with path.open(encoding="utf-8", newline="") as file:
         header, *rows = csv.reader(file)
     shown = rows[first - 1 : last]
-    lines = ["| " + " | ".join(_cell(cell) for cell in row) + " |" for row in (header, *shown)]
-    lines.insert(1, "|---" * len(header) + "|")
-    note = f"*{path.relative_to(ROOT).as_posix()}, {len(shown)} of {len(rows)} rows*"
-    return "\n".join(lines) + "\n\n" + note
+    lines = ["<tr>" + "".join(map(_cell, row)) + "</tr>" for row in (header, *shown)]
+    note = f"{path.relative_to(ROOT).as_posix()}, {len(shown)} of {len(rows)} rows"
+    # WHY HTML: in a table made of Markdown, "|" ends a cell, and a token may be any sign of Markdown.
+    body = f"<thead>{lines[0]}</thead><tbody>{''.join(lines[1:])}</tbody>"
+    return f'<div class="csv"><table>{body}</table></div>\n\n*{note}*'
 
 
 def _cell(text: str) -> str:
-    return "`" + text.replace("|", "&#124;").replace("\n", "\\n") + "`" if not _is_number(text) else text
+    shown = html.escape(text).replace("\n", "\\n").replace("\r", "\\r")
+    return f"<td>{shown}</td>" if _is_number(text) else f"<td><code>{shown}</code></td>"
 
 
 def _is_number(text: str) -> bool:

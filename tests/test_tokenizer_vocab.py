@@ -1,6 +1,7 @@
 """Steps a and b: text to tokens, tokens to ids."""
 
 from collections import Counter
+from pathlib import Path
 
 import pytest
 from hypothesis import given, settings
@@ -10,7 +11,7 @@ from toy_gpt_train import a_tokenizer
 from toy_gpt_train.a_tokenizer import DEFAULT_CORPUS, SimpleTokenizer, read_text, read_tokens
 from toy_gpt_train.b_vocab import Vocabulary
 from toy_gpt_train.errors import InputError
-from toy_gpt_train.tokenizers import TOKENIZERS, tokenizer_from_meta
+from toy_gpt_train.tokenizers import TOKENIZER_KINDS, cutting_tokenizer, tokenizer_from_meta
 from toy_gpt_train.tokenizers.char import CharTokenizer
 from toy_gpt_train.tokenizers.word import WordTokenizer
 
@@ -43,15 +44,16 @@ def test_characters_join_to_the_very_text(text):
 
 
 def test_tokenizers_are_found_by_their_kind():
-    assert {kind: tokenizer.kind for kind, tokenizer in TOKENIZERS.items()} == {"word": "word", "char": "char"}
-    assert tokenizer_from_meta({"kind": "word"}).tokenize("a b") == ["a", "b"]
-    assert tokenizer_from_meta({"kind": "char"}).tokenize("a b") == ["a", " ", "b"]
+    assert [cutting_tokenizer(kind, "a b", 256).kind for kind in TOKENIZER_KINDS] == ["word", "char", "bpe"]
+    assert tokenizer_from_meta({"kind": "word"}, Path()).tokenize("a b") == ["a", "b"]
+    assert tokenizer_from_meta({"kind": "char"}, Path()).tokenize("a b") == ["a", " ", "b"]
+    assert cutting_tokenizer("bpe", "ab ab", 257).tokenize("abb") == ["ab", "b"]
 
 
 @pytest.mark.parametrize("described", [{"kind": "bpe9"}, {"kind": None}, {"kind": ["char"]}, {}, "char", None])
 def test_an_unknown_tokenizer_is_refused(described):
     with pytest.raises(InputError, match="unknown tokenizer"):
-        tokenizer_from_meta(described)
+        tokenizer_from_meta(described, Path())
 
 
 def test_read_text_keeps_every_character(tmp_path):

@@ -21,7 +21,7 @@ Run it: uv run python src/toy_gpt_train/c_model.py
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from math import exp
-from typing import NamedTuple, Protocol
+from typing import ClassVar, Final, NamedTuple, Protocol
 
 from toy_gpt_train.a_tokenizer import SimpleTokenizer
 from toy_gpt_train.b_vocab import Vocabulary
@@ -82,6 +82,10 @@ class TableRow(NamedTuple):
     def logit(self, token_id: int) -> float:
         """Return the weight of one token."""
         return self.weights.get(token_id, self.rest)
+
+
+# The row of every context that training has not met.
+ZERO_ROW: Final = TableRow({}, 0.0)
 
 
 def token_row_index(context_ids: Sequence[int], vocab_size: int) -> int:
@@ -173,6 +177,8 @@ class SimpleNextTokenModel:
         [0.25, 0.25, 0.25, 0.25]
     """
 
+    train_loss_on: ClassVar[str] = "the training text"
+
     def __init__(self, vocab_size: int, context_size: int = 3) -> None:
         if vocab_size < 1:
             raise ValueError(f"vocab_size must be at least 1, got {vocab_size}")
@@ -210,7 +216,7 @@ class SimpleNextTokenModel:
             raise ValueError(f"a context has {self.context_size} token ids, got {len(context_ids)}")
         if not all(0 <= token_id < self.vocab_size for token_id in context_ids):
             raise ValueError(f"token ids are 0 to {self.vocab_size - 1}, got {context_ids}")
-        return TableRow({}, 0.0)
+        return ZERO_ROW
 
     def forward(self, *context_ids: int) -> list[float]:
         """Return the probability of every token to come next.
@@ -272,16 +278,19 @@ class SimpleNextTokenModel:
         return len(self.rows) * self.vocab_size
 
     def round_weights(self, decimals: int) -> None:
-        """Round every weight, and bring every row to its canonical form.
+        """Round every weight, bring every row to its canonical form, and forget rows that are all zeros.
 
         REQ: done before the final evaluation, so that what the artifacts hold is what was evaluated.
 
         Args:
             decimals: Digits after the point.
         """
-        for context_ids, (weights, rest) in self.rows.items():
+        for context_ids, (weights, rest) in list(self.rows.items()):
             rounded = {token_id: round(weight, decimals) + 0.0 for token_id, weight in weights.items()}
-            self.rows[context_ids] = compact_row(rounded, round(rest, decimals) + 0.0, self.vocab_size)
+            row = compact_row(rounded, round(rest, decimals) + 0.0, self.vocab_size)
+            self.rows[context_ids] = row
+            if row == ZERO_ROW:
+                del self.rows[context_ids]
 
 
 def _likeliest(seen: Mapping[int, float], rest: float, vocab_size: int) -> int:

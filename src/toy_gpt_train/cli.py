@@ -8,6 +8,7 @@ Exit codes: 0 done, 1 a check found a difference, 2 bad input or a file that can
 
 import argparse
 import gc
+import io
 import json
 import os
 import sys
@@ -50,7 +51,7 @@ class _Parser(argparse.ArgumentParser):
     """An argument parser whose errors are one line."""
 
     def error(self, message: str) -> NoReturn:
-        self.exit(2, f"{self.prog}: error: {message} (see {self.prog} --help)\n")
+        self.exit(2, f"{self.prog}: error: {' '.join(message.split())} (see {self.prog} --help)\n")
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -112,7 +113,7 @@ def _add_train(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--model",
         metavar="KIND",
-        help="unigram, bigram, context-2, any context-N, kneser-ney (default: the manifest's)",
+        help="unigram, bigram, any context-N, kneser-ney, mixture (default: the manifest's)",
     )
     parser.add_argument("--corpus", type=Path, metavar="PATH", help="a UTF-8 text file (default: the manifest's)")
     _add_text_options(parser)
@@ -134,7 +135,7 @@ def _add_train(parser: argparse.ArgumentParser) -> None:
         type=int,
         default=DEFAULT_SEED,
         metavar="S",
-        help="recorded in the metadata; these rungs draw nothing at random (default: %(default)s)",
+        help="same seed, same model; only the mixture draws at random (default: %(default)s)",
     )
     _add_base_dir(parser, "artifacts/ and outputs/ are written below it")
     parser.add_argument("--json", action="store_true", help="print the final figures as one JSON object")
@@ -232,7 +233,7 @@ def _add_sampling(parser: argparse.ArgumentParser) -> None:
 def _train(args: argparse.Namespace) -> int:
     manifest = load_manifest()
     settings = TrainSettings(
-        level=level_for_kind(args.model or manifest.model, args.context),
+        level=level_for_kind(manifest.model if args.model is None else args.model, args.context),
         corpus_path=args.corpus or RESOURCE_ROOT / manifest.corpus,
         base_dir=args.base_dir,
         learning_rate=args.learning_rate,
@@ -257,7 +258,7 @@ def _train(args: argparse.Namespace) -> int:
 def _evaluate(args: argparse.Namespace) -> int:
     run = load_run(_artifacts_dir(args.base_dir))
     figures = evaluate_text(run, args.text, args.unknown)
-    print(json.dumps(asdict(figures)) if args.json else figures_table(figures, args.text.name))
+    print(json.dumps(asdict(figures)) if args.json else figures_table(figures, args.text.name, run.model.train_loss_on))
     return 0
 
 
@@ -336,24 +337,44 @@ def main(argv: Sequence[str] | None = None) -> int:
         >>> main(["levels"])  # doctest: +SKIP
         0
     """
+    _tolerate_strange_text()
+    try:
+        code = _run(argv)
+        sys.stdout.flush()
+        return code
+    except BrokenPipeError:
+        # WHY: whoever read our output has gone (| head); the interpreter must not complain at exit.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+
+
+def _run(argv: Sequence[str] | None) -> int:
+    """Run one command; whatever the user can cause becomes one line and an exit code."""
     try:
         args = build_parser().parse_args(argv)
         code: int = args.handler(args)
-        sys.stdout.flush()
         return code
     except SystemExit as stop:  # argparse, and require_artifacts
         return stop.code if isinstance(stop.code, int) else 0
     except InputError as error:
         return _fail(str(error))
     except BrokenPipeError:
-        # WHY: whoever read our output has gone (| head); the interpreter must not complain at exit.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 0
+        raise
     except OSError as error:
         return _fail(f"{error.filename}: {error.strerror}" if error.filename else str(error))
     except KeyboardInterrupt:
-        print("\nstopped; nothing was changed", file=sys.stderr)
+        print("\nstopped; nothing is half-written", file=sys.stderr)
         return 130
+
+
+def _tolerate_strange_text() -> None:
+    """Let the standard streams carry what a console cannot show, and read bytes that are no text.
+
+    WHY: a token or a file name may have any character in it, and a person may type any byte.
+    """
+    for stream, errors in ((sys.stdin, "replace"), (sys.stdout, "backslashreplace"), (sys.stderr, "backslashreplace")):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors=errors)
 
 
 def _fail(message: str) -> int:
@@ -366,7 +387,4 @@ def entry() -> NoReturn:
     # WHY: training makes millions of small objects that live to the end and form no cycles; by default the collector
     # of cycles would walk through all of them again and again.
     gc.set_threshold(200_000, 50, 100)
-    for stream in (sys.stdout, sys.stderr):
-        # WHY: a token may have characters that an old console cannot show.
-        stream.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]
     raise SystemExit(main())

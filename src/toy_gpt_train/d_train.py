@@ -187,7 +187,7 @@ class RowTask(NamedTuple):
     rest_cell: int
 
 
-def _row_task(row: TableRow, targets: Sequence[int], vocab_size: int) -> tuple[RowTask, list[int]]:
+def row_task(row: TableRow, targets: Sequence[int], vocab_size: int) -> tuple[RowTask, list[int]]:
     """Return the task of one row, and the token ids of its cells in order (the rest's cell left out)."""
     token_ids = sorted({*row.weights, *targets})
     if token_ids[0] < 0 or token_ids[-1] >= vocab_size:
@@ -245,8 +245,7 @@ def train_model(
 
     Two facts make this fast without changing a number of it. A pair changes no row but its context's, so rows can be
     trained one after the other. And rows that meet the same pattern of targets from the same start go through the
-    same weights, so each pattern is trained once: among 190,624 contexts of three words of Tiny Shakespeare
-    there are 507 patterns.
+    same weights, so each pattern is trained once. benchmarks/bench_tables.py prints how many patterns a text has.
 
     Args:
         model: The table; its rows are changed. Training goes on from the weights it has.
@@ -272,14 +271,16 @@ def train_model(
     Source:
         The gradient of softmax with cross-entropy is probs - onehot: Bridle (1990).
     """
-    _check_training_numbers(len(pairs), learning_rate, epochs)
+    _check_training_numbers(learning_rate, epochs)
+    if not pairs:
+        raise ValueError("there are no training pairs")
     targets_of: dict[Context, list[int]] = {}
     for context_ids, target_id in pairs:
         targets_of.setdefault(context_ids, []).append(target_id)
 
     contexts_of: dict[RowTask, list[tuple[Context, list[int]]]] = {}
     for context_ids, targets in targets_of.items():
-        task, token_ids = _row_task(model.row(context_ids), targets, model.vocab_size)
+        task, token_ids = row_task(model.row(context_ids), targets, model.vocab_size)
         contexts_of.setdefault(task, []).append((context_ids, token_ids))
 
     work = _Work(sum(len(task.targets) * len(task.weights) for task in contexts_of) * epochs, on_progress)
@@ -335,9 +336,7 @@ class _Work:
             self._on_progress(self._done / self._total, status)
 
 
-def _check_training_numbers(num_pairs: int, learning_rate: float, epochs: int) -> None:
-    if num_pairs < 1:
-        raise ValueError("there are no training pairs")
+def _check_training_numbers(learning_rate: float, epochs: int) -> None:
     if not (isfinite(learning_rate) and 0 < learning_rate <= 1000):
         raise InputError(f"the learning rate must be above 0 and at most 1000, got {learning_rate}")
     if epochs < 1:
@@ -374,6 +373,11 @@ class TrainSettings:
     bpe_vocab_size: int = DEFAULT_BPE_VOCAB_SIZE
     val_fraction: float = 0.0
     run_name: str = ""
+
+    def __post_init__(self) -> None:
+        _check_training_numbers(self.learning_rate, self.epochs)
+        if not 0 <= self.val_fraction < 1:
+            raise InputError(f"the held-out share must be at least 0 and below 1, got {self.val_fraction}")
 
 
 @dataclass(frozen=True)
@@ -416,7 +420,7 @@ class TrainResult:
         return sum(table.num_rows for table in self.model.to_tables())
 
 
-class _Text(NamedTuple):
+class SplitText(NamedTuple):
     """A text as numbers, and what of it is held out."""
 
     tokenizer: Tokenizer
@@ -427,35 +431,37 @@ class _Text(NamedTuple):
     held_out_bytes: int
 
 
-def _read_and_split(settings: TrainSettings) -> _Text:
+def read_and_split(settings: TrainSettings) -> SplitText:
     """Do steps a and b, and set the last part of the tokens aside.
 
     WHY the vocabulary has the held-out tokens too: which tokens exist is given (an alphabet, a word list); how often
     they occur, and after what, is learned from the training part alone.
     """
-    if not 0 <= settings.val_fraction < 1:
-        raise InputError(f"the held-out share must be at least 0 and below 1, got {settings.val_fraction}")
     text = read_text(settings.corpus_path)
     share = 1 - settings.val_fraction
     tokenizer = cutting_tokenizer(settings.tokenizer, text[: int(len(text) * share)], settings.bpe_vocab_size)
     tokens = tokenizer.tokenize(text)
     if not tokens:
         raise InputError(f"{settings.corpus_path}: the corpus is empty: there is no token to learn from")
-    num_train = int(len(tokens) * share)
+    # WHY round first: 20 * (1 - 0.8) is a hair below 4 in floating point.
+    num_train = int(round(len(tokens) * share, 6))
+    if num_train < settings.level.least_tokens:
+        raise InputError(
+            f"{settings.corpus_path}: {num_train} training tokens are too few: {settings.level.kind} needs at least "
+            f"{settings.level.least_tokens}"
+        )
     vocab = Vocabulary(tokens[:num_train], further=tokens[num_train:])
     held_out_bytes = len(tokenizer.join(tokens[num_train:]).encode("utf-8"))
-    return _Text(
+    return SplitText(
         tokenizer, vocab, vocab.encode(tokens), num_train, tokens[: settings.level.context_size], held_out_bytes
     )
 
 
 def fit_table(
-    model: SimpleNextTokenModel, text: _Text, settings: TrainSettings, on_progress: OnProgress | None
+    model: SimpleNextTokenModel, text: SplitText, settings: TrainSettings, on_progress: OnProgress | None
 ) -> tuple[list[EpochRecord], float]:
     """Train a table by gradient descent and round its weights; returns the log and the loss floor."""
     pairs = make_training_pairs(text.token_ids[: text.num_train], model.context_size)
-    if not pairs:
-        raise ValueError(f"{text.num_train} tokens are too few for a context of {model.context_size}")
 
     def validate() -> EpochRecord:
         scores = score(model, text.token_ids, text.num_train)
@@ -492,22 +498,17 @@ def train_run(settings: TrainSettings, on_progress: OnProgress | None = None) ->
     """
     level = settings.level
     start = time.perf_counter()
-    text = _read_and_split(settings)
+    text = read_and_split(settings)
     model = level.model(text.vocab.vocab_size(), level.context_size)
     train_ids = text.token_ids[: text.num_train]
-    try:
-        if isinstance(model, SimpleNextTokenModel):
-            history, floor = fit_table(model, text, settings, on_progress)
-            final = score(model, train_ids, level.context_size)
-            train_loss, train_accuracy = final.loss, final.accuracy
-        else:
-            fitted = model.fit(train_ids, text.vocab.tokens(), seed=settings.seed, on_progress=on_progress)
-            train_loss, train_accuracy, floor = fitted["avg_loss"], fitted["accuracy"], fitted["loss_floor"]
-            history = [{"epoch": 1, "avg_loss": train_loss, "accuracy": train_accuracy}]
-    except InputError:
-        raise
-    except ValueError as error:
-        raise InputError(f"{settings.corpus_path}: {error}") from error
+    if isinstance(model, SimpleNextTokenModel):
+        history, floor = fit_table(model, text, settings, on_progress)
+        final = score(model, train_ids, level.context_size)
+        train_loss, train_accuracy = final.loss, final.accuracy
+    else:
+        fitted = model.fit(train_ids, text.vocab.tokens(), seed=settings.seed, on_progress=on_progress)
+        train_loss, train_accuracy, floor = fitted["avg_loss"], fitted["accuracy"], fitted["loss_floor"]
+        history = [{"epoch": 1, "avg_loss": train_loss, "accuracy": train_accuracy}]
     for record in history:
         record.update(loss_floor=floor, above_floor=record["avg_loss"] - floor)
     trained = time.perf_counter()
@@ -532,7 +533,7 @@ def train_run(settings: TrainSettings, on_progress: OnProgress | None = None) ->
     return replace(result, paths=_write(settings, text, result))
 
 
-def _write(settings: TrainSettings, text: _Text, result: TrainResult) -> list[Path]:
+def _write(settings: TrainSettings, text: SplitText, result: TrainResult) -> list[Path]:
     """Write the artifacts and the log of a run."""
     metrics = {"train_loss": result.train_loss, "train_accuracy": result.train_accuracy}
     if result.held_out is not None:
@@ -551,8 +552,8 @@ def _write(settings: TrainSettings, text: _Text, result: TrainResult) -> list[Pa
         vocab=text.vocab,
         model=result.model,
         model_kind=settings.level.kind,
-        learning_rate=settings.learning_rate,
-        epochs=settings.epochs,
+        learning_rate=getattr(result.model, "learning_rate", settings.learning_rate),
+        epochs=len(result.history),
         row_labeler=row_labeler(text.vocab, settings.level.context_size),
         history=result.history,
         details=details,

@@ -25,7 +25,7 @@ from math import log
 from pathlib import Path
 from typing import Any, Final
 
-from toy_gpt_train.c_model import NextTokenModel, SimpleNextTokenModel, compact_row
+from toy_gpt_train.c_model import ZERO_ROW, Context, NextTokenModel, SimpleNextTokenModel, compact_row
 from toy_gpt_train.errors import InputError
 from toy_gpt_train.io_artifacts import (
     META_NAME,
@@ -108,7 +108,8 @@ def require_artifacts(*, meta_path: Path, vocab_path: Path, weights_path: Path, 
     """
     missing = [str(path) for path in dict.fromkeys((meta_path, vocab_path, weights_path)) if not path.is_file()]
     if missing:
-        print(f"error: missing {', '.join(missing)}; to make them, run: {train_hint}", file=sys.stderr)
+        names = " ".join(", ".join(missing).split())  # one line, whatever the folder is called
+        print(f"error: missing {names}; to make them, run: {train_hint}", file=sys.stderr)
         raise SystemExit(2)
 
 
@@ -236,14 +237,19 @@ def load_model_weights_csv(
 def _read_dense_rows(path: Path, vocab: VocabularyLike, model: SimpleNextTokenModel) -> int:
     """Read one row a line; return how many lines there were."""
     tokens = [vocab.get_id_token(token_id) or "" for token_id in range(vocab.vocab_size())]
+    there: set[Context] = set()
     for line, (label, *cells) in read_csv(path, ["input_token", *tokens]):
         where = f"{path}, line {line}:"
         context_ids = context_of_label(label, vocab, model.context_size, where)
-        if context_ids in model.rows:
+        if context_ids in there:
             raise InputError(f"{where} row {label[:40]!r} is there twice")
+        there.add(context_ids)
         weights = {token_id: parse_number(cell, f"{where} weight") for token_id, cell in enumerate(cells)}
-        model.rows[context_ids] = compact_row(weights, 0.0, model.vocab_size)
-    return len(model.rows)
+        row = compact_row(weights, 0.0, model.vocab_size)
+        # WHY: layout "all" also holds the contexts that training never met.
+        if row != ZERO_ROW:
+            model.rows[context_ids] = row
+    return len(there)
 
 
 def _read_sparse_rows(path: Path, vocab: VocabularyLike, model: SimpleNextTokenModel) -> int:

@@ -616,7 +616,7 @@ def write_meta_json(
     artifacts = {name: name for name in artifact_paths_from_base_dir(base_dir)}
     meta: JsonObject = {
         "schema_version": SCHEMA_VERSION,
-        "repo_name": repo_name_from_base_dir(base_dir),
+        "repo_name": _as_utf8(repo_name_from_base_dir(base_dir)),
         "model_kind": model_kind,
         "vocab_size": vocab_size,
         "training": {"learning_rate": learning_rate, "epochs": epochs, "epoch_definition": _EPOCH_DEFINITION},
@@ -657,13 +657,18 @@ def describe_corpus(corpus_path: Path, base_dir: Path) -> JsonObject:
             num_lines += bool(line.strip())
             num_chars += len(line)
     return {
-        "path": resolved.relative_to(root).as_posix(),
-        "filename": corpus_path.name,
+        "path": _as_utf8(resolved.relative_to(root).as_posix()),
+        "filename": _as_utf8(corpus_path.name),
         "sha256": sha256_of_file(corpus_path),
         "num_lines": num_lines,
         "num_chars": num_chars,
         "description": "Sequential text. Training pairs slide a window of fixed size over its tokens.",
     }
+
+
+def _as_utf8(name: str) -> str:
+    """Return a file name that UTF-8 can hold; some systems allow names that it cannot."""
+    return name.encode("utf-8", "surrogateescape").decode("utf-8", "replace")
 
 
 _EPOCH_DEFINITION: Final = "One epoch is one pass over all training pairs, in the order of the text."

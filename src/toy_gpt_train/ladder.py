@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
 
-from toy_gpt_train.d_train import TrainSettings, train_run
+from toy_gpt_train.d_train import DEFAULT_BPE_VOCAB_SIZE, TrainSettings, read_and_split, train_run
 from toy_gpt_train.levels import LEVELS, Level, level_for_kind
 from toy_gpt_train.progress import Progress
 from toy_gpt_train.project import RESOURCE_ROOT, load_manifest
@@ -59,7 +59,11 @@ def run_name(level: Level, corpus_path: Path) -> str:
 
 
 def train_ladder(
-    base_dir: Path, corpus_path: Path | None, tokenizer: str, bpe_vocab_size: int, val_fraction: float
+    base_dir: Path,
+    corpus_path: Path | None = None,
+    tokenizer: str = "word",
+    bpe_vocab_size: int = DEFAULT_BPE_VOCAB_SIZE,
+    val_fraction: float = 0.0,
 ) -> int:
     """Train rung after rung and print a table.
 
@@ -92,6 +96,10 @@ def train_ladder(
             )
             for level in LEVELS
         ]
+    for settings in runs:
+        read_and_split(
+            settings
+        )  # WHY first: a text that is too short for one rung is refused before anything is written
     rows: list[list[object]] = []
     for settings in runs:
         progress = Progress(f"{settings.level.kind} on {settings.corpus_path.stem}")

@@ -10,7 +10,7 @@ from typing import Final
 from toy_gpt_train.c_model import SimpleNextTokenModel
 from toy_gpt_train.errors import InputError
 from toy_gpt_train.models.kneser_ney import KneserNeyModel
-from toy_gpt_train.models.mixture import MixtureModel
+from toy_gpt_train.models.mixture import SHORTEST_TEXT, MixtureModel
 from toy_gpt_train.models.tables import TabularModel
 from toy_gpt_train.models.views import LOOK_BACK
 
@@ -26,6 +26,7 @@ class Level:
         adds: What it adds to the rung before, in a few words.
         model: Its class, called with a vocabulary size and a context size.
         fixed_context: Whether the kind itself says what N is.
+        shortest_text: How many tokens it needs to learn from; N + 1 where None.
     """
 
     code: int
@@ -34,6 +35,12 @@ class Level:
     adds: str
     model: type[SimpleNextTokenModel] | type[TabularModel] = SimpleNextTokenModel
     fixed_context: bool = True
+    shortest_text: int | None = None
+
+    @property
+    def least_tokens(self) -> int:
+        """How many tokens the rung needs to learn from."""
+        return self.context_size + 1 if self.shortest_text is None else self.shortest_text
 
     @property
     def folder(self) -> str:
@@ -47,7 +54,14 @@ LEVELS: Final = (
     Level(300, "context-2", 2, "a window of two tokens that slides"),
     Level(400, "context-3", 3, "a longer window; the table explodes: V to the 3 rows"),
     Level(450, "kneser-ney", 4, "back-off: ask a shorter context where a long one says little", KneserNeyModel, False),
-    Level(460, "mixture", LOOK_BACK, "several memories, and learning how far to trust each", MixtureModel),
+    Level(
+        460,
+        "mixture",
+        LOOK_BACK,
+        "several memories, and learning how far to trust each",
+        MixtureModel,
+        shortest_text=SHORTEST_TEXT,
+    ),
 )
 
 
@@ -88,4 +102,5 @@ def _named_level(kind: str) -> Level:
         raise InputError(f"unknown model {kind!r}; there are {known}, and context-N for any N")
     size = int(window[1])
     adds = f"a window of {size} tokens; the table would have V to the {size} rows"
-    return LEVELS[size] if size < 2 else Level(400, f"context-{size}", size, adds)
+    named = {level.context_size: level for level in LEVELS if level.model is SimpleNextTokenModel}
+    return named.get(size) or Level(400, f"context-{size}", size, adds)

@@ -36,7 +36,10 @@ def declared_repo_name(manifest: Path) -> str | None:
     """
     if not manifest.is_file():
         return None
-    name: str = _declarations(manifest)["repo"]["name"]
+    repo = _declarations(manifest).get("repo")
+    name = repo.get("name") if isinstance(repo, dict) else None
+    if not isinstance(name, str):
+        raise InputError(f"{manifest}: it declares no name of the repository")
     return name
 
 
@@ -89,34 +92,48 @@ def load_manifest(root: Path = RESOURCE_ROOT) -> Manifest:
         'context-3'
     """
     path = root / MANIFEST_NAME
+    declared = _declarations(path)
     try:
-        declared = _declarations(path)
         run = declared["default_run"]
         return Manifest(
-            model=run["model"],
-            corpus=run["corpus"],
-            artifacts=tuple(run["artifacts"]),
-            evidence=tuple(run["evidence"]),
+            model=_text(run["model"]),
+            corpus=_text(run["corpus"]),
+            artifacts=_texts(run["artifacts"]),
+            evidence=_texts(run["evidence"]),
             ladder=tuple(
                 LadderEntry(
-                    entry["corpus"],
-                    tuple(entry["models"]),
-                    entry.get("tokenizer", "word"),
-                    entry.get("val_fraction", 0.0),
+                    _text(entry["corpus"]),
+                    _texts(entry["models"]),
+                    _text(entry.get("tokenizer", "word")),
+                    float(entry.get("val_fraction", 0.0)),
                 )
                 for entry in declared["ladder"]
             ),
             corpora=tuple(
-                CorpusEntry(entry["id"], entry["path"], entry["sha256"], entry["demonstrates"])
+                CorpusEntry(*(_text(entry[name]) for name in ("id", "path", "sha256", "demonstrates")))
                 for entry in declared["corpus"]
             ),
         )
-    except (KeyError, TypeError) as error:
+    except (AttributeError, KeyError, TypeError, ValueError) as error:
         raise InputError(f"{path}: missing or malformed declaration {error}") from error
+
+
+def _text(value: Any) -> str:
+    if not isinstance(value, str):
+        raise TypeError(f"{str(value)[:40]}, which is no text")
+    return value
+
+
+def _texts(values: Any) -> tuple[str, ...]:
+    if not isinstance(values, list):
+        raise TypeError(f"{str(values)[:40]}, which is no list")
+    return tuple(map(_text, values))
 
 
 def _declarations(path: Path) -> dict[str, Any]:
     try:
         return tomllib.loads(path.read_text(encoding="utf-8"))
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+    except OSError as error:
+        raise InputError(f"{path}: {error.strerror}") from error
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError, RecursionError) as error:
         raise InputError(f"{path}: not valid TOML: {error}") from error

@@ -157,12 +157,14 @@ def training_report(settings: TrainSettings, result: TrainResult) -> str:
         f"corpus    {settings.corpus_path.name}: {kind}",
         f"context   {level.context_size} tokens; {result.num_rows} rows learned",
         table(columns, log_rows),
-        f"final     loss {result.train_loss:.6f} nats, accuracy {result.train_accuracy:.4f} on "
-        f"{getattr(result.model, 'train_loss_on', 'the training text')};",
+        f"final     train loss {result.train_loss:.6f} nats, accuracy {result.train_accuracy:.4f} on "
+        f"{result.model.train_loss_on};",
         f"          no table of its longest context gets below {result.loss_floor:.6f} on the training text",
     ]
     if result.held_out is not None:
-        lines.append(figures_table(figures_of_training(settings, result), "the held-out part"))
+        lines.append(
+            figures_table(figures_of_training(settings, result), "the held-out part", result.model.train_loss_on)
+        )
     lines += [
         f"written   {', '.join(path.name for path in result.paths)}",
         f"          to {_shown(result.paths[-1].parent)} in {result.train_seconds + result.evaluate_seconds:.2f} s",
@@ -176,14 +178,20 @@ def _shown(path: Path) -> str:
     return str(resolved.relative_to(Path.cwd())) if resolved.is_relative_to(Path.cwd()) else str(resolved)
 
 
-def figures_table(figures: Figures, text_name: str) -> str:
-    """Return the figures of a scored text as a table, beside the unigram baseline, the train loss and its floor."""
+def figures_table(figures: Figures, text_name: str, trained_on: str) -> str:
+    """Return the figures of a scored text as a table, beside the unigram baseline, the train loss and its floor.
+
+    Args:
+        figures: The figures.
+        text_name: What was scored.
+        trained_on: What the train loss was measured on.
+    """
     if figures.tokens is None or figures.bits_per_token is None or figures.unseen_context_share is None:
         raise ValueError("nothing was scored")
     compared = [
         (f"{figures.model} on {text_name}", figures.bits_per_token * log(2), f"{figures.bits_per_byte:.4f}"),
         (f"unigram on {text_name}", figures.unigram_loss, f"{figures.unigram_bits_per_byte:.4f}"),
-        (f"{figures.model} while it was trained", figures.train_loss, ""),
+        (f"{figures.model} on {trained_on}", figures.train_loss, ""),
         ("floor of any table on the training text", figures.loss_floor, ""),
     ]
     rows = [

@@ -170,6 +170,7 @@ class KneserNeyModel:
     """
 
     train_loss_on: ClassVar[str] = "the training text"
+    learning_rate: ClassVar[float] = 0.0
 
     def __init__(self, vocab_size: int, context_size: int = 4) -> None:
         if not 1 <= vocab_size <= MAX_VOCABULARY:

@@ -39,8 +39,8 @@ from toy_gpt_train.models.views import LAGS, LONGEST_LAG, LOOK_BACK, TEXT_VIEWS,
 DISCOUNTS_NAME: Final = "03_discounts.csv"
 WEIGHTS_NAME: Final = "04_mixing_weights.csv"
 
-LEARNING_RATE: Final = 0.003  # falls linearly to 0
 SLICE: Final = 0.1  # of the training text, at its end, for the mixing weights
+SHORTEST_TEXT: Final = LONGEST_LAG + 2
 _CACHED_NUMBERS: Final = 2_000_000
 
 Powers = list[float]
@@ -125,6 +125,7 @@ class MixtureModel:
     """
 
     train_loss_on: ClassVar[str] = "the tenth of the training text that its powers learned from"
+    learning_rate: ClassVar[float] = 0.003  # falls linearly to 0
 
     def __init__(self, vocab_size: int, context_size: int = LOOK_BACK) -> None:
         if context_size != LOOK_BACK:
@@ -176,9 +177,9 @@ class MixtureModel:
         Raises:
             ValueError: The text is too short.
         """
+        if len(token_ids) < SHORTEST_TEXT:
+            raise ValueError(f"{len(token_ids)} tokens are too few: a mixture needs {SHORTEST_TEXT}")
         cut = len(token_ids) - max(int(len(token_ids) * SLICE), 1)
-        if cut <= LONGEST_LAG:
-            raise ValueError(f"{len(token_ids)} tokens are too few for a mixture")
         self._prepare(tokens)
         columns = self._views.columns(token_ids)
         self._count(columns, token_ids[:cut])
@@ -219,7 +220,7 @@ class MixtureModel:
             target = token_ids[place]
             loss -= log(max(probs[target], SMALLEST_PROBABILITY))
             correct += argmax(probs) == target
-            rate = LEARNING_RATE * (1 - step / len(places))
+            rate = self.learning_rate * (1 - step / len(places))
             slopes = [row[target] - sum(map(mul, probs, row)) for row in look.logs]
             mean = sum(slopes) / len(slopes)  # taken off, so that the powers still sum to 1
             for vector in vectors:

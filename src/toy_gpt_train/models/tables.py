@@ -51,9 +51,11 @@ class TabularModel(NextTokenModel, Protocol):
 
     Attributes:
         train_loss_on: What the ``avg_loss`` that fit returns was measured on.
+        learning_rate: The step size of its gradient descent; 0 where it learns by counting alone.
     """
 
     train_loss_on: ClassVar[str]
+    learning_rate: ClassVar[float]
 
     def __init__(self, vocab_size: int, context_size: int) -> None: ...
 

@@ -1,0 +1,117 @@
+"""conftest.py - What several test files need: the command line in this process and in another, and small runs."""
+
+import io
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from contextlib import redirect_stderr, redirect_stdout
+from pathlib import Path
+from typing import NamedTuple, TextIO
+from unittest import mock
+
+import pytest
+
+from toy_gpt_train import cli
+from toy_gpt_train.project import RESOURCE_ROOT
+
+TINY_TEXT = "the cat sees the dog . the dog sees a cat . a cat runs to the dog ."
+
+
+class Outcome(NamedTuple):
+    """What a command left behind: its exit code and what it printed."""
+
+    code: int
+    out: str
+    err: str
+
+    @property
+    def refused(self) -> bool:
+        """Exit code 2, nothing on standard output, exactly one line on standard error."""
+        return (
+            self.code == 2
+            and self.out == ""
+            and self.err.endswith("\n")
+            and self.err.strip() != ""
+            and self.err.count("\n") == 1
+        )
+
+
+def run_in_process(*argv: object, stdin: str | TextIO = "") -> Outcome:
+    """Run cli.main; whatever it raises, the test sees."""
+    typed = io.StringIO(stdin) if isinstance(stdin, str) else stdin
+    out, err = io.StringIO(), io.StringIO()
+    with redirect_stdout(out), redirect_stderr(err), mock.patch("sys.stdin", typed):
+        code = cli.main([str(argument) for argument in argv])
+    return Outcome(code, out.getvalue(), err.getvalue())
+
+
+def run_python(*argv: object, stdin: bytes = b"", cwd: Path | None = None, **environment: str) -> Outcome:
+    """Run the interpreter with these arguments; further names are set in its environment."""
+    done = subprocess.run(
+        [sys.executable, *map(str, argv)],
+        input=stdin,
+        capture_output=True,
+        cwd=cwd,
+        env={**os.environ, "PYTHONUTF8": "1", **environment},
+        timeout=120,
+        check=False,
+    )
+    return Outcome(done.returncode, done.stdout.decode("utf-8"), done.stderr.decode("utf-8"))
+
+
+def listing_of(folder: Path) -> dict[str, bytes | None]:
+    """Every path below a folder: the bytes of a file, None for a folder."""
+    return {
+        path.relative_to(folder).as_posix(): path.read_bytes() if path.is_file() else None
+        for path in sorted(folder.rglob("*"))
+    }
+
+
+@pytest.fixture(scope="session")
+def toy_gpt() -> Callable[..., Outcome]:
+    """``toy_gpt("infer", "--base-dir", base)`` runs the command line in this process."""
+    return run_in_process
+
+
+@pytest.fixture(scope="session")
+def python() -> Callable[..., Outcome]:
+    """``python("-m", "toy_gpt_train", "levels")`` runs another interpreter."""
+    return run_python
+
+
+@pytest.fixture(scope="session")
+def listing() -> Callable[[Path], dict[str, bytes | None]]:
+    """``listing(folder)`` gives all paths and bytes below a folder, to compare before and after."""
+    return listing_of
+
+
+@pytest.fixture(scope="session")
+def repository() -> Path:
+    """The folder with SE_MANIFEST.toml."""
+    return RESOURCE_ROOT
+
+
+@pytest.fixture(scope="session")
+def tiny_corpus(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A text of 19 words, 8 of them different."""
+    path = tmp_path_factory.mktemp("corpus") / "tiny.txt"
+    path.write_text(TINY_TEXT, encoding="utf-8")
+    return path
+
+
+@pytest.fixture(scope="session")
+def trained(tmp_path_factory: pytest.TempPathFactory, tiny_corpus: Path) -> Callable[..., Path]:
+    """``trained("bigram")`` gives the base folder of a run on the tiny corpus, trained once; only to be read."""
+    runs: dict[tuple[object, ...], Path] = {}
+
+    def base_of(kind: str, *options: object, corpus: Path = tiny_corpus) -> Path:
+        key = (kind, *options, corpus)
+        if key not in runs:
+            base = tmp_path_factory.mktemp(f"run-{kind}")
+            outcome = run_in_process("train", "--model", kind, "--corpus", corpus, "--base-dir", base, *options)
+            assert outcome.code == 0, outcome.err
+            runs[key] = base
+        return runs[key]
+
+    return base_of

@@ -1,0 +1,432 @@
+"""test_staging.py - A run is replaced as a whole: whatever happens on the way, the old one or the new one is there."""
+
+import errno
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+from unittest import mock
+
+import pytest
+
+from toy_gpt_train import cli, io_artifacts
+from toy_gpt_train.io_artifacts import staged_files
+
+WRITERS = (
+    "write_vocabulary_csv",
+    "write_model_weights_csv",
+    "write_token_embeddings_csv",
+    "write_training_log",
+    "write_meta_json",
+)
+NUM_FILES = 5
+RUN_FILES = [
+    "artifacts/00_meta.json",
+    "artifacts/01_vocabulary.csv",
+    "artifacts/02_model_weights.csv",
+    "artifacts/03_token_embeddings.csv",
+    "outputs/train_log.csv",
+]
+
+Listing = dict[str, bytes]
+Train = Callable[..., Any]
+
+
+def files_below(folder: Path) -> Listing:
+    """The bytes of every file, temporary ones too."""
+    return {path.relative_to(folder).as_posix(): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
+@pytest.fixture
+def train(toy_gpt: Callable[..., Any], tiny_corpus: Path) -> Train:
+    """``train(base, 3)`` trains three epochs of a bigram into a folder."""
+
+    def run(base: Path, epochs: int, kind: str = "bigram") -> Any:
+        options = ("--corpus", tiny_corpus, "--epochs", epochs, "--model", kind)
+        return toy_gpt("train", "--base-dir", base, *options)
+
+    return run
+
+
+@pytest.fixture
+def base(tmp_path: Path) -> Path:
+    """The folder of a run; its name is in the metadata, so good runs to compare with have the same."""
+    return tmp_path / "run"
+
+
+@pytest.fixture
+def good(train: Train, tmp_path: Path) -> Callable[[int], Listing]:
+    """``good(3)`` gives the bytes of an undisturbed run of three epochs."""
+
+    def run(epochs: int) -> Listing:
+        folder = tmp_path / f"good-{epochs}" / "run"
+        assert train(folder, epochs).code == 0
+        return files_below(folder)
+
+    return run
+
+
+def full_disk(*arguments: object, **options: object) -> None:
+    raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+
+def control_c(*arguments: object, **options: object) -> None:
+    raise KeyboardInterrupt
+
+
+FAILURES = {"full disk": (full_disk, 2), "Ctrl-C": (control_c, 130)}
+
+
+@contextmanager
+def failing_once(method: str, call: int, failure: Callable[..., None], *, after: bool) -> Iterator[list[Path]]:
+    """Let one call of a Path method fail, before or after it has done its work; yields the paths it was called on."""
+    true_method = getattr(Path, method)
+    calls: list[Path] = []
+
+    def failing(path: Path, *arguments: Any, **options: Any) -> Any:
+        calls.append(path)
+        if len(calls) == call and not after:
+            failure()
+        done = true_method(path, *arguments, **options)
+        if len(calls) == call and after:
+            failure()
+        return done
+
+    with mock.patch.object(Path, method, failing):
+        yield calls
+
+
+# --- through the command line -----------------------------------------------------------------------------------
+
+
+def test_run_is_replaced(base: Path, train: Train, good: Callable[[int], Listing]) -> None:
+    assert train(base, 3).code == 0
+    assert sorted(files_below(base)) == RUN_FILES
+    assert files_below(base) == good(3)
+    assert train(base, 4).code == 0
+    assert files_below(base) == good(4)
+    assert good(3) != good(4)
+    # Every file of the run depends on the epochs, or nothing could be told from comparing them ...
+    differing = [name for name, content in good(3).items() if content != good(4)[name]]
+    # ... but the vocabulary.
+    assert sorted(differing) == [name for name in RUN_FILES if name != "artifacts/01_vocabulary.csv"]
+
+
+@pytest.mark.parametrize("failure", FAILURES)
+@pytest.mark.parametrize("writer", WRITERS)
+def test_failing_writer_leaves_the_old_run(
+    base: Path, train: Train, good: Callable[[int], Listing], writer: str, failure: str
+) -> None:
+    assert train(base, 3).code == 0
+    fail, code = FAILURES[failure]
+    with mock.patch.object(io_artifacts, writer, fail):
+        outcome = train(base, 4)
+    assert (outcome.code, outcome.out) == (code, "")
+    assert len([line for line in outcome.err.splitlines() if line]) == 1
+    assert files_below(base) == good(3)
+
+
+@pytest.mark.parametrize("failure", FAILURES)
+@pytest.mark.parametrize("writer", WRITERS)
+def test_writer_failing_halfway_leaves_the_old_run(
+    base: Path, train: Train, good: Callable[[int], Listing], writer: str, failure: str
+) -> None:
+    assert train(base, 3).code == 0
+    fail, code = FAILURES[failure]
+    true_writer = getattr(io_artifacts, writer)
+
+    def half(path: Path, *arguments: Any, **options: Any) -> None:
+        true_writer(path, *arguments, **options)
+        path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+        fail()
+
+    with mock.patch.object(io_artifacts, writer, half):
+        assert train(base, 4).code == code
+    assert files_below(base) == good(3)
+
+
+@pytest.mark.parametrize("after", [False, True], ids=["before", "after"])
+@pytest.mark.parametrize("failure", FAILURES)
+@pytest.mark.parametrize("call", range(1, 2 * NUM_FILES + 1))
+def test_failing_rename_leaves_the_old_run(
+    base: Path, train: Train, good: Callable[[int], Listing], call: int, failure: str, after: bool
+) -> None:
+    assert train(base, 3).code == 0
+    fail, code = FAILURES[failure]
+    with failing_once("replace", call, fail, after=after) as calls:
+        outcome = train(base, 4)
+    assert len(calls) >= call
+    assert outcome.code == code
+    assert files_below(base) == good(3)
+    assert train(base, 4).code == 0
+    assert files_below(base) == good(4)
+
+
+@pytest.mark.parametrize("after", [False, True], ids=["before", "after"])
+@pytest.mark.parametrize("failure", FAILURES)
+@pytest.mark.parametrize("call", range(1, NUM_FILES + 1))
+def test_failing_rename_of_a_first_run_leaves_nothing(
+    base: Path, train: Train, call: int, failure: str, after: bool
+) -> None:
+    fail, code = FAILURES[failure]
+    with failing_once("replace", call, fail, after=after) as calls:
+        outcome = train(base, 4)
+    assert len(calls) >= call
+    assert outcome.code == code
+    assert files_below(base) == {}
+
+
+def test_renames_are_as_many_as_the_tests_above_think(base: Path, train: Train) -> None:
+    for expected in (NUM_FILES, 2 * NUM_FILES):
+        with failing_once("replace", 0, full_disk, after=False) as calls:
+            assert train(base, 3).code == 0
+        assert len(calls) == expected
+
+
+@pytest.mark.parametrize("after", [False, True], ids=["before", "after"])
+@pytest.mark.parametrize("failure", FAILURES)
+@pytest.mark.parametrize("call", [1, 3, NUM_FILES])
+def test_failure_while_tidying_up_leaves_one_whole_run(
+    base: Path, train: Train, good: Callable[[int], Listing], call: int, failure: str, after: bool
+) -> None:
+    # The new run is in place and the old files are being removed. One of them may refuse to go; the others do.
+    assert train(base, 3).code == 0
+    with failing_once("unlink", call, FAILURES[failure][0], after=after) as calls:
+        outcome = train(base, 4)
+    assert len(calls) >= call
+    files = files_below(base)
+    left = [name for name in files if name.endswith(".tmp")]
+    whole = {name: content for name, content in files.items() if name not in left}
+    assert whole in (good(3), good(4))
+    if failure == "full disk":
+        assert outcome.code == (0 if whole == good(4) else 2)
+    assert len(left) <= 1
+    assert train(base, 4).code == 0
+    assert files_below(base) == good(4)
+
+
+@pytest.mark.parametrize("failure", FAILURES)
+@pytest.mark.parametrize("call", [1, 3])
+def test_failing_folder_leaves_the_old_run(
+    base: Path, train: Train, good: Callable[[int], Listing], call: int, failure: str
+) -> None:
+    assert train(base, 3).code == 0
+    fail, code = FAILURES[failure]
+    with failing_once("mkdir", call, fail, after=False) as calls:
+        assert train(base, 4).code == code
+    assert len(calls) >= call
+    assert files_below(base) == good(3)
+
+
+@pytest.mark.parametrize("name", RUN_FILES)
+def test_folder_in_place_of_a_target_changes_nothing(base: Path, train: Train, name: str) -> None:
+    assert train(base, 3).code == 0
+    (base / name).unlink()
+    (base / name / "inside").mkdir(parents=True)
+    before = files_below(base)
+    for _ in range(2):
+        outcome = train(base, 4)
+        assert outcome.refused, outcome
+        assert files_below(base) == before
+        assert (base / name / "inside").is_dir()
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="file size limits are POSIX")
+@pytest.mark.parametrize("limit", [0, 100, 800])
+def test_really_no_room_leaves_the_old_run(
+    base: Path, train: Train, good: Callable[[int], Listing], tiny_corpus: Path, limit: int
+) -> None:
+    assert train(base, 3).code == 0
+    code = (
+        "import resource, sys\nfrom toy_gpt_train import cli\n"
+        f"resource.setrlimit(resource.RLIMIT_FSIZE, ({limit}, {limit}))\n"
+        "raise SystemExit(cli.main(sys.argv[1:]))\n"
+    )
+    options = ("--model", "bigram", "--epochs", "4", "--corpus", str(tiny_corpus), "--base-dir", str(base))
+    done = subprocess.run([sys.executable, "-c", code, "train", *options], capture_output=True, check=False, text=True)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert len(done.stderr.splitlines()) == 1
+    assert files_below(base) == good(3)
+
+
+def test_leftovers_of_a_killed_training_are_removed(base: Path, train: Train, good: Callable[[int], Listing]) -> None:
+    assert train(base, 3).code == 0
+    for name in ("artifacts/.00_meta.json.old.tmp", "artifacts/.02_model_weights.csv.12345.tmp"):
+        (base / name).write_bytes(b"left")
+    (base / "outputs/.train_log.csv.1.tmp").write_bytes(b"left")
+    (base / "artifacts/mine.tmp").write_bytes(b"not ours")
+    assert train(base, 4).code == 0
+    assert files_below(base) == {**good(4), "artifacts/mine.tmp": b"not ours"}
+
+
+def test_another_model_takes_the_place_of_a_run(base: Path, train: Train, toy_gpt: Callable[..., Any]) -> None:
+    assert train(base, 3).code == 0
+    assert train(base, 3, "kneser-ney").code == 0
+    outcome = toy_gpt("infer", "--base-dir", base)
+    assert (outcome.code, outcome.out.split(",")[0]) == (0, "model      kneser-ney")
+    assert train(base, 3).code == 0
+    assert toy_gpt("infer", "--base-dir", base).out.startswith("model      bigram")
+
+
+KILLED_AT_A_STEP = """
+import os, signal, sys
+from pathlib import Path
+from toy_gpt_train import cli
+method, last = sys.argv[1], int(sys.argv[2])
+true_method, calls = getattr(Path, method), []
+def killed(path, *arguments, **options):
+    true_method(path, *arguments, **options)
+    calls.append(path)
+    if len(calls) == last:
+        os.kill(os.getpid(), signal.SIGKILL)
+setattr(Path, method, killed)
+cli.main(sys.argv[3:])
+"""
+
+
+@pytest.mark.skipif(not hasattr(signal, "SIGKILL"), reason="SIGKILL is POSIX")
+@pytest.mark.parametrize(
+    ("method", "call", "remains"),
+    [
+        *(("replace", call, None) for call in range(1, 2 * NUM_FILES)),
+        ("replace", 2 * NUM_FILES, 4),
+        ("unlink", 1, 4),
+        ("unlink", NUM_FILES - 1, 4),
+    ],
+)
+def test_killed_right_after_a_step(
+    base: Path,
+    train: Train,
+    good: Callable[[int], Listing],
+    toy_gpt: Callable[..., Any],
+    tiny_corpus: Path,
+    method: str,
+    call: int,
+    remains: int | None,
+) -> None:
+    assert train(base, 3).code == 0
+    options = ("--model", "bigram", "--epochs", "4", "--corpus", str(tiny_corpus), "--base-dir", str(base))
+    arguments = (sys.executable, "-c", KILLED_AT_A_STEP, method, str(call), "train", *options)
+    assert subprocess.run(arguments, stdout=subprocess.DEVNULL, check=False).returncode == -signal.SIGKILL
+    named = {name: content for name, content in files_below(base).items() if not name.endswith(".tmp")}
+    outcome = toy_gpt("infer", "--base-dir", base)
+    if remains is None:
+        assert outcome.refused
+        assert "00_meta.json" in outcome.err
+    else:
+        assert outcome.code == 0
+        assert named == good(remains)
+    assert train(base, 3).code == 0
+    assert files_below(base) == good(3)
+
+
+@pytest.mark.skipif(not hasattr(signal, "SIGKILL"), reason="SIGKILL is POSIX")
+def test_killed_at_any_moment(
+    base: Path,
+    train: Train,
+    good: Callable[[int], Listing],
+    toy_gpt: Callable[..., Any],
+    tiny_corpus: Path,
+) -> None:
+    # Train on and on, three epochs, then four, then three; kill it somewhere; look at what is there.
+    code = (
+        "import sys, itertools\nfrom toy_gpt_train import cli\n"
+        "for epochs in itertools.cycle('34'):\n"
+        "    cli.main([*sys.argv[1:], '--epochs', epochs])\n"
+    )
+    arguments = ("train", "--model", "bigram", "--corpus", str(tiny_corpus), "--base-dir", str(base))
+    expected = {epochs: good(epochs) for epochs in (3, 4)}
+    generator = random.Random(2024)
+    whole = 0
+    for _ in range(15):
+        child = subprocess.Popen([sys.executable, "-c", code, *arguments], stdout=subprocess.PIPE)
+        assert child.stdout is not None
+        assert child.stdout.read(1)  # the first training is done; its report comes
+        time.sleep(generator.uniform(0, 0.02))
+        child.kill()
+        child.wait()
+        child.stdout.close()
+        files = files_below(base)
+        named = {name: content for name, content in files.items() if not name.endswith(".tmp")}
+        outcome = toy_gpt("infer", "--base-dir", base)
+        if "artifacts/00_meta.json" in named:
+            assert named in expected.values()
+            assert outcome.code == 0
+            whole += 1
+        else:
+            assert outcome.refused
+            assert "00_meta.json" in outcome.err
+        assert train(base, 3).code == 0
+        assert files_below(base) == expected[3]
+    assert whole > 0
+
+
+# --- StagedFiles itself -----------------------------------------------------------------------------------------
+
+
+def test_staged_files_take_their_places_together(tmp_path: Path) -> None:
+    first, second = tmp_path / "a" / "one.txt", tmp_path / "b" / "two.txt"
+    with staged_files() as staged:
+        for target in (first, second):
+            staged.path(target).write_text(target.name, encoding="utf-8")
+            assert staged.path(target).parent == target.parent
+            staged.path(target).write_text(target.name, encoding="utf-8")
+        assert staged.targets() == [first, second]
+        assert not first.exists()
+        assert not second.exists()
+    assert files_below(tmp_path) == {"a/one.txt": b"one.txt", "b/two.txt": b"two.txt"}
+
+
+@pytest.mark.parametrize("stop", [ValueError, KeyboardInterrupt, SystemExit, GeneratorExit])
+def test_exception_in_the_block_changes_nothing(tmp_path: Path, stop: type[BaseException]) -> None:
+    target = tmp_path / "one.txt"
+    target.write_text("old", encoding="utf-8")
+
+    def interrupted() -> None:
+        with staged_files() as staged:
+            staged.path(target).write_text("new", encoding="utf-8")
+            raise stop
+
+    with pytest.raises(stop):
+        interrupted()
+    assert files_below(tmp_path) == {"one.txt": b"old"}
+
+
+def test_file_that_was_staged_and_never_written(tmp_path: Path) -> None:
+    one, two, three = (tmp_path / name for name in ("one.txt", "two.txt", "three.txt"))
+    for target in (one, two):
+        target.write_text("old", encoding="utf-8")
+
+    def incomplete() -> None:
+        with staged_files() as staged:
+            staged.path(one).write_text("new", encoding="utf-8")
+            staged.path(three).write_text("new", encoding="utf-8")
+            staged.path(two)
+
+    with pytest.raises(FileNotFoundError):
+        incomplete()
+    assert files_below(tmp_path) == {"one.txt": b"old", "two.txt": b"old"}
+
+
+def test_metadata_leaves_first_and_comes_last(base: Path, train: Train) -> None:
+    assert train(base, 3).code == 0
+    order: list[str] = []
+    true_replace = Path.replace
+
+    def watched(path: Path, target: Path) -> Path:
+        order.append(Path(target).name)
+        # Between the two, there is no metadata: nobody can read a mixture of two runs.
+        assert len(order) in (1, 2 * NUM_FILES) or not (base / "artifacts/00_meta.json").exists()
+        return true_replace(path, target)
+
+    with mock.patch.object(Path, "replace", watched):
+        assert cli.main(["train", "--base-dir", str(base), "--epochs", "2"]) == 0
+    assert order[0].startswith(".00_meta.json")
+    assert order[-1] == "00_meta.json"
+    assert len(order) == 2 * NUM_FILES
