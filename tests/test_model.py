@@ -333,7 +333,8 @@ def test_round_weights_rounds_every_logit_and_nothing_else(drawn, decimals):
     model, _, _ = drawn
     before = {context: logits(row, model.vocab_size) for context, row in model.rows.items()}
     model.round_weights(decimals)
-    assert model.rows.keys() == before.keys()
+    # A row that has come to nothing is the row of a context never met, and is forgotten.
+    assert model.rows.keys() == {c for c, row in before.items() if any(round(weight, decimals) for weight in row)}
     for context, row in model.rows.items():
         rounded = logits(row, model.vocab_size)
         assert rounded == [round(weight, decimals) for weight in before[context]]

@@ -43,7 +43,7 @@ def files_below(folder: Path) -> Listing:
     return {path.relative_to(folder).as_posix(): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def train(toy_gpt: Callable[..., Any], tiny_corpus: Path) -> Train:
     """``train(base, 3)`` trains three epochs of a bigram into a folder."""
 
@@ -60,14 +60,17 @@ def base(tmp_path: Path) -> Path:
     return tmp_path / "run"
 
 
-@pytest.fixture
-def good(train: Train, tmp_path: Path) -> Callable[[int], Listing]:
+@pytest.fixture(scope="session")
+def good(train: Train, tmp_path_factory: pytest.TempPathFactory) -> Callable[[int], Listing]:
     """``good(3)`` gives the bytes of an undisturbed run of three epochs."""
+    known: dict[int, Listing] = {}
 
     def run(epochs: int) -> Listing:
-        folder = tmp_path / f"good-{epochs}" / "run"
-        assert train(folder, epochs).code == 0
-        return files_below(folder)
+        if epochs not in known:
+            folder = tmp_path_factory.mktemp(f"good-{epochs}") / "run"
+            assert train(folder, epochs).code == 0
+            known[epochs] = files_below(folder)
+        return known[epochs]
 
     return run
 

@@ -265,7 +265,9 @@ def format_number(value: float, decimals: int = WEIGHT_DECIMALS) -> str:
         >>> format_number(0.25), format_number(-1e-9), format_number(-2.0)
         ('0.25', '0', '-2')
     """
-    text = f"{value:.{decimals}f}".rstrip("0").rstrip(".")
+    text = f"{value:.{decimals}f}"
+    if "." in text:
+        text = text.rstrip("0").rstrip(".")
     return "0" if text == "-0" else text
 
 

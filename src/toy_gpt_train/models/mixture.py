@@ -41,6 +41,7 @@ WEIGHTS_NAME: Final = "04_mixing_weights.csv"
 
 SLICE: Final = 0.1  # of the training text, at its end, for the mixing weights
 SHORTEST_TEXT: Final = LONGEST_LAG + 2
+LARGEST_POWER: Final = 1000.0  # in a file that is read; learned ones stay near 1
 _CACHED_NUMBERS: Final = 2_000_000
 
 Powers = list[float]
@@ -394,6 +395,8 @@ class MixtureModel:
     def _read_powers(self, rows: Iterable[tuple[Any, ...]]) -> None:
         by_gate = dict(zip(self.recipe.gates, self.corrections, strict=True))
         for number, (gate, value, *vector) in enumerate(rows):
+            if max(map(abs, vector)) > LARGEST_POWER:
+                raise ValueError(f"{WEIGHTS_NAME}: a power out of all proportion: {max(vector, key=abs)}")
             if number == 0 and gate == "base":
                 self.base = vector
             elif gate in by_gate and value not in by_gate[gate]:
