@@ -240,17 +240,30 @@ class KneserNeyModel:
             grams = Counter(gram[1:] for gram in grams)
 
     def _training_scores(self) -> dict[str, float]:
-        """Return loss, accuracy and loss floor on the training text, from the counts of the longest grams."""
+        """Return loss, accuracy and loss floor on the training text, from the counts of the longest grams.
+
+        WHY by groups: contexts that differ in their oldest token only share all that is shorter.
+        """
+        groups: dict[str, list[Seen]] = {}
+        for context, seen in self.orders[-1].contexts.items():
+            groups.setdefault(context[1:], []).append(seen)
         losses: list[float] = []
         total = correct = 0
-        for context, seen in self.orders[-1].contexts.items():
-            chain = self.matched(context)
-            probs = {token_id: self.interpolate(chain, token_id) for token_id in seen.counts}
-            likeliest, _ = self._likeliest_of(probs, context, chain)
-            after = sum(seen.counts.values())
-            total += after
-            correct += seen.counts.get(likeliest, 0)
-            losses += [-count * log(probs[token_id]) for token_id, count in seen.counts.items()]
+        for shorter, group in groups.items():
+            chain = self.matched(shorter)[: self.context_size]
+            rival = self._likeliest_after(shorter, chain)
+            shorter_probs: dict[int, float] = {}
+            for seen in group:
+                probs: dict[int, float] = {}
+                for token_id, share in seen.shares.items():
+                    p = shorter_probs.get(token_id)
+                    if p is None:
+                        p = shorter_probs[token_id] = self.interpolate(chain, token_id)
+                    probs[token_id] = seen.gamma * p + share
+                likeliest, _ = _likeliest_of(probs, seen.gamma, rival)
+                total += sum(seen.counts.values())
+                correct += seen.counts.get(likeliest, 0)
+                losses += [-count * log(probs[token_id]) for token_id, count in seen.counts.items()]
         return {"avg_loss": fsum(losses) / total, "accuracy": correct / total, "loss_floor": self.loss_floor()}
 
     def loss_floor(self) -> float:
@@ -315,32 +328,20 @@ class KneserNeyModel:
 
         Args:
             context: The tokens before, all of them matched.
-            chain: What matched(context) gives.
+            chain: What matched(context) gives; an empty one stands for knowing nothing.
         """
         unknown: list[str] = []
-        while context not in self._likeliest:
+        while chain and context not in self._likeliest:
             unknown.append(context)
             if not context:
                 break
             context = context[1:]
+        best = (0, 1 / self.vocab_size) if not chain or context in unknown else self._likeliest[context]
         for context in reversed(unknown):
             met = chain[: len(context) + 1]
             probs = {token_id: self.interpolate(met, token_id) for token_id in met[-1].counts}
-            self._likeliest[context] = self._likeliest_of(probs, context, met)
-        return self._likeliest[context]
-
-    def _likeliest_of(self, probs: Mapping[int, float], context: str, chain: Sequence[Seen]) -> tuple[int, float]:
-        """Choose among the tokens counted after a context, with their probabilities, and one more.
-
-        A token never counted here has gamma times its shorter probability, so besides the counted ones only the
-        shorter context's likeliest token can win.
-        """
-        best, p = self._likeliest_after(context[1:], chain[:-1]) if context else (0, 1 / self.vocab_size)
-        top = chain[-1].gamma * p
-        for token_id, p in probs.items():
-            if p > top or (p == top and token_id < best):
-                best, top = token_id, p
-        return best, top
+            best = self._likeliest[context] = _likeliest_of(probs, met[-1].gamma, best)
+        return best
 
     def forward(self, *context_ids: int) -> list[float]:
         """Return the probability of every token to come next.
@@ -450,6 +451,20 @@ class KneserNeyModel:
         if not all(0 < taken <= limit for row in discounts for taken, limit in zip(row, (1, 2, 3), strict=True)):
             raise ValueError(f"{DISCOUNTS_NAME}: a discount takes nothing, or more than was counted")
         self.fit_grams(grams, discounts)
+
+
+def _likeliest_of(probs: Mapping[int, float], gamma: float, shorter: tuple[int, float]) -> tuple[int, float]:
+    """Choose among the tokens counted after a context, with their probabilities, and one more.
+
+    A token never counted here has gamma times its shorter probability, so besides the counted ones only the shorter
+    context's likeliest token can win.
+    """
+    best, p = shorter
+    top = gamma * p
+    for token_id, p in probs.items():
+        if p > top or (p == top and token_id < best):
+            best, top = token_id, p
+    return best, top
 
 
 def as_text(token_ids: Iterable[int]) -> str:
