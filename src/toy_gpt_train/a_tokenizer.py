@@ -45,11 +45,16 @@ def read_text(path: Path) -> str:
         >>> read_text(DEFAULT_CORPUS).splitlines()[0]
         'the cat runs .'
     """
-    if path.stat().st_size > MAX_TEXT_BYTES:
-        size, limit = path.stat().st_size / 2**20, MAX_TEXT_BYTES // 2**20
-        raise InputError(f"{path}: {size:.0f} MB of text are too large to hold in memory; the limit is {limit} MB")
+    size = path.stat().st_size
+    with path.open("rb") as file:
+        # WHY not read(): a device or a pipe has no size, and may never end.
+        data = file.read(MAX_TEXT_BYTES + 1) if size <= MAX_TEXT_BYTES else b""
+    if max(size, len(data)) > MAX_TEXT_BYTES:
+        shown = f"{size / 2**20:.0f} MB" if size else "an endless stream"
+        limit = MAX_TEXT_BYTES // 2**20
+        raise InputError(f"{path}: {shown} of text is too large to hold in memory; the limit is {limit} MB")
     try:
-        return path.read_bytes().decode("utf-8").removeprefix("\ufeff")
+        return data.decode("utf-8").removeprefix("\ufeff")
     except UnicodeDecodeError as error:
         raise InputError(
             f"{path}: not UTF-8 text: byte {error.object[error.start]:#04x} at offset {error.start}"

@@ -794,6 +794,7 @@ def write_artifacts(
         d_train.train_run shows a call with everything it takes.
     """
     artifacts = artifacts_dir_from_base_dir(base_dir) / run_name
+    before = _listed_artifacts(artifacts / META_NAME)
     log_path = outputs_dir_from_base_dir(base_dir) / run_name / TRAIN_LOG_NAME
     with staged_files() as staged:
         write_vocabulary_csv(staged.path(artifacts / VOCABULARY_NAME), vocab)
@@ -826,7 +827,19 @@ def write_artifacts(
                 **(details or {}),
             },
         )
-        return staged.targets()
+    # WHY: another kind of model has other files, and what it left would look like a part of this run.
+    for name in before - set(names):
+        (artifacts / name).unlink(missing_ok=True)
+    return staged.targets()
+
+
+def _listed_artifacts(meta_path: Path) -> set[str]:
+    """Return the plain file names that a run's metadata lists; none where there is no readable metadata."""
+    try:
+        listed = json.loads(meta_path.read_bytes())["artifacts"]
+        return {name for name in listed if Path(name).name == name and (meta_path.parent / name).is_file()}
+    except (OSError, ValueError, KeyError, TypeError, RecursionError):
+        return set()
 
 
 def describe_weights(model: SimpleNextTokenModel) -> JsonObject:

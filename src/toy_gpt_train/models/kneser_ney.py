@@ -249,17 +249,14 @@ class KneserNeyModel:
             groups.setdefault(context[1:], []).append(seen)
         losses: list[float] = []
         total = correct = 0
+        uniform = 1 / self.vocab_size
         for shorter, group in groups.items():
             chain = self.matched(shorter)[: self.context_size]
-            rival = self._likeliest_after(shorter, chain)
-            shorter_probs: dict[int, float] = {}
+            # Every token counted after a context was also counted after the shorter one.
+            below = {token_id: self.interpolate(chain, token_id) for token_id in (chain[-1].counts if chain else ())}
+            rival = self._likeliest_after(shorter, chain, below)
             for seen in group:
-                probs: dict[int, float] = {}
-                for token_id, share in seen.shares.items():
-                    p = shorter_probs.get(token_id)
-                    if p is None:
-                        p = shorter_probs[token_id] = self.interpolate(chain, token_id)
-                    probs[token_id] = seen.gamma * p + share
+                probs = {token_id: seen.gamma * below.get(token_id, uniform) + s for token_id, s in seen.shares.items()}
                 likeliest, _ = _likeliest_of(probs, seen.gamma, rival)
                 total += sum(seen.counts.values())
                 correct += seen.counts.get(likeliest, 0)
@@ -323,12 +320,15 @@ class KneserNeyModel:
                 probs[token_id] += share
             yield probs
 
-    def _likeliest_after(self, context: str, chain: Sequence[Seen]) -> tuple[int, float]:
+    def _likeliest_after(
+        self, context: str, chain: Sequence[Seen], probs: Mapping[int, float] | None = None
+    ) -> tuple[int, float]:
         """Return the likeliest token after a context that was met, and its probability; worked out once.
 
         Args:
             context: The tokens before, all of them matched.
             chain: What matched(context) gives; an empty one stands for knowing nothing.
+            probs: The probability of each token counted after it, where the caller has worked them out.
         """
         unknown: list[str] = []
         while chain and context not in self._likeliest:
@@ -339,8 +339,11 @@ class KneserNeyModel:
         best = (0, 1 / self.vocab_size) if not chain or context in unknown else self._likeliest[context]
         for context in reversed(unknown):
             met = chain[: len(context) + 1]
-            probs = {token_id: self.interpolate(met, token_id) for token_id in met[-1].counts}
-            best = self._likeliest[context] = _likeliest_of(probs, met[-1].gamma, best)
+            if probs is None or len(met) < len(chain):
+                scored: Mapping[int, float] = {i: self.interpolate(met, i) for i in met[-1].counts}
+            else:
+                scored = probs
+            best = self._likeliest[context] = _likeliest_of(scored, met[-1].gamma, best)
         return best
 
     def forward(self, *context_ids: int) -> list[float]:
