@@ -7,34 +7,21 @@ out. Each size is a process of its own.
 """
 
 import argparse
-import json
-import os
-import subprocess
-import sys
 import tempfile
 from pathlib import Path
+from typing import Any
 
-MODULE = [sys.executable, "-m", "toy_gpt_train"]
-SETTINGS = ["--model", "kneser-ney", "--tokenizer", "char", "--context", "6", "--val-fraction", "0.1", "--json"]
+from measured import run_json
+from toy_gpt_train.data.stdlib import collect_stdlib
+
+SETTINGS = ["--model", "kneser-ney", "--tokenizer", "char", "--context", "6", "--val-fraction", "0.1"]
 
 
-def measure(megabytes: float, folder: Path) -> tuple[dict[str, float], float]:
+def measure(megabytes: float, folder: Path) -> tuple[dict[str, Any], float]:
     """Train on this much text; returns the figures and the peak memory of the process in MB."""
     corpus = folder / "library.txt"
-    subprocess.run(
-        [*MODULE, "data", "stdlib", "--out", str(corpus), "--megabytes", str(megabytes)],
-        check=True,
-        stdout=subprocess.DEVNULL,
-    )
-    command = [*MODULE, "train", *SETTINGS, "--corpus", str(corpus), "--base-dir", str(folder)]
-    process = subprocess.Popen(command, stdout=subprocess.PIPE)
-    output = process.stdout.read() if process.stdout else b""
-    _, status, usage = os.wait4(process.pid, 0)
-    process.returncode = os.waitstatus_to_exitcode(status)
-    if process.returncode != 0:
-        raise SystemExit(f"{megabytes} MB ended with exit code {process.returncode}")
-    unit = 1 if sys.platform == "darwin" else 1024
-    return json.loads(output), usage.ru_maxrss * unit / 2**20
+    collect_stdlib(corpus, megabytes)
+    return run_json("train", *SETTINGS, "--corpus", str(corpus), "--base-dir", str(folder))
 
 
 def main() -> None:

@@ -7,12 +7,11 @@ descent for a few epochs; the others say themselves when they have learned.
 """
 
 import argparse
-import json
-import os
-import subprocess
-import sys
 import tempfile
 from pathlib import Path
+from typing import Any
+
+from measured import run_json
 
 # REQ: settings are the rungs' own defaults, but for the context length and, for the tables, fewer epochs: they
 # take one step a character, and a million of them an epoch.
@@ -27,19 +26,11 @@ RUNGS = {
 }
 
 
-def run(kind: str, file: Path) -> tuple[dict[str, float], float]:
+def run(kind: str, file: Path) -> tuple[dict[str, Any], float]:
     """Train and evaluate one rung; returns its figures and the peak memory of its process in MB."""
     with tempfile.TemporaryDirectory() as folder:
-        command = [sys.executable, "-m", "toy_gpt_train", "train", "--model", kind, *RUNGS[kind]]
-        command += ["--tokenizer", "char", "--val-fraction", "0.1", "--corpus", str(file), "--base-dir", folder]
-        process = subprocess.Popen([*command, "--json"], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
-        output = process.stdout.read() if process.stdout else b""
-        _, status, usage = os.wait4(process.pid, 0)
-        process.returncode = os.waitstatus_to_exitcode(status)
-    if process.returncode != 0:
-        raise SystemExit(f"{kind} ended with exit code {process.returncode}")
-    unit = 1 if sys.platform == "darwin" else 1024
-    return json.loads(output), usage.ru_maxrss * unit / 2**20
+        settings = ["--tokenizer", "char", "--val-fraction", "0.1", "--corpus", str(file), "--base-dir", folder]
+        return run_json("train", "--model", kind, *RUNGS[kind], *settings)
 
 
 def main() -> None:

@@ -341,5 +341,6 @@ def mixture_powers() -> str:
         axes.plot(depths, [model.base[k] + sum(found) / len(found) for found in at_depth], marker="o", label=name)
     axes.set_xlabel("characters that the longest memory matched")
     axes.set_ylabel("power")
-    axes.legend(labelcolor="#808080", ncols=3)
+    axes.set_ylim(0, 0.48)
+    axes.legend(labelcolor="#808080", ncols=3, loc="upper center")
     return _svg(figure, "The power of each of five experts by how many characters the longest memory matched")

@@ -108,6 +108,23 @@ def token_row_index(context_ids: Sequence[int], vocab_size: int) -> int:
     return index
 
 
+def check_context(context_ids: Context, model: NextTokenModel) -> None:
+    """Refuse what is no context of a model.
+
+    Raises:
+        ValueError: There are too few or too many ids, or one is outside 0..V-1.
+
+    Example:
+        >>> check_context((0, 1), SimpleNextTokenModel(vocab_size=2, context_size=2))
+    """
+    least, most = model.least_context, model.context_size
+    if not least <= len(context_ids) <= most:
+        wanted = str(most) if least == most else f"at most {most}"
+        raise ValueError(f"a context has {wanted} token ids, got {len(context_ids)}")
+    if not all(0 <= token_id < model.vocab_size for token_id in context_ids):
+        raise ValueError(f"token ids are 0 to {model.vocab_size - 1}, got {context_ids}")
+
+
 def compact_row(weights: Mapping[int, float], rest: float, vocab_size: int) -> TableRow:
     """Write a row in its one canonical form: the most common weight is the rest, all others stand by token id.
 
@@ -212,10 +229,7 @@ class SimpleNextTokenModel:
         row = self.rows.get(context_ids)
         if row is not None:
             return row
-        if len(context_ids) != self.context_size:
-            raise ValueError(f"a context has {self.context_size} token ids, got {len(context_ids)}")
-        if not all(0 <= token_id < self.vocab_size for token_id in context_ids):
-            raise ValueError(f"token ids are 0 to {self.vocab_size - 1}, got {context_ids}")
+        check_context(context_ids, self)
         return ZERO_ROW
 
     def forward(self, *context_ids: int) -> list[float]:

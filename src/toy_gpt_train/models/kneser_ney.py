@@ -26,7 +26,7 @@ from dataclasses import dataclass
 from math import fsum, log
 from typing import Any, ClassVar, Final
 
-from toy_gpt_train.c_model import Prediction
+from toy_gpt_train.c_model import Prediction, check_context
 from toy_gpt_train.models.tables import CONTEXT, COUNT, NUMBER, TOKEN, Column, ModelTable
 
 COUNTS_NAME: Final = "02_counts.csv"
@@ -362,10 +362,7 @@ class KneserNeyModel:
             >>> KneserNeyModel(vocab_size=2, context_size=0).forward()
             [0.5, 0.5]
         """
-        if len(context_ids) > self.context_size:
-            raise ValueError(f"a context has at most {self.context_size} token ids, got {len(context_ids)}")
-        if not all(0 <= token_id < self.vocab_size for token_id in context_ids):
-            raise ValueError(f"token ids are 0 to {self.vocab_size - 1}, got {context_ids}")
+        check_context(context_ids, self)
         probs = [1 / self.vocab_size] * self.vocab_size
         for probs in self.order_distributions(as_text(context_ids)):  # noqa: B007 - the last one is the answer
             pass

@@ -30,7 +30,7 @@ from math import log
 from operator import mul
 from typing import Any, ClassVar, Final, NamedTuple
 
-from toy_gpt_train.c_model import Prediction
+from toy_gpt_train.c_model import Prediction, check_context
 from toy_gpt_train.math_training import SMALLEST_PROBABILITY, argmax, softmax
 from toy_gpt_train.models.kneser_ney import Discounts, KneserNeyModel, Seen
 from toy_gpt_train.models.tables import COUNT, NUMBER, TEXT, TOKEN, Column, ModelTable
@@ -125,7 +125,7 @@ class MixtureModel:
         ValueError: ``context_size`` is not 64, or ``vocab_size`` makes no sense.
     """
 
-    train_loss_on: ClassVar[str] = "the tenth of the training text that its powers learned from"
+    train_loss_on: ClassVar[str] = "the last tenth of the training text"
     learning_rate: ClassVar[float] = 0.003  # falls linearly to 0
 
     def __init__(self, vocab_size: int, context_size: int = LOOK_BACK) -> None:
@@ -282,10 +282,7 @@ class MixtureModel:
             >>> MixtureModel(vocab_size=2).forward(0, 1)
             [0.5, 0.5]
         """
-        if len(context_ids) > self.context_size:
-            raise ValueError(f"a context has at most {self.context_size} token ids, got {len(context_ids)}")
-        if not all(0 <= token_id < self.vocab_size for token_id in context_ids):
-            raise ValueError(f"token ids are 0 to {self.vocab_size - 1}, got {context_ids}")
+        check_context(context_ids, self)
         look = self._look(self._views.columns(context_ids), len(context_ids))
         return mix(look.logs, self._vectors(look.gates))
 
