@@ -750,3 +750,28 @@ def test_no_file_is_opened_in_the_default_encoding(tmp_path: Path, python: Calla
     done = python(*arguments, "infer", "--base-dir", tmp_path, cwd=tmp_path, **environment)
     assert (done.code, done.err) == (0, "")
     assert os.fspath(tmp_path) not in done.out
+
+
+@pytest.mark.parametrize("context_size", [0, 1, 3])
+def test_a_run_written_without_details_is_described_by_its_corpus(tmp_path: Path, context_size: int) -> None:
+    corpus = tmp_path / "text.txt"
+    corpus.write_text("the cat runs . the dog sits . the cat sits .", encoding="utf-8")
+    tokens = corpus.read_text("utf-8").split()
+    vocab = Vocabulary(tokens)
+    model = SimpleNextTokenModel(vocab.vocab_size(), context_size)
+    train_model(model, make_training_pairs(vocab.encode(tokens), context_size), 0.1, 5)
+    kind = ("unigram", "bigram", "context-2", "context-3")[context_size]
+    write_artifacts(
+        base_dir=tmp_path,
+        corpus_path=corpus,
+        vocab=vocab,
+        model=model,
+        model_kind=kind,
+        learning_rate=0.1,
+        epochs=5,
+        row_labeler=row_labeler(vocab, context_size),
+    )
+    meta = load_run(tmp_path / "artifacts").meta
+    settings = TrainSettings(level_for_kind(kind), corpus, tmp_path / "other", epochs=5)
+    result = train_run(settings)
+    assert meta == load_run(result.paths[-1].parent).meta | {"repo_name": meta["repo_name"], "corpus": meta["corpus"]}

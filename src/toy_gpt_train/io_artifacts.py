@@ -26,10 +26,14 @@ from math import isfinite, log, nan
 from pathlib import Path
 from typing import Any, Final, Protocol
 
+from toy_gpt_train.a_tokenizer import read_tokens
 from toy_gpt_train.c_model import Context, SimpleNextTokenModel, TableRow, token_row_index
 from toy_gpt_train.errors import InputError
+from toy_gpt_train.evaluation import score
+from toy_gpt_train.math_training import conditional_entropy
 from toy_gpt_train.models.tables import CONTEXT, COUNT, TEXT, TOKEN, Column, ModelTable, TabularModel
 from toy_gpt_train.project import MANIFEST_NAME, RESOURCE_ROOT, declared_repo_name
+from toy_gpt_train.tokenizers.word import WordTokenizer
 
 SCHEMA_VERSION: Final = 1
 WEIGHT_DECIMALS: Final = 6
@@ -774,13 +778,14 @@ def write_artifacts(
         base_dir: The folder of the run; files go to its artifacts/ and outputs/.
         corpus_path: The text that was learned.
         vocab: Its vocabulary.
-        model: The trained model; a table's weights are rounded.
+        model: The trained model; a table's weights are rounded here, if they are not yet.
         model_kind: For example ``context-3``.
         learning_rate: Step size of gradient descent.
         epochs: Passes over the pairs.
         row_labeler: Names a row of a table by its index.
         history: The training log, one record an epoch; no log is written where it is empty.
-        details: Further metadata (start_tokens, seed, metrics, loss_floor, tokenizer).
+        details: Further metadata (start_tokens, seed, metrics, loss_floor, tokenizer). Where None, they are worked
+            out from the corpus, read as words.
         tokenizer_files: The text of further files that the tokenizer is made of, by name.
         run_name: A folder below artifacts/ and outputs/, for example ``ladder/200-bigram/001_animals``.
 
@@ -789,12 +794,15 @@ def write_artifacts(
 
     Raises:
         OSError: Something could not be written; what was there before is still there.
+        InputError: ``details`` is None, and the corpus has words that are not in the vocabulary, or too few.
 
     Example:
         d_train.train_run shows a call with everything it takes.
     """
     artifacts = artifacts_dir_from_base_dir(base_dir) / run_name
     before = _listed_artifacts(artifacts / META_NAME)
+    if isinstance(model, SimpleNextTokenModel):
+        model.round_weights(WEIGHT_DECIMALS)  # REQ: the model goes on as the one that the files hold
     log_path = outputs_dir_from_base_dir(base_dir) / run_name / TRAIN_LOG_NAME
     with staged_files() as staged:
         write_vocabulary_csv(staged.path(artifacts / VOCABULARY_NAME), vocab)
@@ -824,13 +832,34 @@ def write_artifacts(
                 "context_size": model.context_size,
                 "weights": weights,
                 "artifacts": {name: name for name in names},
-                **(details or {}),
+                **(_described_by_corpus(corpus_path, vocab, model) if details is None else details),
             },
         )
     # WHY: another kind of model has other files, and what it left would look like a part of this run.
     for name in before - set(names):
         (artifacts / name).unlink(missing_ok=True)
     return staged.targets()
+
+
+def _described_by_corpus(
+    corpus_path: Path, vocab: VocabularyLike, model: SimpleNextTokenModel | TabularModel
+) -> JsonObject:
+    """Return the metadata that follows from a model and the words of its corpus."""
+    tokens = read_tokens(corpus_path, WordTokenizer())
+    token_ids = [token_id for token in tokens if (token_id := vocab.get_token_id(token)) is not None]
+    size = model.context_size
+    if len(token_ids) != len(tokens) or len(tokens) <= size:
+        raise InputError(f"{corpus_path}: its words are not those the model was trained on")
+    scores = score(model, token_ids, size)
+    pairs = zip(zip(*(token_ids[k:] for k in range(size)), strict=False), token_ids[size:], strict=False)
+    return {
+        "tokenizer": {"kind": "word"},
+        "start_tokens": tokens[:size],
+        "seed": 0,
+        "val_fraction": 0.0,
+        "metrics": {"train_loss": round(scores.loss, 6), "train_accuracy": round(scores.accuracy, 6)},
+        "loss_floor": round(conditional_entropy(pairs if size else (((), i) for i in token_ids)), 6),
+    }
 
 
 def _listed_artifacts(meta_path: Path) -> set[str]:
