@@ -699,3 +699,18 @@ def test_a_missing_file_is_an_os_error(tmp_path: Path) -> None:
         BPETokenizer.from_files(tmp_path / "vocab.json", tmp_path / "merges.txt")
     with pytest.raises(FileNotFoundError):
         train_bpe(tmp_path / "text.txt", 300, [])
+
+
+def test_load_reads_what_save_wrote_special_tokens_too(tmp_path):
+    trained = BPETokenizer.from_text("hug pug hug hugs", 260)
+    special = BPETokenizer(trained.vocab, trained.merges, ["<end>", "<end><end>"])
+    for number, tokenizer in enumerate((trained, special)):
+        folder = tmp_path / str(number)
+        tokenizer.save(folder)
+        loaded = BPETokenizer.load(folder)
+        assert (loaded.vocab, loaded.merges, loaded.special_tokens) == (
+            tokenizer.vocab,
+            tokenizer.merges,
+            tokenizer.special_tokens,
+        )
+    assert BPETokenizer.load(tmp_path / "1").encode("hug<end><end>") == special.encode("hug<end><end>")

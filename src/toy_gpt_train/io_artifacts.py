@@ -806,15 +806,7 @@ def write_artifacts(
     log_path = outputs_dir_from_base_dir(base_dir) / run_name / TRAIN_LOG_NAME
     with staged_files() as staged:
         write_vocabulary_csv(staged.path(artifacts / VOCABULARY_NAME), vocab)
-        if isinstance(model, SimpleNextTokenModel):
-            write_model_weights_csv(staged.path(artifacts / WEIGHTS_NAME), vocab, model, row_labeler=row_labeler)
-            write_token_embeddings_csv(staged.path(artifacts / EMBEDDINGS_NAME), model, row_labeler=row_labeler)
-            weights = describe_weights(model)
-        else:
-            tables = model.to_tables()
-            for table in tables:
-                write_model_table(staged.path(artifacts / table.name), vocab, table)
-            weights = {"layout": "tables", "rows": {table.name: table.num_rows for table in tables}}
+        weights = _write_model(staged, artifacts, vocab, model, row_labeler)
         for name, content in (tokenizer_files or {}).items():
             staged.path(artifacts / name).write_text(content, encoding="utf-8", newline="")
         names = [META_NAME, *(path.name for path in staged.targets())]
@@ -839,6 +831,24 @@ def write_artifacts(
     for name in before - set(names):
         (artifacts / name).unlink(missing_ok=True)
     return staged.targets()
+
+
+def _write_model(
+    staged: StagedFiles,
+    artifacts: Path,
+    vocab: VocabularyLike,
+    model: SimpleNextTokenModel | TabularModel,
+    row_labeler: RowLabeler,
+) -> JsonObject:
+    """Write the files that hold what was learned; return the metadata's ``weights``, which say how to read them."""
+    if isinstance(model, SimpleNextTokenModel):
+        write_model_weights_csv(staged.path(artifacts / WEIGHTS_NAME), vocab, model, row_labeler=row_labeler)
+        write_token_embeddings_csv(staged.path(artifacts / EMBEDDINGS_NAME), model, row_labeler=row_labeler)
+        return describe_weights(model)
+    tables = model.to_tables()
+    for table in tables:
+        write_model_table(staged.path(artifacts / table.name), vocab, table)
+    return {"layout": "tables", "rows": {table.name: table.num_rows for table in tables}}
 
 
 def _described_by_corpus(

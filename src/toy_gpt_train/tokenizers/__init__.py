@@ -6,7 +6,6 @@ from typing import Any, Final
 from toy_gpt_train.errors import InputError
 from toy_gpt_train.tokenizers.base import Tokenizer
 from toy_gpt_train.tokenizers.bpe import BPETokenizer
-from toy_gpt_train.tokenizers.bpe_files import MERGES_NAME, VOCAB_NAME
 from toy_gpt_train.tokenizers.char import CharTokenizer
 from toy_gpt_train.tokenizers.word import WordTokenizer
 
@@ -64,5 +63,5 @@ def tokenizer_from_meta(described: Any, artifacts_dir: Path) -> Tokenizer:
     if kind == "char":
         return CharTokenizer()
     if kind == "bpe":
-        return BPETokenizer.from_files(artifacts_dir / VOCAB_NAME, artifacts_dir / MERGES_NAME)
+        return BPETokenizer.load(artifacts_dir)
     raise InputError(f"unknown tokenizer {described!r:.60}; there are {', '.join(TOKENIZER_KINDS)}")

@@ -26,10 +26,14 @@ from typing import Final, NamedTuple
 
 from toy_gpt_train.errors import InputError
 from toy_gpt_train.tokenizers.bpe_files import (
+    MERGES_NAME,
+    TOKENIZER_NAME,
+    VOCAB_NAME,
     check_merge,
     check_vocab,
     file_texts,
     read_merges,
+    read_special_tokens,
     read_vocab,
     spell,
     unspell,
@@ -191,6 +195,30 @@ class BPETokenizer:
         special = tuple(special_tokens or ())
         vocab = read_vocab(Path(vocab_path), special)
         return cls(vocab, read_merges(Path(merges_path), vocab), special)
+
+    @classmethod
+    def load(cls, folder: str | os.PathLike[str]) -> "BPETokenizer":
+        """Read what save wrote; special tokens are those that tokenizer.json names, where it is there.
+
+        Args:
+            folder: The folder.
+
+        Returns:
+            The tokenizer.
+
+        Raises:
+            InputError: A file is damaged, or two disagree.
+            OSError: A file cannot be read.
+
+        Example:
+            BPETokenizer.load("bpe").encode(text) gives what the saved tokenizer gave.
+        """
+        described = Path(folder) / TOKENIZER_NAME
+        special = read_special_tokens(described) if described.is_file() else {}
+        tokenizer = cls.from_files(Path(folder) / VOCAB_NAME, Path(folder) / MERGES_NAME, special)
+        if tokenizer.special_tokens != special:
+            raise InputError(f"{folder}: {TOKENIZER_NAME} and {VOCAB_NAME} number special tokens apart")
+        return tokenizer
 
     def save(self, folder: str | os.PathLike[str]) -> list[Path]:
         """Write vocab.json and merges.txt as GPT-2 has them, and tokenizer.json for Hugging Face's library.

@@ -203,6 +203,35 @@ def _read_text(path: Path) -> str:
         raise InputError(f"{path}, line {line}: not UTF-8 at byte {error.start} of the file") from error
 
 
+def read_json_object(path: Path) -> dict[str, Any]:
+    """Read a file that holds one JSON object.
+
+    Raises:
+        InputError: It does not.
+        OSError: It cannot be read.
+    """
+    try:
+        described = json.loads(_read_text(path))
+    except (ValueError, RecursionError) as error:
+        raise InputError(f"{path}: not JSON: {error}") from error
+    if not isinstance(described, dict):
+        raise InputError(f"{path}: not a JSON object")
+    return described
+
+
+def read_special_tokens(path: Path) -> dict[str, int]:
+    """Return the special tokens that a tokenizer.json names, and their ids; vocab.json does not tell them apart.
+
+    Raises:
+        InputError: The file is damaged.
+        OSError: It cannot be read.
+    """
+    try:
+        return {token["content"]: token["id"] for token in read_json_object(path).get("added_tokens") or []}
+    except (TypeError, KeyError) as error:
+        raise InputError(f"{path}: its added_tokens are not a list of texts and ids") from error
+
+
 # --- Writing ----------------------------------------------------------------------------------------------
 
 

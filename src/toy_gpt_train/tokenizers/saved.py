@@ -8,10 +8,9 @@ It does not know how a tokenizer is trained or how it cuts text.
 """
 
 import hashlib
-import json
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 from toy_gpt_train.errors import InputError
 from toy_gpt_train.tokenizers import bpe_files
@@ -46,7 +45,11 @@ def tokenizer_files(folder: Path) -> list[Path]:
     if listed.is_file() and is_bpe:
         raise InputError(f"{folder}: holds two tokenizers, {listed.name} and {vocab.name} with {merges.name}")
     if is_bpe:
-        return [merges, *([described] if described.is_file() and _special_tokens(described) else []), vocab]
+        return [
+            merges,
+            *([described] if described.is_file() and bpe_files.read_special_tokens(described) else []),
+            vocab,
+        ]
     if not listed.is_file():
         raise InputError(f"{folder}: no tokenizer: neither {listed.name} nor {vocab.name} with {merges.name}")
     return [listed]
@@ -70,33 +73,11 @@ def load_tokenizer(folder: Path) -> SavedTokenizer:
     """
     files = {path.name: path for path in tokenizer_files(folder)}
     if TOKENIZER_NAME in files:
-        kind = _object(files[TOKENIZER_NAME]).get("kind")
+        kind = bpe_files.read_json_object(files[TOKENIZER_NAME]).get("kind")
         if not isinstance(kind, str) or kind not in LISTED:
             raise InputError(f"{files[TOKENIZER_NAME]}: not a {' or '.join(LISTED)} tokenizer")
         return LISTED[kind].load(folder)
-    special = _special_tokens(files[bpe_files.TOKENIZER_NAME]) if bpe_files.TOKENIZER_NAME in files else {}
-    tokenizer = BPETokenizer.from_files(files[bpe_files.VOCAB_NAME], files[bpe_files.MERGES_NAME], special)
-    if tokenizer.special_tokens != special:
-        raise InputError(f"{folder}: {bpe_files.TOKENIZER_NAME} and {bpe_files.VOCAB_NAME} number special tokens apart")
-    return tokenizer
-
-
-def _special_tokens(path: Path) -> dict[str, int]:
-    """Return the special tokens that a tokenizer.json names, and their ids; vocab.json does not tell them apart."""
-    try:
-        return {token["content"]: token["id"] for token in _object(path).get("added_tokens") or []}
-    except (TypeError, KeyError) as error:
-        raise InputError(f"{path}: its added_tokens are not a list of texts and ids") from error
-
-
-def _object(path: Path) -> dict[str, Any]:
-    try:
-        described = json.loads(path.read_bytes().decode("utf-8"))
-    except (ValueError, RecursionError) as error:
-        raise InputError(f"{path}: not JSON: {error}") from error
-    if not isinstance(described, dict):
-        raise InputError(f"{path}: not a JSON object")
-    return described
+    return BPETokenizer.load(folder)
 
 
 def tokenizer_sha256(folder: Path) -> str:
