@@ -1057,3 +1057,8 @@ def test_training_reports_progress_in_order(toy_gpt: ToyGpt, tiny_corpus: Path, 
     assert fractions == sorted(fractions)
     assert 0 < fractions[0] < 0.2
     assert fractions[-1] == pytest.approx(1)
+
+
+def test_ladder_options_without_a_text_are_refused(refuse: Callable[..., str]) -> None:
+    assert "--corpus" in refuse("ladder", "--tokenizer", "char")
+    assert "--corpus" in refuse("ladder", "--val-fraction", 0.5)

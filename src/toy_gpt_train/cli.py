@@ -41,9 +41,7 @@ from toy_gpt_train.tokenizers import TOKENIZER_KINDS
 
 TRAIN_HELP: Final = "learn a text: write artifacts/ (the model) and outputs/ (the log)"
 INFER_HELP: Final = "read the artifacts, show what comes next, continue a text"
-
 EVALUATE_HELP: Final = "score a text with a trained model: loss, perplexity, bits a byte"
-
 DATA_HELP: Final = "get text to learn from, and turn it into token ids"
 
 
@@ -83,11 +81,7 @@ def build_parser() -> argparse.ArgumentParser:
     )
     _add_base_dir(climb, "artifacts/ladder/ and outputs/ladder/ are written below it")
     _add_text_options(climb)
-    climb.set_defaults(
-        handler=lambda args: ladder.train_ladder(
-            args.base_dir, args.corpus, args.tokenizer, args.bpe_vocab, args.val_fraction
-        )
-    )
+    climb.set_defaults(handler=_ladder)
 
     _add_tokenize(commands.add_parser("tokenize", help=tokenize_text.HELP, description=tokenize_text.HELP))
 
@@ -304,6 +298,14 @@ def _infer(args: argparse.Namespace) -> int:
 def _chat(args: argparse.Namespace) -> int:
     num, k = _at_least(0, args.num, "--num"), _at_least(1, args.topk, "--topk")
     return chat.chat(load_run(_artifacts_dir(args.base_dir)), _sampling(args), num, k)
+
+
+def _ladder(args: argparse.Namespace) -> int:
+    if args.corpus is None and (args.tokenizer, args.val_fraction) != ("word", 0.0):
+        raise InputError(
+            "--tokenizer and --val-fraction need --corpus: the manifest says them for the runs it declares"
+        )
+    return ladder.train_ladder(args.base_dir, args.corpus, args.tokenizer, args.bpe_vocab, args.val_fraction)
 
 
 def _tokenize(args: argparse.Namespace) -> int:

@@ -60,8 +60,8 @@ class Recipe:
     gates: tuple[str, ...]
 
 
-# OBS: chosen on a slice of the training part of Tiny Shakespeare, never on its validation part. What each expert
-# and gate is worth is in the lesson.
+# OBS: chosen by the loss on a slice of the training part of Tiny Shakespeare, not of its validation part. There the
+# views of words and lines gained most, then the gate of the previous token; the gate of the match gained little.
 CHARACTERS: Final = Recipe(
     chains=(
         LAGS[:3],
