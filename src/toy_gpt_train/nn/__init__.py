@@ -1,0 +1,1 @@
+"""A small neural engine over plain lists: tensors with gradients, Transformer modules, optimizers."""

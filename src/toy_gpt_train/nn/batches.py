@@ -1,0 +1,61 @@
+"""batches.py - Windows of text to learn from, and what a network makes of them.
+
+A window is N + 1 tokens: the first N are what the network reads, and each but the first is what it should have
+predicted from those before it.
+"""
+
+import random
+from collections.abc import Sequence
+
+from toy_gpt_train.nn.functional import cross_entropy
+from toy_gpt_train.nn.tensor import Tensor
+from toy_gpt_train.nn.transformer import LanguageModel
+
+Window = Sequence[int]
+
+
+def draw_windows(
+    token_ids: Sequence[int], context_size: int, batch_size: int, generator: random.Random
+) -> list[Window]:
+    """Draw windows of N + 1 tokens from random places of a text.
+
+    Args:
+        token_ids: The text, at least N + 1 tokens.
+        context_size: N.
+        batch_size: How many windows.
+        generator: The source of randomness.
+
+    Returns:
+        The windows; some may overlap.
+
+    Raises:
+        ValueError: The text is too short.
+
+    Example:
+        >>> draw_windows([7, 8, 9], 2, 2, random.Random(0))
+        [[7, 8, 9], [7, 8, 9]]
+    """
+    places = len(token_ids) - context_size
+    if places < 1:
+        raise ValueError(f"{len(token_ids)} tokens are too few for a window of {context_size + 1}")
+    starts = [generator.randrange(places) for _ in range(batch_size)]
+    return [token_ids[start : start + context_size + 1] for start in starts]
+
+
+def window_loss(model: LanguageModel, windows: Sequence[Window]) -> tuple[Tensor, int, int]:
+    """Return how surprised a network is by windows of text.
+
+    Args:
+        model: The network.
+        windows: B windows of N + 1 token ids.
+
+    Returns:
+        The mean loss in nats, how many tokens were predicted, and for how many the likeliest was right.
+    """
+    logits = model.forward([window[:-1] for window in windows])
+    places = logits.shape[1]  # N, or 1 for a network that only predicts what follows the whole window
+    targets = [token_id for window in windows for token_id in window[-places:]]
+    size = logits.shape[2]
+    rows = (logits.data[i : i + size] for i in range(0, len(logits.data), size))
+    correct = sum(row[target] == max(row) for row, target in zip(rows, targets, strict=True))
+    return cross_entropy(logits, targets), len(targets), correct

@@ -1,0 +1,443 @@
+"""functional.py - The operations, each with its derivative beside it.
+
+Every function takes Tensors and returns a Tensor. First come its numbers; then ``backward``, which is given the
+gradient of the result, ``grad``, and returns the gradients of the inputs in their order. Names and argument order are
+PyTorch's.
+
+Shapes stand in comments: B sequences, T tokens each, C numbers a token (its channels), V tokens in the vocabulary.
+"(..., C)" is any shape that ends in C; an operation on rows sees it as one matrix with rows of C numbers.
+
+Attention, the one operation that looks from one token to another, has a file of its own: attention.py.
+"""
+
+import math
+import random
+from collections.abc import Callable, Sequence
+from itertools import chain, cycle
+from operator import add as plus
+from operator import mul as times
+
+from toy_gpt_train.nn.kernels import Floats, matmul, transpose
+from toy_gpt_train.nn.tensor import Gradients, Shape, Tensor
+
+# --- maps and tables ----------------------------------------------------------------------------------------
+
+
+def linear(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
+    """Return y = x W^T + b for every row of x.
+
+    Cost: rows * in * out multiply-adds forward, twice as many backward.
+
+    Args:
+        x: (..., in).
+        weight: (out, in).
+        bias: (out,), or None.
+
+    Returns:
+        (..., out).
+
+    Example:
+        >>> linear(Tensor([1.0, 2.0], (1, 2)), Tensor([3.0, 4.0], (1, 2)), Tensor([0.5], (1,))).tolist()
+        [[11.5]]
+    """
+    num_out, num_in = weight.shape
+    rows = len(x.data) // num_in
+    y = matmul(x.data, transpose(weight.data, num_out, num_in), rows, num_in, num_out)
+    if bias is not None:
+        y = list(map(plus, y, cycle(bias.data)))
+
+    def backward(grad: Floats) -> Gradients:
+        grad_x = matmul(grad, weight.data, rows, num_out, num_in)
+        grad_weight = matmul(transpose(grad, rows, num_out), x.data, num_out, rows, num_in)
+        return (grad_x, grad_weight) if bias is None else (grad_x, grad_weight, _column_sums(grad, num_out))
+
+    return Tensor(y, (*x.shape[:-1], num_out), (x, weight) if bias is None else (x, weight, bias), backward)
+
+
+def _column_sums(data: Floats, num_columns: int) -> list[float]:
+    return [sum(data[j::num_columns]) for j in range(num_columns)]
+
+
+def embedding(ids: Sequence[Sequence[int]], weight: Tensor) -> Tensor:
+    """Look up a row of ``weight`` for each id.
+
+    Args:
+        ids: B sequences of T ids each.
+        weight: (V, C).
+
+    Returns:
+        (B, T, C).
+
+    Raises:
+        IndexError: An id is not from 0 to V-1.
+
+    Example:
+        >>> embedding([[1, 0]], Tensor([0.1, 0.2, 0.3, 0.4], (2, 2))).tolist()
+        [[[0.3, 0.4], [0.1, 0.2]]]
+    """
+    num_ids, size = weight.shape
+    flat = [token_id for sequence in ids for token_id in sequence]
+    if flat and not 0 <= min(flat) <= max(flat) < num_ids:
+        raise IndexError(f"ids are 0 to {num_ids - 1}, got {min(flat)} to {max(flat)}")
+    rows = [weight.data[token_id * size : (token_id + 1) * size] for token_id in flat]
+
+    def backward(grad: Floats) -> Gradients:
+        # A row that was looked up several times gets the sum of the gradients; one never looked up gets zeros.
+        sums: dict[int, Floats] = {}
+        for place, token_id in enumerate(flat):
+            part = grad[place * size : (place + 1) * size]
+            sums[token_id] = list(map(plus, sums[token_id], part)) if token_id in sums else part
+        zeros = [0.0] * size
+        return (list(chain.from_iterable(sums.get(token_id, zeros) for token_id in range(num_ids))),)
+
+    return Tensor(list(chain.from_iterable(rows)), (len(ids), len(flat) // len(ids), size), (weight,), backward)
+
+
+def reshape(x: Tensor, shape: Shape) -> Tensor:
+    """Return the same numbers in another shape.
+
+    Example:
+        >>> reshape(Tensor([1.0, 2.0], (1, 2)), (2, 1)).tolist()
+        [[1.0], [2.0]]
+    """
+    return Tensor(x.data, shape, (x,), lambda grad: (grad,))
+
+
+# --- number by number ---------------------------------------------------------------------------------------
+
+
+def add(x: Tensor, y: Tensor) -> Tensor:
+    """Return x + y, where y may lack leading dimensions of x and is then added to each part.
+
+    Args:
+        x: (..., S) for the shape S of y.
+        y: S.
+
+    Raises:
+        ValueError: The shapes do not fit.
+
+    Example:
+        >>> add(Tensor([1.0, 2.0, 3.0, 4.0], (2, 2)), Tensor([10.0, 20.0], (2,))).tolist()
+        [[11.0, 22.0], [13.0, 24.0]]
+    """
+    _check_broadcast(x, y)
+    size = len(y.data)
+
+    def backward(grad: Floats) -> Gradients:
+        return grad, grad if len(grad) == size else _column_sums(grad, size)
+
+    return Tensor(list(map(plus, x.data, cycle(y.data))), x.shape, (x, y), backward)
+
+
+def mul(x: Tensor, y: Tensor) -> Tensor:
+    """Return x * y, number by number, where y may lack leading dimensions of x.
+
+    Args:
+        x: (..., S) for the shape S of y.
+        y: S.
+
+    Raises:
+        ValueError: The shapes do not fit.
+
+    Example:
+        >>> mul(Tensor([1.0, 2.0], (2,)), Tensor([3.0, 4.0], (2,))).tolist()
+        [3.0, 8.0]
+    """
+    _check_broadcast(x, y)
+
+    def backward(grad: Floats) -> Gradients:
+        grad_y = list(map(times, grad, x.data))
+        return list(map(times, grad, cycle(y.data))), _column_sums(grad_y, len(y.data))
+
+    return Tensor(list(map(times, x.data, cycle(y.data))), x.shape, (x, y), backward)
+
+
+def _check_broadcast(x: Tensor, y: Tensor) -> None:
+    if y.shape != x.shape[len(x.shape) - len(y.shape) :]:
+        raise ValueError(f"a tensor of shape {y.shape} does not fit one of shape {x.shape}")
+
+
+def relu(x: Tensor) -> Tensor:
+    """Return x where it is above 0, and 0 elsewhere.
+
+    Example:
+        >>> relu(Tensor([-1.0, 2.0], (2,))).tolist()
+        [0.0, 2.0]
+    """
+
+    def backward(grad: Floats) -> Gradients:
+        return ([g if a > 0 else 0.0 for g, a in zip(grad, x.data, strict=True)],)
+
+    return Tensor([a if a > 0 else 0.0 for a in x.data], x.shape, (x,), backward)
+
+
+def tanh(x: Tensor) -> Tensor:
+    """Return the hyperbolic tangent, whose derivative is one minus its square.
+
+    Example:
+        >>> tanh(Tensor([0.0], (1,))).tolist()
+        [0.0]
+    """
+    y = list(map(math.tanh, x.data))
+
+    def backward(grad: Floats) -> Gradients:
+        return ([g * (1 - b * b) for g, b in zip(grad, y, strict=True)],)
+
+    return Tensor(y, x.shape, (x,), backward)
+
+
+_GELU_SCALE = math.sqrt(2 / math.pi)
+_GELU_CUBE = 0.044715
+
+
+def gelu(x: Tensor) -> Tensor:
+    """Return GELU in its tanh form: x (1 + tanh(sqrt(2/pi) (x + 0.044715 x^3))) / 2.
+
+    Example:
+        >>> round(gelu(Tensor([1.0], (1,))).item(), 4)
+        0.8412
+
+    Source:
+        Hendrycks and Gimpel (2016), "Gaussian error linear units"; GPT-2 uses this form.
+    """
+    tanhs = [math.tanh(_GELU_SCALE * (a + _GELU_CUBE * a * a * a)) for a in x.data]
+
+    def backward(grad: Floats) -> Gradients:
+        return (
+            [
+                g * 0.5 * (1 + t + a * (1 - t * t) * _GELU_SCALE * (1 + 3 * _GELU_CUBE * a * a))
+                for g, a, t in zip(grad, x.data, tanhs, strict=True)
+            ],
+        )
+
+    return Tensor([0.5 * a * (1 + t) for a, t in zip(x.data, tanhs, strict=True)], x.shape, (x,), backward)
+
+
+def silu(x: Tensor) -> Tensor:
+    """Return x sigmoid(x).
+
+    Example:
+        >>> round(silu(Tensor([1.0], (1,))).item(), 4)
+        0.7311
+
+    Source:
+        Elfwing, Uchibe and Doya (2018), "Sigmoid-weighted linear units"; with a second factor it is SwiGLU.
+    """
+    # WHY tanh: sigmoid(x) = (1 + tanh(x / 2)) / 2, which does not overflow for large -x.
+    sigmoids = [0.5 + 0.5 * math.tanh(0.5 * a) for a in x.data]
+
+    def backward(grad: Floats) -> Gradients:
+        return ([g * s * (1 + a * (1 - s)) for g, a, s in zip(grad, x.data, sigmoids, strict=True)],)
+
+    return Tensor(list(map(times, x.data, sigmoids)), x.shape, (x,), backward)
+
+
+def swiglu(x: Tensor, w1: Tensor, w2: Tensor, w3: Tensor) -> Tensor:
+    """Return W2 (silu(W1 x) * W3 x): a feed-forward layer with a gate.
+
+    Args:
+        x: (..., C).
+        w1: (F, C), the gate.
+        w2: (C, F).
+        w3: (F, C).
+
+    Returns:
+        (..., C).
+
+    Example:
+        >>> one = Tensor([1.0], (1, 1)); round(swiglu(one, one, one, one).item(), 4)
+        0.7311
+
+    Source:
+        Shazeer (2020), "GLU variants improve Transformer"; the names are Llama's.
+    """
+    return linear(mul(silu(linear(x, w1)), linear(x, w3)), w2)
+
+
+def dropout(x: Tensor, p: float, generator: random.Random) -> Tensor:
+    """Put each number to 0 with probability p, and divide the others by 1 - p, so that the mean stays.
+
+    Args:
+        x: Any shape.
+        p: From 0 up to, but not, 1.
+        generator: The source of randomness.
+
+    Example:
+        >>> dropout(Tensor([1.0, 1.0, 1.0], (3,)), 0.5, random.Random(1)).tolist()
+        [0.0, 2.0, 2.0]
+
+    Source:
+        Srivastava et al. (2014), "Dropout: a simple way to prevent neural networks from overfitting".
+    """
+    keep = 1 / (1 - p)
+    mask = [0.0 if generator.random() < p else keep for _ in x.data]
+    return Tensor(list(map(times, x.data, mask)), x.shape, (x,), lambda grad: (list(map(times, grad, mask)),))
+
+
+# --- row by row ---------------------------------------------------------------------------------------------
+
+
+def _by_row(function: Callable[..., list[float]], size: int, *datas: Floats) -> list[float]:
+    """Apply a function to rows of ``size`` numbers and join what it returns."""
+    starts = range(0, len(datas[0]), size)
+    return list(chain.from_iterable(function(*(data[i : i + size] for data in datas)) for i in starts))
+
+
+def softmax(x: Tensor) -> Tensor:
+    """Turn each row into probabilities: exp(x_j) over the sum of all exp(x_i).
+
+    Example:
+        >>> softmax(Tensor([0.0, 0.0], (1, 2))).tolist()
+        [[0.5, 0.5]]
+    """
+    size = x.shape[-1]
+    probs = _by_row(_softmax_row, size, x.data)
+
+    def row_backward(p: Floats, g: Floats) -> list[float]:
+        mean = sum(map(times, p, g))
+        return [a * (b - mean) for a, b in zip(p, g, strict=True)]
+
+    return Tensor(probs, x.shape, (x,), lambda grad: (_by_row(row_backward, size, probs, grad),))
+
+
+def _softmax_row(row: Floats) -> list[float]:
+    top = max(row)  # so that nothing overflows
+    exps = [math.exp(a - top) for a in row]
+    total = sum(exps)
+    return [e / total for e in exps]
+
+
+def cross_entropy(logits: Tensor, targets: Sequence[int]) -> Tensor:
+    """Return the average surprise: the mean over all rows of -log softmax(row)[target].
+
+    Softmax, logarithm and loss are one operation, because their derivatives shrink to probs - onehot.
+
+    Args:
+        logits: (..., V).
+        targets: An id for each row.
+
+    Returns:
+        One number, in nats.
+
+    Raises:
+        ValueError: There are not as many targets as rows.
+
+    Example:
+        >>> round(cross_entropy(Tensor([0.0, 0.0], (1, 2)), [1]).item(), 4)
+        0.6931
+
+    Source:
+        Bridle (1990), "Probabilistic interpretation of feedforward classification network outputs".
+    """
+    size = logits.shape[-1]
+    if len(targets) * size != len(logits.data):
+        raise ValueError(f"{len(targets)} targets for {len(logits.data) // size} rows of logits")
+    loss = 0.0
+    probs: list[float] = []
+    for i, target in enumerate(targets):
+        row = logits.data[i * size : (i + 1) * size]
+        top = max(row)
+        exps = [math.exp(a - top) for a in row]
+        total = sum(exps)
+        loss += math.log(total) - (row[target] - top)
+        probs += [e / total for e in exps]
+
+    def backward(grad: Floats) -> Gradients:
+        scale = grad[0] / len(targets)
+        grad_logits = [scale * p for p in probs]
+        for i, target in enumerate(targets):
+            grad_logits[i * size + target] -= scale
+        return (grad_logits,)
+
+    return Tensor([loss / len(targets)], (1,), (logits,), backward)
+
+
+def layer_norm(x: Tensor, weight: Tensor, bias: Tensor, eps: float = 1e-5) -> Tensor:
+    """Bring every row to mean 0 and variance 1, then scale and shift it by learned amounts.
+
+    Args:
+        x: (..., C).
+        weight: (C,).
+        bias: (C,).
+        eps: Added to the variance.
+
+    Returns:
+        (..., C).
+
+    Example:
+        >>> y = layer_norm(Tensor([1.0, 3.0], (1, 2)), Tensor([1.0, 1.0], (2,)), Tensor([0.0, 0.0], (2,)))
+        >>> [round(a, 4) for a in y.data]
+        [-1.0, 1.0]
+
+    Source:
+        Ba, Kiros and Hinton (2016), "Layer normalization".
+    """
+    size = x.shape[-1]
+    scales: list[float] = []
+
+    def normalize(row: Floats) -> list[float]:
+        mean = sum(row) / size
+        centred = [a - mean for a in row]
+        scale = 1 / math.sqrt(sum(map(times, centred, centred)) / size + eps)
+        scales.append(scale)
+        return [a * scale for a in centred]
+
+    normed = _by_row(normalize, size, x.data)
+
+    def backward(grad: Floats) -> Gradients:
+        each_scale = iter(scales)
+
+        def row_backward(g: Floats, n: Floats) -> list[float]:
+            scale, mean, along = next(each_scale), sum(g) / size, sum(map(times, g, n)) / size
+            return [scale * (a - mean - b * along) for a, b in zip(g, n, strict=True)]
+
+        grad_normed = list(map(times, grad, cycle(weight.data)))
+        grad_x = _by_row(row_backward, size, grad_normed, normed)
+        return grad_x, _column_sums(list(map(times, grad, normed)), size), _column_sums(grad, size)
+
+    y = [a * w + b for a, w, b in zip(normed, cycle(weight.data), cycle(bias.data), strict=False)]
+    return Tensor(y, x.shape, (x, weight, bias), backward)
+
+
+def rms_norm(x: Tensor, weight: Tensor | None = None, eps: float = 1e-5) -> Tensor:
+    """Divide every row by its root mean square, then scale it by learned amounts.
+
+    Args:
+        x: (..., C).
+        weight: (C,), the gain; 1 where None.
+        eps: Added to the mean square.
+
+    Returns:
+        (..., C).
+
+    Example:
+        >>> [round(a, 4) for a in rms_norm(Tensor([3.0, 4.0], (1, 2))).data]
+        [0.8485, 1.1314]
+
+    Source:
+        Zhang and Sennrich (2019), "Root mean square layer normalization".
+    """
+    size = x.shape[-1]
+    scales: list[float] = []
+
+    def normalize(row: Floats) -> list[float]:
+        scale = 1 / math.sqrt(sum(map(times, row, row)) / size + eps)
+        scales.append(scale)
+        return [a * scale for a in row]
+
+    normed = _by_row(normalize, size, x.data)
+
+    def backward(grad: Floats) -> Gradients:
+        each_scale = iter(scales)
+
+        def row_backward(g: Floats, n: Floats) -> list[float]:
+            scale, along = next(each_scale), sum(map(times, g, n)) / size
+            return [scale * (a - b * along) for a, b in zip(g, n, strict=True)]
+
+        grad_normed = grad if weight is None else list(map(times, grad, cycle(weight.data)))
+        grad_x = _by_row(row_backward, size, grad_normed, normed)
+        return (grad_x,) if weight is None else (grad_x, _column_sums(list(map(times, grad, normed)), size))
+
+    if weight is None:
+        return Tensor(normed, x.shape, (x,), backward)
+    return Tensor(list(map(times, normed, cycle(weight.data))), x.shape, (x, weight), backward)

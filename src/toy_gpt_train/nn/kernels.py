@@ -1,0 +1,147 @@
+"""kernels.py - The matrix product, which is where a neural network spends its time.
+
+Two kernels give the same numbers. The plain one is what the formula says. The packed one lets Python's big integers
+do a whole row at once: a row of B becomes one integer of 64-bit fields, a number of A times that integer is a
+number times the whole row, and the sum of k such products is a row of the result.
+
+    C[i, :] = sum over p of A[i, p] * B[p, :]
+
+Concepts:
+    fixed point: a number as a whole multiple of 2 to some power, so that integers can stand for it.
+    magic number: adding 1.5 * 2^52 * u to a float rounds it to a multiple of u, and leaves that multiple in the low
+        bits of the sum. So array('d') turns floats into fields, and fields into floats, without a loop over bits.
+
+Nothing outside this file knows which kernel ran. Matrices are flat sequences of floats, row after row.
+
+Cost: m * k * n multiply-adds; benchmarks/bench_kernels.py prints what one takes.
+"""
+
+import sys
+from array import array
+from collections.abc import Sequence
+from functools import lru_cache
+from itertools import chain
+from math import frexp, isfinite
+from operator import mul
+from typing import Final
+
+Floats = Sequence[float]
+
+# OBS: measured; below these the plain kernel is as fast, or the whole product is nothing to speed up.
+_SMALLEST_ROW: Final = 8
+_SMALLEST_PRODUCT: Final = 1000
+
+_FIELD_BITS: Final = 51  # of a double's 52, one is for the sign
+_FIELD_BYTES: Final = 8
+_LARGEST: Final = 2.0**400  # of what the packed kernel takes; products of larger numbers may overflow
+_LEAST_EXPONENT: Final = -400
+_LOW_WORD: Final = slice(0 if sys.byteorder == "little" else 1, None, 2)
+
+
+def matmul(a: Floats, b: Floats, m: int, k: int, n: int, batch: int = 1) -> list[float]:
+    """Multiply matrices: C = A B, ``batch`` times over.
+
+    Args:
+        a: ``batch`` matrices of m rows and k columns.
+        b: ``batch`` matrices of k rows and n columns.
+        m: Rows of A.
+        k: Columns of A, rows of B.
+        n: Columns of B.
+        batch: How many pairs of matrices follow each other.
+
+    Returns:
+        ``batch`` matrices of m rows and n columns. The error against exact arithmetic is below a millionth of k times
+        the largest number of A times the largest number of B; within that, which kernel ran cannot be told.
+
+    Example:
+        >>> matmul([1.0, 2.0], [3.0, 4.0, 5.0, 6.0], m=1, k=2, n=2)
+        [13.0, 16.0]
+    """
+    pays = n >= _SMALLEST_ROW and batch * m * k * n >= _SMALLEST_PRODUCT
+    return packed_matmul(a, b, m, k, n, batch) if pays else plain_matmul(a, b, m, k, n, batch)
+
+
+def plain_matmul(a: Floats, b: Floats, m: int, k: int, n: int, batch: int = 1) -> list[float]:
+    """Multiply matrices as the formula says: each number of C is a row of A times a column of B.
+
+    Example:
+        >>> plain_matmul([1.0, 2.0], [3.0, 4.0, 5.0, 6.0], m=1, k=2, n=2)
+        [13.0, 16.0]
+    """
+    product: list[float] = []
+    for p in range(batch):
+        columns = [b[j : (p + 1) * k * n : n] for j in range(p * k * n, p * k * n + n)]
+        for i in range(p * m * k, (p + 1) * m * k, k):
+            row = a[i : i + k]
+            product += [sum(map(mul, row, column)) for column in columns]
+    return product
+
+
+def packed_matmul(a: Floats, b: Floats, m: int, k: int, n: int, batch: int = 1) -> list[float]:
+    """Multiply matrices with big integers: a row of B is one integer, a number of A multiplies all of it at once.
+
+    The bits of a field are shared out: log2(k) for the sum, and half of the rest for the numbers of A and of B each.
+    So numbers are rounded to about 22 bits of the largest in their matrix.
+
+    Example:
+        >>> packed_matmul([1.0, 2.0], [3.0, 4.0, 5.0, 6.0], m=1, k=2, n=2)
+        [13.0, 16.0]
+
+    Source:
+        Packing a polynomial's coefficients into one integer is Kronecker (1882) substitution.
+    """
+    largest_a, largest_b = max(max(a), -min(a)), max(max(b), -min(b))
+    if not (isfinite(sum(a)) and isfinite(sum(b)) and largest_a < _LARGEST and largest_b < _LARGEST):
+        return plain_matmul(a, b, m, k, n, batch)  # it passes infinity and NaN on
+    bits = _FIELD_BITS - k.bit_length()
+    unit_a = max(frexp(largest_a)[1], _LEAST_EXPONENT) - bits // 2
+    unit_b = max(frexp(largest_b)[1], _LEAST_EXPONENT) - (bits - bits // 2)
+
+    magic_a = _magic(unit_a)
+    numbers = memoryview(array("d", [x + magic_a for x in a])).cast("B").cast("i")[_LOW_WORD].tolist()
+
+    magic_b = _magic(unit_b)
+    width = n * _FIELD_BYTES
+    fields = array("d", [x + magic_b for x in b]).tobytes()
+    offset = _every_field(unit_b, n)
+    rows = [int.from_bytes(fields[i : i + width], sys.byteorder) - offset for i in range(0, batch * k * width, width)]
+
+    # WHY begin the sums with the magic number: each field of the sum then is the float of the result plus it.
+    start = _every_field(unit_a + unit_b, n)
+    packed: list[bytes] = []
+    for p in range(batch):
+        own_rows = rows[p * k : (p + 1) * k]
+        packed += [
+            sum(map(mul, numbers[i : i + k], own_rows), start).to_bytes(width, sys.byteorder)
+            for i in range(p * m * k, (p + 1) * m * k, k)
+        ]
+    magic = _magic(unit_a + unit_b)
+    return [x - magic for x in _floats(packed)]
+
+
+def _magic(unit: int) -> float:
+    """Return the float that rounds others to multiples of 2 to the ``unit`` when it is added."""
+    return 1.5 * 2.0 ** (_FIELD_BITS + 1 + unit)
+
+
+@lru_cache(maxsize=1024)
+def _every_field(unit: int, n: int) -> int:
+    """Return the magic number of a unit in each of n fields."""
+    return int.from_bytes(array("d", [_magic(unit)] * n).tobytes(), sys.byteorder)
+
+
+def _floats(packed: Sequence[bytes]) -> "array[float]":
+    floats = array("d")
+    floats.frombytes(b"".join(packed))
+    return floats
+
+
+def transpose(a: Floats, m: int, n: int, batch: int = 1) -> list[float]:
+    """Swap rows and columns of ``batch`` matrices of m rows and n columns.
+
+    Example:
+        >>> transpose([1.0, 2.0, 3.0, 4.0, 5.0, 6.0], m=2, n=3)
+        [1.0, 4.0, 2.0, 5.0, 3.0, 6.0]
+    """
+    size = m * n
+    return list(chain.from_iterable(a[j : p + size : n] for p in range(0, batch * size, size) for j in range(p, p + n)))

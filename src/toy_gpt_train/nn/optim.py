@@ -1,0 +1,178 @@
+"""optim.py - How gradients become steps.
+
+Concepts:
+    momentum: go on in the direction of the last steps, so that what points to and fro cancels out.
+    AdamW: each number has a step size of its own, small where its gradient is large or wild.
+    weight decay: every step also takes a share off every number.
+    schedule: large steps first, after a short warm-up, and smaller and smaller ones to the end.
+
+It knows parameters and their gradients, and not what they are for.
+"""
+
+from array import array
+from collections.abc import Sequence
+from math import cos, fsum, pi, sqrt
+from operator import mul
+
+from toy_gpt_train.nn.tensor import Parameter
+
+
+class SGD:
+    """Stochastic gradient descent: v = momentum v + g; w = w - lr v.
+
+    Args:
+        parameters: What to change.
+        lr: Step size.
+        momentum: The share of the last step that is kept.
+
+    Example:
+        >>> w = Parameter([1.0], (1,)); w.grad = array("d", [0.5])
+        >>> SGD([w], lr=0.1).step(); w.data
+        array('d', [0.95])
+
+    Source:
+        Robbins and Monro (1951); Polyak (1964) for momentum, in PyTorch's form.
+    """
+
+    def __init__(self, parameters: Sequence[Parameter], lr: float, momentum: float = 0.0) -> None:
+        self.parameters = list(parameters)
+        self.lr = lr
+        self.momentum = momentum
+        self.velocities = [array("d", bytes(8 * len(parameter.data))) for parameter in self.parameters]
+
+    def step(self) -> None:
+        """Change every parameter that has a gradient."""
+        for i, parameter in enumerate(self.parameters):
+            if parameter.grad is None:
+                continue
+            moved = [self.momentum * v + g for v, g in zip(self.velocities[i], parameter.grad, strict=True)]
+            self.velocities[i] = array("d", moved)
+            parameter.data = array("d", [w - self.lr * v for w, v in zip(parameter.data, moved, strict=True)])
+
+
+class AdamW:
+    """Adam with decoupled weight decay.
+
+        m = beta1 m + (1 - beta1) g           the average gradient
+        v = beta2 v + (1 - beta2) g^2         and the average of its square
+        w = w - lr (m' / (sqrt(v') + eps) + weight_decay w)
+
+    m' and v' are m and v divided by 1 - beta^t, because they start at 0 and are too small at first.
+
+    Args:
+        parameters: What to change.
+        lr: Step size; may be set anew before every step.
+        betas: How slowly the two averages forget.
+        eps: Keeps the division sane.
+        weight_decay: The share of lr that is taken off every number.
+
+    Attributes:
+        steps: t, how many steps were done.
+        first: m, an array for each parameter.
+        second: v, likewise.
+
+    Example:
+        >>> w = Parameter([1.0], (1,)); w.grad = array("d", [0.5])
+        >>> AdamW([w], lr=0.1, weight_decay=0.0).step(); round(w.data[0], 6)
+        0.9
+
+    Source:
+        Kingma and Ba (2015), "Adam"; Loshchilov and Hutter (2019), "Decoupled weight decay regularization".
+    """
+
+    def __init__(
+        self,
+        parameters: Sequence[Parameter],
+        lr: float = 1e-3,
+        betas: tuple[float, float] = (0.9, 0.999),
+        eps: float = 1e-8,
+        weight_decay: float = 0.01,
+    ) -> None:
+        self.parameters = list(parameters)
+        self.lr = lr
+        self.betas = betas
+        self.eps = eps
+        self.weight_decay = weight_decay
+        self.steps = 0
+        self.first = [array("d", bytes(8 * len(parameter.data))) for parameter in self.parameters]
+        self.second = [array("d", bytes(8 * len(parameter.data))) for parameter in self.parameters]
+
+    def step(self) -> None:
+        """Change every parameter that has a gradient.
+
+        Cost: about ten operations on floats a number.
+        """
+        self.steps += 1
+        beta1, beta2 = self.betas
+        rest1, rest2 = 1 - beta1, 1 - beta2
+        size = self.lr / (1 - beta1**self.steps)
+        root = 1 / sqrt(1 - beta2**self.steps)
+        keep = 1 - self.lr * self.weight_decay
+        eps = self.eps
+        for i, parameter in enumerate(self.parameters):
+            if parameter.grad is None:
+                continue
+            first = [beta1 * m + rest1 * g for m, g in zip(self.first[i], parameter.grad, strict=True)]
+            second = [beta2 * v + rest2 * g * g for v, g in zip(self.second[i], parameter.grad, strict=True)]
+            moved = [
+                keep * w - size * m / (sqrt(v) * root + eps)
+                for w, m, v in zip(parameter.data, first, second, strict=True)
+            ]
+            self.first[i], self.second[i] = array("d", first), array("d", second)
+            parameter.data = array("d", moved)
+
+
+def clip_grad_norm(parameters: Sequence[Parameter], max_norm: float) -> float:
+    """Shorten all gradients together, so that their length is at most ``max_norm``.
+
+    WHY: one strange batch must not throw the weights far away.
+
+    Args:
+        parameters: Those with gradients.
+        max_norm: The greatest length.
+
+    Returns:
+        The length before.
+
+    Example:
+        >>> w = Parameter([0.0, 0.0], (2,)); w.grad = array("d", [3.0, 4.0])
+        >>> clip_grad_norm([w], 1.0), [round(g, 4) for g in w.grad]
+        (5.0, [0.6, 0.8])
+
+    Source:
+        Pascanu, Mikolov and Bengio (2013), "On the difficulty of training recurrent neural networks".
+    """
+    gradients = [parameter.grad for parameter in parameters if parameter.grad is not None]
+    norm = sqrt(fsum(sum(map(mul, grad, grad)) for grad in gradients))
+    if norm > max_norm:
+        scale = max_norm / (norm + 1e-6)
+        for parameter in parameters:
+            if parameter.grad is not None:
+                parameter.grad = array("d", [scale * g for g in parameter.grad])
+    return norm
+
+
+def cosine_schedule(step: int, *, peak: float, warmup: int, total: int, floor: float = 0.0) -> float:
+    """Return the step size of one step: up in a line, then down along half a cosine.
+
+    Args:
+        step: From 0.
+        peak: The largest step size, reached after the warm-up.
+        warmup: How many steps the way up takes.
+        total: How many steps there are.
+        floor: The step size at the end.
+
+    Returns:
+        The step size.
+
+    Example:
+        >>> [round(cosine_schedule(step, peak=1.0, warmup=2, total=6), 4) for step in range(6)]
+        [0.5, 1.0, 1.0, 0.8536, 0.5, 0.1464]
+
+    Source:
+        Loshchilov and Hutter (2017), "SGDR", for the cosine; Goyal et al. (2017) for the warm-up.
+    """
+    if step < warmup:
+        return peak * (step + 1) / warmup
+    done = min((step - warmup) / max(total - warmup, 1), 1.0)
+    return floor + (peak - floor) * 0.5 * (1 + cos(pi * done))
