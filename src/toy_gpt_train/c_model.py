@@ -36,12 +36,12 @@ class Prediction(NamedTuple):
     Attributes:
         probability: The probability it gave to the token that came.
         likeliest: The id of the token it thought likeliest.
-        context_seen: Whether training met the full context before it.
+        context_seen: Whether training met the full context before it; None where the model keeps no record.
     """
 
     probability: float
     likeliest: int
-    context_seen: bool
+    context_seen: bool | None
 
 
 class NextTokenModel(Protocol):

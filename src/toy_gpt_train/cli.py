@@ -19,6 +19,7 @@ from typing import Final, NoReturn
 
 from toy_gpt_train import __version__, chat, check, ladder, tokenize_text
 from toy_gpt_train.a_tokenizer import read_text
+from toy_gpt_train.c_model import SimpleNextTokenModel
 from toy_gpt_train.d_train import (
     DEFAULT_BPE_VOCAB_SIZE,
     DEFAULT_EPOCHS,
@@ -32,6 +33,8 @@ from toy_gpt_train.e_infer import Sampling, generate_tokens, load_run, next_toke
 from toy_gpt_train.errors import InputError
 from toy_gpt_train.io_artifacts import META_NAME, artifacts_dir_from_base_dir
 from toy_gpt_train.levels import LEVELS, level_for_kind
+from toy_gpt_train.models.neural import NeuralModel
+from toy_gpt_train.models.sizes import DEFAULT_SIZE, SIZE_NAMES, settings_for
 from toy_gpt_train.progress import Progress
 from toy_gpt_train.project import BASE_DIR, RESOURCE_ROOT, load_manifest
 from toy_gpt_train.prompts import prompt_to_tokens, select_context_tokens
@@ -107,7 +110,8 @@ def _add_train(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--model",
         metavar="KIND",
-        help="unigram, bigram, any context-N, kneser-ney, mixture (default: the manifest's)",
+        help="unigram, bigram, any context-N, kneser-ney, mixture, embeddings, attention, gpt, llama "
+        "(default: the manifest's)",
     )
     parser.add_argument("--corpus", type=Path, metavar="PATH", help="a UTF-8 text file (default: the manifest's)")
     _add_text_options(parser)
@@ -115,25 +119,60 @@ def _add_train(parser: argparse.ArgumentParser) -> None:
         "--context", type=int, metavar="N", help="tokens to look back, for a model whose name does not say"
     )
     parser.add_argument(
-        "--epochs", type=int, default=DEFAULT_EPOCHS, metavar="E", help="passes over the text (default: %(default)s)"
+        "--epochs", type=int, metavar="E", help=f"a table's passes over the text (default: {DEFAULT_EPOCHS})"
     )
     parser.add_argument(
         "--learning-rate",
         type=float,
-        default=DEFAULT_LEARNING_RATE,
         metavar="LR",
-        help="step size of gradient descent (default: %(default)s)",
+        help=f"step size of gradient descent (default: {DEFAULT_LEARNING_RATE} for a table; a network's by its size)",
     )
     parser.add_argument(
         "--seed",
         type=int,
         default=DEFAULT_SEED,
         metavar="S",
-        help="same seed, same model; only the mixture draws at random (default: %(default)s)",
+        help="same seed, same model; tables draw nothing at random (default: %(default)s)",
+    )
+    _add_network_options(
+        parser.add_argument_group("networks: embeddings, attention, gpt, llama", "one dial, and the numbers behind it")
     )
     _add_base_dir(parser, "artifacts/ and outputs/ are written below it")
     parser.add_argument("--json", action="store_true", help="print the final figures as one JSON object")
     parser.set_defaults(handler=_train)
+
+
+# What each option of a network is called in NeuralSettings or Architecture.
+_NETWORK_NUMBERS: Final = {
+    "embedding_dim": (int, "C", "numbers a token"),
+    "hidden_dim": (int, "F", "size of the feed-forward layer; in embeddings of a hidden layer"),
+    "heads": (int, "H", "attention heads"),
+    "layers": (int, "L", "Transformer blocks"),
+    "dropout": (float, "P", "share of numbers put to 0 while training"),
+    "steps": (int, "S", "batches to learn from"),
+    "batch_size": (int, "B", "windows a batch"),
+    "piece_size": (int, "B", "windows worked on at a time (default: a quarter of the batch)"),
+    "warmup": (int, "S", "steps until the full learning rate (default: a twentieth of all)"),
+    "weight_decay": (float, "D", "share of the learning rate taken off every weight (default: 0.1)"),
+    "clip": (float, "G", "greatest length of a gradient (default: 1)"),
+    "eval_every": (int, "S", "steps from one line of the log to the next (default: a twentieth of all)"),
+}
+
+
+def _add_network_options(group: argparse._ArgumentGroup) -> None:
+    group.add_argument("--size", choices=SIZE_NAMES, help=f"how large, and how long to learn (default: {DEFAULT_SIZE})")
+    for name, (kind, metavar, meaning) in _NETWORK_NUMBERS.items():
+        flag = "--hidden" if name == "hidden_dim" else f"--{name.replace('_', '-')}"
+        group.add_argument(flag, dest=name, type=kind, metavar=metavar, help=meaning)
+    group.add_argument(
+        "--workers", type=int, metavar="W", help="processes that share the work; they change no number (default: 1)"
+    )
+    group.add_argument(
+        "--checkpoint-every", type=int, metavar="S", help="steps from one checkpoint to the next (default: none)"
+    )
+    group.add_argument(
+        "--resume", action="store_true", default=None, help="go on from the checkpoint of a run that was stopped"
+    )
 
 
 def _add_text_options(parser: argparse.ArgumentParser) -> None:
@@ -224,19 +263,42 @@ def _add_sampling(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--seed", type=int, default=0, metavar="S", help="same seed, same text (default: 0)")
 
 
-def _train(args: argparse.Namespace) -> int:
+def _train_settings(args: argparse.Namespace) -> TrainSettings:
+    """Return what to train; an option that the model has no use for is refused, not ignored."""
     manifest = load_manifest()
-    settings = TrainSettings(
-        level=level_for_kind(manifest.model if args.model is None else args.model, args.context),
+    kind = manifest.model if args.model is None else args.model
+    level = level_for_kind(kind)
+    only_networks = (*_NETWORK_NUMBERS, "size", "workers", "checkpoint_every", "resume")
+    unused = ["epochs"] if issubclass(level.model, NeuralModel) else list(only_networks)
+    if not issubclass(level.model, NeuralModel | SimpleNextTokenModel):
+        unused += ["epochs", "learning_rate"]
+    for name in unused:
+        if getattr(args, name) is not None:
+            flag = "--hidden" if name == "hidden_dim" else f"--{name.replace('_', '-')}"
+            raise InputError(f"{flag} means nothing to {kind}")
+    neural = None
+    if issubclass(level.model, NeuralModel):
+        numbers = {name: getattr(args, name) for name in (*_NETWORK_NUMBERS, "context", "learning_rate")}
+        neural = settings_for(kind, level.model.uses, args.size or DEFAULT_SIZE, **numbers)
+    return TrainSettings(
+        level=level_for_kind(kind, neural.context if neural else args.context),
         corpus_path=args.corpus or RESOURCE_ROOT / manifest.corpus,
         base_dir=args.base_dir,
-        learning_rate=args.learning_rate,
-        epochs=args.epochs,
+        learning_rate=DEFAULT_LEARNING_RATE if args.learning_rate is None or neural else args.learning_rate,
+        epochs=DEFAULT_EPOCHS if args.epochs is None else args.epochs,
         seed=args.seed,
         tokenizer=args.tokenizer,
         bpe_vocab_size=args.bpe_vocab,
         val_fraction=args.val_fraction,
+        neural=neural,
+        workers=1 if args.workers is None else args.workers,
+        checkpoint_every=args.checkpoint_every or 0,
+        resume=bool(args.resume),
     )
+
+
+def _train(args: argparse.Namespace) -> int:
+    settings = _train_settings(args)
     progress = Progress(f"training {settings.level.kind}")
     try:
         result = train_run(settings, progress.update)

@@ -24,7 +24,7 @@ Run it: uv run python src/toy_gpt_train/d_train.py            (the default run o
 import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from math import exp, inf, isfinite, log
 from pathlib import Path
 from typing import Any, Final, NamedTuple
@@ -32,24 +32,32 @@ from typing import Any, Final, NamedTuple
 from toy_gpt_train.a_tokenizer import read_text
 from toy_gpt_train.b_vocab import Vocabulary
 from toy_gpt_train.c_model import Context, Pair, SimpleNextTokenModel, TableRow, token_row_index
+from toy_gpt_train.checkpoints import Checkpoints
 from toy_gpt_train.errors import InputError
-from toy_gpt_train.evaluation import Scores, score, unigram_loss
+from toy_gpt_train.evaluation import Scores, longest_context_floor, score, unigram_loss
 from toy_gpt_train.io_artifacts import (
     WEIGHT_DECIMALS,
     RowLabeler,
     VocabularyLike,
     context_label,
+    outputs_dir_from_base_dir,
+    sha256_of_file,
     write_artifacts,
 )
 from toy_gpt_train.levels import Level
 from toy_gpt_train.math_training import SMALLEST_PROBABILITY, conditional_entropy
-from toy_gpt_train.models.tables import TabularModel
+from toy_gpt_train.models.neural import NeuralModel
+from toy_gpt_train.models.sizes import NeuralSettings, settings_for
+from toy_gpt_train.models.tables import CountingModel
 from toy_gpt_train.tokenizers import BPETokenizer, Tokenizer, cutting_tokenizer
+from toy_gpt_train.train_steps import train_steps
 
 DEFAULT_LEARNING_RATE: Final = 0.1
 DEFAULT_EPOCHS: Final = 50
 DEFAULT_SEED: Final = 0
 DEFAULT_BPE_VOCAB_SIZE: Final = 512
+# WHY: scoring a long text with a network takes as long as training on it; its end tells the train loss well enough.
+SCORED_OF_TRAINING: Final = 5_000
 
 EpochRecord = dict[str, float]
 OnProgress = Callable[[float, str], None]
@@ -361,6 +369,11 @@ class TrainSettings:
         bpe_vocab_size: Where byte-level BPE stops merging; the other tokenizers need no size.
         val_fraction: The share of the tokens, at the end of the text, that is held out for evaluation.
         run_name: A folder below artifacts/ and outputs/; none for the default run.
+        neural: How large a network is and how it learns; the smallest size where None. Its learning rate and steps
+            count instead of ``learning_rate`` and ``epochs``.
+        workers: How many processes a network is trained by; it changes no number.
+        checkpoint_every: Steps of a network from one checkpoint to the next; 0 for none.
+        resume: Whether to go on from the newest checkpoint.
     """
 
     level: Level
@@ -373,9 +386,18 @@ class TrainSettings:
     bpe_vocab_size: int = DEFAULT_BPE_VOCAB_SIZE
     val_fraction: float = 0.0
     run_name: str = ""
+    neural: NeuralSettings | None = None
+    workers: int = 1
+    checkpoint_every: int = 0
+    resume: bool = False
 
     def __post_init__(self) -> None:
         _check_training_numbers(self.learning_rate, self.epochs)
+        if self.workers < 1 or self.checkpoint_every < 0:
+            raise InputError(
+                f"workers must be at least 1 and steps between checkpoints at least 0, "
+                f"got {self.workers} and {self.checkpoint_every}"
+            )
         if not 0 <= self.val_fraction < 1:
             raise InputError(f"the held-out share must be at least 0 and below 1, got {self.val_fraction}")
 
@@ -399,7 +421,7 @@ class TrainResult:
         paths: The files written, the metadata last.
     """
 
-    model: SimpleNextTokenModel | TabularModel
+    model: SimpleNextTokenModel | CountingModel | NeuralModel
     history: list[EpochRecord]
     train_loss: float
     train_accuracy: float
@@ -414,7 +436,7 @@ class TrainResult:
 
     @property
     def num_rows(self) -> int:
-        """How many rows the model's files hold: the contexts a table met, or what another model counted."""
+        """How many rows the model's tables hold: the contexts a table met, what was counted, or rows of weights."""
         if isinstance(self.model, SimpleNextTokenModel):
             return len(self.model.rows)
         return sum(table.num_rows for table in self.model.to_tables())
@@ -479,6 +501,69 @@ def fit_table(
     return history, conditional_entropy(pairs)
 
 
+def untrained_model(settings: TrainSettings, vocab_size: int) -> SimpleNextTokenModel | CountingModel | NeuralModel:
+    """Return the model of a run before it has learned anything."""
+    level = settings.level
+    if issubclass(level.model, NeuralModel):
+        return level.model(vocab_size, level.context_size, neural_settings(settings).architecture, settings.seed)
+    return level.model(vocab_size, level.context_size)
+
+
+def neural_settings(settings: TrainSettings) -> NeuralSettings:
+    """Return how large the network of a run is and how it learns.
+
+    Raises:
+        ValueError: The run's model is no network.
+    """
+    if not issubclass(settings.level.model, NeuralModel):
+        raise ValueError(f"{settings.level.kind} is no network")
+    return settings.neural or settings_for(
+        settings.level.kind, settings.level.model.uses, context=settings.level.context_size
+    )
+
+
+def checkpoints_of(settings: TrainSettings, vocab_size: int) -> Checkpoints:
+    """Return where the checkpoints of a run lie, and what the run is: every number that changes what it learns."""
+    neural = asdict(neural_settings(settings))
+    identity = {
+        "corpus": sha256_of_file(settings.corpus_path),
+        "tokenizer": settings.tokenizer,
+        "vocabulary": vocab_size,
+        "held-out share": settings.val_fraction,
+        "model": settings.level.kind,
+        **neural.pop("architecture"),
+        **neural,
+        "seed": settings.seed,
+    }
+    folder = outputs_dir_from_base_dir(settings.base_dir) / settings.run_name / "checkpoints"
+    return Checkpoints(folder, settings.checkpoint_every, identity)
+
+
+def fit_network(
+    model: NeuralModel, text: SplitText, settings: TrainSettings, on_progress: OnProgress | None
+) -> tuple[list[EpochRecord], float]:
+    """Train a network step by step and round its weights; returns the log and the loss floor."""
+    checkpoints = None
+    if settings.checkpoint_every or settings.resume:
+        checkpoints = checkpoints_of(settings, model.vocab_size)
+        if checkpoints.newest() and not settings.resume:
+            raise InputError(
+                f"{checkpoints.newest()} is of a training that was stopped; go on with --resume, or remove it"
+            )
+    history = train_steps(
+        model,
+        text.token_ids,
+        text.num_train,
+        neural_settings(settings),
+        seed=settings.seed,
+        workers=settings.workers,
+        checkpoints=checkpoints,
+        on_progress=on_progress,
+    )
+    model.round_weights(WEIGHT_DECIMALS)
+    return history, longest_context_floor(text.token_ids[: text.num_train], model.context_size)
+
+
 def train_run(settings: TrainSettings, on_progress: OnProgress | None = None) -> TrainResult:
     """Do the whole of steps a to d: text, tokens, ids, training, evaluation, files.
 
@@ -499,11 +584,15 @@ def train_run(settings: TrainSettings, on_progress: OnProgress | None = None) ->
     level = settings.level
     start = time.perf_counter()
     text = read_and_split(settings)
-    model = level.model(text.vocab.vocab_size(), level.context_size)
+    model = untrained_model(settings, text.vocab.vocab_size())
     train_ids = text.token_ids[: text.num_train]
     if isinstance(model, SimpleNextTokenModel):
         history, floor = fit_table(model, text, settings, on_progress)
         final = score(model, train_ids, level.context_size)
+        train_loss, train_accuracy = final.loss, final.accuracy
+    elif isinstance(model, NeuralModel):
+        history, floor = fit_network(model, text, settings, on_progress)
+        final = score(model, train_ids, max(len(train_ids) - SCORED_OF_TRAINING, model.least_context))
         train_loss, train_accuracy = final.loss, final.accuracy
     else:
         fitted = model.fit(train_ids, text.vocab.tokens(), seed=settings.seed, on_progress=on_progress)
@@ -530,11 +619,15 @@ def train_run(settings: TrainSettings, on_progress: OnProgress | None = None) ->
         evaluate_seconds=evaluated - trained,
         paths=[],
     )
-    return replace(result, paths=_write(settings, text, result))
+    result = replace(result, paths=_write(settings, text, result))
+    if settings.checkpoint_every or settings.resume:
+        checkpoints_of(settings, model.vocab_size).clear()
+    return result
 
 
 def _write(settings: TrainSettings, text: SplitText, result: TrainResult) -> list[Path]:
     """Write the artifacts and the log of a run."""
+    training = _how_it_learned(settings, result)
     metrics = {"train_loss": result.train_loss, "train_accuracy": result.train_accuracy}
     if result.held_out is not None:
         metrics.update(val_loss=result.held_out.loss, val_accuracy=result.held_out.accuracy)
@@ -545,6 +638,7 @@ def _write(settings: TrainSettings, text: SplitText, result: TrainResult) -> lis
         "val_fraction": settings.val_fraction,
         "metrics": {name: round(value, 6) for name, value in metrics.items()},
         "loss_floor": round(result.loss_floor, 6),
+        "training": training,
     }
     return write_artifacts(
         base_dir=settings.base_dir,
@@ -552,14 +646,31 @@ def _write(settings: TrainSettings, text: SplitText, result: TrainResult) -> lis
         vocab=text.vocab,
         model=result.model,
         model_kind=settings.level.kind,
-        learning_rate=getattr(result.model, "learning_rate", settings.learning_rate),
-        epochs=len(result.history),
+        learning_rate=training["learning_rate"],
+        epochs=training["epochs"],
         row_labeler=row_labeler(text.vocab, settings.level.context_size),
         history=result.history,
         details=details,
         tokenizer_files=text.tokenizer.file_texts() if isinstance(text.tokenizer, BPETokenizer) else {},
         run_name=settings.run_name,
     )
+
+
+def _how_it_learned(settings: TrainSettings, result: TrainResult) -> dict[str, Any]:
+    """Return the metadata's ``training``, but for what an epoch is where it is one pass over all pairs."""
+    if isinstance(result.model, NeuralModel):
+        numbers = asdict(neural_settings(settings))
+        del numbers["architecture"]
+        epochs = round(result.history[-1]["epoch"], 6)
+        return {**numbers, "epochs": epochs, "epoch_definition": _NEURAL_EPOCH_DEFINITION}
+    if isinstance(result.model, SimpleNextTokenModel):
+        return {"learning_rate": settings.learning_rate, "epochs": settings.epochs}
+    return {"learning_rate": result.model.learning_rate, "epochs": 1}
+
+
+_NEURAL_EPOCH_DEFINITION: Final = (
+    "One epoch is as many predictions as the training text has tokens; the windows are drawn from random places."
+)
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -30,6 +30,7 @@ from toy_gpt_train.errors import InputError
 from toy_gpt_train.io_artifacts import (
     META_NAME,
     REST_MARK,
+    SAFETENSORS_NAME,
     SCHEMA_VERSION,
     SPARSE_HEADER,
     VOCABULARY_HEADER,
@@ -46,11 +47,16 @@ from toy_gpt_train.io_artifacts import (
 )
 from toy_gpt_train.levels import level_for_kind
 from toy_gpt_train.math_training import SMALLEST_PROBABILITY, argmax
-from toy_gpt_train.models.tables import TabularModel
+from toy_gpt_train.models.neural import Architecture, NeuralModel
+from toy_gpt_train.models.tables import CountingModel, TabularModel
+from toy_gpt_train.nn.tensor import Tensor
+from toy_gpt_train.safetensors import read_safetensors
 from toy_gpt_train.tokenizers import Tokenizer, tokenizer_from_meta
 
 # No average loss is larger: a probability counts as at least 1e-12.
 MAX_LOSS: Final = -log(SMALLEST_PROBABILITY)
+
+_LEAST_BYTES_A_WEIGHT: Final = 2  # a digit and what parts it from the next
 
 
 # --- reading a run ------------------------------------------------------------------------------------------
@@ -161,10 +167,19 @@ def _check_weights(meta: JsonObject, path: Path) -> None:
     if level.fixed_context and level.context_size != meta["context_size"]:
         raise InputError(f"{path}: context_size is {meta['context_size']}, but {level.kind} has {level.context_size}")
     weights = _require(meta, path, "weights", dict)
-    layouts = ("all", "observed", "sparse") if issubclass(level.model, SimpleNextTokenModel) else ("tables",)
-    if weights.get("layout") not in layouts:
-        raise InputError(f"{path}: weights layout {str(weights.get('layout'))[:40]!r} does not fit {level.kind}")
-    _require(weights, path, "rows", dict if layouts == ("tables",) else int)
+    rows: type | None = dict
+    layout = weights.get("layout")
+    if issubclass(level.model, SimpleNextTokenModel):
+        fits, rows = layout in ("all", "observed", "sparse"), int
+    elif issubclass(level.model, NeuralModel):
+        fits, rows = layout in ("tables", "safetensors"), dict if layout == "tables" else None
+        _require(meta, path, "architecture", dict)
+    else:
+        fits = layout == "tables"
+    if not fits:
+        raise InputError(f"{path}: weights layout {str(layout)[:40]!r} does not fit {level.kind}")
+    if rows is not None:
+        _require(weights, path, "rows", rows)
 
 
 def _require(owner: Mapping[str, Any], path: Path, name: str, kind: type) -> Any:
@@ -294,7 +309,7 @@ class Run:
 
     meta: JsonObject
     vocab: ArtifactVocabulary
-    model: SimpleNextTokenModel | TabularModel
+    model: SimpleNextTokenModel | CountingModel | NeuralModel
     tokenizer: Tokenizer
 
 
@@ -322,26 +337,58 @@ def load_run(artifacts_dir: Path, train_hint: str = "toy-gpt train") -> Run:
     if vocab.vocab_size() != meta["vocab_size"]:
         raise InputError(f"{vocab_path}: {vocab.vocab_size()} tokens where the metadata says {meta['vocab_size']}")
     model_class = level_for_kind(meta["model_kind"]).model
+    model: SimpleNextTokenModel | CountingModel | NeuralModel
     if issubclass(model_class, SimpleNextTokenModel):
         weights_path = artifacts_dir / WEIGHTS_NAME
         require_artifacts(meta_path=meta_path, vocab_path=vocab_path, weights_path=weights_path, train_hint=train_hint)
-        model: SimpleNextTokenModel | TabularModel = load_model_weights_csv(
+        model = load_model_weights_csv(
             weights_path,
             vocab,
             context_size=meta["context_size"],
             layout=meta["weights"]["layout"],
             expected_rows=meta["weights"]["rows"],
         )
+    elif issubclass(model_class, NeuralModel):
+        model = _empty_network(artifacts_dir, meta, model_class)
+        if meta["weights"]["layout"] == "safetensors":
+            _load_safetensors(artifacts_dir, model, train_hint)
+        else:
+            _load_tables(artifacts_dir, meta, vocab, model, train_hint)
     else:
-        model = _load_tables(artifacts_dir, meta, vocab, model_class, train_hint)
+        model = model_class(vocab.vocab_size(), meta["context_size"])
+        _load_tables(artifacts_dir, meta, vocab, model, train_hint)
     return Run(meta, vocab, model, tokenizer_from_meta(meta["tokenizer"], artifacts_dir))
 
 
+def _empty_network(artifacts_dir: Path, meta: JsonObject, model_class: type[NeuralModel]) -> NeuralModel:
+    """Build a network of the size that the metadata gives, with whatever weights it starts with."""
+    try:
+        size = meta["vocab_size"], meta["context_size"], Architecture.from_mapping(meta["architecture"])
+        # WHY: a size that is not true must not fill the memory before the weights are read.
+        num_bytes = sum(path.stat().st_size for path in artifacts_dir.iterdir() if path.is_file())
+        num_weights = model_class.count_parameters(*size)
+        if num_weights * _LEAST_BYTES_A_WEIGHT > num_bytes:
+            raise InputError(f"a network of {num_weights} weights is described, but the files are too small to hold it")
+        return model_class(*size)
+    except InputError as error:
+        raise InputError(f"{artifacts_dir / META_NAME}: {error}") from error
+
+
+def _load_safetensors(artifacts_dir: Path, model: NeuralModel, train_hint: str) -> None:
+    """Give a network the weights of a safetensors file."""
+    path = artifacts_dir / SAFETENSORS_NAME
+    require_artifacts(meta_path=path, vocab_path=path, weights_path=path, train_hint=train_hint)
+    stored, _ = read_safetensors(path)
+    try:
+        model.load_weights({name: Tensor(data, shape) for name, (shape, data) in stored.items()})
+    except ValueError as error:
+        raise InputError(f"{path}: {error}") from error
+
+
 def _load_tables(
-    artifacts_dir: Path, meta: JsonObject, vocab: ArtifactVocabulary, model_class: type[TabularModel], train_hint: str
-) -> TabularModel:
-    """Rebuild a model beyond the plain table from the tables it described itself with."""
-    model = model_class(vocab.vocab_size(), meta["context_size"])
+    artifacts_dir: Path, meta: JsonObject, vocab: ArtifactVocabulary, model: TabularModel, train_hint: str
+) -> None:
+    """Make a model the one that described itself with tables."""
     tables: dict[str, Iterator[tuple[Any, ...]]] = {}
     for name, columns in model.expect_tables([vocab.id_to_token[i] for i in range(vocab.vocab_size())]).items():
         path = artifacts_dir / name
@@ -354,7 +401,6 @@ def _load_tables(
         raise
     except ValueError as error:
         raise InputError(f"{artifacts_dir}: {error}") from error
-    return model
 
 
 def _counted(rows: Iterable[tuple[Any, ...]], expected: object, path: Path) -> Iterator[tuple[Any, ...]]:

@@ -9,12 +9,15 @@ Concepts:
 It knows models by their face only, and no files.
 """
 
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from math import exp, fsum, log
 
 from toy_gpt_train.c_model import NextTokenModel, Prediction
-from toy_gpt_train.math_training import SMALLEST_PROBABILITY
+from toy_gpt_train.math_training import SMALLEST_PROBABILITY, conditional_entropy
+
+_SHORT_CONTEXT = 8
 
 
 @dataclass(frozen=True)
@@ -25,13 +28,14 @@ class Scores:
         num_tokens: How many tokens were scored.
         loss: Average cross-entropy in nats a token.
         accuracy: The share of tokens that were the likeliest.
-        unseen_context_share: The share of tokens whose full context training never met.
+        unseen_context_share: The share of tokens whose full context training never met; None where the model keeps
+            no record of contexts.
     """
 
     num_tokens: int
     loss: float
     accuracy: float
-    unseen_context_share: float
+    unseen_context_share: float | None
 
     @property
     def perplexity(self) -> float:
@@ -84,14 +88,16 @@ def summarize(scored: Iterable[tuple[Prediction, int]]) -> Scores:
     """
     losses: list[float] = []
     correct = unseen = 0
+    recorded = True
     for prediction, token_id in scored:
         losses.append(-log(max(prediction.probability, SMALLEST_PROBABILITY)))
         correct += prediction.likeliest == token_id
         unseen += not prediction.context_seen
+        recorded = recorded and prediction.context_seen is not None
     if not losses:
         raise ValueError("there is no token to score")
     count = len(losses)
-    return Scores(count, fsum(losses) / count, correct / count, unseen / count)
+    return Scores(count, fsum(losses) / count, correct / count, unseen / count if recorded else None)
 
 
 def score_with_unknown(
@@ -124,6 +130,31 @@ def score_with_unknown(
         if token_id != outside or unknown == "uniform"
     ]
     return summarize(scored), [token_id for _, token_id in scored]
+
+
+def longest_context_floor(token_ids: Sequence[int], context_size: int) -> float:
+    """Return the lowest average loss that a table of a long context can reach on a text.
+
+    Only contexts that occur twice and more can leave any surprise. So the few places whose last tokens occur twice
+    are found first, and full contexts are compared at those places alone.
+
+    Args:
+        token_ids: The text as T token ids.
+        context_size: N, below T.
+
+    Returns:
+        Nats a token, as conditional_entropy of all T - N pairs.
+
+    Example:
+        >>> round(longest_context_floor([0, 1, 0, 2, 0, 1], 1), 4)
+        0.3819
+    """
+    text = "".join(map(chr, token_ids))  # slices of a string are the smallest windows there are
+    short = min(context_size, _SHORT_CONTEXT)
+    places = range(context_size, len(text))
+    met = Counter(text[i - short : i] for i in places)
+    twice = [i for i in places if met[text[i - short : i]] > 1]
+    return conditional_entropy((text[i - context_size : i], text[i]) for i in twice) * len(twice) / len(places)
 
 
 def unigram_loss(frequencies: Sequence[int], token_ids: Sequence[int]) -> float:

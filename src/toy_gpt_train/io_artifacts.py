@@ -18,8 +18,10 @@ import hashlib
 import json
 import os
 import re
+from array import array
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import asdict
 from errno import EISDIR
 from itertools import product
 from math import isfinite, log, nan
@@ -31,8 +33,20 @@ from toy_gpt_train.c_model import Context, SimpleNextTokenModel, TableRow, token
 from toy_gpt_train.errors import InputError
 from toy_gpt_train.evaluation import score
 from toy_gpt_train.math_training import conditional_entropy
-from toy_gpt_train.models.tables import CONTEXT, COUNT, TEXT, TOKEN, Column, ModelTable, TabularModel
+from toy_gpt_train.models.neural import NeuralModel
+from toy_gpt_train.models.tables import (
+    CONTEXT,
+    COUNT,
+    NUMBER,
+    NUMBER_BY_TOKEN,
+    TEXT,
+    TOKEN,
+    Column,
+    ModelTable,
+    TabularModel,
+)
 from toy_gpt_train.project import MANIFEST_NAME, RESOURCE_ROOT, declared_repo_name
+from toy_gpt_train.safetensors import StoredTensor, write_safetensors
 from toy_gpt_train.tokenizers.word import WordTokenizer
 
 SCHEMA_VERSION: Final = 1
@@ -48,6 +62,7 @@ META_NAME: Final = "00_meta.json"
 VOCABULARY_NAME: Final = "01_vocabulary.csv"
 WEIGHTS_NAME: Final = "02_model_weights.csv"
 EMBEDDINGS_NAME: Final = "03_token_embeddings.csv"
+SAFETENSORS_NAME: Final = "02_model_weights.safetensors"
 TRAIN_LOG_NAME: Final = "train_log.csv"
 
 VOCABULARY_HEADER: Final = ["token_id", "token", "frequency"]
@@ -598,7 +613,7 @@ def write_meta_json(
     vocab_size: int,
     model_kind: str,
     learning_rate: float,
-    epochs: int,
+    epochs: float,
     details: Mapping[str, Any] | None = None,
 ) -> None:
     """Write 00_meta.json: what was trained, on what, how, and which files hold the result.
@@ -611,7 +626,7 @@ def write_meta_json(
         model_kind: For example ``context-3``.
         learning_rate: Step size of gradient descent.
         epochs: Passes over the pairs.
-        details: Further top-level fields; ``artifacts`` among them replaces the table's list.
+        details: Further top-level fields; ``artifacts`` among them replaces the table's list, ``training`` adds to it.
 
     Raises:
         OSError: The corpus cannot be read, or the file not written.
@@ -620,17 +635,23 @@ def write_meta_json(
         The committed artifacts/00_meta.json of the default run begins with its artifacts and concepts.
     """
     artifacts = {name: name for name in artifact_paths_from_base_dir(base_dir)}
+    further = dict(details or {})
     meta: JsonObject = {
         "schema_version": SCHEMA_VERSION,
         "repo_name": _as_utf8(repo_name_from_base_dir(base_dir)),
         "model_kind": model_kind,
         "vocab_size": vocab_size,
-        "training": {"learning_rate": learning_rate, "epochs": epochs, "epoch_definition": _EPOCH_DEFINITION},
+        "training": {
+            "learning_rate": learning_rate,
+            "epochs": epochs,
+            "epoch_definition": _EPOCH_DEFINITION,
+            **further.pop("training", {}),
+        },
         "corpus": describe_corpus(corpus_path, base_dir),
         "artifacts": artifacts,
         "concepts": _CONCEPTS,
         "notes": _NOTES,
-        **(details or {}),
+        **further,
     }
     with path.open("w", encoding="utf-8", newline="") as file:
         json.dump(meta, file, indent=2, sort_keys=True, ensure_ascii=False, allow_nan=False)
@@ -705,17 +726,24 @@ def write_model_table(path: Path, vocab: VocabularyLike, table: ModelTable) -> N
         A row ((5, 1), 3, 2) of context, token, count becomes ``the|cat,runs,2``.
     """
     tokens = _tokens_of(vocab)
+    columns = _with_token_columns(table.columns, tokens)
     texts = [
         (lambda ids: context_label([tokens[i] for i in ids]))
         if holds == CONTEXT
         else (lambda token_id: tokens[token_id])
         if holds == TOKEN
         else str
-        for _, holds in table.columns
+        for _, holds in columns
     ]
     with path.open("w", encoding="utf-8", newline="") as file:
-        file.write(csv_line(name for name, _ in table.columns))
+        file.write(csv_line(name for name, _ in columns))
         file.writelines(csv_line(text(cell) for text, cell in zip(texts, row, strict=True)) for row in table.rows)
+
+
+def _with_token_columns(columns: Sequence[Column], tokens: Sequence[str]) -> list[Column]:
+    """Put a column of numbers for each token in the place of a column that stands for all of them."""
+    each_token = [Column(token, NUMBER) for token in tokens]
+    return [one for column in columns for one in (each_token if column.holds == NUMBER_BY_TOKEN else [column])]
 
 
 def read_model_table(
@@ -752,6 +780,7 @@ def read_model_table(
             return cell
         return parse_int(cell, f"{where} count") if holds == COUNT else parse_number(cell, f"{where} number")
 
+    columns = _with_token_columns(columns, _tokens_of(vocab))
     for line, row in read_csv(path, [name for name, _ in columns]):
         where = f"{path}, line {line}:"
         yield tuple(parse(column.holds, cell, where) for column, cell in zip(columns, row, strict=True))
@@ -765,7 +794,7 @@ def write_artifacts(
     model: SimpleNextTokenModel | TabularModel,
     model_kind: str,
     learning_rate: float,
-    epochs: int,
+    epochs: float,
     row_labeler: RowLabeler,
     history: Sequence[Mapping[str, float]] = (),
     details: Mapping[str, Any] | None = None,
@@ -801,7 +830,7 @@ def write_artifacts(
     """
     artifacts = artifacts_dir_from_base_dir(base_dir) / run_name
     before = _listed_artifacts(artifacts / META_NAME)
-    if isinstance(model, SimpleNextTokenModel):
+    if isinstance(model, SimpleNextTokenModel | NeuralModel):
         model.round_weights(WEIGHT_DECIMALS)  # REQ: the model goes on as the one that the files hold
     log_path = outputs_dir_from_base_dir(base_dir) / run_name / TRAIN_LOG_NAME
     with staged_files() as staged:
@@ -823,6 +852,7 @@ def write_artifacts(
             details={
                 "context_size": model.context_size,
                 "weights": weights,
+                **({"architecture": asdict(model.architecture)} if isinstance(model, NeuralModel) else {}),
                 "artifacts": {name: name for name in names},
                 **(_described_by_corpus(corpus_path, vocab, model) if details is None else details),
             },
@@ -845,6 +875,11 @@ def _write_model(
         write_model_weights_csv(staged.path(artifacts / WEIGHTS_NAME), vocab, model, row_labeler=row_labeler)
         write_token_embeddings_csv(staged.path(artifacts / EMBEDDINGS_NAME), model, row_labeler=row_labeler)
         return describe_weights(model)
+    if isinstance(model, NeuralModel) and not model.fits_tables:
+        named = model.network.named_parameters()
+        weights = {name: StoredTensor(parameter.shape, array("f", parameter.data)) for name, parameter in named}
+        write_safetensors(staged.path(artifacts / SAFETENSORS_NAME), weights)
+        return {"layout": "safetensors"}
     tables = model.to_tables()
     for table in tables:
         write_model_table(staged.path(artifacts / table.name), vocab, table)

@@ -9,9 +9,15 @@ from typing import Final
 
 from toy_gpt_train.c_model import SimpleNextTokenModel
 from toy_gpt_train.errors import InputError
+from toy_gpt_train.models.attention import AttentionModel
+from toy_gpt_train.models.embeddings import EmbeddingsModel
+from toy_gpt_train.models.gpt import GPTModel
 from toy_gpt_train.models.kneser_ney import KneserNeyModel
+from toy_gpt_train.models.llama import LlamaModel
 from toy_gpt_train.models.mixture import SHORTEST_TEXT, MixtureModel
-from toy_gpt_train.models.tables import TabularModel
+from toy_gpt_train.models.neural import NeuralModel
+from toy_gpt_train.models.sizes import DEFAULT_SIZE, SIZES
+from toy_gpt_train.models.tables import CountingModel
 from toy_gpt_train.models.views import LOOK_BACK
 
 
@@ -24,7 +30,7 @@ class Level:
         kind: The name used on the command line, for example ``context-3``.
         context_size: N, how many tokens it looks back; where ``fixed_context`` is False, the default.
         adds: What it adds to the rung before, in a few words.
-        model: Its class, called with a vocabulary size and a context size.
+        model: Its class, called with a vocabulary size and a context size, and a network's with its architecture too.
         fixed_context: Whether the kind itself says what N is.
         shortest_text: How many tokens it needs to learn from; N + 1 where None.
     """
@@ -33,7 +39,7 @@ class Level:
     kind: str
     context_size: int
     adds: str
-    model: type[SimpleNextTokenModel] | type[TabularModel] = SimpleNextTokenModel
+    model: type[SimpleNextTokenModel] | type[CountingModel] | type[NeuralModel] = SimpleNextTokenModel
     fixed_context: bool = True
     shortest_text: int | None = None
 
@@ -46,6 +52,10 @@ class Level:
     def folder(self) -> str:
         """The rung's folder in artifacts/ladder/, for example ``400-context-3``."""
         return f"{self.code}-{self.kind}"
+
+
+def _neural(code: int, kind: str, adds: str, model: type[NeuralModel]) -> Level:
+    return Level(code, kind, SIZES[kind][DEFAULT_SIZE].context, adds, model, fixed_context=False)
 
 
 LEVELS: Final = (
@@ -62,6 +72,10 @@ LEVELS: Final = (
         MixtureModel,
         shortest_text=SHORTEST_TEXT,
     ),
+    _neural(500, "embeddings", "tokens as learned vectors: what is alike lies close together", EmbeddingsModel),
+    _neural(600, "attention", "which earlier token matters, learned", AttentionModel),
+    _neural(700, "gpt", "the Transformer: heads, blocks, LayerNorm, learned positions", GPTModel),
+    _neural(800, "llama", "the modern block: RMSNorm, RoPE, SwiGLU", LlamaModel),
 )
 
 
@@ -87,8 +101,9 @@ def level_for_kind(kind: str, context_size: int | None = None) -> Level:
         return level
     if level.fixed_context:
         raise InputError(f"{kind} looks back {level.context_size} tokens, so --context {context_size} does not fit it")
-    if context_size < 0:
-        raise InputError(f"the context must be at least 0, got {context_size}")
+    least = 1 if issubclass(level.model, NeuralModel) else 0
+    if context_size < least:
+        raise InputError(f"the context must be at least {least}, got {context_size}")
     return replace(level, context_size=context_size)
 
 

@@ -32,7 +32,8 @@ class Figures:
         unigram_loss: Nats a token of guessing by frequency, on the same text.
         unigram_bits_per_byte: The same, in bits over bytes.
         loss_floor: The lowest train loss any table of this context can reach.
-        unseen_context_share: The share of scored tokens whose full context training never met.
+        unseen_context_share: The share of scored tokens whose full context training never met; None for a network,
+            which keeps no record of contexts.
         parameters: How many numbers training has set.
         train_seconds: From the text to the trained model.
         evaluate_seconds: For scoring.
@@ -186,7 +187,7 @@ def figures_table(figures: Figures, text_name: str, trained_on: str) -> str:
         text_name: What was scored.
         trained_on: What the train loss was measured on.
     """
-    if figures.tokens is None or figures.bits_per_token is None or figures.unseen_context_share is None:
+    if figures.tokens is None or figures.bits_per_token is None:
         raise ValueError("nothing was scored")
     compared = [
         (f"{figures.model} on {text_name}", figures.bits_per_token * log(2), f"{figures.bits_per_byte:.4f}"),
@@ -198,5 +199,7 @@ def figures_table(figures: Figures, text_name: str, trained_on: str) -> str:
         [name, *(f"{value:.4f}" for value in (loss, exp(loss), loss / log(2))), bits_per_byte]
         for name, loss, bits_per_byte in compared
     ]
-    share = f"{figures.tokens} tokens scored, {figures.unseen_context_share:.1%} of them after a context never seen"
+    share = f"{figures.tokens} tokens scored"
+    if figures.unseen_context_share is not None:
+        share += f", {figures.unseen_context_share:.1%} of them after a context never seen"
     return share + "\n" + table(["", "loss (nats)", "perplexity", "bits a token", "bits a byte"], rows)

@@ -14,6 +14,7 @@ TOKEN: Final = "token"  # noqa: S105 - a kind of column
 TEXT: Final = "text"
 COUNT: Final = "count"
 NUMBER: Final = "number"
+NUMBER_BY_TOKEN: Final = "number by token"  # noqa: S105 - a kind of column
 
 
 class Column(NamedTuple):
@@ -22,8 +23,8 @@ class Column(NamedTuple):
     Attributes:
         name: Its header.
         holds: CONTEXT (a tuple of token ids, shown as a label), TOKEN (a token id, shown as the token), TEXT (any
-            text), COUNT (a whole number of 0 or more), or NUMBER (a finite float, written so that it reads back
-            exactly).
+            text), COUNT (a whole number of 0 or more), NUMBER (a finite float, written so that it reads back
+            exactly), or NUMBER_BY_TOKEN (a NUMBER for each token of the vocabulary, in columns named by the tokens).
     """
 
     name: str
@@ -47,14 +48,35 @@ class ModelTable(NamedTuple):
 
 
 class TabularModel(NextTokenModel, Protocol):
-    """The face of a rung beyond the plain table: it learns by itself and describes itself as tables.
+    """The face of a rung beyond the plain table: it describes itself as tables.
 
     Attributes:
-        train_loss_on: What the ``avg_loss`` that fit returns was measured on.
-        learning_rate: The step size of its gradient descent; 0 where it learns by counting alone.
+        train_loss_on: What its train loss was measured on.
     """
 
     train_loss_on: ClassVar[str]
+
+    def to_tables(self) -> list[ModelTable]:
+        """Return all that is needed to become this model again."""
+
+    def expect_tables(self, tokens: Sequence[str]) -> dict[str, tuple[Column, ...]]:
+        """Get ready to be read; return the columns of each table that from_tables needs, by file name.
+
+        Args:
+            tokens: The vocabulary's tokens, by id.
+        """
+
+    def from_tables(self, tables: Mapping[str, Iterable[tuple[Any, ...]]]) -> None:
+        """Become the model that to_tables described; ValueError where the tables do not fit together."""
+
+
+class CountingModel(TabularModel, Protocol):
+    """The face of a rung that learns a text in one go, by counting most of it.
+
+    Attributes:
+        learning_rate: The step size of what gradient descent it does; 0 where it learns by counting alone.
+    """
+
     learning_rate: ClassVar[float]
 
     def __init__(self, vocab_size: int, context_size: int) -> None: ...
@@ -75,16 +97,3 @@ class TabularModel(NextTokenModel, Protocol):
             seed: For whatever is drawn at random.
             on_progress: Called with the fraction done and a few words.
         """
-
-    def to_tables(self) -> list[ModelTable]:
-        """Return all that is needed to become this model again."""
-
-    def expect_tables(self, tokens: Sequence[str]) -> dict[str, tuple[Column, ...]]:
-        """Get ready to be read; return the columns of each table that from_tables needs, by file name.
-
-        Args:
-            tokens: The vocabulary's tokens, by id.
-        """
-
-    def from_tables(self, tables: Mapping[str, Iterable[tuple[Any, ...]]]) -> None:
-        """Become the model that to_tables described; ValueError where the tables do not fit together."""

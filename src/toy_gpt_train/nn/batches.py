@@ -8,8 +8,8 @@ import random
 from collections.abc import Sequence
 
 from toy_gpt_train.nn.functional import cross_entropy
+from toy_gpt_train.nn.modules import LanguageModel
 from toy_gpt_train.nn.tensor import Tensor
-from toy_gpt_train.nn.transformer import LanguageModel
 
 Window = Sequence[int]
 

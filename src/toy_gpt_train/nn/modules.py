@@ -10,6 +10,7 @@ import random
 from array import array
 from collections.abc import Iterator, Mapping, Sequence
 from math import sqrt
+from typing import NamedTuple
 
 from toy_gpt_train.nn import functional
 from toy_gpt_train.nn.tensor import Parameter, Shape, Tensor
@@ -58,6 +59,11 @@ class Module:
         for _, child in self.named_children():
             child.train(mode)
 
+    def seed_dropout(self, seed: int) -> None:
+        """Start the randomness of dropout anew."""
+        for _, child in self.named_children():
+            child.seed_dropout(seed)
+
     def zero_grad(self) -> None:
         """Forget all gradients."""
         for parameter in self.parameters():
@@ -88,6 +94,37 @@ class Module:
                 raise ValueError(f"{name} has shape {parameter.shape}, not {state[name].shape}")
         for name, parameter in own.items():
             parameter.data = array("d", state[name].data)
+
+
+class Glimpse(NamedTuple):
+    """What a network is about to say, seen at one place on the way through it.
+
+    Attributes:
+        place: Where, in a word or two: ``embeddings``, ``block 1``.
+        attention: For each head at this place, how much the last token looks at each token.
+        logits: V numbers: what the network would say if the way ended here.
+    """
+
+    place: str
+    attention: list[list[float]]
+    logits: list[float]
+
+
+class LanguageModel(Module):
+    """A Module that reads token ids and says what comes next; each network of models/ is one."""
+
+    def forward(self, ids: Sequence[Sequence[int]]) -> Tensor:
+        """Return logits for B sequences of T ids.
+
+        Returns:
+            (B, T, V): what comes after each token; or (B, 1, V) from a network that only says what comes after the
+            last one.
+        """
+        raise NotImplementedError
+
+    def glimpses(self, ids: Sequence[int]) -> list[Glimpse]:
+        """Follow the prediction of the token after ``ids`` through the network; the last logits are forward()'s."""
+        raise NotImplementedError
 
 
 def _normal(shape: Shape, std: float, generator: random.Random) -> Parameter:
@@ -195,6 +232,10 @@ class Dropout(Module):
     def __init__(self, p: float, generator: random.Random) -> None:
         self.p = p
         self._generator = generator
+
+    def seed_dropout(self, seed: int) -> None:
+        """Start the randomness anew."""
+        self._generator.seed(seed)
 
     def forward(self, x: Tensor) -> Tensor:
         """Return x, thinned out while training."""

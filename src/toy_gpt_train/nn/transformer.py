@@ -14,7 +14,6 @@ multitask learners", for the norms before, not after, each part.
 
 import random
 from collections.abc import Callable, Sequence
-from typing import Protocol
 
 from toy_gpt_train.nn import functional
 from toy_gpt_train.nn.attention import (
@@ -24,7 +23,7 @@ from toy_gpt_train.nn.attention import (
     scaled_dot_product_attention,
     split_heads,
 )
-from toy_gpt_train.nn.modules import Dropout, Embedding, LayerNorm, Linear, Module, RMSNorm
+from toy_gpt_train.nn.modules import Dropout, Embedding, Glimpse, LanguageModel, LayerNorm, Linear, Module, RMSNorm
 from toy_gpt_train.nn.tensor import Tensor
 
 Norm = LayerNorm | RMSNorm
@@ -203,22 +202,7 @@ class Block(Module):
         return functional.add(x, self.dropout.forward(self.feed_forward.forward(self.norm_2.forward(x))))
 
 
-class Glimpse:
-    """What the last token has become at one place on its way through the network.
-
-    Attributes:
-        place: ``embeddings``, ``block 1``, …
-        attention: For each head, how much the last token looked at each token; none at the embeddings.
-        logits: V numbers: what the output map would say if the way ended here.
-    """
-
-    def __init__(self, place: str, attention: list[list[float]], logits: list[float]) -> None:
-        self.place = place
-        self.attention = attention
-        self.logits = logits
-
-
-class TransformerLM(Module):
+class TransformerLM(LanguageModel):
     """A Transformer language model: ids in, logits for the next token out, at every place.
 
     Args:
@@ -292,12 +276,3 @@ class TransformerLM(Module):
         size = x.shape[-1]
         last = Tensor(x.data[-size:], (1, size))
         return list(self.output.forward(self.norm.forward(last)).data)
-
-
-class LanguageModel(Protocol):
-    """The face of a network that can be trained on windows of text: a Module that turns ids into logits."""
-
-    training: bool
-
-    def forward(self, ids: Sequence[Sequence[int]]) -> Tensor:
-        """Return (B, T, V), or (B, 1, V) where only the token after the last one is predicted."""

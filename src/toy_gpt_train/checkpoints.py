@@ -1,0 +1,124 @@
+"""checkpoints.py - A training that was stopped goes on where it was.
+
+A checkpoint is a folder with all that the next step depends on: the weights and AdamW's averages (safetensors), and
+the step, the random state, the log so far, and what the run is (JSON). It is written aside and renamed, so there is
+either a whole one or none.
+
+REQ: a run that was killed and resumed ends with the same weights and the same log, bit for bit, as one that was not.
+
+It does not know how training works.
+"""
+
+import json
+import os
+import re
+import shutil
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Final, NamedTuple
+
+from toy_gpt_train.errors import InputError
+from toy_gpt_train.safetensors import StoredTensor, read_safetensors, write_safetensors
+
+STATE_NAME: Final = "state.json"
+WEIGHTS_NAME: Final = "weights.safetensors"
+OPTIMIZER_NAME: Final = "optimizer.safetensors"
+
+_FOLDER: Final = re.compile(r"step-([0-9]{8})")
+
+
+class Checkpoint(NamedTuple):
+    """What the next step depends on.
+
+    Attributes:
+        step: How many steps were done.
+        weights: The parameters, by name.
+        optimizer: What the optimizer remembers, by name.
+        progress: The random state and the log so far, as JSON.
+    """
+
+    step: int
+    weights: Mapping[str, StoredTensor]
+    optimizer: Mapping[str, StoredTensor]
+    progress: dict[str, Any]
+
+
+class Checkpoints:
+    """The checkpoints of one run.
+
+    Args:
+        folder: Where they lie; the newest only is kept.
+        every: Steps from one to the next; 0 to write none.
+        identity: What the run is, as JSON: its text, its model and all its numbers.
+    """
+
+    def __init__(self, folder: Path, every: int, identity: Mapping[str, Any]) -> None:
+        self.folder = folder
+        self.every = every
+        self._identity = identity
+
+    def newest(self) -> Path | None:
+        """Return the folder of the newest checkpoint; None where there is none."""
+        names = [path.name for path in self.folder.iterdir()] if self.folder.is_dir() else []
+        whole = sorted(name for name in names if _FOLDER.fullmatch(name))
+        return self.folder / whole[-1] if whole else None
+
+    def save(self, checkpoint: Checkpoint) -> None:
+        """Write a checkpoint, and remove the one before.
+
+        Raises:
+            OSError: It cannot be written; the one before is still there.
+        """
+        target = self.folder / f"step-{checkpoint.step:08}"
+        aside = self.folder / f".{target.name}.{os.getpid()}.tmp"
+        aside.mkdir(parents=True)
+        try:
+            write_safetensors(aside / WEIGHTS_NAME, checkpoint.weights)
+            write_safetensors(aside / OPTIMIZER_NAME, checkpoint.optimizer)
+            state = {"identity": self._identity, "step": checkpoint.step, "progress": checkpoint.progress}
+            (aside / STATE_NAME).write_text(json.dumps(state), encoding="utf-8")
+            aside.rename(target)
+        except BaseException:
+            shutil.rmtree(aside, ignore_errors=True)
+            raise
+        for path in self.folder.iterdir():
+            if path != target:
+                shutil.rmtree(path, ignore_errors=True)  # older ones, and what a killed run left half-written
+
+    def load(self) -> Checkpoint | None:
+        """Read the newest checkpoint.
+
+        Returns:
+            The checkpoint; None where there is none.
+
+        Raises:
+            InputError: It belongs to another run (the first difference is named), or it is damaged.
+            OSError: It cannot be read.
+        """
+        path = self.newest()
+        if path is None:
+            return None
+        try:
+            state = json.loads((path / STATE_NAME).read_bytes().decode("utf-8"))
+            identity, step, progress = state["identity"], state["step"], state["progress"]
+            known = {name: identity.get(name) for name in self._identity}
+        except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+            raise InputError(f"{path / STATE_NAME}: not the state of a training: {error}") from error
+        for name, mine in self._identity.items():
+            if known[name] != mine:
+                what = f"its {name.replace('_', ' ')} is {_short(known[name])}, not {_short(mine)}"
+                raise InputError(f"{path}: this checkpoint is of another run: {what}")
+        if path.name != f"step-{step:08}" or not isinstance(progress, dict):
+            raise InputError(f"{path / STATE_NAME}: not the state of a training")
+        weights, _ = read_safetensors(path / WEIGHTS_NAME)
+        optimizer, _ = read_safetensors(path / OPTIMIZER_NAME)
+        return Checkpoint(step, weights, optimizer, progress)
+
+    def clear(self) -> None:
+        """Remove all checkpoints: the run is done, and its artifacts are the model."""
+        shutil.rmtree(self.folder, ignore_errors=True)
+
+
+def _short(value: object) -> str:
+    text = json.dumps(value)
+    return text if len(text) <= 20 else text[:17] + "..."

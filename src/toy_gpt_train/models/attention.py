@@ -1,0 +1,108 @@
+"""attention.py - Rung 600: which earlier token matters, learned.
+
+Every token is its learned vector plus the vector of its position. From that it makes a query ("what do I look for?"),
+a key ("what am I?") and a value ("what do I tell?"). The last token compares its query with every key, and the values,
+in the shares that come out, give the logits:
+
+    x_t = e(w_t) + p(t)
+    logits = W softmax(q K^T / sqrt(C)) V + b      with q = x_last W_Q, K = X W_K, V = X W_V
+
+How much a token matters now depends on what it is and on what asks.
+
+Source: Bahdanau, Cho and Bengio (2015), "Neural machine translation by jointly learning to align and translate", for
+the idea; Vaswani et al. (2017), "Attention is all you need", for this form.
+
+One head can look for one thing at a time, and there is only one step of thought. Heads, blocks and what keeps them
+trainable make the Transformer (rung 700).
+"""
+
+import random
+from collections.abc import Sequence
+from typing import ClassVar
+
+from toy_gpt_train.models.neural import Architecture, NeuralModel
+from toy_gpt_train.nn.attention import attention_weights, scaled_dot_product_attention
+from toy_gpt_train.nn.functional import add, reshape
+from toy_gpt_train.nn.modules import Embedding, Glimpse, LanguageModel, Linear, Module
+from toy_gpt_train.nn.tensor import Tensor
+
+
+class OneHead(Module):
+    """The three maps of a single attention head.
+
+    Args:
+        size: C.
+        generator: The source of randomness.
+    """
+
+    def __init__(self, size: int, generator: random.Random) -> None:
+        self.q_proj = Linear(size, size, bias=False, generator=generator)
+        self.k_proj = Linear(size, size, bias=False, generator=generator)
+        self.v_proj = Linear(size, size, bias=False, generator=generator)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return (B, T, C) for x of (B, T, C)."""
+        query, key, value = (part.forward(x) for part in (self.q_proj, self.k_proj, self.v_proj))
+        return scaled_dot_product_attention(query, key, value)
+
+    def weights(self, x: Tensor) -> list[float]:
+        """Return how much each token looks at each, (B, T, T) as a flat list."""
+        return attention_weights(self.q_proj.forward(x), self.k_proj.forward(x))
+
+
+class AttentionNetwork(LanguageModel):
+    """Vectors of tokens and positions, one head, and one map to logits.
+
+    Args:
+        vocab_size: V.
+        context_size: N.
+        architecture: C.
+        generator: The source of randomness.
+    """
+
+    def __init__(
+        self, vocab_size: int, context_size: int, architecture: Architecture, generator: random.Random
+    ) -> None:
+        size = architecture.embedding_dim
+        self.token_embeddings = Embedding(vocab_size, size, generator=generator, std=1.0)
+        self.position_embeddings = Embedding(context_size, size, generator=generator, std=1.0)
+        self.attention = OneHead(size, generator)
+        self.output = Linear(size, vocab_size, generator=generator)
+
+    def forward(self, ids: Sequence[Sequence[int]]) -> Tensor:
+        """Return (B, T, V): the logits of the token after each token."""
+        return self.output.forward(self.attention.forward(self._embed(ids)))
+
+    def _embed(self, ids: Sequence[Sequence[int]]) -> Tensor:
+        x = self.token_embeddings.forward(ids)
+        places = self.position_embeddings.forward([range(x.shape[1])])
+        return add(x, reshape(places, places.shape[1:]))
+
+    def glimpses(self, ids: Sequence[int]) -> list[Glimpse]:
+        """Follow one prediction: what the network says before it looks at any token, and after."""
+        weights = self.attention.weights(self._embed([ids]))[-len(ids) :]
+        after = list(self.forward([ids]).data[-self.output.weight.shape[0] :])
+        assert self.output.bias is not None
+        return [Glimpse("no token", [], list(self.output.bias.data)), Glimpse("attention", [weights], after)]
+
+
+class AttentionModel(NeuralModel):
+    """Rung 600; see NeuralModel for the arguments."""
+
+    uses: ClassVar[tuple[str, ...]] = ("embedding_dim",)
+
+    @classmethod
+    def build(cls, vocab_size: int, context_size: int, architecture: Architecture, seed: int) -> LanguageModel:
+        """Return an untrained network."""
+        return AttentionNetwork(vocab_size, context_size, architecture, random.Random(seed))
+
+    @classmethod
+    def count_parameters(cls, vocab_size: int, context_size: int, architecture: Architecture) -> int:
+        """Return how many weights a network would have.
+
+        Example:
+            >>> AttentionModel.count_parameters(10, 3, Architecture(4))
+            150
+        """
+        size = architecture.embedding_dim
+        return (vocab_size + context_size) * size + 3 * size * size + (size + 1) * vocab_size

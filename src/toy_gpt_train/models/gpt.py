@@ -1,0 +1,67 @@
+"""gpt.py - Rung 700: the Transformer, with GPT-2's block.
+
+Several heads look for several things at once; a feed-forward layer lets each token think about what it got; every
+part adds to a stream that runs through, so that gradients reach the first block undamped; LayerNorm keeps the numbers
+in range; blocks are stacked. Positions are learned vectors, added to the tokens'.
+
+Source: Radford et al. (2019), "Language models are unsupervised multitask learners" (GPT-2). It shares one matrix
+between the token embeddings and the output; here they are two, so that each can be looked at.
+"""
+
+import random
+from math import sqrt
+from typing import ClassVar
+
+from toy_gpt_train.models.neural import Architecture
+from toy_gpt_train.models.transformer import TransformerModel
+from toy_gpt_train.nn.functional import gelu
+from toy_gpt_train.nn.modules import Dropout, Embedding, LanguageModel, LayerNorm, Linear
+from toy_gpt_train.nn.transformer import Block, FeedForward, MultiHeadAttention, TransformerLM
+
+
+class GPTModel(TransformerModel):
+    """Rung 700; see NeuralModel for the arguments."""
+
+    uses: ClassVar[tuple[str, ...]] = ("embedding_dim", "hidden_dim", "heads", "layers", "dropout")
+
+    @classmethod
+    def build(cls, vocab_size: int, context_size: int, architecture: Architecture, seed: int) -> LanguageModel:
+        """Return an untrained network."""
+        cls.check(architecture)
+        generator = random.Random(seed)
+        size, hidden = architecture.embedding_dim, architecture.hidden_dim
+        dropout = Dropout(architecture.dropout, generator)
+        # WHY: each block adds twice to the stream; with this scale the sum stays as large as one part.
+        shrink = 1 / sqrt(2 * architecture.layers)
+
+        def block() -> Block:
+            return Block(
+                LayerNorm(size),
+                MultiHeadAttention(size, architecture.heads, out_std=shrink / sqrt(size), generator=generator),
+                LayerNorm(size),
+                FeedForward(size, hidden, gelu, out_std=shrink / sqrt(hidden), generator=generator),
+                dropout,
+            )
+
+        return TransformerLM(
+            token_embeddings=Embedding(vocab_size, size, generator=generator),
+            position_embeddings=Embedding(context_size, size, generator=generator),
+            blocks=[block() for _ in range(architecture.layers)],
+            norm=LayerNorm(size),
+            output=Linear(size, vocab_size, bias=False, generator=generator),
+            dropout=dropout,
+        )
+
+    @classmethod
+    def count_parameters(cls, vocab_size: int, context_size: int, architecture: Architecture) -> int:
+        """Return how many weights a network would have.
+
+        Example:
+            >>> GPTModel.count_parameters(10, 3, Architecture(4, hidden_dim=16, heads=2, layers=1))
+            344
+        """
+        size, hidden = architecture.embedding_dim, architecture.hidden_dim
+        attention = 4 * (size + 1) * size
+        feed_forward = (size + 1) * hidden + (hidden + 1) * size
+        blocks = architecture.layers * (attention + feed_forward + 4 * size)
+        return (vocab_size + context_size) * size + blocks + 2 * size + size * vocab_size

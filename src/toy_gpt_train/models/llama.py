@@ -1,0 +1,79 @@
+"""llama.py - Rung 800: the modern block.
+
+The same Transformer with three parts replaced: RMSNorm divides by the size of the numbers and leaves their mean
+alone; rotation (RoPE) turns queries and keys by their position, so that attention sees how far apart two tokens are;
+SwiGLU puts a gate into the feed-forward layer. No map has a bias.
+
+Source: Touvron et al. (2023), "LLaMA: open and efficient foundation language models".
+"""
+
+import random
+from math import sqrt
+from typing import ClassVar
+
+from toy_gpt_train.errors import InputError
+from toy_gpt_train.models.neural import Architecture
+from toy_gpt_train.models.transformer import TransformerModel
+from toy_gpt_train.nn.modules import Dropout, Embedding, LanguageModel, Linear, RMSNorm
+from toy_gpt_train.nn.transformer import Block, MultiHeadAttention, SwiGLU, TransformerLM
+
+
+class LlamaModel(TransformerModel):
+    """Rung 800; see NeuralModel for the arguments. A head has an even number of dimensions, for they turn in pairs."""
+
+    uses: ClassVar[tuple[str, ...]] = ("embedding_dim", "hidden_dim", "heads", "layers", "dropout")
+
+    @staticmethod
+    def check(architecture: Architecture) -> None:
+        """Refuse what no Llama can be built of."""
+        TransformerModel.check(architecture)
+        size = architecture.embedding_dim // architecture.heads
+        if size % 2:
+            raise InputError(f"rotation turns numbers in pairs, so a head needs an even number of them, not {size}")
+
+    @classmethod
+    def build(cls, vocab_size: int, context_size: int, architecture: Architecture, seed: int) -> LanguageModel:
+        """Return an untrained network."""
+        cls.check(architecture)
+        generator = random.Random(seed)
+        size, hidden = architecture.embedding_dim, architecture.hidden_dim
+        dropout = Dropout(architecture.dropout, generator)
+        # WHY: each block adds twice to the stream; with this scale the sum stays as large as one part.
+        shrink = 1 / sqrt(2 * architecture.layers)
+
+        def block() -> Block:
+            return Block(
+                RMSNorm(size),
+                MultiHeadAttention(
+                    size,
+                    architecture.heads,
+                    bias=False,
+                    rotary=True,
+                    out_std=shrink / sqrt(size),
+                    generator=generator,
+                ),
+                RMSNorm(size),
+                SwiGLU(size, hidden, out_std=shrink / sqrt(hidden), generator=generator),
+                dropout,
+            )
+
+        return TransformerLM(
+            token_embeddings=Embedding(vocab_size, size, generator=generator),
+            position_embeddings=None,
+            blocks=[block() for _ in range(architecture.layers)],
+            norm=RMSNorm(size),
+            output=Linear(size, vocab_size, bias=False, generator=generator),
+            dropout=dropout,
+        )
+
+    @classmethod
+    def count_parameters(cls, vocab_size: int, context_size: int, architecture: Architecture) -> int:
+        """Return how many weights a network would have; N adds none.
+
+        Example:
+            >>> LlamaModel.count_parameters(10, 3, Architecture(4, hidden_dim=16, heads=2, layers=1))
+            348
+        """
+        size, hidden = architecture.embedding_dim, architecture.hidden_dim
+        blocks = architecture.layers * (4 * size * size + 3 * size * hidden + 2 * size)
+        return 2 * vocab_size * size + blocks + size

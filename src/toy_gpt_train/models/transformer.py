@@ -1,0 +1,58 @@
+"""transformer.py - What rungs 700 and 800 share: a Transformer that need not read the same tokens again.
+
+While a text grows token by token, the keys and values of the tokens already read stay as they are. So forward()
+remembers what it read last, and when it is asked about the same tokens and some more, it reads the new ones only.
+
+OBS: that ends when the window is full and begins to slide. Every token then has another position, or another past,
+and the whole window is read again.
+"""
+
+from collections.abc import Mapping, Sequence
+
+from toy_gpt_train.errors import InputError
+from toy_gpt_train.models.neural import Architecture, NeuralModel
+from toy_gpt_train.nn.tensor import Tensor
+from toy_gpt_train.nn.transformer import KVCache, TransformerLM
+
+
+class TransformerModel(NeuralModel):
+    """A rung whose network is a TransformerLM; see NeuralModel for the arguments."""
+
+    network: TransformerLM
+    _read: tuple[int, ...] = ()
+    _caches: Sequence[KVCache] = ()
+
+    @staticmethod
+    def check(architecture: Architecture) -> None:
+        """Refuse what no Transformer can be built of."""
+        if architecture.hidden_dim < 1:
+            raise InputError(f"the feed-forward layer must have a size of at least 1, got {architecture.hidden_dim}")
+
+    def logits(self, context_ids: Sequence[int]) -> list[float]:
+        """Return V logits for the token after a context, reading only what was not read before.
+
+        Cost: one token's way through the network for each new token, and T multiply-adds a number for attention.
+        """
+        context = tuple(context_ids)
+        known = len(self._read)
+        if not (0 < known < len(context) and context[:known] == self._read):
+            self.forget()
+            known = 0
+        logits = self.network.forward([context[known:]], self._caches)
+        self._read = context
+        return list(logits.data[-self.vocab_size :])
+
+    def forget(self) -> None:
+        """Forget what was read; what it was read with may have changed."""
+        self._read = ()
+        self._caches = [KVCache() for _ in self.network.blocks]
+
+    def round_weights(self, decimals: int) -> None:
+        """Round every weight; see NeuralModel."""
+        super().round_weights(decimals)
+        self.forget()
+
+    def load_weights(self, weights: Mapping[str, Tensor]) -> None:
+        """Take over the weights of every parameter; see NeuralModel."""
+        super().load_weights(weights)
+        self.forget()

@@ -1,0 +1,220 @@
+"""safetensors.py - Tensors in a file of the safetensors format, which other programs for language models read too.
+
+    8 bytes   N, the length of the header, a little-endian whole number
+    N bytes   the header, a JSON object, filled up with spaces: a tensor's name -> its dtype, its shape and
+              data_offsets [begin, end], in bytes from the header's end; "__metadata__" -> an object, text to text
+    the rest  the tensors' numbers, row-major and little-endian, one tensor after the other with nothing between
+
+Concepts:
+    tensor: numbers in rows and columns, or with fewer or more dimensions; the shape says how many along each.
+    dtype: how a number is stored: F64 in 8 bytes, F32 in 4. The format has others, which this module refuses.
+
+WHY this format: weights that no one has to execute to read. A pickle, the older habit, is a program: whoever loads
+one runs what its author wrote. Here are numbers, and a header that can be checked against the file's size.
+
+It knows names, shapes and numbers; it does not know models, or which tensors one needs.
+"""
+
+import json
+import os
+import sys
+from array import array
+from collections.abc import Iterable, Mapping
+from math import isfinite
+from pathlib import Path
+from typing import Any, BinaryIO, Final, Literal, NamedTuple, TypeGuard
+
+from toy_gpt_train.errors import InputError
+
+LENGTH_BYTES: Final = 8
+MAX_HEADER: Final = 100_000_000  # bytes; the limit of the reference library
+SIZE_LIMIT: Final = 1 << 48  # the format's sizes and offsets are below it
+METADATA: Final = "__metadata__"
+TYPECODES: Final[dict[str, Literal["d", "f"]]] = {"F64": "d", "F32": "f"}
+DTYPES: Final[dict[str, str]] = {typecode: dtype for dtype, typecode in TYPECODES.items()}
+
+Place = tuple[int, int, str, list[int], Literal["d", "f"]]  # where a tensor lies: begin, end, name, shape, typecode
+
+
+class StoredTensor(NamedTuple):
+    """A tensor as it lies in the file: its shape, () for a single number, and its numbers, row-major.
+
+    The array's typecode tells the dtype: array("d") is stored as F64, array("f") as F32.
+
+    Example:
+        >>> StoredTensor(shape=(2, 1), data=array("f", [1, 2])).data[1]
+        2.0
+    """
+
+    shape: tuple[int, ...]
+    data: "array[float]"
+
+
+def write_safetensors(
+    path: Path, tensors: Mapping[str, StoredTensor], metadata: Mapping[str, str] | None = None
+) -> None:
+    """Write tensors to a file, with the bytes that the reference library (safetensors on PyPI) writes.
+
+    OBS: the library leaves the order of several metadata entries to chance; here they are sorted.
+
+    Args:
+        path: The file. OBS: if writing fails, part of it stays.
+        tensors: By name; finite numbers, as many as the shape says.
+        metadata: What else is to be known, text to text.
+
+    Raises:
+        ValueError: A name, a tensor or the metadata cannot be stored; nothing is written.
+        OSError: The file cannot be written.
+
+    Example:
+        A tensor "a" of shape (2,) and dtype F32 makes {"a":{"dtype":"F32","shape":[2],"data_offsets":[0,8]}}, the
+        header, and 8 bytes after it.
+    """
+    _check_text(tensors, {} if metadata is None else metadata)
+    header: dict[str, object] = {} if metadata is None else {METADATA: dict(sorted(metadata.items()))}
+    # WHY 8-byte numbers first: so every number lies at a multiple of its own size.
+    ordered = sorted(tensors.items(), key=lambda item: (-item[1].data.itemsize, item[0]))
+    end = 0
+    for name, (shape, data) in ordered:
+        if data.typecode not in DTYPES:
+            raise ValueError(f"tensor {name!r:.60}: an array of type {data.typecode!r}, neither 'd' nor 'f'")
+        begin, end = end, end + len(data) * data.itemsize
+        if _byte_size(name, list(shape), data.itemsize) != end - begin:
+            raise ValueError(f"tensor {name!r:.60}: shape {shape!r:.60} does not fit {len(data)} numbers")
+        _check_finite(name, data)
+        header[name] = {"dtype": DTYPES[data.typecode], "shape": shape, "data_offsets": (begin, end)}
+    text = json.dumps(header, ensure_ascii=False, separators=(",", ":")).encode("utf-8")
+    text += b" " * (-len(text) % 8)
+    with path.open("wb") as file:
+        file.write(len(text).to_bytes(LENGTH_BYTES, "little") + text)
+        for _, tensor in ordered:
+            file.write(_swapped_on_big_endian(tensor.data))
+
+
+def read_safetensors(path: Path) -> tuple[dict[str, StoredTensor], dict[str, str]]:
+    """Read all tensors of a file.
+
+    REQ: the file is not trusted. Its header is checked against its size before anything of a stated size is made.
+
+    Args:
+        path: A file of the safetensors format, from any program.
+
+    Returns:
+        The tensors by name, in the order of their bytes, and the metadata, {} where there is none.
+
+    Raises:
+        InputError: The file is damaged, or has a dtype other than F64 and F32, or a number that is not finite.
+        OSError: It cannot be read.
+
+    Example:
+        read_safetensors(path) gives back what write_safetensors(path, tensors, metadata) was given.
+    """
+    tensors = {}
+    try:
+        with path.open("rb") as file:
+            header, data_size = _read_header(file, os.fstat(file.fileno()).st_size)
+            metadata = header.pop(METADATA, {})
+            _check_text(header, metadata)
+            for begin, end, name, shape, typecode in _places(header, data_size):
+                data: array[float] = array(typecode)
+                data.fromfile(file, (end - begin) // data.itemsize)
+                data = _swapped_on_big_endian(data)
+                _check_finite(name, data)
+                tensors[name] = StoredTensor(tuple(shape), data)
+    except (ValueError, RecursionError, EOFError) as error:
+        raise InputError(f"{path}: {error}") from error
+    return tensors, metadata
+
+
+def _read_header(file: BinaryIO, size: int) -> tuple[dict[str, Any], int]:
+    """Return the header, and how many bytes follow it."""
+    if size < LENGTH_BYTES:
+        raise ValueError(f"truncated: {size} bytes, and the length of the header alone takes {LENGTH_BYTES}")
+    length = int.from_bytes(file.read(LENGTH_BYTES), "little")
+    data_size = size - LENGTH_BYTES - length
+    if length > MAX_HEADER or data_size < 0:
+        raise ValueError(f"truncated, or not safetensors: a header of {length} bytes in a file of {size}")
+    text = file.read(length)
+    if not text.startswith(b"{"):
+        raise ValueError("the header is not a JSON object")
+    try:
+        return json.loads(text.decode("utf-8"), object_pairs_hook=_unique), data_size
+    except (ValueError, RecursionError) as error:
+        raise ValueError(f"the header cannot be read ({error})") from error
+
+
+def _unique(pairs: Iterable[tuple[str, Any]]) -> dict[str, Any]:
+    # WHY refused: of two equal names another program may take the other one, and so see another model.
+    members: dict[str, Any] = {}
+    for name, value in pairs:
+        if name in members:
+            raise ValueError(f"the name {name!r:.60} comes twice")
+        members[name] = value
+    return members
+
+
+def _places(header: Mapping[str, object], data_size: int) -> list[Place]:
+    """Return where the tensors lie, in the order of their bytes; they must fill the data with no hole or overlap."""
+    places = sorted(_place(name, entry) for name, entry in header.items())
+    position = 0
+    for begin, end, name, *_ in places:
+        if begin != position:
+            what = "overlaps the tensor before it" if begin < position else "leaves a hole before it"
+            raise ValueError(f"tensor {name!r:.60}: {what}: begins at byte {begin} of the data, not at {position}")
+        position = end
+    if position != data_size:
+        what = "truncated" if data_size < position else "too long"
+        raise ValueError(f"{what}: the tensors take {position} bytes, the file has {data_size} after its header")
+    return places
+
+
+def _place(name: str, entry: object) -> Place:
+    if not isinstance(entry, dict) or set(entry) != {"dtype", "shape", "data_offsets"}:
+        raise ValueError(f"tensor {name!r:.60}: is not described by dtype, shape and data_offsets alone")
+    dtype, shape, offsets = entry["dtype"], entry["shape"], entry["data_offsets"]
+    if not isinstance(dtype, str) or dtype not in TYPECODES:
+        raise ValueError(f"tensor {name!r:.60}: dtype {dtype!r:.60} is neither F64 nor F32")
+    typecode = TYPECODES[dtype]
+    size = _byte_size(name, shape, array(typecode).itemsize)
+    if not (_whole_numbers(offsets) and len(offsets) == 2 and offsets[1] - offsets[0] == size):
+        raise ValueError(f"tensor {name!r:.60}: data_offsets {offsets!r:.60} do not mark the {size} bytes of its shape")
+    return offsets[0], offsets[1], name, shape, typecode
+
+
+def _check_text(tensors: Mapping[str, object], metadata: object) -> None:
+    """Refuse names and metadata that are not text, or that UTF-8 has no bytes for."""
+    if not isinstance(metadata, Mapping) or not all(isinstance(t, str) for pair in metadata.items() for t in pair):
+        raise ValueError(f"{METADATA} is not text to text")
+    if METADATA in tensors or not all(isinstance(name, str) for name in tensors):
+        raise ValueError(f"a tensor's name must be text, and not {METADATA}")
+    # WHY: JSON can spell one half of a surrogate pair, which is no character.
+    "".join([*tensors, *metadata, *metadata.values()]).encode("utf-8")
+
+
+def _whole_numbers(value: object) -> TypeGuard[list[int]]:
+    # WHY type(): true is an int to Python, but no size.
+    return isinstance(value, list) and all(type(number) is int and 0 <= number < SIZE_LIMIT for number in value)
+
+
+def _byte_size(name: str, shape: object, itemsize: int) -> int:
+    """Return how many bytes a tensor takes."""
+    if not _whole_numbers(shape):
+        raise ValueError(f"tensor {name!r:.60}: shape {shape!r:.60} is not a list of whole numbers below 2**48")
+    size = itemsize
+    for length in shape:
+        size *= length
+        if size >= SIZE_LIMIT:  # WHY at each step: the product of a hostile shape has as many digits as it likes.
+            raise ValueError(f"tensor {name!r:.60}: shape {shape!r:.60} takes 2**48 bytes or more")
+    return size
+
+
+def _check_finite(name: str, data: "array[float]") -> None:
+    if not all(map(isfinite, data)):
+        raise ValueError(f"tensor {name!r:.60}: holds a number that is not finite")
+
+
+def _swapped_on_big_endian(data: "array[float]") -> "array[float]":
+    if sys.byteorder == "big":
+        data = data[:]
+        data.byteswap()
+    return data

@@ -1,0 +1,240 @@
+"""train_steps.py - How a neural rung learns: one step after the other, each on a batch of windows drawn at random.
+
+    draw windows -> gradients, piece by piece -> clip -> step size for now -> AdamW -> log, checkpoint
+
+Tables go through a text in order; a network gets windows from anywhere in it, because neighbouring windows are alike
+and many steps in a row on the same few pages would pull it to and fro.
+
+Concepts:
+    step: one update of all weights, from the gradient of one batch.
+    window: N tokens to read and, at each of them, the one that came next.
+    validation loss: the loss on windows of the held-out text; when it rises while the train loss falls, the network
+        learns the text by heart.
+
+It does not know files; checkpoints.py keeps what it is asked to keep.
+"""
+
+import random
+import time
+from array import array
+from collections.abc import Callable, Sequence
+from functools import partial
+from math import isfinite
+from typing import Any, Final
+
+from toy_gpt_train.checkpoints import Checkpoint, Checkpoints
+from toy_gpt_train.errors import InputError
+from toy_gpt_train.models.neural import NeuralModel
+from toy_gpt_train.models.sizes import NeuralSettings
+from toy_gpt_train.nn.batches import Window, draw_windows
+from toy_gpt_train.nn.optim import AdamW, clip_grad_norm, cosine_schedule
+from toy_gpt_train.nn.parallel import (
+    OneProcess,
+    Outcome,
+    SeveralProcesses,
+    Workers,
+    batch_gradient,
+    cut_batch,
+    sum_outcomes,
+)
+from toy_gpt_train.nn.tensor import Tensor
+from toy_gpt_train.safetensors import StoredTensor
+
+BETAS: Final = (0.9, 0.95)
+LAST_LEARNING_RATE: Final = 0.1  # of the largest
+EVALUATION_WINDOWS: Final = 32
+
+StepRecord = dict[str, float]
+OnProgress = Callable[[float, str], None]
+
+
+def train_steps(
+    model: NeuralModel,
+    token_ids: Sequence[int],
+    num_train: int,
+    settings: NeuralSettings,
+    *,
+    seed: int = 0,
+    workers: int = 1,
+    checkpoints: Checkpoints | None = None,
+    on_progress: OnProgress | None = None,
+) -> list[StepRecord]:
+    """Train a network.
+
+    Args:
+        model: The rung; its network is changed.
+        token_ids: The text.
+        num_train: How many of its tokens, from the start, are to be learned; the others are held out.
+        settings: How large the steps are, and how many.
+        seed: For the windows that are drawn, and for dropout.
+        workers: How many processes share a batch; it changes no number.
+        checkpoints: Where to keep checkpoints, and to go on from; None for nowhere.
+        on_progress: Called with the fraction done and a few words, after every step.
+
+    Returns:
+        The log, a record every ``eval_every`` steps: ``epoch`` (how often the text has been gone through, by the
+        number of tokens read), ``avg_loss`` and ``accuracy`` of the batches since the record before, ``step``,
+        ``learning_rate``, ``grad_norm`` (before clipping), and ``val_loss`` and ``val_accuracy`` on a sample of the
+        held-out text where there is one.
+
+    Raises:
+        InputError: The loss is no longer a number, or a checkpoint does not fit.
+        OSError: A checkpoint cannot be written, or a worker process has ended.
+    """
+    run = _Run(model, token_ids[:num_train], _spread_windows(token_ids[num_train:], settings.context), settings, seed)
+    if checkpoints is not None:
+        run.restore(checkpoints.load())
+    worker_pool = _start_workers(model, workers)
+    started, first_step = time.monotonic(), run.step
+    try:
+        while run.step < settings.steps:
+            run.do_step(worker_pool)
+            if run.step % settings.eval_every == 0 or run.step == settings.steps:
+                run.record(worker_pool)
+            if checkpoints is not None and checkpoints.every and run.step % checkpoints.every == 0:
+                checkpoints.save(run.checkpoint())
+            if on_progress is not None:
+                tokens = (run.step - first_step) * run.tokens_a_step
+                on_progress(
+                    run.step / settings.steps, f"{run.status()}, {tokens / (time.monotonic() - started):.0f} tokens/s"
+                )
+    finally:
+        worker_pool.close()
+    return run.history
+
+
+def _start_workers(model: NeuralModel, number: int) -> Workers:
+    if number == 1:
+        return OneProcess(model.network)
+    build = partial(type(model).build, model.vocab_size, model.context_size, model.architecture, 0)
+    return SeveralProcesses(model.network, build, number)
+
+
+def _spread_windows(token_ids: Sequence[int], context_size: int) -> list[Window]:
+    """Return windows spread evenly over a text; as many as there is room for, up to a number that is soon scored."""
+    room = len(token_ids) - context_size
+    number = max(min(room // context_size, EVALUATION_WINDOWS), min(room, 1), 0)
+    return [token_ids[i * room // number :][: context_size + 1] for i in range(number)]
+
+
+class _Run:
+    """A training on its way: everything the next step depends on."""
+
+    def __init__(
+        self,
+        model: NeuralModel,
+        train_ids: Sequence[int],
+        held_out: Sequence[Window],
+        settings: NeuralSettings,
+        seed: int,
+    ) -> None:
+        self._network = model.network
+        self._train_ids = train_ids
+        self._held_out = held_out
+        self._settings = settings
+        self._parameters = model.network.parameters()
+        self._optimizer = AdamW(self._parameters, betas=BETAS, weight_decay=settings.weight_decay)
+        self._generator = random.Random(seed)
+        self._since: list[Outcome] = []  # what came of the batches since the last record
+        self._grad_norm = 0.0
+        self.step = 0
+        self.tokens_a_step = 0
+        self.history: list[StepRecord] = []
+
+    def do_step(self, workers: Workers) -> None:
+        """Learn from one batch."""
+        settings = self._settings
+        windows = draw_windows(self._train_ids, settings.context, settings.batch_size, self._generator)
+        pieces = cut_batch(windows, settings.piece_size, lambda: self._generator.getrandbits(32))
+        outcome = batch_gradient(self._network, workers, pieces)
+        self._grad_norm = clip_grad_norm(self._parameters, settings.clip)
+        if not (isfinite(outcome.loss) and isfinite(self._grad_norm)):
+            raise InputError(
+                f"the loss is no longer a number at step {self.step + 1}: "
+                f"the learning rate {settings.learning_rate:g} is too high"
+            )
+        self._optimizer.lr = self._learning_rate()
+        self._optimizer.step()
+        self._since.append(outcome)
+        self.tokens_a_step = outcome.num_tokens
+        self.step += 1
+
+    def _learning_rate(self) -> float:
+        peak = self._settings.learning_rate
+        return cosine_schedule(
+            self.step,
+            peak=peak,
+            warmup=self._settings.warmup,
+            total=self._settings.steps,
+            floor=peak * LAST_LEARNING_RATE,
+        )
+
+    def record(self, workers: Workers) -> None:
+        """Write a line of the log."""
+        outcome = sum_outcomes(self._since)
+        self._since = []
+        record = {
+            "epoch": self.step * self.tokens_a_step / len(self._train_ids),
+            "avg_loss": outcome.loss,
+            "accuracy": outcome.correct / outcome.num_tokens,
+            "step": self.step,
+            "learning_rate": self._optimizer.lr,
+            "grad_norm": self._grad_norm,
+        }
+        if self._held_out:
+            pieces = cut_batch(self._held_out, self._settings.piece_size, lambda: 0)
+            held_out = sum_outcomes([outcome for outcome, _ in workers.outcomes(pieces, with_gradient=False)])
+            record.update(val_loss=held_out.loss, val_accuracy=held_out.correct / held_out.num_tokens)
+        self.history.append(record)
+
+    def status(self) -> str:
+        """Return how far the training is, in a few words."""
+        loss = self._since[-1].loss if self._since else self.history[-1]["avg_loss"]
+        text = f"step {self.step}/{self._settings.steps}, loss {loss:.3f}"
+        return f"{text}, val {self.history[-1]['val_loss']:.3f}" if self.history and self._held_out else text
+
+    def checkpoint(self) -> Checkpoint:
+        """Return all that is needed to go on from here."""
+        names = [name for name, _ in self._network.named_parameters()]
+        moments = {
+            f"{moment}.{name}": StoredTensor(parameter.shape, numbers)
+            for moment, arrays in (("first", self._optimizer.first), ("second", self._optimizer.second))
+            for name, parameter, numbers in zip(names, self._parameters, arrays, strict=True)
+        }
+        version, numbers, gauss = self._generator.getstate()
+        progress = {
+            "random": [version, numbers, gauss],
+            "history": self.history,
+            "since": self._since,
+            "grad_norm": self._grad_norm,
+            "tokens_a_step": self.tokens_a_step,
+        }
+        weights = {name: StoredTensor(p.shape, array("d", p.data)) for name, p in self._network.named_parameters()}
+        return Checkpoint(self.step, weights, moments, progress)
+
+    def restore(self, checkpoint: Checkpoint | None) -> None:
+        """Go on from a checkpoint; from the start where it is None.
+
+        Raises:
+            InputError: It does not fit the network, or it is damaged.
+        """
+        if checkpoint is None:
+            return
+        try:
+            self._network.load_state_dict({n: Tensor(t.data, t.shape) for n, t in checkpoint.weights.items()})
+            names = [name for name, _ in self._network.named_parameters()]
+            for moment, arrays in (("first", self._optimizer.first), ("second", self._optimizer.second)):
+                for i, name in enumerate(names):
+                    stored = checkpoint.optimizer[f"{moment}.{name}"]
+                    if stored.shape != self._parameters[i].shape or stored.data.typecode != "d":
+                        raise ValueError(f"{moment}.{name} of the optimizer does not fit")
+                    arrays[i] = stored.data
+            progress: dict[str, Any] = checkpoint.progress
+            version, numbers, gauss = progress["random"]
+            self._generator.setstate((version, tuple(numbers), gauss))
+            self.history = list(progress["history"])
+            self._since = [Outcome(*outcome) for outcome in progress["since"]]
+            self._grad_norm, self.tokens_a_step = progress["grad_norm"], progress["tokens_a_step"]
+        except (ValueError, KeyError, TypeError) as error:
+            raise InputError(f"the checkpoint of step {checkpoint.step} cannot be used: {error}") from error
+        self.step = self._optimizer.steps = checkpoint.step

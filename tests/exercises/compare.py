@@ -1,0 +1,52 @@
+"""compare.py - A snapshot's cases, and whether a result is close enough."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+SNAPSHOTS = Path(__file__).parent / "snapshots"
+
+
+def cases(name: str) -> list[dict[str, Any]]:
+    """Return the cases of snapshots/NAME.json: arguments by name, and what is expected."""
+    return json.loads((SNAPSHOTS / f"{name}.json").read_text(encoding="utf-8"))["cases"]
+
+
+def check(name: str, function: Callable[..., Any], tolerance: float) -> None:
+    """Call a function with the arguments of every case, and compare what it returns with what is expected.
+
+    Args:
+        name: Of the snapshot.
+        function: Of adapters.py.
+        tolerance: The greatest error, as a share of the largest expected number.
+
+    Raises:
+        AssertionError: A shape or a number is wrong; the message says where.
+    """
+    for number, case in enumerate(cases(name), start=1):
+        expected = case.pop("expected")
+        found, wanted = leaves(function(**case)), leaves(expected)
+        missing = [*(wanted.keys() - found.keys()), *(found.keys() - wanted.keys())]
+        assert not missing, f"case {number}: wrong shape: {missing[0]} is there in one of result and expectation only"
+        allowed = tolerance * max(map(abs, wanted.values()))
+        for place, want in wanted.items():
+            # WHY not abs(...) > allowed: NaN would pass.
+            assert abs(found[place] - want) <= allowed, (
+                f"case {number}, {place}: {found[place]!r}, expected {want!r} to within {allowed:.1g}"
+            )
+
+
+def leaves(nested: Any, place: str = "result") -> dict[str, float]:
+    """Return the numbers of nested lists by place.
+
+    Example:
+        >>> leaves([[1.0, 2.0], []])
+        {'result[0][0]': 1.0, 'result[0][1]': 2.0}
+    """
+    if not isinstance(nested, list | tuple):
+        return {place: nested}
+    found: dict[str, float] = {}
+    for i, part in enumerate(nested):
+        found |= leaves(part, f"{place}[{i}]")
+    return found

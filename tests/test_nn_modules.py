@@ -1,0 +1,553 @@
+"""Modules and whole networks: names, weights, gradients, and reading token by token."""
+
+import random
+from array import array
+from collections.abc import Callable, Sequence
+from itertools import accumulate
+from math import fsum, sqrt
+
+import pytest
+
+from test_nn_functional import check_gradients, random_tensor, use_plain_kernel
+from toy_gpt_train.nn import functional
+from toy_gpt_train.nn.batches import window_loss
+from toy_gpt_train.nn.modules import Dropout, Embedding, LanguageModel, LayerNorm, Linear, Module, RMSNorm
+from toy_gpt_train.nn.tensor import Parameter, Tensor
+from toy_gpt_train.nn.transformer import Block, FeedForward, KVCache, MultiHeadAttention, SwiGLU, TransformerLM
+
+VOCAB, CHANNELS, HEADS, CONTEXT = 7, 8, 2, 6
+IDS = [[3, 1, 4, 1, 5, 0], [2, 6, 5, 3, 3, 6]]
+
+
+@pytest.fixture
+def plain_kernel(monkeypatch):
+    use_plain_kernel(monkeypatch)
+
+
+def gpt(channels: int = CHANNELS, blocks: int = 2, vocab: int = VOCAB, p: float = 0.0, seed: int = 0) -> TransformerLM:
+    """A network of GPT-2's parts."""
+    g = random.Random(seed)
+    dropout = Dropout(p, g)
+    return TransformerLM(
+        Embedding(vocab, channels, generator=g, std=0.5),
+        Embedding(CONTEXT, channels, generator=g, std=0.5),
+        [
+            Block(
+                LayerNorm(channels),
+                MultiHeadAttention(channels, HEADS, generator=g),
+                LayerNorm(channels),
+                FeedForward(channels, 2 * channels, functional.gelu, generator=g),
+                dropout,
+            )
+            for _ in range(blocks)
+        ],
+        LayerNorm(channels),
+        Linear(channels, vocab, generator=g, bias=False),
+        dropout,
+    )
+
+
+def llama(
+    channels: int = CHANNELS, blocks: int = 2, vocab: int = VOCAB, p: float = 0.0, seed: int = 0
+) -> TransformerLM:
+    """A network of Llama's parts."""
+    g = random.Random(seed)
+    dropout = Dropout(p, g)
+    return TransformerLM(
+        Embedding(vocab, channels, generator=g, std=0.5),
+        None,
+        [
+            Block(
+                RMSNorm(channels),
+                MultiHeadAttention(channels, HEADS, generator=g, bias=False, rotary=True),
+                RMSNorm(channels),
+                SwiGLU(channels, 2 * channels, generator=g),
+                dropout,
+            )
+            for _ in range(blocks)
+        ],
+        RMSNorm(channels),
+        Linear(channels, vocab, generator=g, bias=False),
+        dropout,
+    )
+
+
+NETWORKS = [gpt, llama]
+both_networks = pytest.mark.parametrize("network", NETWORKS)
+
+
+def shaken(model: TransformerLM) -> TransformerLM:
+    """The same network with no weight left at the 0 or 1 that it began with."""
+    g = random.Random(1)
+    for parameter in model.parameters():
+        parameter.data = array("d", [w + g.gauss(0, 0.1) for w in parameter.data])
+    return model
+
+
+def largest_difference(ours: object, theirs: object) -> float:
+    """Of nested lists, number by number."""
+    if isinstance(ours, list) and isinstance(theirs, list):
+        return max(largest_difference(a, b) for a, b in zip(ours, theirs, strict=True))
+    return abs(ours - theirs)
+
+
+# --- parts --------------------------------------------------------------------------------------------------
+
+
+def weights_of(module: Module) -> dict[str, tuple[int, ...]]:
+    return {name: parameter.shape for name, parameter in module.named_parameters()}
+
+
+def test_names_and_shapes_of_parts():
+    g = random.Random(0)
+    assert list(weights_of(Linear(2, 3, generator=g)).items()) == [("weight", (3, 2)), ("bias", (3,))]
+    assert weights_of(Linear(2, 3, bias=False, generator=g)) == {"weight": (3, 2)}
+    assert weights_of(Embedding(4, 2, generator=g)) == {"weight": (4, 2)}
+    assert list(weights_of(LayerNorm(5)).items()) == [("weight", (5,)), ("bias", (5,))]
+    assert weights_of(RMSNorm(5)) == {"weight": (5,)}
+    assert weights_of(RMSNorm(5, gain=False)) == {}
+    assert weights_of(Dropout(0.1, g)) == {}
+
+
+GPT_NAMES = """
+    token_embeddings.weight position_embeddings.weight
+    blocks.0.norm_1.weight blocks.0.norm_1.bias
+    blocks.0.attention.q_proj.weight blocks.0.attention.q_proj.bias
+    blocks.0.attention.k_proj.weight blocks.0.attention.k_proj.bias
+    blocks.0.attention.v_proj.weight blocks.0.attention.v_proj.bias
+    blocks.0.attention.o_proj.weight blocks.0.attention.o_proj.bias
+    blocks.0.norm_2.weight blocks.0.norm_2.bias
+    blocks.0.feed_forward.up_proj.weight blocks.0.feed_forward.up_proj.bias
+    blocks.0.feed_forward.down_proj.weight blocks.0.feed_forward.down_proj.bias
+    norm.weight norm.bias output.weight
+"""
+LLAMA_NAMES = """
+    token_embeddings.weight
+    blocks.0.norm_1.weight
+    blocks.0.attention.q_proj.weight blocks.0.attention.k_proj.weight
+    blocks.0.attention.v_proj.weight blocks.0.attention.o_proj.weight
+    blocks.0.norm_2.weight
+    blocks.0.feed_forward.gate_proj.weight blocks.0.feed_forward.up_proj.weight blocks.0.feed_forward.down_proj.weight
+    norm.weight output.weight
+"""
+
+
+@pytest.mark.parametrize(("network", "names"), [(gpt, GPT_NAMES), (llama, LLAMA_NAMES)])
+def test_names_of_a_network_in_order(network, names):
+    model = network(blocks=1)
+    assert [name for name, _ in model.named_parameters()] == names.split()
+    assert list(model.state_dict()) == names.split()
+    assert [id(p) for p in model.parameters()] == [id(p) for _, p in model.named_parameters()]
+    in_block = [name for name in names.split() if name.startswith("blocks.0.")]
+    second = [name for name in weights_of(network(blocks=2)) if name.startswith("blocks.1.")]
+    assert second == [name.replace("blocks.0.", "blocks.1.") for name in in_block]
+
+
+def test_number_of_parameters_by_hand():
+    c, f, v, n = CHANNELS, 2 * CHANNELS, VOCAB, CONTEXT
+    block = 4 * (c * c + c) + (c * f + f) + (f * c + c) + 4 * c
+    assert gpt(blocks=3).num_parameters() == v * c + n * c + 3 * block + 2 * c + c * v
+    block = 4 * c * c + 3 * c * f + 2 * c
+    assert llama(blocks=3).num_parameters() == v * c + 3 * block + c + c * v
+
+
+def test_where_weights_begin():
+    g = random.Random(0)
+    linear = Linear(100, 80, generator=g)
+    assert list(linear.bias.data) == [0.0] * 80
+    assert (list(LayerNorm(3).weight.data), list(LayerNorm(3).bias.data)) == ([1.0] * 3, [0.0] * 3)
+    assert list(RMSNorm(3).weight.data) == [1.0] * 3
+    attention = MultiHeadAttention(80, 2, generator=g, out_std=0.01)
+    for weight, std in [
+        (linear.weight, 1 / sqrt(100)),
+        (Linear(100, 80, generator=g, std=0.3).weight, 0.3),
+        (Embedding(100, 80, generator=g).weight, 0.02),
+        (Embedding(100, 80, generator=g, std=2.0).weight, 2.0),
+        (attention.v_proj.weight, 1 / sqrt(80)),
+        (attention.o_proj.weight, 0.01),
+        (FeedForward(40, 160, functional.relu, generator=g, out_std=0.01).down_proj.weight, 0.01),
+        (SwiGLU(40, 160, generator=g, out_std=0.01).down_proj.weight, 0.01),
+        (SwiGLU(40, 160, generator=g).down_proj.weight, 1 / sqrt(160)),
+    ]:
+        size = len(weight.data)
+        mean, square = fsum(weight.data) / size, fsum(w * w for w in weight.data) / size
+        # Both within five standard deviations of what so many normal numbers give.
+        assert abs(mean) < 5 * std / sqrt(size)
+        assert abs(square / std**2 - 1) < 5 * sqrt(2 / size)
+
+
+def test_a_standard_deviation_of_zero_is_zero():
+    assert list(Linear(2, 3, generator=random.Random(0), std=0.0).weight.data) == [0.0] * 6
+
+
+@both_networks
+def test_a_seed_decides_all_weights(network):
+    one, same, other = (network(seed=seed).state_dict() for seed in (0, 0, 1))
+    assert all(one[name].data == same[name].data for name in one)
+    assert one["output.weight"].data != other["output.weight"].data
+
+
+def test_parts_compute_their_operation():
+    g, x = random.Random(0), random_tensor(2, 3, 4)
+    linear, table, layer_norm, rms_norm = (
+        Linear(4, 5, generator=g),
+        Embedding(3, 4, generator=g),
+        LayerNorm(4),
+        RMSNorm(4),
+    )
+    swiglu, mlp = SwiGLU(4, 6, generator=g), FeedForward(4, 6, functional.relu, generator=g)
+    gate, up, down = (part.weight for part in (swiglu.gate_proj, swiglu.up_proj, swiglu.down_proj))
+    gated = functional.mul(functional.silu(functional.linear(x, gate)), functional.linear(x, up))
+    bent = functional.relu(functional.linear(x, mlp.up_proj.weight, mlp.up_proj.bias))
+    for result, expected in [
+        (linear.forward(x), functional.linear(x, linear.weight, linear.bias)),
+        (table.forward([[2, 0]]), functional.embedding([[2, 0]], table.weight)),
+        (layer_norm.forward(x), functional.layer_norm(x, layer_norm.weight, layer_norm.bias)),
+        (rms_norm.forward(x), functional.rms_norm(x, rms_norm.weight)),
+        (RMSNorm(4, gain=False).forward(x), functional.rms_norm(x)),
+        (swiglu.forward(x), functional.linear(gated, down)),
+        (mlp.forward(x), functional.linear(bent, mlp.down_proj.weight, mlp.down_proj.bias)),
+    ]:
+        assert result.tolist() == expected.tolist()
+
+
+class Nest(Module):
+    """Modules in a list, and things that are none."""
+
+    def __init__(self) -> None:
+        self.first = Parameter([1.0], (1,))
+        self.parts = [Linear(1, 1, generator=random.Random(i)) for i in range(11)]
+        self.inner = LayerNorm(1)
+        self.table = Tensor([1.0], (1,))
+        self.numbers = [1.0, 2.0]
+        self.nothing = None
+
+
+def test_parameters_are_found_where_they_may_be():
+    names = [name for name, _ in Nest().named_parameters()]
+    in_list = [f"parts.{i}.{name}" for i in range(11) for name in ("weight", "bias")]
+    assert names == ["first", *in_list, "inner.weight", "inner.bias"]
+    assert [name for name, _ in Nest().named_children()] == [*(f"parts.{i}" for i in range(11)), "inner"]
+    assert [name for name, _ in Nest().inner.named_parameters("here.")] == ["here.weight", "here.bias"]
+
+
+@both_networks
+def test_train_reaches_all_children(network):
+    def all_modules(module: Module) -> list[Module]:
+        return [module] + [part for _, child in module.named_children() for part in all_modules(child)]
+
+    model = network()
+    assert len(all_modules(model)) > 20
+    assert not any(part.training for part in all_modules(model))
+    model.train()
+    assert all(part.training for part in all_modules(model))
+    model.train(False)
+    assert not any(part.training for part in all_modules(model))
+
+
+def test_dropout_is_at_work_in_training_only():
+    x = random_tensor(4, 5)
+    dropout = Dropout(0.5, random.Random(3))
+    assert dropout.forward(x) is x
+    dropout.train()
+    assert dropout.forward(x).data == functional.dropout(x, 0.5, random.Random(3)).data
+    never = Dropout(0.0, random.Random(3))
+    never.train()
+    assert never.forward(x) is x
+
+
+@both_networks
+def test_dropout_of_a_network_starts_anew_from_a_seed(network):
+    model = network(p=0.5)
+    still = model.forward(IDS).data
+    model.train()
+    runs = []
+    for seed in (1, 1, 2):
+        model.seed_dropout(seed)
+        runs.append(model.forward(IDS).data)
+    assert runs[0] == runs[1]
+    assert runs[0] != runs[2]
+    assert runs[0] != still
+    assert model.forward(IDS).data != runs[2]  # it goes on
+    model.train(False)
+    assert model.forward(IDS).data == still
+
+
+def test_a_language_model_must_say_how():
+    with pytest.raises(NotImplementedError):
+        LanguageModel().forward([[0]])
+    with pytest.raises(NotImplementedError):
+        LanguageModel().glimpses([0])
+
+
+@both_networks
+def test_zero_grad_forgets_all_gradients(network):
+    model = network()
+    window_loss(model, IDS)[0].backward()
+    assert all(p.grad is not None and len(p.grad) == len(p.data) for p in model.parameters())
+    model.zero_grad()
+    assert all(p.grad is None for p in model.parameters())
+
+
+# --- saving and loading -------------------------------------------------------------------------------------
+
+
+@both_networks
+def test_what_was_saved_is_what_is_loaded(network):
+    model, other = shaken(network(seed=0)), network(seed=1)
+    state = {name: Tensor(list(p.data), p.shape) for name, p in model.state_dict().items()}
+    assert other.forward(IDS).data != model.forward(IDS).data
+    other.load_state_dict(state)
+    assert other.forward(IDS).data == model.forward(IDS).data
+    assert all(isinstance(p, Parameter) and isinstance(p.data, array) for p in other.parameters())
+    state["output.weight"].data[0] += 1.0  # what was read from is not held
+    assert other.forward(IDS).data == model.forward(IDS).data
+
+
+def test_a_network_can_be_loaded_from_another():
+    model, other = gpt(seed=0), gpt(seed=1)
+    other.load_state_dict(model.state_dict())
+    logits = model.forward(IDS).data
+    assert other.forward(IDS).data == logits
+    model.output.weight.data[0] += 1.0  # they share no numbers
+    assert other.forward(IDS).data == logits != model.forward(IDS).data
+
+
+def without(name: str) -> Callable[[dict[str, Tensor]], None]:
+    return lambda state: state.pop(name)
+
+
+def having(name: str, *shape: int) -> Callable[[dict[str, Tensor]], None]:
+    return lambda state: state.update({name: random_tensor(*shape)})
+
+
+@pytest.mark.parametrize(
+    ("spoil", "message"),
+    [
+        (without("norm.bias"), "not the same: norm.bias"),
+        (having("norm.scale", CHANNELS), "not the same: norm.scale"),
+        (having("blocks.2.norm_1.weight", CHANNELS), "not the same: blocks.2.norm_1.weight"),
+        (having("norm.weight", CHANNELS + 1), r"norm.weight has shape \(8,\), not \(9,\)"),
+        (having("output.weight", CHANNELS, VOCAB), r"output.weight has shape \(7, 8\), not \(8, 7\)"),
+        (having("norm.bias", CHANNELS, 1), r"norm.bias has shape \(8,\), not \(8, 1\)"),
+    ],
+)
+def test_a_refused_state_changes_nothing(spoil, message):
+    model = gpt()
+    before = {name: p.data.tobytes() for name, p in model.named_parameters()}
+    state = dict(gpt(seed=1).state_dict())
+    spoil(state)
+    with pytest.raises(ValueError, match=message):
+        model.load_state_dict(state)
+    assert {name: p.data.tobytes() for name, p in model.named_parameters()} == before
+
+
+# --- gradients of whole networks ----------------------------------------------------------------------------
+
+WINDOWS = [[3, 1, 4, 1, 5], [2, 6, 5, 3, 3]]
+
+
+@both_networks
+@pytest.mark.usefixtures("plain_kernel")
+def test_gradients_of_a_network_are_slopes(network):
+    model = shaken(network(channels=4, blocks=2))
+    check_gradients(lambda *_: window_loss(model, WINDOWS)[0], *model.parameters(), places=3)
+
+
+@both_networks
+@pytest.mark.usefixtures("plain_kernel")
+def test_gradients_of_a_network_with_dropout_are_slopes(network):
+    model = shaken(network(channels=4, blocks=1, p=0.3))
+    model.train()
+
+    def loss(*_: Tensor) -> Tensor:
+        model.seed_dropout(5)
+        return window_loss(model, WINDOWS)[0]
+
+    check_gradients(loss, *model.parameters(), places=2)
+
+
+@pytest.mark.parametrize("options", [{}, {"bias": False}, {"rotary": True}], ids=str)
+@pytest.mark.usefixtures("plain_kernel")
+def test_gradients_of_attention_are_slopes(options):
+    part = MultiHeadAttention(4, 2, generator=random.Random(0), **options)
+    check_gradients(lambda x, *_: part.forward(x), random_tensor(2, 3, 4), *part.parameters())
+
+
+def loss_and_gradients(model: TransformerLM, windows: Sequence[Sequence[int]]) -> tuple[float, dict[str, list[float]]]:
+    model.zero_grad()
+    loss, _, _ = window_loss(model, windows)
+    loss.backward()
+    return loss.item(), {name: list(p.grad) for name, p in model.named_parameters()}
+
+
+@both_networks
+def test_both_kernels_train_a_network_alike(network, monkeypatch):
+    model = shaken(network(channels=32, vocab=30))
+    g = random.Random(2)
+    windows = [[g.randrange(30) for _ in range(CONTEXT + 1)] for _ in range(8)]
+    loss, gradients = loss_and_gradients(model, windows)
+    use_plain_kernel(monkeypatch)
+    plain_loss, plain_gradients = loss_and_gradients(model, windows)
+    assert loss != plain_loss  # it was the other kernel
+    assert loss == pytest.approx(plain_loss, rel=1e-6)
+    for name, gradient in gradients.items():
+        length = sqrt(fsum(b * b for b in plain_gradients[name]))
+        distance = sqrt(fsum((a - b) ** 2 for a, b in zip(gradient, plain_gradients[name], strict=True)))
+        # A bias of the keys shifts all scores of a row alike: its true gradient is zero, and both have noise.
+        assert distance <= 1e-5 * length + 1e-7, name
+
+
+# --- the whole network, forward -----------------------------------------------------------------------------
+
+
+@both_networks
+@pytest.mark.usefixtures("plain_kernel")
+def test_later_tokens_never_change_earlier_logits(network):
+    model = shaken(network())
+    before = model.forward([[3, 1, 4, 1, 5, 0]]).tolist()[0]
+    for place in range(6):
+        changed = [3, 1, 4, 1, 5, 0]
+        changed[place] = 6
+        after = model.forward([changed]).tolist()[0]
+        assert after[:place] == before[:place]
+        assert all(a != b for a, b in zip(after[place:], before[place:], strict=True))
+
+
+@both_networks
+@pytest.mark.usefixtures("plain_kernel")
+def test_sequences_of_a_batch_do_not_see_each_other(network):
+    model = shaken(network())
+    together = model.forward(IDS)
+    assert together.shape == (2, 6, VOCAB)
+    assert together.tolist() == [model.forward([ids]).tolist()[0] for ids in IDS]
+
+
+@both_networks
+def test_the_order_of_tokens_matters(network):
+    model = shaken(network())
+    ordered, swapped = (model.forward([ids]).tolist()[0][2] for ids in ([1, 2, 3], [2, 1, 3]))
+    assert largest_difference(ordered, swapped) > 1e-3
+
+
+def test_learned_places_tell_equal_tokens_apart_and_rotation_does_not():
+    first, second = shaken(gpt()).forward([[2, 2]]).tolist()[0]
+    assert largest_difference(first, second) > 1e-3
+    first, second = shaken(llama()).forward([[2, 2]]).tolist()[0]
+    assert largest_difference(first, second) < 1e-12
+
+
+def test_learned_places_end_where_the_context_ends():
+    with pytest.raises(IndexError, match="0 to 5"):
+        gpt().forward([[0] * (CONTEXT + 1)])
+    assert llama().forward([[0] * (CONTEXT + 1)]).shape == (1, CONTEXT + 1, VOCAB)
+
+
+def test_heads_must_share_evenly():
+    with pytest.raises(ValueError, match="3 heads cannot share 8 numbers"):
+        MultiHeadAttention(8, 3, generator=random.Random(0))
+
+
+# --- reading token by token ---------------------------------------------------------------------------------
+
+PIECES = [[1] * 6, [6], [3, 1, 2], [1, 5], [5, 1]]  # how many tokens are read at a time
+
+
+def read_in_pieces(model: TransformerLM, ids: list[list[int]], pieces: Sequence[int]) -> list[list[list[float]]]:
+    caches = [KVCache() for _ in model.blocks]
+    logits: list[list[list[float]]] = [[] for _ in ids]
+    for size, end in zip(pieces, accumulate(pieces), strict=True):
+        assert [len(cache) for cache in caches] == [end - size] * len(caches)
+        part = model.forward([sequence[end - size : end] for sequence in ids], caches).tolist()
+        logits = [old + new for old, new in zip(logits, part, strict=True)]
+    return logits
+
+
+@both_networks
+@pytest.mark.parametrize("pieces", PIECES, ids=str)
+@pytest.mark.usefixtures("plain_kernel")
+def test_reading_in_pieces_is_reading_at_once(network, pieces):
+    model = shaken(network())
+    whole = model.forward(IDS).tolist()
+    assert largest_difference(read_in_pieces(model, IDS, pieces), whole) < 1e-9
+
+
+@both_networks
+@pytest.mark.parametrize("pieces", [[1] * 6, [3, 1, 2]], ids=str)
+def test_reading_in_pieces_with_the_packed_kernel(network, pieces):
+    model = shaken(network(channels=32, vocab=30))
+    whole = model.forward(IDS).tolist()
+    assert 0 < largest_difference(read_in_pieces(model, IDS, pieces), whole) < 1e-4
+
+
+def test_a_cache_joins_heads_and_sequences_in_order():
+    cache = KVCache()
+    assert len(cache) == 0
+    keys, values = random_tensor(2, 3, 5, 2, seed=1), random_tensor(2, 3, 5, 2, seed=2)
+
+    def tokens(x: Tensor, begin: int, end: int) -> Tensor:
+        part = [number for b in x.tolist() for h in b for row in h[begin:end] for number in row]
+        return Tensor(part, (2, 3, end - begin, 2))
+
+    for begin, end in [(0, 2), (2, 3), (3, 5)]:
+        joined = cache.extend(tokens(keys, begin, end), tokens(values, begin, end))
+        assert len(cache) == end
+        assert [x.tolist() for x in joined] == [tokens(x, 0, end).tolist() for x in (keys, values)]
+
+
+# --- glimpses -----------------------------------------------------------------------------------------------
+
+
+@both_networks
+@pytest.mark.usefixtures("plain_kernel")
+def test_glimpses_end_with_what_forward_says(network):
+    model = shaken(network(blocks=3))
+    for ids in ([3], [3, 1, 4, 1, 5]):
+        glimpses = model.glimpses(ids)
+        assert [glimpse.place for glimpse in glimpses] == ["embeddings", "block 1", "block 2", "block 3"]
+        assert glimpses[-1].logits == pytest.approx(model.forward([ids]).tolist()[0][-1], rel=1e-12)
+        assert glimpses[0].attention == []
+        for glimpse in glimpses:
+            assert len(glimpse.logits) == VOCAB
+        for glimpse in glimpses[1:]:
+            assert [len(shares) for shares in glimpse.attention] == [len(ids)] * HEADS
+            assert [fsum(shares) for shares in glimpse.attention] == pytest.approx([1.0] * HEADS, abs=1e-12)
+
+
+@both_networks
+@pytest.mark.usefixtures("plain_kernel")
+def test_a_glimpse_is_what_a_shorter_network_says(network):
+    model = shaken(network(blocks=3))
+    glimpses = model.glimpses([3, 1, 4])
+    for number, glimpse in enumerate(glimpses):
+        shorter = TransformerLM(
+            model.token_embeddings,
+            model.position_embeddings,
+            model.blocks[:number],
+            model.norm,
+            model.output,
+            model.dropout,
+        )
+        assert glimpse.logits == pytest.approx(shorter.forward([[3, 1, 4]]).tolist()[0][-1], rel=1e-12)
+
+
+@pytest.mark.parametrize("rotary", [False, True])
+@pytest.mark.usefixtures("plain_kernel")
+def test_weights_are_the_shares_that_forward_takes(rotary):
+    part = MultiHeadAttention(4, 2, generator=random.Random(0), rotary=rotary)
+    x = random_tensor(2, 3, 4)
+    weights = part.weights(x)
+    assert weights.shape == (2, 2, 3, 3)
+    values = part.v_proj.forward(x).tolist()
+    mixed = [
+        [
+            [fsum(weights.tolist()[b][d // 2][t][s] * values[b][s][d] for s in range(3)) for d in range(4)]
+            for t in range(3)
+        ]
+        for b in range(2)
+    ]
+    flat = Tensor([number for b in mixed for row in b for number in row], (2, 3, 4))
+    assert part.forward(x).data == pytest.approx(part.o_proj.forward(flat).data, rel=1e-12)
+    for rows in (rows for sequence in weights.tolist() for rows in sequence):
+        assert [fsum(row) for row in rows] == pytest.approx([1.0] * 3, abs=1e-12)
+        assert all(row[t + 1 :] == [0.0] * (2 - t) for t, row in enumerate(rows))
