@@ -31,6 +31,7 @@ from toy_gpt_train.d_train import (
 from toy_gpt_train.data.commands import add_commands
 from toy_gpt_train.e_infer import Sampling, generate_tokens, load_run, next_token_probs, start_token_ids, top_k
 from toy_gpt_train.errors import InputError
+from toy_gpt_train.explain import as_json, as_text, explain
 from toy_gpt_train.io_artifacts import META_NAME, artifacts_dir_from_base_dir
 from toy_gpt_train.levels import LEVELS, level_for_kind
 from toy_gpt_train.models.neural import NeuralModel
@@ -218,6 +219,11 @@ def _add_infer(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--num", type=int, default=10, metavar="K", help="tokens to add (default: %(default)s)")
     parser.add_argument("--topk", type=int, default=5, metavar="K", help="likeliest tokens to show (default: 5)")
     _add_sampling(parser)
+    parser.add_argument(
+        "--explain",
+        action="store_true",
+        help="show how a network comes to its next token: logits step by step, and attention",
+    )
     parser.add_argument("--json", action="store_true", help="print one JSON object instead of text")
     parser.set_defaults(handler=_infer)
 
@@ -343,17 +349,24 @@ def _infer(args: argparse.Namespace) -> int:
         start = list(select_context_tokens(prompt=args.prompt, context_window=size, tokenizer=run.tokenizer).tokens)
         before = prompt_to_tokens(args.prompt, run.tokenizer)
     generated = generate_tokens(run.model, run.vocab, start, num, sampling)
-    probs = next_token_probs(run.model, start_token_ids(run.vocab, start, run.model.least_context))
+    token_ids = start_token_ids(run.vocab, start, run.model.least_context)
+    explained = explain(run, token_ids, k) if args.explain else None
+    probs = next_token_probs(run.model, token_ids)
     likeliest = [(run.vocab.get_id_token(token_id) or "", token_id, p) for token_id, p in top_k(probs, k)]
     if args.json:
         rows = [{"token": token, "id": token_id, "probability": p} for token, token_id, p in likeliest]
-        print(json.dumps({"start_tokens": start, "top_k": rows, "generated": generated}, ensure_ascii=False))
+        answer = {"start_tokens": start, "top_k": rows, "generated": generated}
+        if explained is not None:
+            answer["explanation"] = as_json(explained)
+        print(json.dumps(answer, ensure_ascii=False))
         return 0
     print(f"model      {run.meta['model_kind']}, vocabulary {run.vocab.vocab_size()}")
     context = start[max(len(start) - run.model.context_size, 0) :]
     print(f"context    {visible(run.tokenizer.join(context)) if context else '(none)'}")
     print("next       " + "\n           ".join(bars([(token, p) for token, _, p in likeliest])))
     print(f"generated  {run.tokenizer.join([*before, *generated[len(start) :]])}")
+    if explained is not None:
+        print(f"\n{as_text(explained)}")
     return 0
 
 

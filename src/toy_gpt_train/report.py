@@ -147,11 +147,9 @@ def training_report(settings: TrainSettings, result: TrainResult) -> str:
     """Return what ``toy-gpt train`` prints: the run, its log in a few rows, its figures, its files."""
     level = settings.level
     columns = [name for name in result.history[0] if name != "loss_floor"]
-    epochs = len(result.history)
-    shown = sorted({1, 2, 5, *(epochs * fifth // 5 for fifth in range(1, 6))} & set(range(1, epochs + 1)))
-    log_rows = [
-        [f"{result.history[epoch - 1][name]:.{0 if name == 'epoch' else 6}f}" for name in columns] for epoch in shown
-    ]
+    lines_of_log = len(result.history)
+    shown = sorted({1, 2, 5, *(lines_of_log * fifth // 5 for fifth in range(1, 6))} & set(range(1, lines_of_log + 1)))
+    log_rows = [[_cell(name, result.history[line - 1][name]) for name in columns] for line in shown]
     kind = f"{result.num_tokens} training tokens ({settings.tokenizer}), {result.model.vocab_size} different"
     lines = [
         f"model     {level.kind}: {level.adds}",
@@ -171,6 +169,13 @@ def training_report(settings: TrainSettings, result: TrainResult) -> str:
         f"          to {_shown(result.paths[-1].parent)} in {result.train_seconds + result.evaluate_seconds:.2f} s",
     ]
     return "\n".join(lines)
+
+
+def _cell(name: str, value: float) -> str:
+    """Return a number of the log: steps and whole epochs as they are, the rest with six decimals."""
+    if name in ("epoch", "step"):
+        return f"{value:.0f}" if value == int(value) else f"{value:.2f}"
+    return f"{value:.6f}"
 
 
 def _shown(path: Path) -> str:

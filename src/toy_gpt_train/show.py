@@ -43,7 +43,7 @@ def table(header: Sequence[str], rows: Sequence[Sequence[object]]) -> str:
     """
     cells = [[str(cell) for cell in row] for row in [header, *rows]]
     widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
-    numeric = [all(row[i].replace(".", "").isdigit() or not row[i] for row in cells[1:]) for i in range(len(header))]
+    numeric = [all(_is_number(row[i]) or not row[i] for row in cells[1:]) for i in range(len(header))]
     return "\n".join(
         "  ".join(
             cell.rjust(width) if right else cell.ljust(width)
@@ -51,3 +51,7 @@ def table(header: Sequence[str], rows: Sequence[Sequence[object]]) -> str:
         ).rstrip()
         for row in cells
     )
+
+
+def _is_number(cell: str) -> bool:
+    return cell.removeprefix("-").replace(".", "").isdigit()
