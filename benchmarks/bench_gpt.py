@@ -340,7 +340,9 @@ def report_losses(losses: Sequence[float]) -> None:
 def parse_arguments() -> argparse.Namespace:
     """Return what the command line says."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("file", nargs="?", type=Path, default=NAMES, help="a name a line (default: ../shared/data)")
+    parser.add_argument(
+        "file", nargs="?", type=Path, default=NAMES, help="a name a line (default: ../shared/data/names.txt)"
+    )
     parser.add_argument("--steps", type=int, default=1000, help="how many the engine takes (default: %(default)s)")
     parser.add_argument("--scalar-steps", type=int, default=15, help="how many both take (default: %(default)s)")
     args = parser.parse_args()

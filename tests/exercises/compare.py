@@ -24,11 +24,13 @@ def check(name: str, function: Callable[..., Any], tolerance: float) -> None:
     Raises:
         AssertionError: A shape or a number is wrong; the message says where.
     """
+    __tracebackhide__ = True  # pytest then shows the message, not this function
     for number, case in enumerate(cases(name), start=1):
         expected = case.pop("expected")
         found, wanted = leaves(function(**case)), leaves(expected)
-        missing = [*(wanted.keys() - found.keys()), *(found.keys() - wanted.keys())]
-        assert not missing, f"case {number}: wrong shape: {missing[0]} is there in one of result and expectation only"
+        missing, needless = sorted(wanted.keys() - found.keys()), sorted(found.keys() - wanted.keys())
+        assert not missing, f"case {number}: wrong shape: there is no {missing[0]}"
+        assert not needless, f"case {number}: wrong shape: there should be no {needless[0]}"
         allowed = tolerance * max(map(abs, wanted.values()))
         for place, want in wanted.items():
             # WHY not abs(...) > allowed: NaN would pass.

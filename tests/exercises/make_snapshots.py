@@ -276,7 +276,7 @@ def exact_adamw(
 
 def schedule() -> list[Case]:
     cases = []
-    for peak, warmup, total, floor in ((0.003, 4, 12, 0.0003), (1.0, 0, 5, 0.0)):
+    for peak, warmup, total, floor in ((0.003, 4, 12, 0.0003), (1.0, 0, 5, 0.125)):
         for step in (*range(total + 1), 2 * total):
             case = {"step": step, "peak": peak, "warmup": warmup, "total": total, "floor": floor}
             if step < warmup:
@@ -301,7 +301,7 @@ def cosine(angle: Decimal) -> Decimal:
 
 STORY: Final = (
     "The lighthouse keeper's daughter kept a list of ships. She'd counted 1024 ships by 2019, and they're all on it! "
-    "The list said: the ship, the storm, the keeper, the keeper's ship. Été, naïve, 日本, 日本語. "
+    "The list said: the ship, the storm, the keeper, the keeper's ship. Été, naïve, 日本, 日本語. aaa aaaa aaaaa\n"
 )
 TEXTS: Final = [
     "",
@@ -310,6 +310,7 @@ TEXTS: Final = [
     "naïve été 日本語 👩‍👩‍👧 \u00a0x",
     "<|user|>the ship<|end|><|end|> the<|end",
     "aaaaaaaaa aaaa keeperkeeper",
+    "the 'storm' and 'ship', ghee",  # 's is merged, but not across " '" and "storm"; h e before g h
 ]
 SPECIAL: Final = ["<|user|>", "<|end|>"]
 
@@ -349,7 +350,7 @@ def tokenizer() -> list[Case]:
 
 
 def bpe_training() -> list[Case]:
-    texts = {text_without_ties(): 256 + 20, "hug pug hug": 300, STORY + "\naaaaa aaaa aaa\n": 256 + 60}
+    texts = {text_without_ties(): 256 + 20, "hug pug hug": 300, STORY: 256 + 60}
     cases = [{"text": text, "vocab_size": size, "expected": learned(text, size)} for text, size in texts.items()]
     _, _, theirs = trained(cases[0]["text"], cases[0]["vocab_size"], [])
     if theirs != cases[0]["expected"]:

@@ -14,6 +14,7 @@ from collections.abc import Sequence
 from math import cos, fsum, pi, sqrt
 from operator import mul
 
+from toy_gpt_train.nn.kernels import doubles
 from toy_gpt_train.nn.tensor import Parameter
 
 
@@ -46,8 +47,8 @@ class SGD:
             if parameter.grad is None:
                 continue
             moved = [self.momentum * v + g for v, g in zip(self.velocities[i], parameter.grad, strict=True)]
-            self.velocities[i] = array("d", moved)
-            parameter.data = array("d", [w - self.lr * v for w, v in zip(parameter.data, moved, strict=True)])
+            self.velocities[i] = doubles(moved)
+            parameter.data = doubles([w - self.lr * v for w, v in zip(parameter.data, moved, strict=True)])
 
 
 class AdamW:
@@ -105,21 +106,23 @@ class AdamW:
         self.steps += 1
         beta1, beta2 = self.betas
         rest1, rest2 = 1 - beta1, 1 - beta2
-        size = self.lr / (1 - beta1**self.steps)
-        root = 1 / sqrt(1 - beta2**self.steps)
+        # The corrections of m and v, taken out of the loop: m' / (sqrt(v') + eps) is m / (sqrt(v) + eps root) times
+        # root / (1 - beta1^t).
+        root = sqrt(1 - beta2**self.steps)
+        size = self.lr * root / (1 - beta1**self.steps)
+        eps = self.eps * root
         keep = 1 - self.lr * self.weight_decay
-        eps = self.eps
         for i, parameter in enumerate(self.parameters):
             if parameter.grad is None:
                 continue
             first = [beta1 * m + rest1 * g for m, g in zip(self.first[i], parameter.grad, strict=True)]
             second = [beta2 * v + rest2 * g * g for v, g in zip(self.second[i], parameter.grad, strict=True)]
             moved = [
-                keep * w - size * m / (sqrt(v) * root + eps)
-                for w, m, v in zip(parameter.data, first, second, strict=True)
+                keep * w - size * m / (root_v + eps)
+                for w, m, root_v in zip(parameter.data, first, map(sqrt, second), strict=True)
             ]
-            self.first[i], self.second[i] = array("d", first), array("d", second)
-            parameter.data = array("d", moved)
+            self.first[i], self.second[i] = doubles(first), doubles(second)
+            parameter.data = doubles(moved)
 
 
 def clip_grad_norm(parameters: Sequence[Parameter], max_norm: float) -> float:
@@ -148,7 +151,7 @@ def clip_grad_norm(parameters: Sequence[Parameter], max_norm: float) -> float:
         scale = max_norm / (norm + 1e-6)
         for parameter in parameters:
             if parameter.grad is not None:
-                parameter.grad = array("d", [scale * g for g in parameter.grad])
+                parameter.grad = doubles([scale * g for g in parameter.grad])
     return norm
 
 

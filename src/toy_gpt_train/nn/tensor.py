@@ -13,13 +13,12 @@ It knows no operation: each brings its own derivative.
 Source: Rumelhart, Hinton and Williams (1986), "Learning representations by back-propagating errors".
 """
 
-from array import array
 from collections.abc import Callable, Sequence
 from math import prod
 from operator import add
 from typing import Any
 
-from toy_gpt_train.nn.kernels import Floats
+from toy_gpt_train.nn.kernels import Floats, doubles
 
 Shape = tuple[int, ...]
 Gradients = tuple[Floats, ...]
@@ -126,11 +125,11 @@ class Parameter(Tensor):
     __slots__ = ()
 
     def __init__(self, data: Floats, shape: Shape) -> None:
-        super().__init__(array("d", data), shape)
+        super().__init__(doubles(data), shape)
 
     def add_gradient(self, gradient: Floats) -> None:
         """Add to the gradient, and keep it as an array."""
-        self.grad = array("d", gradient if self.grad is None else map(add, self.grad, gradient))
+        self.grad = doubles(gradient if self.grad is None else list(map(add, self.grad, gradient)))
 
 
 def from_lists(nested: Any) -> Tensor:

@@ -1,0 +1,315 @@
+"""Optimizers, the schedule, clipping, and batches: steps worked out by hand, and every window a slice of the text."""
+
+import random
+from array import array
+from collections.abc import Sequence
+from math import cos, exp, fsum, inf, log, pi, sqrt
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from toy_gpt_train.nn.batches import draw_windows, window_loss
+from toy_gpt_train.nn.modules import LanguageModel
+from toy_gpt_train.nn.optim import SGD, AdamW, clip_grad_norm, cosine_schedule
+from toy_gpt_train.nn.tensor import Parameter, Tensor
+
+Optimizer = SGD | AdamW
+
+
+def parameter(*numbers: float, grad: Sequence[float] | None = None) -> Parameter:
+    made = Parameter(numbers, (len(numbers),))
+    made.grad = None if grad is None else array("d", grad)
+    return made
+
+
+def path_of(weight: Parameter, optimizer: Optimizer, gradients: Sequence[float]) -> list[float]:
+    """Where the first number of a parameter is after each step."""
+    places = []
+    for gradient in gradients:
+        weight.grad = array("d", [gradient] * len(weight.data))
+        optimizer.step()
+        assert isinstance(weight.data, array)
+        places.append(weight.data[0])
+    return places
+
+
+# --- optimizers, by hand ------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("momentum", "expected"),
+    [
+        (0.0, [0.95, 0.85, 1.05]),
+        (0.9, [0.95, 0.805, 0.8745]),  # v = 0.5, then 0.45 + 1, then 1.305 - 2
+        (0.5, [0.95, 0.825, 0.9625]),  # v = 0.5, then 0.25 + 1, then 0.625 - 2
+    ],
+)
+def test_sgd_by_hand(momentum, expected):
+    weight = parameter(1.0)
+    assert path_of(weight, SGD([weight], 0.1, momentum), [0.5, 1.0, -2.0]) == pytest.approx(expected, rel=1e-14)
+
+
+ADAMW_BY_HAND = [
+    # A gradient that stays: m' is g and sqrt(v') is |g|, so each step is lr, however large g is.
+    ({"eps": 0.0, "weight_decay": 0.0}, [0.2] * 3, [0.9, 0.8, 0.7]),
+    ({"eps": 0.0, "weight_decay": 0.0}, [-5e6] * 3, [1.1, 1.2, 1.3]),
+    # Decay takes lr * weight_decay = 5 % off before: 0.95 - 0.1, 0.8075 - 0.1, 0.672125 - 0.1.
+    ({"eps": 0.0, "weight_decay": 0.5}, [3.0] * 3, [0.85, 0.7075, 0.572125]),
+    # eps is added after the root: 0.1 * 3 / (3 + 1).
+    ({"eps": 1.0, "weight_decay": 0.0}, [3.0] * 3, [0.925, 0.85, 0.775]),
+    # m = 1/2, -1/4, 7/8 over 1/2, 3/4, 7/8;  v = 1/4, 7/16, 85/64 over 1/4, 7/16, 37/64.
+    (
+        {"betas": (0.5, 0.75), "eps": 0.0, "weight_decay": 0.0},
+        [1.0, -1.0, 2.0],
+        [0.9, 0.9 + 0.1 / 3, 0.9 + 0.1 / 3 - 0.1 / sqrt(85 / 37)],
+    ),
+    # No gradient, and so no step but the decay.
+    ({"weight_decay": 1.0}, [0.0] * 3, [0.9, 0.81, 0.729]),
+]
+
+
+@pytest.mark.parametrize(("options", "gradients", "expected"), ADAMW_BY_HAND)
+def test_adamw_by_hand(options, gradients, expected):
+    weight = parameter(1.0)
+    assert path_of(weight, AdamW([weight], lr=0.1, **options), gradients) == pytest.approx(expected, rel=1e-13)
+
+
+def test_what_adamw_remembers():
+    weight = parameter(1.0, 1.0)
+    optimizer = AdamW([weight], betas=(0.5, 0.75))
+    assert (optimizer.steps, list(optimizer.first[0]), list(optimizer.second[0])) == (0, [0.0, 0.0], [0.0, 0.0])
+    for gradient in ([1.0, 2.0], [-1.0, 0.0]):
+        weight.grad = array("d", gradient)
+        optimizer.step()
+    assert optimizer.steps == 2
+    assert optimizer.first == [array("d", [-0.25, 0.5])]
+    assert optimizer.second == [array("d", [0.4375, 0.75])]
+
+
+@pytest.mark.parametrize(
+    "make", [lambda w: SGD(w, 1.0), lambda w: AdamW(w, 1.0, weight_decay=0.0)], ids=["SGD", "AdamW"]
+)
+def test_the_step_size_may_change_before_every_step(make):
+    weight = parameter(0.0)
+    optimizer = make([weight])
+    places = []
+    for lr in (1.0, 0.0, 0.25):
+        optimizer.lr = lr
+        places += path_of(weight, optimizer, [1.0])
+    assert places == pytest.approx([-1.0, -1.0, -1.25], rel=1e-7)
+
+
+@pytest.mark.parametrize(
+    "make", [lambda w: SGD(w, 0.1, 0.9), lambda w: AdamW(w, 0.1, weight_decay=0.5)], ids=["SGD", "AdamW"]
+)
+def test_a_parameter_without_gradient_stays_and_the_others_go_on_alone(make):
+    still, one, two = parameter(1.0, -0.0), parameter(1.0), parameter(5.0, 5.0)
+    alone = parameter(5.0, 5.0)
+    together, single = make([still, one, two]), make([alone])
+    for gradient in (1.0, -0.5, 2.0):
+        one.grad = array("d", [-gradient])
+        two.grad, alone.grad = array("d", [gradient, 0.0]), array("d", [gradient, 0.0])
+        together.step()
+        single.step()
+    assert still.data.tobytes() == array("d", [1.0, -0.0]).tobytes()
+    assert two.data == alone.data
+    assert one.data[0] != 1.0
+
+
+@pytest.mark.parametrize(
+    "make", [lambda w: SGD(w, 0.05, 0.9), lambda w: AdamW(w, 0.1, weight_decay=0.0)], ids=["SGD", "AdamW"]
+)
+def test_a_valley_is_walked_down(make):
+    # (x - 3)^2 + 10 (y + 1)^2
+    weight = parameter(0.0, 0.0)
+    optimizer = make([weight])
+    for _ in range(400):
+        x, y = weight.data
+        weight.grad = array("d", [2 * (x - 3), 20 * (y + 1)])
+        optimizer.step()
+    assert list(weight.data) == pytest.approx([3.0, -1.0], abs=1e-3)
+
+
+# --- the schedule -------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("options", "expected"),
+    [
+        (
+            {"warmup": 2, "total": 6},
+            {0: 0.5, 1: 1.0, 2: 1.0, 3: 0.5 + sqrt(0.5) / 2, 4: 0.5, 5: 0.5 - sqrt(0.5) / 2, 6: 0.0},
+        ),
+        ({"warmup": 4, "total": 10, "floor": 0.1}, {0: 0.25, 3: 1.0, 4: 1.0, 6: 0.775, 7: 0.55, 8: 0.325, 10: 0.1}),
+        ({"warmup": 0, "total": 4}, {0: 1.0, 2: 0.5, 4: 0.0}),
+        ({"warmup": 0, "total": 4, "floor": 0.2}, {4: 0.2, 5: 0.2, 1000: 0.2}),  # past the end
+        ({"warmup": 3, "total": 3, "floor": 0.2}, {0: 1 / 3, 2: 1.0, 3: 1.0, 4: 0.2}),
+        ({"warmup": 10, "total": 5}, {0: 0.1, 4: 0.5}),  # the end comes before the top
+        ({"warmup": 0, "total": 0}, {0: 1.0}),
+    ],
+    ids=str,
+)
+def test_the_schedule_by_hand(options, expected):
+    assert {step: cosine_schedule(step, peak=1.0, **options) for step in expected} == pytest.approx(expected, abs=1e-12)
+
+
+@given(st.integers(0, 20), st.integers(1, 50), st.floats(1e-5, 1.0), st.floats(0, 1))
+@settings(max_examples=60, deadline=None)
+def test_the_schedule_goes_up_in_a_line_and_down_along_a_cosine(warmup, rest, peak, part):
+    floor = part * peak
+    steps = [
+        cosine_schedule(s, peak=peak, warmup=warmup, total=warmup + rest, floor=floor) for s in range(warmup + rest + 1)
+    ]
+    for step, size in enumerate(steps[:warmup]):
+        assert size == pytest.approx(peak * (step + 1) / warmup)
+    way_down = steps[warmup:]
+    for step, size in enumerate(way_down):
+        assert size == pytest.approx(floor + (peak - floor) * (1 + cos(pi * step / rest)) / 2)
+    assert way_down == sorted(way_down, reverse=True)
+    assert way_down[0] == pytest.approx(peak)
+    assert way_down[-1] == pytest.approx(floor)
+
+
+# --- clipping -----------------------------------------------------------------------------------------------
+
+
+def test_clipping_by_hand():
+    one, none, two = parameter(0.0, 0.0, grad=[1.0, -2.0]), parameter(0.0), parameter(0.0, grad=[2.0])
+    assert clip_grad_norm([one, none, two], 1.5) == 3.0
+    assert [*one.grad, *two.grad] == pytest.approx([0.5, -1.0, 1.0], rel=1e-6)
+    assert none.grad is None
+    assert isinstance(one.grad, array)
+    assert list(one.data) == [0.0, 0.0]
+
+
+@pytest.mark.parametrize("max_norm", [5.0, 5.1, inf])
+def test_a_short_gradient_is_left_as_it_is(max_norm):
+    weight = parameter(0.0, 0.0, grad=[3.0, 4.0])
+    assert clip_grad_norm([weight], max_norm) == 5.0
+    assert weight.grad == array("d", [3.0, 4.0])
+
+
+def test_nothing_to_clip():
+    assert clip_grad_norm([], 1.0) == 0.0
+    assert clip_grad_norm([parameter(1.0)], 1.0) == 0.0
+    zeros = parameter(1.0, grad=[0.0])
+    assert clip_grad_norm([zeros], 0.0) == 0.0
+    assert zeros.grad == array("d", [0.0])
+
+
+numbers = st.floats(-1e3, 1e3)
+
+
+@given(st.lists(st.lists(numbers, min_size=1, max_size=5), min_size=1, max_size=4), st.floats(1e-2, 1e3))
+@settings(max_examples=100, deadline=None)
+def test_clipping_keeps_the_direction_and_bounds_the_length(gradients, max_norm):
+    parameters = [parameter(*grad, grad=grad) for grad in gradients]
+    before = [g for grad in gradients for g in grad]
+    norm = sqrt(fsum(g * g for g in before))
+    assert clip_grad_norm(parameters, max_norm) == pytest.approx(norm, rel=1e-12)
+    after = [g for weight in parameters for g in weight.grad]
+    factor = min(1.0, max_norm / (norm + 1e-6))
+    assert after == pytest.approx([factor * g for g in before], rel=1e-5, abs=1e-300)
+    assert sqrt(fsum(g * g for g in after)) <= max_norm * (1 + 1e-12)
+
+
+# --- windows ------------------------------------------------------------------------------------------------
+
+
+@given(st.integers(1, 30), st.integers(1, 8), st.integers(1, 6), st.integers(0, 10**6))
+@settings(max_examples=100, deadline=None)
+def test_every_window_is_a_slice_of_the_text(length, context_size, batch_size, seed):
+    text = list(range(100, 100 + length))  # each token tells where it stands
+    if length < context_size + 1:
+        with pytest.raises(ValueError, match=f"{length} tokens are too few for a window of {context_size + 1}"):
+            draw_windows(text, context_size, batch_size, random.Random(seed))
+        return
+    windows = draw_windows(text, context_size, batch_size, random.Random(seed))
+    assert len(windows) == batch_size
+    for window in windows:
+        start = window[0] - 100
+        assert window == text[start : start + context_size + 1]
+        assert len(window) == context_size + 1
+    assert windows == draw_windows(text, context_size, batch_size, random.Random(seed))
+
+
+@pytest.mark.parametrize(("length", "context_size"), [(6, 2), (6, 5), (6, 1), (9, 3)])
+def test_windows_begin_everywhere_and_equally_often(length, context_size):
+    places, draws = length - context_size, 3000
+    windows = draw_windows(range(length), context_size, draws, random.Random(0))
+    starts = [window[0] for window in windows]
+    assert set(starts) == set(range(places))
+    assert max(window[-1] for window in windows) == length - 1
+    share = 1 / places
+    for start in range(places):  # within five standard deviations
+        assert abs(starts.count(start) - share * draws) <= 5 * sqrt(draws * share * (1 - share))
+
+
+def test_windows_go_on_where_the_generator_stands():
+    text, generator = list(range(1000)), random.Random(0)
+    first, second = (draw_windows(text, 4, 3, generator) for _ in range(2))
+    assert first != second
+    assert first + second == draw_windows(text, 4, 6, random.Random(0))
+
+
+# --- what a network makes of windows ------------------------------------------------------------------------
+
+
+class Scripted(LanguageModel):
+    """Says what it was told to, and remembers what it read."""
+
+    def __init__(self, logits: list[list[list[float]]]) -> None:
+        self.logits = Tensor(
+            [x for b in logits for row in b for x in row], (len(logits), len(logits[0]), len(logits[0][0]))
+        )
+
+    def forward(self, ids: Sequence[Sequence[int]]) -> Tensor:
+        self.read = [list(sequence) for sequence in ids]
+        return self.logits
+
+
+# Rows of exp(logits) that sum to 8: the loss of a target is the logarithm of 8 over its number.
+ROWS = {name: [log(int(digit)) for digit in name] for name in ("512", "152", "125", "161")}
+
+
+@pytest.mark.parametrize(
+    ("rows", "windows", "read", "seen", "correct"),
+    [
+        # Every place is predicted: the targets are 1, 2 and 2, 0.
+        ([["512", "125"], ["152", "161"]], [[0, 1, 2], [1, 2, 0]], [[0, 1], [1, 2]], "1521", 1),
+        ([["152", "125"], ["125", "512"]], [[0, 1, 2], [1, 2, 0]], [[0, 1], [1, 2]], "5555", 4),
+        ([["125"], ["512"]], [[0, 2], [1, 1]], [[0], [1]], "51", 1),
+        # Only what follows the whole window is: the targets are 2 and 0.
+        ([["125"], ["161"]], [[0, 1, 2], [1, 2, 0]], [[0, 1], [1, 2]], "51", 1),
+        (
+            [["125"], ["512"], ["152"]],
+            [[0, 1, 2, 2], [1, 2, 0, 0], [2, 2, 2, 1]],
+            [[0, 1, 2], [1, 2, 0], [2, 2, 2]],
+            "555",
+            3,
+        ),
+    ],
+)
+def test_the_loss_of_windows_by_hand(rows, windows, read, seen, correct):
+    model = Scripted([[ROWS[row] for row in sequence] for sequence in rows])
+    loss, count, right = window_loss(model, windows)
+    assert model.read == read
+    losses = [log(8 / int(digit)) for digit in seen]
+    assert loss.item() == pytest.approx(fsum(losses) / len(losses), rel=1e-12)
+    assert (count, right) == (len(losses), correct)
+
+
+def test_the_gradient_of_the_loss_of_windows():
+    model = Scripted([[ROWS["512"]], [ROWS["161"]]])
+    loss, _, _ = window_loss(model, [[0, 0], [0, 1]])
+    loss.backward()
+    expected = [5 / 8 - 1, 1 / 8, 2 / 8, 1 / 8, 6 / 8 - 1, 1 / 8]  # probs - onehot, half of it for each of two
+    assert model.logits.grad == pytest.approx([g / 2 for g in expected], rel=1e-12)
+    assert exp(loss.item()) == pytest.approx(sqrt(8 / 5 * 8 / 6), rel=1e-12)
+
+
+def test_windows_may_be_any_sequences():
+    model = Scripted([[ROWS["512"], ROWS["125"]]])
+    results = [window_loss(model, [kind([0, 0, 2])]) for kind in (list, tuple, lambda ids: array("i", ids))]
+    assert [(loss.item(), count, right) for loss, count, right in results] == [(results[0][0].item(), 2, 2)] * 3
