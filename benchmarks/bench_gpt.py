@@ -16,7 +16,6 @@ import random
 import string
 import sys
 from collections.abc import Iterator, Mapping, Sequence
-from functools import reduce
 from itertools import islice, pairwise
 from operator import add, mul
 from pathlib import Path
@@ -40,6 +39,7 @@ CONTEXT, WIDTH, HEADS, HIDDEN = 16, 16, 4, 64
 LEARNING_RATE, BETAS, EPS = 0.01, (0.9, 0.95), 1e-8
 NORM_EPS = 1e-5  # rms_norm's own
 SEED = 42
+DEEPEST = 1_000_000  # a sum of many scalars is as deep as it has terms, and is walked by recursion
 CHECKED_STEPS, CLOSE = 15, 1e-6  # how near the losses of the first steps must be
 
 # --- the scalar model ---------------------------------------------------------------------------------------
@@ -84,38 +84,30 @@ class Value:
 
     def backward(self) -> None:
         """Add to ``grad`` of every number that this one was made from, however far back."""
-        uses = {self: 0}  # in how many results a number went
-        to_visit = [self]
-        while to_visit:
-            for parent in to_visit.pop().parents:
-                if parent not in uses:
-                    uses[parent] = 0
-                    to_visit.append(parent)
-                uses[parent] += 1
+        order: list[Value] = []
+        met: set[Value] = set()
+
+        def visit(value: Value) -> None:
+            if value not in met:
+                met.add(value)
+                for parent in value.parents:
+                    visit(parent)
+                order.append(value)
+
+        visit(self)
         self.grad = 1.0
-        ready = [self]  # their gradients are whole: all that they went into have passed theirs on
-        while ready:
-            value = ready.pop()
+        for value in reversed(order):
             for parent, slope in zip(value.parents, value.slopes, strict=True):
                 parent.grad += slope * value.grad
-                uses[parent] -= 1
-                if uses[parent] == 0:
-                    ready.append(parent)
 
 
 Vector = list[Value]
 Matrix = list[Vector]
 
 
-def total(x: Sequence[Value]) -> Value:
-    """Return the sum of numbers."""
-    result: Value = reduce(add, x)
-    return result
-
-
 def dot(x: Sequence[Value], y: Sequence[Value]) -> Value:
     """Return the sum of products."""
-    return total(list(map(mul, x, y)))
+    return sum(map(mul, x, y), Value(0.0))
 
 
 def times_vector(matrix: Matrix, x: Vector) -> Vector:
@@ -133,7 +125,7 @@ def softmaxed(scores: Vector) -> Vector:
     """Return probabilities in the proportions of the exponentials."""
     top = max(score.data for score in scores)
     exps = [(score + -top).exp() for score in scores]
-    share = total(exps) ** -1
+    share = sum(exps, Value(0.0)) ** -1
     return [e * share for e in exps]
 
 
@@ -159,7 +151,7 @@ class ScalarGPT:
         for place, (token_id, target) in enumerate(pairwise(ids)):
             logits = self._logits(token_id, place, keys, values)
             losses.append(softmaxed(logits)[target].log() * -1.0)
-        return total(losses) * (1 / len(losses))
+        return sum(losses, Value(0.0)) * (1 / len(losses))
 
     def _logits(self, token_id: int, place: int, keys: Matrix, values: Matrix) -> Vector:
         """Read one token; its key and value are appended to those of the tokens before it."""
@@ -353,6 +345,7 @@ def parse_arguments() -> argparse.Namespace:
 
 def main() -> None:
     """Train both and print how they compare."""
+    sys.setrecursionlimit(DEEPEST)
     args = parse_arguments()
     names = read_names(args.file)
     generator = random.Random(SEED)

@@ -4,7 +4,7 @@ import random
 from array import array
 from collections.abc import Callable, Sequence
 from itertools import accumulate
-from math import fsum, sqrt
+from math import exp, fsum, sqrt
 
 import pytest
 
@@ -12,7 +12,7 @@ from test_nn_functional import check_gradients, random_tensor, use_plain_kernel
 from toy_gpt_train.nn import functional
 from toy_gpt_train.nn.batches import window_loss
 from toy_gpt_train.nn.modules import Dropout, Embedding, LanguageModel, LayerNorm, Linear, Module, RMSNorm
-from toy_gpt_train.nn.tensor import Parameter, Tensor
+from toy_gpt_train.nn.tensor import Parameter, Tensor, from_lists
 from toy_gpt_train.nn.transformer import Block, FeedForward, KVCache, MultiHeadAttention, SwiGLU, TransformerLM
 
 VOCAB, CHANNELS, HEADS, CONTEXT = 7, 8, 2, 6
@@ -529,6 +529,21 @@ def test_a_glimpse_is_what_a_shorter_network_says(network):
             model.dropout,
         )
         assert glimpse.logits == pytest.approx(shorter.forward([[3, 1, 4]]).tolist()[0][-1], rel=1e-12)
+
+
+def test_where_the_last_token_looks_by_hand():
+    model, ids = shaken(gpt()), [3, 1, 4]
+    block, size = model.blocks[0], CHANNELS // HEADS
+    tokens, places = model.token_embeddings.weight.tolist(), model.position_embeddings.weight.tolist()
+    x = from_lists([[a + b for a, b in zip(tokens[i], places[t], strict=True)] for t, i in enumerate(ids)])
+    normed = functional.layer_norm(x, block.norm_1.weight, block.norm_1.bias)
+    query, keys = block.attention.q_proj.forward(normed).tolist()[-1], block.attention.k_proj.forward(normed).tolist()
+    shares = model.glimpses(ids)[1].attention
+    assert len(shares) == HEADS
+    for h in range(HEADS):
+        own = range(h * size, (h + 1) * size)
+        scores = [exp(fsum(query[d] * key[d] for d in own) / sqrt(size)) for key in keys]
+        assert shares[h] == pytest.approx([score / fsum(scores) for score in scores], rel=1e-9)
 
 
 @pytest.mark.parametrize("rotary", [False, True])

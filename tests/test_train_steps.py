@@ -477,7 +477,7 @@ def test_whoever_watches_changes_nothing():
 def test_a_clock_that_stands_still_is_no_matter():
     # On some systems the clock moves on every 16 ms only, and a step of a small network takes less.
     calls = []
-    with mock.patch.object(module.time, "monotonic", lambda: 5.0):
+    with mock.patch.object(module.time, "monotonic", return_value=5.0):
         train("embeddings", on_progress=lambda *call: calls.append(call))
     assert len(calls) == 5
 

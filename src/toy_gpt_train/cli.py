@@ -84,7 +84,11 @@ def build_parser() -> argparse.ArgumentParser:
         help="train every rung on this text (default: what the manifest declares)",
     )
     _add_base_dir(climb, "artifacts/ladder/ and outputs/ladder/ are written below it")
+    climb.add_argument("--models", nargs="+", default=[], metavar="KIND", help="train only these (default: all)")
     _add_text_options(climb)
+    climb.add_argument(
+        "--workers", type=int, default=1, metavar="W", help="processes that share a network's work (default: 1)"
+    )
     climb.set_defaults(handler=_ladder)
 
     _add_tokenize(commands.add_parser("tokenize", help=tokenize_text.HELP, description=tokenize_text.HELP))
@@ -380,7 +384,9 @@ def _ladder(args: argparse.Namespace) -> int:
         raise InputError(
             "--tokenizer and --val-fraction need --corpus: the manifest says them for the runs it declares"
         )
-    return ladder.train_ladder(args.base_dir, args.corpus, args.tokenizer, args.bpe_vocab, args.val_fraction)
+    return ladder.train_ladder(
+        args.base_dir, args.corpus, args.tokenizer, args.bpe_vocab, args.val_fraction, args.models, args.workers
+    )
 
 
 def _tokenize(args: argparse.Namespace) -> int:

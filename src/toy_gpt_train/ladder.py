@@ -3,11 +3,12 @@
 Each run lies in artifacts/ladder/CODE-KIND/NNN_slug/ and outputs/ladder/CODE-KIND/NNN_slug/.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Final
 
 from toy_gpt_train.d_train import DEFAULT_BPE_VOCAB_SIZE, TrainSettings, read_and_split, train_run
+from toy_gpt_train.errors import InputError
 from toy_gpt_train.levels import LEVELS, Level, level_for_kind
 from toy_gpt_train.progress import Progress
 from toy_gpt_train.project import RESOURCE_ROOT, load_manifest
@@ -29,11 +30,12 @@ HEADER: Final = [
 ]
 
 
-def declared_runs(base_dir: Path) -> Iterator[TrainSettings]:
+def declared_runs(base_dir: Path, workers: int = 1) -> Iterator[TrainSettings]:
     """Yield the runs that the manifest declares as the committed ladder.
 
     Args:
         base_dir: Where artifacts/ladder/ and outputs/ladder/ go.
+        workers: How many processes a network is trained by.
     """
     for entry in load_manifest().ladder:
         for kind in entry.models:
@@ -45,6 +47,7 @@ def declared_runs(base_dir: Path) -> Iterator[TrainSettings]:
                 tokenizer=entry.tokenizer,
                 val_fraction=entry.val_fraction,
                 run_name=run_name(level, corpus),
+                workers=workers,
             )
 
 
@@ -64,6 +67,8 @@ def train_ladder(
     tokenizer: str = "word",
     bpe_vocab_size: int = DEFAULT_BPE_VOCAB_SIZE,
     val_fraction: float = 0.0,
+    models: Sequence[str] = (),
+    workers: int = 1,
 ) -> int:
     """Train rung after rung and print a table.
 
@@ -73,6 +78,8 @@ def train_ladder(
         tokenizer: How to cut that text.
         bpe_vocab_size: Where byte-level BPE stops merging.
         val_fraction: The share of it that is held out.
+        models: The kinds to train; all where there are none.
+        workers: How many processes a network is trained by.
 
     Returns:
         The exit code, 0.
@@ -82,7 +89,7 @@ def train_ladder(
         OSError: A file could not be read or written.
     """
     if corpus_path is None:
-        runs = list(declared_runs(base_dir))
+        runs = list(declared_runs(base_dir, workers))
     else:
         runs = [
             TrainSettings(
@@ -93,9 +100,13 @@ def train_ladder(
                 bpe_vocab_size=bpe_vocab_size,
                 val_fraction=val_fraction,
                 run_name=run_name(level, corpus_path),
+                workers=workers,
             )
-            for level in LEVELS
+            for level in (map(level_for_kind, models) if models else LEVELS)
         ]
+    runs = [run for run in runs if not models or run.level.kind in models]
+    if not runs:
+        raise InputError(f"the manifest declares no run of {', '.join(models)}; give a text with --corpus")
     for settings in runs:
         read_and_split(
             settings

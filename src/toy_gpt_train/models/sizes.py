@@ -73,23 +73,23 @@ DEFAULT_SIZE: Final = SIZE_NAMES[0]
 SIZES: Final = {
     "embeddings": {
         "tiny": _Size(8, 16, steps=1500, batch_size=128, learning_rate=0.01),
-        "small": _Size(8, 32, steps=8000, batch_size=128, learning_rate=0.005, hidden_dim=128),
-        "medium": _Size(16, 32, steps=20000, batch_size=128, learning_rate=0.005, hidden_dim=256),
+        "small": _Size(8, 32, steps=6000, batch_size=128, learning_rate=0.01, hidden_dim=128),
+        "medium": _Size(12, 32, steps=16000, batch_size=128, learning_rate=0.005, hidden_dim=256),
     },
     "attention": {
-        "tiny": _Size(32, 32, steps=600, batch_size=8, learning_rate=0.01),
-        "small": _Size(32, 64, steps=4000, batch_size=16, learning_rate=0.01),
-        "medium": _Size(64, 128, steps=6000, batch_size=16, learning_rate=0.005),
+        "tiny": _Size(16, 32, steps=600, batch_size=16, learning_rate=0.01),
+        "small": _Size(32, 64, steps=3000, batch_size=16, learning_rate=0.01),
+        "medium": _Size(64, 128, steps=4000, batch_size=16, learning_rate=0.005),
     },
     "gpt": {
         "tiny": _Size(32, 32, steps=400, batch_size=8, learning_rate=0.01, heads=4, layers=1),
-        "small": _Size(32, 32, steps=1500, batch_size=16, learning_rate=0.01, heads=4, layers=2),
-        "medium": _Size(64, 64, steps=2500, batch_size=16, learning_rate=0.005, heads=4, layers=2),
+        "small": _Size(32, 32, steps=1000, batch_size=16, learning_rate=0.01, heads=4, layers=2),
+        "medium": _Size(64, 64, steps=2000, batch_size=8, learning_rate=0.005, heads=4, layers=2),
     },
     "llama": {
         "tiny": _Size(32, 32, steps=400, batch_size=8, learning_rate=0.01, heads=4, layers=1),
-        "small": _Size(32, 32, steps=1500, batch_size=16, learning_rate=0.01, heads=4, layers=2),
-        "medium": _Size(64, 64, steps=2500, batch_size=16, learning_rate=0.005, heads=4, layers=2),
+        "small": _Size(32, 32, steps=1000, batch_size=16, learning_rate=0.01, heads=4, layers=2),
+        "medium": _Size(64, 64, steps=2000, batch_size=8, learning_rate=0.005, heads=4, layers=2),
     },
 }
 

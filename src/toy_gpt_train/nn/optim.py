@@ -115,12 +115,15 @@ class AdamW:
         for i, parameter in enumerate(self.parameters):
             if parameter.grad is None:
                 continue
-            first = [beta1 * m + rest1 * g for m, g in zip(self.first[i], parameter.grad, strict=True)]
-            second = [beta2 * v + rest2 * g * g for v, g in zip(self.second[i], parameter.grad, strict=True)]
-            moved = [
-                keep * w - size * m / (root_v + eps)
-                for w, m, root_v in zip(parameter.data, first, map(sqrt, second), strict=True)
-            ]
+            first: list[float] = []
+            second: list[float] = []
+            moved: list[float] = []
+            for w, g, m, v in zip(parameter.data, parameter.grad, self.first[i], self.second[i], strict=True):
+                m = beta1 * m + rest1 * g
+                v = beta2 * v + rest2 * g * g
+                first.append(m)
+                second.append(v)
+                moved.append(keep * w - size * m / (sqrt(v) + eps))
             self.first[i], self.second[i] = doubles(first), doubles(second)
             parameter.data = doubles(moved)
 

@@ -1,0 +1,403 @@
+"""Several processes: the same numbers as one, bit for bit, and none of them is left over, whatever happens."""
+
+import multiprocessing
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from array import array
+from contextlib import contextmanager
+from functools import partial
+from multiprocessing.context import SpawnProcess
+from pathlib import Path
+from unittest import mock
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from toy_gpt_train.models.embeddings import EmbeddingsModel
+from toy_gpt_train.models.gpt import GPTModel
+from toy_gpt_train.models.neural import Architecture
+from toy_gpt_train.models.sizes import NeuralSettings
+from toy_gpt_train.nn.batches import draw_windows
+from toy_gpt_train.nn.parallel import (
+    OneProcess,
+    Outcome,
+    Piece,
+    SeveralProcesses,
+    _from_bytes,
+    _to_bytes,
+    batch_gradient,
+    cut_batch,
+    piece_gradient,
+    piece_loss,
+    sum_outcomes,
+)
+from toy_gpt_train.progress import Progress
+from toy_gpt_train.train_steps import train_steps
+
+CONTEXT = 4
+# Large enough that one gradient (264 KB) does not fit into the buffer of a pipe.
+VOCAB_SIZE = 4000
+BUILD = partial(GPTModel.build, VOCAB_SIZE, CONTEXT, Architecture(4, hidden_dim=8, heads=2, dropout=0.3), 0)
+SMALL = partial(EmbeddingsModel.build, 5, 1, Architecture(2), 0)
+TEXT = [(i * i * 37) % VOCAB_SIZE for i in range(60)]
+
+PROC = Path("/proc/self/task")
+needs_proc = pytest.mark.skipif(not PROC.exists(), reason="children are found in /proc")
+
+
+def processes_left():
+    """The worker processes that are still there after some time to end in."""
+    for child in multiprocessing.active_children():
+        child.join(10)
+    return multiprocessing.active_children()
+
+
+@pytest.fixture(scope="module", params=[2, 3])
+def several(request):
+    """A network, and processes that work for it."""
+    network = BUILD()
+    workers = SeveralProcesses(network, BUILD, request.param)
+    yield network, workers
+    workers.close()
+    assert processes_left() == []
+
+
+# --- the same numbers ---------------------------------------------------------------------------------------
+
+
+def batch_of(num_windows, piece_size, seed):
+    generator = random.Random(seed)
+    windows = draw_windows(TEXT, CONTEXT, num_windows, generator)
+    return cut_batch(windows, piece_size, lambda: generator.getrandbits(32))
+
+
+# One piece, fewer than processes, as many, more, an uneven number, and a last piece that is smaller.
+BATCHES = [(1, 1), (2, 2), (2, 1), (3, 1), (4, 1), (5, 2), (7, 1), (7, 3)]
+
+
+@pytest.mark.parametrize(("num_windows", "piece_size"), BATCHES)
+def test_outcomes_and_gradients_are_bit_for_bit_those_of_one_process(several, num_windows, piece_size):
+    network, workers = several
+    pieces = batch_of(num_windows, piece_size, seed=num_windows)
+    # REQ: the weights of the moment count, not those that the processes began with.
+    generator = random.Random(num_windows + piece_size)
+    for parameter in network.parameters():
+        parameter.data = array("d", [w + generator.gauss(0, 0.1) for w in parameter.data])
+    for with_gradient in (True, False):
+        expected = list(OneProcess(network).outcomes(pieces, with_gradient=with_gradient))
+        answers = list(workers.outcomes(pieces, with_gradient=with_gradient))
+        assert [outcome for outcome, _ in answers] == [outcome for outcome, _ in expected]
+        assert [gradient.tobytes() for _, gradient in answers] == [gradient.tobytes() for _, gradient in expected]
+        assert all(type(outcome.num_tokens) is type(outcome.correct) is int for outcome, _ in answers)
+        assert all(bool(gradient) == with_gradient for _, gradient in answers)
+        assert sum(outcome.num_tokens for outcome, _ in answers) == num_windows * CONTEXT
+
+
+def test_the_sum_over_a_batch_is_bit_for_bit_that_of_one_process(several):
+    network, workers = several
+    pieces = batch_of(7, 2, seed=1)
+    gradients = []
+    for who in (OneProcess(network), workers):
+        outcome = batch_gradient(network, who, pieces)
+        gradients.append((outcome, [parameter.grad.tobytes() for parameter in network.parameters()]))
+    assert gradients[0] == gradients[1]
+
+
+def test_dropout_is_the_pieces_own(several):
+    network, workers = several
+    window = TEXT[: CONTEXT + 1]
+    pieces = [Piece([window], 0.25, seed) for seed in (5, 6, 5, 2**32 - 1)]
+    losses = [outcome.loss for outcome, _ in workers.outcomes(pieces, with_gradient=True)]
+    assert losses[0] == losses[2]
+    assert len(set(losses)) == 3
+    # Without gradients there is no dropout.
+    assert len({outcome for outcome, _ in workers.outcomes(pieces, with_gradient=False)}) == 1
+
+
+def test_shares_make_the_mean_over_unequal_pieces():
+    # Three windows in one piece and one in the other: the batch's loss is the mean over all four.
+    network = SMALL()
+    windows = [[0, 1], [1, 2], [2, 3], [3, 4]]
+    pieces = cut_batch(windows, 3, lambda: 0)
+    outcome = batch_gradient(network, OneProcess(network), pieces)
+    each = [piece_loss(network, Piece([window]))[0].loss for window in windows]
+    assert outcome.loss == pytest.approx(sum(each) / 4, rel=1e-12)
+    summed = [parameter.grad for parameter in network.parameters()]
+    alone = [piece_gradient(network, Piece([window], 0.25))[1] for window in windows]
+    flat = [g for part in summed for g in part]
+    assert flat == pytest.approx([sum(column) for column in zip(*alone, strict=True)], abs=1e-15)
+
+
+def test_piece_gradient_leaves_no_trace_in_the_network():
+    network = BUILD()
+    before = [parameter.data.tobytes() for parameter in network.parameters()]
+    piece_gradient(network, batch_of(2, 2, seed=0)[0])
+    assert [parameter.data.tobytes() for parameter in network.parameters()] == before
+    assert all(parameter.grad is None for parameter in network.parameters())
+    assert not network.training
+
+
+outcomes = st.builds(Outcome, st.floats(0, 100), st.integers(1, 1000), st.integers(0, 1000))
+
+
+@given(st.lists(outcomes, min_size=1, max_size=9))
+def test_outcomes_together(several_outcomes):
+    total = sum_outcomes(several_outcomes)
+    tokens = sum(outcome.num_tokens for outcome in several_outcomes)
+    assert (total.num_tokens, total.correct) == (tokens, sum(outcome.correct for outcome in several_outcomes))
+    each = [outcome.loss for outcome in several_outcomes for _ in range(outcome.num_tokens)]
+    assert total.loss == pytest.approx(sum(each) / len(each), rel=1e-9, abs=1e-12)
+
+
+@given(st.integers(1, 30), st.integers(1, 40))
+def test_cutting_loses_nothing(num_windows, piece_size):
+    windows = [[i, i + 1] for i in range(num_windows)]
+    seeds = iter(range(100))
+    pieces = cut_batch(windows, piece_size, lambda: next(seeds))
+    assert [window for piece in pieces for window in piece.windows] == windows
+    assert [len(piece.windows) for piece in pieces[:-1]] == [piece_size] * (len(pieces) - 1)
+    assert 1 <= len(pieces[-1].windows) <= piece_size
+    assert [piece.share * num_windows for piece in pieces] == pytest.approx([len(piece.windows) for piece in pieces])
+    assert [piece.seed for piece in pieces] == list(range(len(pieces)))
+
+
+@st.composite
+def pieces_of_windows(draw):
+    length = draw(st.integers(2, 6))
+    window = st.lists(st.integers(0, 2**31), min_size=length, max_size=length)
+    return Piece(
+        draw(st.lists(window, min_size=1, max_size=4)),
+        draw(st.floats(min_value=0, exclude_min=True, max_value=1)),
+        draw(st.integers(0, 2**32 - 1)),
+    )
+
+
+@given(st.lists(pieces_of_windows(), max_size=5), st.booleans())
+@settings(deadline=None)
+def test_what_is_sent_is_what_arrives(pieces, with_gradient):
+    arrived, work = _from_bytes(_to_bytes(pieces, with_gradient=with_gradient))
+    assert arrived == pieces
+    assert work is (piece_gradient if with_gradient else piece_loss)
+    assert all(type(token_id) is int for piece in arrived for window in piece.windows for token_id in window)
+    assert all(type(piece.seed) is int for piece in arrived)
+
+
+# --- a whole training ---------------------------------------------------------------------------------------
+
+
+def command(base, corpus, *options):
+    return (
+        *("train", "--model", "gpt", "--base-dir", base, "--corpus", corpus),
+        *("--context", 4, "--embedding-dim", 4, "--hidden", 4, "--heads", 2, "--dropout", 0.2),
+        *("--batch-size", 5, "--piece-size", 2, "--eval-every", 3, "--val-fraction", 0.3, *options),
+    )
+
+
+@contextmanager
+def at_step(step, action):
+    """Do something when the training reports its nth step."""
+    true_update = Progress.update
+    calls = []
+
+    def update(progress, fraction, status=""):
+        true_update(progress, fraction, status)
+        calls.append(fraction)
+        if len(calls) == step:
+            action()
+
+    with mock.patch.object(Progress, "update", update):
+        yield calls
+
+
+def stop():
+    raise KeyboardInterrupt
+
+
+def test_the_number_of_workers_changes_no_byte(tmp_path, tiny_corpus, toy_gpt, listing):
+    bases = [tmp_path / name / "run" for name in ("one", "two")]
+    options = ("--steps", 7, "--checkpoint-every", 2)
+    assert toy_gpt(*command(bases[0], tiny_corpus, *options)).code == 0
+    # Two processes, stopped in the middle; then one process goes on.
+    with at_step(5, stop):
+        assert toy_gpt(*command(bases[1], tiny_corpus, *options, "--workers", 2)).code == 130
+    assert processes_left() == []
+    assert [path.name for path in (bases[1] / "outputs" / "checkpoints").iterdir()] == ["step-00000004"]
+    assert toy_gpt(*command(bases[1], tiny_corpus, *options, "--resume")).code == 0
+    files = listing(bases[0])
+    assert "outputs/train_log.csv" in files
+    assert listing(bases[1]) == files
+
+
+def test_three_workers_write_what_one_does(tmp_path, tiny_corpus, toy_gpt, listing):
+    bases = [tmp_path / name / "run" for name in ("one", "three")]
+    for base, workers in zip(bases, (1, 3), strict=True):
+        assert toy_gpt(*command(base, tiny_corpus, "--steps", 4, "--workers", workers)).code == 0
+    assert listing(bases[0]) == listing(bases[1])
+    assert processes_left() == []
+
+
+@pytest.mark.parametrize("workers", [0, -1])
+def test_no_workers_are_refused(tmp_path, tiny_corpus, toy_gpt, workers):
+    outcome = toy_gpt(*command(tmp_path, tiny_corpus, "--steps", 1, "--workers", workers))
+    assert outcome.refused
+    assert "workers" in outcome.err
+
+
+# --- what goes wrong ----------------------------------------------------------------------------------------
+
+
+def test_a_killed_worker_ends_the_training_in_one_line(tmp_path, tiny_corpus, toy_gpt, listing):
+    assert toy_gpt(*command(tmp_path, tiny_corpus, "--steps", 2)).code == 0
+    before = listing(tmp_path)
+    killed = []
+
+    def kill():
+        killed.append(multiprocessing.active_children()[0].pid)
+        os.kill(killed[0], signal.SIGKILL)
+
+    with at_step(2, kill) as calls:
+        outcome = toy_gpt(*command(tmp_path, tiny_corpus, "--steps", 9, "--workers", 2))
+    assert killed
+    assert outcome.refused
+    assert "a worker process has ended" in outcome.err
+    assert "--workers 1" in outcome.err
+    assert 2 <= len(calls) < 9
+    assert listing(tmp_path) == before
+    assert processes_left() == []
+
+
+def test_killed_closed_and_closed_again():
+    network = SMALL()
+    pieces = [Piece([[0, 1]], 0.5), Piece([[1, 2]], 0.5)]
+    workers = SeveralProcesses(network, SMALL, 1)
+    assert len(list(workers.outcomes(pieces, with_gradient=True))) == 2
+    (child,) = multiprocessing.active_children()
+    child.kill()
+    child.join()
+    for _ in range(2):
+        with pytest.raises(ChildProcessError, match="a worker process has ended"):
+            list(workers.outcomes(pieces, with_gradient=True))
+    workers.close()
+    workers.close()
+    assert processes_left() == []
+
+
+class StopHereError(Exception):
+    """What a test raises to see it come back."""
+
+
+def test_an_exception_leaves_no_process():
+    def stop_here(*_):
+        assert len(multiprocessing.active_children()) == 2
+        raise StopHereError
+
+    architecture = Architecture(2)
+    numbers = NeuralSettings(1, architecture, 5, 2, 1, learning_rate=0.1, warmup=1)
+    with pytest.raises(StopHereError):
+        train_steps(EmbeddingsModel(5, 1, architecture), [0, 1, 2, 3, 4], 5, numbers, workers=2, on_progress=stop_here)
+    assert processes_left() == []
+
+
+def test_when_a_process_cannot_be_started_the_others_end():
+    true_start = SpawnProcess.start
+    started = []
+
+    def start(process):
+        if started:
+            raise OSError(11, "Resource temporarily unavailable")
+        true_start(process)
+        started.append(process)
+
+    with mock.patch.object(SpawnProcess, "start", start), pytest.raises(OSError, match="temporarily unavailable"):
+        SeveralProcesses(SMALL(), SMALL, 2)
+    assert len(started) == 1
+    assert processes_left() == []
+
+
+@needs_proc
+def test_workers_are_deaf_to_control_c_from_their_first_moment():
+    # WHY: Ctrl-C reaches all processes of a terminal. One that is still importing would answer with a traceback.
+    workers = SeveralProcesses(SMALL(), SMALL, 1)
+    try:
+        (child,) = multiprocessing.active_children()
+        lines = Path(f"/proc/{child.pid}/status").read_text(encoding="ascii").splitlines()
+        masks = dict(line.split(":\t", 1) for line in lines if line.startswith(("SigIgn", "SigBlk")))
+        assert any(int(mask, 16) >> (signal.SIGINT - 1) & 1 for mask in masks.values())
+        # And this process still hears it.
+        assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+        assert signal.SIGINT not in signal.pthread_sigmask(signal.SIG_BLOCK, [])
+    finally:
+        workers.close()
+        assert processes_left() == []
+
+
+# --- the processes of a whole command -----------------------------------------------------------------------
+
+
+def children_of(pid):
+    return [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text(encoding="ascii").split()]
+
+
+def is_running(pid):
+    try:
+        stat = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8")
+    except OSError:
+        return False
+    return stat.rpartition(")")[2].split()[0] not in "ZX"
+
+
+def wait_until(condition):
+    deadline = time.monotonic() + 20
+    while not condition():
+        assert time.monotonic() < deadline, "waited in vain"
+        time.sleep(0.01)
+
+
+@contextmanager
+def training_by_two(base, corpus):
+    """A training in a process of its own, with two workers; yields it as soon as they have worked."""
+    options = command(base, corpus, "--steps", 10**6, "--checkpoint-every", 1, "--workers", 2)
+    parent = subprocess.Popen(
+        [sys.executable, "-m", "toy_gpt_train", *map(str, options)],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        start_new_session=True,
+    )
+    try:
+        wait_until(lambda: list((base / "outputs" / "checkpoints").glob("step-*")))
+        yield parent
+    finally:
+        parent.kill()
+        parent.communicate()
+
+
+@needs_proc
+def test_a_killed_training_leaves_no_process(tmp_path, tiny_corpus):
+    with training_by_two(tmp_path / "run", tiny_corpus) as parent:
+        children = children_of(parent.pid)
+        assert len(children) >= 2
+        assert all(map(is_running, children))
+        parent.kill()
+        parent.wait()
+        wait_until(lambda: not any(map(is_running, children)))
+        _, err = parent.communicate()
+    assert b"Traceback" not in err
+
+
+@needs_proc
+def test_control_c_ends_all_processes_in_one_line(tmp_path, tiny_corpus):
+    with training_by_two(tmp_path / "run", tiny_corpus) as parent:
+        children = children_of(parent.pid)
+        os.killpg(parent.pid, signal.SIGINT)
+        out, err = parent.communicate(timeout=20)
+    assert (parent.returncode, out) == (130, b"")
+    assert err.decode("utf-8").split("\n")[-2:] == ["stopped; nothing is half-written", ""]
+    # Before it, there is nothing but how far the training was, where the machine is slow.
+    assert [line for line in err.decode("utf-8").splitlines()[:-1] if line and "%" not in line] == []
+    wait_until(lambda: not any(map(is_running, children)))
+    assert list((tmp_path / "run").rglob("*.json")) == list((tmp_path / "run").rglob("state.json"))
