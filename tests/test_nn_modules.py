@@ -273,6 +273,29 @@ def test_dropout_of_a_network_starts_anew_from_a_seed(network):
     assert model.forward(IDS).data == still
 
 
+class Nothing(Dropout):
+    """Lets nothing through."""
+
+    def __init__(self) -> None:
+        super().__init__(0.0, random.Random(0))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return Tensor([0.0] * len(x.data), x.shape)
+
+
+@both_networks
+def test_dropout_stands_after_the_embeddings_and_after_each_part(network):
+    model = shaken(network())
+    x = random_tensor(2, 3, CHANNELS)
+    block = model.blocks[0]
+    block.dropout = Nothing()
+    assert block.forward(x).data == x.data
+    one, other = [[1, 2, 3]], [[4, 5, 6]]
+    assert model.forward(one).data != model.forward(other).data
+    model.dropout = Nothing()
+    assert model.forward(one).data == model.forward(other).data
+
+
 def test_a_language_model_must_say_how():
     with pytest.raises(NotImplementedError):
         LanguageModel().forward([[0]])

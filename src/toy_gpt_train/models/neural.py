@@ -22,7 +22,7 @@ from toy_gpt_train.c_model import Prediction, check_context
 from toy_gpt_train.errors import InputError
 from toy_gpt_train.math_training import argmax, softmax
 from toy_gpt_train.models.tables import COUNT, NUMBER, NUMBER_BY_TOKEN, TEXT, TOKEN, Column, ModelTable
-from toy_gpt_train.nn.kernels import transpose
+from toy_gpt_train.nn.kernels import exact, transpose
 from toy_gpt_train.nn.modules import Glimpse, LanguageModel
 from toy_gpt_train.nn.tensor import Parameter, Tensor
 
@@ -193,7 +193,8 @@ class NeuralModel:
             ValueError: There are too few or too many ids, or one is outside 0..V-1.
         """
         check_context(context_ids, self)
-        return softmax(self.logits(context_ids))
+        with exact():
+            return softmax(self.logits(context_ids))
 
     def logits(self, context_ids: Sequence[int]) -> list[float]:
         """Return V logits for the token after a context."""
@@ -202,7 +203,8 @@ class NeuralModel:
     def glimpses(self, context_ids: Sequence[int]) -> list[Glimpse]:
         """Follow one prediction through the network; the last logits are those that forward() uses."""
         check_context(tuple(context_ids), self)
-        return self.network.glimpses(context_ids)
+        with exact():
+            return self.network.glimpses(context_ids)
 
     def predictions(self, token_ids: Sequence[int], start: int = 0) -> Iterator[Prediction]:
         """Score a text: how likely was each token, given the tokens before it?

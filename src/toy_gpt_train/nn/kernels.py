@@ -19,7 +19,8 @@ Cost: m * k * n multiply-adds; benchmarks/bench_kernels.py prints what one takes
 import struct
 import sys
 from array import array
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from functools import lru_cache
 from itertools import chain
 from math import frexp, isfinite
@@ -36,6 +37,7 @@ _FIELD_BITS: Final = 51  # of a double's 52, one is for the sign
 _FIELD_BYTES: Final = 8
 _LARGEST: Final = 2.0**400  # of what the packed kernel takes; products of larger numbers may overflow
 _LEAST_EXPONENT: Final = -400
+_exact = False  # whether products are asked for in full precision
 _LOW_WORD: Final = slice(0 if sys.byteorder == "little" else 1, None, 2)
 
 
@@ -58,8 +60,27 @@ def matmul(a: Floats, b: Floats, m: int, k: int, n: int, batch: int = 1) -> list
         >>> matmul([1.0, 2.0], [3.0, 4.0, 5.0, 6.0], m=1, k=2, n=2)
         [13.0, 16.0]
     """
-    pays = n >= _SMALLEST_ROW and batch * m * k * n >= _SMALLEST_PRODUCT
+    pays = not _exact and n >= _SMALLEST_ROW and batch * m * k * n >= _SMALLEST_PRODUCT
     return packed_matmul(a, b, m, k, n, batch) if pays else plain_matmul(a, b, m, k, n, batch)
+
+
+@contextmanager
+def exact() -> Iterator[None]:
+    """Compute every product inside the block in full precision, however long it takes.
+
+    WHY: training forgives a millionth; but a prediction that is looked at must not depend on how many tokens were
+    read at a time.
+
+    Example:
+        >>> with exact(): matmul([0.1], [0.1] * 1000, m=1, k=1, n=1000)[0]
+        0.010000000000000002
+    """
+    global _exact
+    before, _exact = _exact, True
+    try:
+        yield
+    finally:
+        _exact = before
 
 
 def plain_matmul(a: Floats, b: Floats, m: int, k: int, n: int, batch: int = 1) -> list[float]:
