@@ -566,12 +566,22 @@ def test_each_operation_has_its_whole_gradient_before_it_passes_it_on():
     assert x.grad == [2.0**60]
 
 
-def test_a_second_walk_changes_nothing():
+def test_a_second_walk_is_refused():
     x = of(3.0)
     loss = mul(x, x)
     loss.backward()
-    loss.backward()
+    with pytest.raises(RuntimeError, match="has been through this operation before"):
+        loss.backward()
     assert x.grad == [6.0]
+
+
+def test_two_losses_over_one_operation_are_refused():
+    x = of(2.0)
+    shared = mul(x, x)
+    one, two = add(shared, shared), mul(shared, shared)
+    one.backward()
+    with pytest.raises(RuntimeError, match="has been through this operation before"):
+        two.backward()
 
 
 @pytest.mark.parametrize("operation", [add, mul])
@@ -608,7 +618,7 @@ def test_a_walk_lets_go_of_what_it_passed():
     assert len(loss._parents) == 1
     loss.backward()
     assert alive() == before + 1  # the loss itself
-    assert (loss._parents, loss._backward) == ((), None)
+    assert (loss._parents, loss.grad) == ((), None)
 
 
 def test_activations_are_let_go_during_the_walk():
@@ -627,3 +637,35 @@ def test_activations_are_let_go_during_the_walk():
     loss.backward()
     # When the last operation is walked through, all 102 are there; when the first is, only itself and the loss.
     assert counts == [before + 102, before + 2]
+
+
+def two_by_two() -> Tensor:
+    return Tensor([1.0, 2.0, 3.0, 4.0], (2, 2))
+
+
+@pytest.mark.parametrize(
+    ("call", "error", "message"),
+    [
+        (lambda: linear(two_by_two(), Tensor([1.0, 2.0, 3.0], (1, 3))), ValueError, "rows of 3 numbers"),
+        (lambda: rms_norm(two_by_two(), Tensor([1.0], (1,))), ValueError, "rows of 1 numbers"),
+        (lambda: layer_norm(two_by_two(), Tensor([1.0], (1,)), Tensor([1.0], (1,))), ValueError, "rows of 1 numbers"),
+        (lambda: embedding([[0, 1], [0]], two_by_two()), ValueError, "different lengths"),
+        (lambda: embedding([[2]], two_by_two()), IndexError, "ids are 0 to 1, got 2 to 2"),
+        (lambda: cross_entropy(two_by_two(), [0, -1]), IndexError, "targets are 0 to 1, got -1 to 0"),
+        (lambda: cross_entropy(two_by_two(), [0, 2]), IndexError, "targets are 0 to 1, got 0 to 2"),
+        (lambda: dropout(two_by_two(), 1.0, random.Random(0)), ValueError, "got 1.0"),
+        (lambda: split_heads(Tensor([1.0, 2.0, 3.0], (1, 1, 3)), 2), ValueError, "2 heads cannot share 3 numbers"),
+        (
+            lambda: attention_weights(two_by_two(), Tensor([1.0, 2.0], (1, 2))),
+            ValueError,
+            "2 queries for 1 keys",
+        ),
+    ],
+)
+def test_what_does_not_fit_is_refused(call, error, message):
+    with pytest.raises(error, match=message):
+        call()
+
+
+def test_relu_does_not_hide_what_is_no_number():
+    assert math.isnan(relu(of(math.nan)).item())

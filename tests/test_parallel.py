@@ -46,8 +46,12 @@ BUILD = partial(GPTModel.build, VOCAB_SIZE, CONTEXT, Architecture(4, hidden_dim=
 SMALL = partial(EmbeddingsModel.build, 5, 1, Architecture(2), 0)
 TEXT = [(i * i * 37) % VOCAB_SIZE for i in range(60)]
 
-PROC = Path("/proc/self/task")
-needs_proc = pytest.mark.skipif(not PROC.exists(), reason="children are found in /proc")
+
+def list_of_children(pid):
+    return Path(f"/proc/{pid}/task/{pid}/children")
+
+
+needs_proc = pytest.mark.skipif(not list_of_children(os.getpid()).exists(), reason="children are found in /proc")
 
 
 def processes_left():
@@ -258,8 +262,8 @@ def test_a_killed_worker_ends_the_training_in_one_line(tmp_path, tiny_corpus, to
     killed = []
 
     def kill():
-        killed.append(multiprocessing.active_children()[0].pid)
-        os.kill(killed[0], signal.SIGKILL)
+        killed.append(multiprocessing.active_children()[0])
+        killed[0].kill()
 
     with at_step(2, kill) as calls:
         outcome = toy_gpt(*command(tmp_path, tiny_corpus, "--steps", 9, "--workers", 2))
@@ -341,7 +345,7 @@ def test_workers_are_deaf_to_control_c_from_their_first_moment():
 
 
 def children_of(pid):
-    return [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text(encoding="ascii").split()]
+    return [int(child) for child in list_of_children(pid).read_text(encoding="ascii").split()]
 
 
 def is_running(pid):

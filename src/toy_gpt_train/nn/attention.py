@@ -27,11 +27,16 @@ from toy_gpt_train.nn.tensor import Gradients, Tensor
 def split_heads(x: Tensor, num_heads: int) -> Tensor:
     """Turn (B, T, C) into (B, H, T, D): each head gets its own D numbers of every token.
 
+    Raises:
+        ValueError: H does not divide C.
+
     Example:
         >>> split_heads(Tensor([1.0, 2.0, 3.0, 4.0], (1, 2, 2)), 2).tolist()
         [[[[1.0], [3.0]], [[2.0], [4.0]]]]
     """
     batch, length, channels = x.shape
+    if channels % num_heads:
+        raise ValueError(f"{num_heads} heads cannot share {channels} numbers a token")
     size = channels // num_heads
     y = _regroup(x.data, batch, length, num_heads, size)
     return Tensor(
@@ -178,12 +183,17 @@ def attention_weights(query: Tensor, key: Tensor) -> list[float]:
     Returns:
         (..., Tq, Tk) as a flat list; each row sums to 1 and is 0 for later tokens.
 
+    Raises:
+        ValueError: There are more queries than keys.
+
     Example:
         >>> attention_weights(Tensor([0.0, 0.0], (2, 1)), Tensor([1.0, 2.0], (2, 1)))
         [1.0, 0.0, 0.5, 0.5]
     """
     *outer, num_queries, size = query.shape
     num_keys = key.shape[-2]
+    if num_queries > num_keys:
+        raise ValueError(f"{num_queries} queries for {num_keys} keys: each token has a key")
     batch = math.prod(outer)
     scores = matmul(query.data, transpose(key.data, num_keys, size, batch), num_queries, size, num_keys, batch)
     scale = 1 / math.sqrt(size)

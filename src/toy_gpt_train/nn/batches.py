@@ -56,6 +56,6 @@ def window_loss(model: LanguageModel, windows: Sequence[Window]) -> tuple[Tensor
     places = logits.shape[1]  # N, or 1 for a network that only predicts what follows the whole window
     targets = [token_id for window in windows for token_id in window[-places:]]
     size = logits.shape[2]
-    rows = (logits.data[i : i + size] for i in range(0, len(logits.data), size))
-    correct = sum(row[target] == max(row) for row, target in zip(rows, targets, strict=True))
+    rows = (list(logits.data[i : i + size]) for i in range(0, len(logits.data), size))
+    correct = sum(row.index(max(row)) == target for row, target in zip(rows, targets, strict=True))
     return cross_entropy(logits, targets), len(targets), correct

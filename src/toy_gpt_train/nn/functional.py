@@ -36,11 +36,15 @@ def linear(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
     Returns:
         (..., out).
 
+    Raises:
+        ValueError: The rows of x do not have as many numbers as W takes.
+
     Example:
         >>> linear(Tensor([1.0, 2.0], (1, 2)), Tensor([3.0, 4.0], (1, 2)), Tensor([0.5], (1,))).tolist()
         [[11.5]]
     """
     num_out, num_in = weight.shape
+    _check_rows(x, num_in)
     rows = len(x.data) // num_in
     y = matmul(x.data, transpose(weight.data, num_out, num_in), rows, num_in, num_out)
     if bias is not None:
@@ -52,6 +56,11 @@ def linear(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
         return (grad_x, grad_weight) if bias is None else (grad_x, grad_weight, _column_sums(grad, num_out))
 
     return Tensor(y, (*x.shape[:-1], num_out), (x, weight) if bias is None else (x, weight, bias), backward)
+
+
+def _check_rows(x: Tensor, size: int) -> None:
+    if x.shape[-1] != size:
+        raise ValueError(f"rows of {size} numbers are needed, the tensor has shape {x.shape}")
 
 
 def _column_sums(data: Floats, num_columns: int) -> list[float]:
@@ -70,6 +79,7 @@ def embedding(ids: Sequence[Sequence[int]], weight: Tensor) -> Tensor:
 
     Raises:
         IndexError: An id is not from 0 to V-1.
+        ValueError: The sequences are not all of one length.
 
     Example:
         >>> embedding([[1, 0]], Tensor([0.1, 0.2, 0.3, 0.4], (2, 2))).tolist()
@@ -77,6 +87,8 @@ def embedding(ids: Sequence[Sequence[int]], weight: Tensor) -> Tensor:
     """
     num_ids, size = weight.shape
     flat = [token_id for sequence in ids for token_id in sequence]
+    if len({len(sequence) for sequence in ids}) != 1:
+        raise ValueError("sequences of different lengths make no batch")
     if flat and not 0 <= min(flat) <= max(flat) < num_ids:
         raise IndexError(f"ids are 0 to {num_ids - 1}, got {min(flat)} to {max(flat)}")
     rows = [weight.data[token_id * size : (token_id + 1) * size] for token_id in flat]
@@ -166,9 +178,9 @@ def relu(x: Tensor) -> Tensor:
     """
 
     def backward(grad: Floats) -> Gradients:
-        return ([g if a > 0 else 0.0 for g, a in zip(grad, x.data, strict=True)],)
+        return ([0.0 if a <= 0 else g for g, a in zip(grad, x.data, strict=True)],)
 
-    return Tensor([a if a > 0 else 0.0 for a in x.data], x.shape, (x,), backward)
+    return Tensor([0.0 if a <= 0 else a for a in x.data], x.shape, (x,), backward)
 
 
 def tanh(x: Tensor) -> Tensor:
@@ -262,6 +274,9 @@ def dropout(x: Tensor, p: float, generator: random.Random) -> Tensor:
         p: From 0 up to, but not, 1.
         generator: The source of randomness.
 
+    Raises:
+        ValueError: p is not in this range.
+
     Example:
         >>> dropout(Tensor([1.0, 1.0, 1.0], (3,)), 0.5, random.Random(1)).tolist()
         [0.0, 2.0, 2.0]
@@ -269,6 +284,8 @@ def dropout(x: Tensor, p: float, generator: random.Random) -> Tensor:
     Source:
         Srivastava et al. (2014), "Dropout: a simple way to prevent neural networks from overfitting".
     """
+    if not 0 <= p < 1:
+        raise ValueError(f"dropout takes a share from 0 up to, but not, 1, got {p}")
     keep = 1 / (1 - p)
     mask = [0.0 if generator.random() < p else keep for _ in x.data]
     return Tensor(list(map(times, x.data, mask)), x.shape, (x,), lambda grad: (list(map(times, grad, mask)),))
@@ -321,6 +338,7 @@ def cross_entropy(logits: Tensor, targets: Sequence[int]) -> Tensor:
 
     Raises:
         ValueError: There are not as many targets as rows.
+        IndexError: A target is not from 0 to V-1.
 
     Example:
         >>> round(cross_entropy(Tensor([0.0, 0.0], (1, 2)), [1]).item(), 4)
@@ -332,6 +350,8 @@ def cross_entropy(logits: Tensor, targets: Sequence[int]) -> Tensor:
     size = logits.shape[-1]
     if len(targets) * size != len(logits.data):
         raise ValueError(f"{len(targets)} targets for {len(logits.data) // size} rows of logits")
+    if not 0 <= min(targets) <= max(targets) < size:
+        raise IndexError(f"targets are 0 to {size - 1}, got {min(targets)} to {max(targets)}")
     loss = 0.0
     probs: list[float] = []
     for i, target in enumerate(targets):
@@ -372,7 +392,8 @@ def layer_norm(x: Tensor, weight: Tensor, bias: Tensor, eps: float = 1e-5) -> Te
     Source:
         Ba, Kiros and Hinton (2016), "Layer normalization".
     """
-    size = x.shape[-1]
+    size = len(weight.data)
+    _check_rows(x, size)
     scales: list[float] = []
 
     def normalize(row: Floats) -> list[float]:
@@ -418,6 +439,7 @@ def rms_norm(x: Tensor, weight: Tensor | None = None, eps: float = 1e-5) -> Tens
         Zhang and Sennrich (2019), "Root mean square layer normalization".
     """
     size = x.shape[-1]
+    _check_rows(x, size if weight is None else len(weight.data))
     scales: list[float] = []
 
     def normalize(row: Floats) -> list[float]:

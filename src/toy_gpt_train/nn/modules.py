@@ -30,7 +30,7 @@ class Module:
     training = False
 
     def named_parameters(self, prefix: str = "") -> Iterator[tuple[str, Parameter]]:
-        """Yield (name, parameter) in the order in which they were set."""
+        """Yield (name, parameter): a module's own in the order in which they were set, then those of its children."""
         for name, value in vars(self).items():
             if isinstance(value, Parameter):
                 yield prefix + name, value
@@ -160,7 +160,8 @@ class Linear(Module):
         bias: bool = True,
         std: float | None = None,
     ) -> None:
-        self.weight = _normal((out_features, in_features), std or 1 / sqrt(in_features), generator)
+        std = 1 / sqrt(in_features) if std is None else std
+        self.weight = _normal((out_features, in_features), std, generator)
         self.bias = Parameter([0.0] * out_features, (out_features,)) if bias else None
 
     def forward(self, x: Tensor) -> Tensor:

@@ -166,7 +166,7 @@ def cosine_schedule(step: int, *, peak: float, warmup: int, total: int, floor: f
         peak: The largest step size, reached after the warm-up.
         warmup: How many steps the way up takes.
         total: How many steps there are.
-        floor: The step size at the end.
+        floor: What the step size comes down to.
 
     Returns:
         The step size.

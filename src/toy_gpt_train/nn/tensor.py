@@ -61,9 +61,10 @@ class Tensor:
     def tolist(self) -> Any:
         """Return the numbers as nested lists, one level a dimension; a plain number where there is none."""
         nested: list[Any] = list(self.data)
-        for size in reversed(self.shape):
-            nested = [nested[i : i + size] for i in range(0, len(nested), size)] if size else [[]]
-        return nested[0]
+        for i in range(len(self.shape) - 1, 0, -1):
+            size = self.shape[i]
+            nested = [nested[j * size : (j + 1) * size] for j in range(prod(self.shape[:i]))]
+        return nested if self.shape else nested[0]
 
     def item(self) -> float:
         """Return the only number.
@@ -82,13 +83,14 @@ class Tensor:
         """Give every Tensor that this one was made from its gradient.
 
         Operations are visited in the reverse of the order they were done in, so that each has its whole gradient
-        before it passes it on. What an operation kept for this is let go; a second walk is not possible.
+        before it passes it on. What an operation kept for this is let go, so there is one walk only.
 
         Args:
             gradient: How much the loss grows with each of this Tensor's numbers; 1 where None.
 
         Raises:
             ValueError: It is None, and the Tensor is no single number; or the shapes do not fit.
+            RuntimeError: Some of these operations have been walked back before.
 
         Example:
             >>> from toy_gpt_train.nn.functional import mul
@@ -109,7 +111,7 @@ class Tensor:
             for parent, part in zip(tensor._parents, tensor._backward(tensor.grad), strict=True):
                 parent.add_gradient(part)
             # WHY: activations are most of the memory; each is needed until here and no longer.
-            tensor.grad, tensor._backward, tensor._parents = None, None, ()
+            tensor.grad, tensor._backward, tensor._parents = None, _used_up, ()
 
 
 class Parameter(Tensor):
@@ -132,6 +134,10 @@ class Parameter(Tensor):
         self.grad = doubles(gradient if self.grad is None else list(map(add, self.grad, gradient)))
 
 
+def _used_up(_: Floats) -> Gradients:
+    raise RuntimeError("backward() has been through this operation before, and what it needs is gone")
+
+
 def from_lists(nested: Any) -> Tensor:
     """Make a Tensor of nested lists; its shape is theirs.
 
@@ -144,11 +150,11 @@ def from_lists(nested: Any) -> Tensor:
     """
     flat: Sequence[Any] = [nested]
     shape: list[int] = []
-    while flat and isinstance(flat[0], Sequence):
-        sizes = {len(part) for part in flat}
+    while any(isinstance(part, Sequence) for part in flat):
+        sizes = {len(part) if isinstance(part, Sequence) else None for part in flat}
         if len(sizes) != 1:
             raise ValueError("lists of different lengths make no tensor")
-        shape.append(sizes.pop())
+        shape.append(len(flat[0]))
         flat = [number for part in flat for number in part]
     return Tensor([float(number) for number in flat], tuple(shape))
 

@@ -1,0 +1,804 @@
+"""Checkpoints: a run that was stopped, however and whenever, ends as one that was not, bit for bit."""
+
+import errno
+import json
+import os
+import random
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from array import array
+from contextlib import contextmanager
+from itertools import count
+from pathlib import Path
+from unittest import mock
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from toy_gpt_train import checkpoints as module
+from toy_gpt_train import d_train
+from toy_gpt_train.checkpoints import Checkpoint, Checkpoints
+from toy_gpt_train.errors import InputError
+from toy_gpt_train.levels import level_for_kind
+from toy_gpt_train.models.neural import Architecture
+from toy_gpt_train.models.sizes import NeuralSettings
+from toy_gpt_train.progress import Progress
+from toy_gpt_train.safetensors import StoredTensor, read_safetensors, write_safetensors
+from toy_gpt_train.train_steps import train_steps
+
+FILES = ("weights.safetensors", "optimizer.safetensors", "state.json")
+IDENTITY = {"corpus": "c0ffee", "steps": 10, "learning_rate": 0.1}
+
+
+def tensor(*numbers):
+    return StoredTensor((len(numbers),), array("d", numbers))
+
+
+def checkpoint_of(step, number=None):
+    """A small checkpoint; its numbers tell which one it is."""
+    number = step if number is None else number
+    progress = {"history": [{"epoch": number / 7, "avg_loss": 0.1 + 0.2}], "random": [3, [number, 2**32 - 1], None]}
+    return Checkpoint(step, {"w": tensor(number, -0.0)}, {"first.w": tensor(1 / (number + 1), 5e-324)}, progress)
+
+
+def same(one, other):
+    """Whether two checkpoints are equal, bit for bit."""
+
+    def plain(checkpoint):
+        stored = [
+            {name: (tensor.shape, tensor.data.typecode, tensor.data.tobytes()) for name, tensor in tensors.items()}
+            for tensors in (checkpoint.weights, checkpoint.optimizer)
+        ]
+        return checkpoint.step, stored, checkpoint.progress
+
+    return plain(one) == plain(other)
+
+
+def names_in(folder):
+    return sorted(path.name for path in folder.iterdir())
+
+
+# --- saving and loading -------------------------------------------------------------------------------------
+
+finite = st.floats(allow_nan=False, allow_infinity=False)
+tensors = st.dictionaries(st.text(min_size=1, max_size=8), st.lists(finite, max_size=6).map(lambda x: tensor(*x)))
+json_values = st.recursive(
+    st.none() | st.booleans() | st.integers(-(2**64), 2**64) | finite | st.text(max_size=5),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=5), inner, max_size=3),
+    max_leaves=6,
+)
+
+
+@given(tensors, tensors, st.dictionaries(st.text(max_size=5), json_values, max_size=4), st.integers(0, 99_999_999))
+@settings(max_examples=40, deadline=None)
+def test_what_is_saved_is_what_is_loaded(tmp_path_factory, weights, optimizer, progress, step):
+    folder = tmp_path_factory.mktemp("round") / "checkpoints"
+    saved = Checkpoint(step, weights, optimizer, progress)
+    Checkpoints(folder, 1, IDENTITY).save(saved)
+    loaded = Checkpoints(folder, 0, dict(IDENTITY)).load()
+    assert same(loaded, saved)
+    shutil.rmtree(folder)
+
+
+def test_without_a_folder_there_is_no_checkpoint(tmp_path):
+    checkpoints = Checkpoints(tmp_path / "none", 1, IDENTITY)
+    assert checkpoints.newest() is None
+    assert checkpoints.load() is None
+    checkpoints.clear()
+    assert names_in(tmp_path) == []
+
+
+def test_only_the_newest_is_kept(tmp_path):
+    checkpoints = Checkpoints(tmp_path, 2, IDENTITY)
+    for step in (2, 4, 10, 100):
+        checkpoints.save(checkpoint_of(step))
+        assert names_in(tmp_path) == [f"step-{step:08}"]
+        assert sorted(names_in(tmp_path / f"step-{step:08}")) == sorted(FILES)
+        assert same(checkpoints.load(), checkpoint_of(step))
+    checkpoints.clear()
+    assert not tmp_path.exists()
+
+
+def test_of_several_the_newest_counts(tmp_path):
+    for step in (9, 100, 20):
+        Checkpoints(tmp_path / str(step), 1, IDENTITY).save(checkpoint_of(step))
+        shutil.move(tmp_path / str(step) / f"step-{step:08}", tmp_path)
+        (tmp_path / str(step)).rmdir()
+    assert same(Checkpoints(tmp_path, 1, IDENTITY).load(), checkpoint_of(100))
+
+
+def half_written(folder, step, pid):
+    aside = folder / f".step-{step:08}.{pid}.tmp"
+    aside.mkdir(parents=True)
+    (aside / FILES[0]).write_bytes(b"half")
+    return aside
+
+
+def test_a_half_written_folder_is_ignored_and_later_removed(tmp_path):
+    checkpoints = Checkpoints(tmp_path, 2, IDENTITY)
+    half_written(tmp_path, 2, 99_999)
+    assert checkpoints.newest() is None
+    assert checkpoints.load() is None
+    checkpoints.save(checkpoint_of(2))
+    assert names_in(tmp_path) == ["step-00000002"]
+    half_written(tmp_path, 4, 99_999)
+    assert same(checkpoints.load(), checkpoint_of(2))
+    checkpoints.save(checkpoint_of(4))
+    assert names_in(tmp_path) == ["step-00000004"]
+
+
+def test_a_folder_left_by_a_process_of_the_same_number_is_no_matter(tmp_path):
+    # In a container every process may have the number 1.
+    checkpoints = Checkpoints(tmp_path, 2, IDENTITY)
+    half_written(tmp_path, 2, os.getpid())
+    checkpoints.save(checkpoint_of(2))
+    assert names_in(tmp_path) == ["step-00000002"]
+    assert same(checkpoints.load(), checkpoint_of(2))
+
+
+@pytest.mark.parametrize(
+    "name", ["step-", "step-2", "step-000000002", "step-0000000x", "STEP-00000002", "step-٠٠٠٠٠٠٠٢", "step-00000002 "]
+)
+def test_folders_with_strange_names_are_no_checkpoints(tmp_path, name):
+    checkpoints = Checkpoints(tmp_path, 2, IDENTITY)
+    checkpoints.save(checkpoint_of(2))
+    (tmp_path / "step-00000002").rename(tmp_path / name)
+    assert checkpoints.newest() is None
+    assert checkpoints.load() is None
+
+
+@pytest.mark.parametrize(
+    ("name", "mine", "said"),
+    [
+        ("corpus", "decaf", 'its corpus is "c0ffee", not "decaf"'),
+        ("steps", 11, "its steps is 10, not 11"),
+        ("learning_rate", 0.2, "its learning rate is 0.1, not 0.2"),
+        ("dropout", 0.5, "its dropout is null, not 0.5"),
+        ("corpus", "0123456789abcdef0123456789", 'its corpus is "c0ffee", not "0123456789abcdef...'),
+    ],
+)
+def test_a_checkpoint_of_another_run_is_refused(tmp_path, name, mine, said):
+    Checkpoints(tmp_path, 1, IDENTITY).save(checkpoint_of(1))
+    with pytest.raises(InputError) as refusal:
+        Checkpoints(tmp_path, 1, {**IDENTITY, name: mine}).load()
+    assert str(refusal.value) == f"{tmp_path / 'step-00000001'}: this checkpoint is of another run: {said}"
+
+
+# --- saving that goes wrong ---------------------------------------------------------------------------------
+
+
+def full_disk():
+    raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+
+def control_c():
+    raise KeyboardInterrupt
+
+
+class KilledError(BaseException):
+    """What stands for SIGKILL: no one tidies up afterwards."""
+
+
+def killed():
+    raise KilledError
+
+
+@contextmanager
+def failing_once(where, name, call, failure, *, after):
+    """Let one call of a function fail, before or after it has done its work; after a kill nothing is removed."""
+    true_function = getattr(where, name)
+    calls = []
+
+    def failing(*arguments, **options):
+        calls.append(arguments)
+        if failure is killed and len(calls) > call:
+            return None
+        if len(calls) == call and not after:
+            failure()
+        done = true_function(*arguments, **options)
+        if len(calls) == call and after:
+            failure()
+        return done
+
+    def not_removed(*_, **__):
+        assert calls
+        assert failure is killed
+
+    with mock.patch.object(where, name, failing):
+        if failure is killed and name != "rmtree":
+            with mock.patch.object(module.shutil, "rmtree", not_removed):
+                yield calls
+        else:
+            yield calls
+
+
+# What saving does, one thing after the other, and whether the new checkpoint is there when it is done.
+DOINGS = [
+    (Path, "mkdir", 1, False),
+    (module, "write_safetensors", 1, False),
+    (module, "write_safetensors", 2, False),
+    (Path, "write_text", 1, False),
+    (Path, "rename", 1, True),
+    (module.shutil, "rmtree", 1, True),
+]
+
+
+@pytest.mark.parametrize("failure", [full_disk, control_c, killed])
+@pytest.mark.parametrize("after", [False, True], ids=["before", "after"])
+@pytest.mark.parametrize(("where", "name", "call", "there"), DOINGS, ids=[f"{d[1]}-{d[2]}" for d in DOINGS])
+def test_saving_that_fails_leaves_a_whole_checkpoint(tmp_path, where, name, call, there, after, failure):
+    checkpoints = Checkpoints(tmp_path, 2, IDENTITY)
+    checkpoints.save(checkpoint_of(2))
+    with (
+        failing_once(where, name, call, failure, after=after) as calls,
+        pytest.raises((OSError, KeyboardInterrupt, KilledError)),
+    ):
+        checkpoints.save(checkpoint_of(4))
+    assert len(calls) >= call
+    step = 4 if (there and after) or name == "rmtree" else 2
+    assert same(checkpoints.load(), checkpoint_of(step))
+    if failure is not killed and name not in ("rmtree", "rename"):
+        assert [path for path in names_in(tmp_path) if path.startswith("step-")] == ["step-00000002"]
+    # Whatever was left, the next one is saved, and alone.
+    checkpoints.save(checkpoint_of(6))
+    assert names_in(tmp_path) == ["step-00000006"]
+    assert same(checkpoints.load(), checkpoint_of(6))
+
+
+@pytest.mark.parametrize("name", FILES)
+@pytest.mark.parametrize("failure", [full_disk, control_c, killed])
+def test_a_file_written_by_half_is_never_part_of_a_checkpoint(tmp_path, name, failure):
+    checkpoints = Checkpoints(tmp_path, 2, IDENTITY)
+    checkpoints.save(checkpoint_of(2))
+    true_open = Path.open
+
+    def open_and_fail(path, *arguments, **options):
+        if path.name == name:
+            with true_open(path, "wb") as file:
+                file.write(b"{" * 9)
+            failure()
+        return true_open(path, *arguments, **options)
+
+    tidy = mock.patch.object(module.shutil, "rmtree") if failure is killed else mock.patch.object(module, "Path", Path)
+    with mock.patch.object(Path, "open", open_and_fail), tidy, pytest.raises((OSError, KeyboardInterrupt, KilledError)):
+        checkpoints.save(checkpoint_of(4))
+    assert same(checkpoints.load(), checkpoint_of(2))
+    assert len(names_in(tmp_path)) == (2 if failure is killed else 1)
+    checkpoints.save(checkpoint_of(6))
+    assert names_in(tmp_path) == ["step-00000006"]
+
+
+@pytest.mark.parametrize("first", FILES)
+def test_killed_while_an_older_one_is_removed(tmp_path, first):
+    checkpoints = Checkpoints(tmp_path, 2, IDENTITY)
+    checkpoints.save(checkpoint_of(2))
+    with mock.patch.object(module.shutil, "rmtree", removing_only(first)), pytest.raises(KilledError):
+        checkpoints.save(checkpoint_of(4))
+    assert same(checkpoints.load(), checkpoint_of(4))
+
+
+def removing_only(name):
+    """A rmtree that is killed as soon as it has removed one file."""
+
+    def rmtree(folder, **_):
+        for path in Path(folder).rglob(name):
+            path.unlink()
+            killed()
+
+    return rmtree
+
+
+@pytest.mark.parametrize("first", FILES)
+def test_killed_while_all_are_removed(tmp_path, first):
+    # The run is done. Half a checkpoint must not stand in the way of the next one.
+    checkpoints = Checkpoints(tmp_path, 2, IDENTITY)
+    checkpoints.save(checkpoint_of(2))
+    with mock.patch.object(module.shutil, "rmtree", removing_only(first)), pytest.raises(KilledError):
+        checkpoints.clear()
+    assert checkpoints.load() is None
+
+
+# --- training that was stopped ------------------------------------------------------------------------------
+
+STEPS = 10
+EVERY = 3
+TEXT = [(i * i + i // 3) % 5 for i in range(60)]
+ARCHITECTURES = {
+    "embeddings": Architecture(3, hidden_dim=4),
+    "gpt": Architecture(4, hidden_dim=8, heads=2, dropout=0.2),
+}
+
+
+class StopHereError(Exception):
+    """What stops a training in a test."""
+
+
+def train(kind, folder=None, stop_at=None, every=EVERY):
+    """Train on the toy text, perhaps with checkpoints, until a step or to the end; returns weights and log."""
+    architecture = ARCHITECTURES[kind]
+    numbers = NeuralSettings(4, architecture, STEPS, 4, 3, learning_rate=0.05, warmup=2, eval_every=4)
+    model = level_for_kind(kind).model(5, 4, architecture, 0)
+
+    def stop(fraction, _):
+        if fraction == stop_at / STEPS:
+            raise StopHereError
+
+    history = train_steps(
+        model,
+        TEXT,
+        40,
+        numbers,
+        seed=3,
+        checkpoints=None if folder is None else Checkpoints(folder, every, IDENTITY),
+        on_progress=None if stop_at is None else stop,
+    )
+    return b"".join(parameter.data.tobytes() for parameter in model.network.parameters()), history
+
+
+@pytest.mark.parametrize("kind", ARCHITECTURES)
+@pytest.mark.parametrize("stop_at", range(1, STEPS + 1))
+def test_resumed_is_unbroken_wherever_it_was_stopped(tmp_path, kind, stop_at):
+    unbroken = train(kind)
+    with pytest.raises(StopHereError):
+        train(kind, tmp_path / "checkpoints", stop_at)
+    newest = Checkpoints(tmp_path / "checkpoints", EVERY, IDENTITY).newest()
+    last = stop_at // EVERY * EVERY
+    assert (newest and newest.name) == (f"step-{last:08}" if last else None)
+    assert train(kind, tmp_path / "checkpoints") == unbroken
+
+
+@pytest.mark.parametrize("kind", ARCHITECTURES)
+@pytest.mark.parametrize("every", [1, 2, 4])
+def test_resumed_is_unbroken_though_it_was_stopped_at_every_checkpoint(tmp_path, kind, every):
+    for stop_at in range(every, STEPS + 1, every):
+        with pytest.raises(StopHereError):
+            train(kind, tmp_path / "checkpoints", stop_at, every)
+    assert train(kind, tmp_path / "checkpoints") == train(kind)
+
+
+def test_checkpoints_change_nothing(tmp_path):
+    assert train("gpt", tmp_path / "checkpoints", every=1) == train("gpt")
+
+
+def test_a_training_that_is_done_is_not_trained_again(tmp_path):
+    with pytest.raises(StopHereError):
+        train("gpt", tmp_path / "checkpoints", STEPS, every=STEPS)
+    assert names_in(tmp_path / "checkpoints") == [f"step-{STEPS:08}"]
+    assert train("gpt", tmp_path / "checkpoints", stop_at=STEPS) == train("gpt")  # no step, so no stop
+
+
+# --- the command line ---------------------------------------------------------------------------------------
+
+
+def command(base, corpus, *options):
+    return (
+        *("train", "--model", "gpt", "--base-dir", base, "--corpus", corpus, "--seed", 1, "--dropout", 0.1),
+        *("--context", 4, "--embedding-dim", 4, "--hidden", 4, "--heads", 2, "--layers", 1),
+        *("--steps", 8, "--batch-size", 4, "--piece-size", 2, "--eval-every", 3, "--val-fraction", 0.3, *options),
+    )
+
+
+@contextmanager
+def stopped_at(step):
+    """Press Ctrl-C when the training reports its nth step; None for never."""
+    calls = []
+
+    def update(*call):
+        calls.append(call)
+        if len(calls) == step:
+            raise KeyboardInterrupt
+
+    with mock.patch.object(Progress, "update", update):
+        yield calls
+
+
+@pytest.fixture(scope="module")
+def unbroken(tmp_path_factory, tiny_corpus, toy_gpt, listing):
+    """The paths and bytes of a run that nothing disturbed."""
+    base = tmp_path_factory.mktemp("unbroken") / "run"
+    outcome = toy_gpt(*command(base, tiny_corpus))
+    assert (outcome.code, outcome.err) == (0, "")
+    return listing(base)
+
+
+@pytest.fixture
+def base(tmp_path):
+    """The folder of a run; its name is in the metadata, so runs to compare with have the same."""
+    return tmp_path / "run"
+
+
+@pytest.mark.parametrize("step", [1, 2, 3, 5, 6, 7, 8])
+def test_artifacts_and_log_of_a_resumed_run(base, tiny_corpus, toy_gpt, listing, unbroken, step):
+    with stopped_at(step):
+        assert toy_gpt(*command(base, tiny_corpus, "--checkpoint-every", 3)).code == 130
+    assert {path.split("/")[1] for path in listing(base) if "/" in path} <= {"checkpoints"}
+    with stopped_at(None) as calls:
+        assert toy_gpt(*command(base, tiny_corpus, "--checkpoint-every", 3, "--resume")).code == 0
+    assert len(calls) == 8 - step // 3 * 3
+    assert listing(base) == unbroken  # and the checkpoints are gone
+
+
+def test_resume_needs_no_checkpoint_to_go_on_from(base, tiny_corpus, toy_gpt, listing, unbroken):
+    assert toy_gpt(*command(base, tiny_corpus, "--resume")).code == 0
+    assert listing(base) == unbroken
+
+
+def test_resume_without_further_checkpoints(base, tiny_corpus, toy_gpt, listing, unbroken):
+    with stopped_at(7):
+        assert toy_gpt(*command(base, tiny_corpus, "--checkpoint-every", 2)).code == 130
+    assert toy_gpt(*command(base, tiny_corpus, "--resume")).code == 0
+    assert listing(base) == unbroken
+
+
+@pytest.mark.parametrize("every", [1, 2, 7, 8, 100])
+def test_no_checkpoint_remains_of_a_run_that_was_written(base, tiny_corpus, toy_gpt, listing, unbroken, every):
+    assert toy_gpt(*command(base, tiny_corpus, "--checkpoint-every", every)).code == 0
+    assert listing(base) == unbroken
+
+
+def test_a_run_that_could_not_be_written_is_not_lost(base, tiny_corpus, toy_gpt, listing, unbroken):
+    def no_room(**_):
+        full_disk()
+
+    with mock.patch.object(d_train, "write_artifacts", no_room):
+        assert toy_gpt(*command(base, tiny_corpus, "--checkpoint-every", 8)).refused
+    with stopped_at(None) as calls:
+        assert toy_gpt(*command(base, tiny_corpus, "--resume")).code == 0
+    assert calls == []
+    assert listing(base) == unbroken
+
+
+def test_a_checkpoint_that_cannot_be_written_is_said_in_one_line(base, tiny_corpus, toy_gpt, listing, unbroken):
+    with failing_once(module, "write_safetensors", 3, full_disk, after=False):
+        outcome = toy_gpt(*command(base, tiny_corpus, "--checkpoint-every", 2))
+    assert outcome.refused
+    assert "No space left" in outcome.err
+    assert names_in(base / "outputs" / "checkpoints") == ["step-00000002"]
+    assert toy_gpt(*command(base, tiny_corpus, "--resume")).code == 0
+    assert listing(base) == unbroken
+
+
+@pytest.fixture(scope="module")
+def stopped(tmp_path_factory, tiny_corpus, toy_gpt):
+    """A run that was stopped after its fifth step, with a checkpoint of the fourth; to be copied."""
+    base = tmp_path_factory.mktemp("stopped") / "run"
+    with stopped_at(5):
+        assert toy_gpt(*command(base, tiny_corpus, "--checkpoint-every", 4)).code == 130
+    assert names_in(base / "outputs" / "checkpoints") == ["step-00000004"]
+    return base
+
+
+def refused_and_unchanged(toy_gpt, listing, base, arguments):
+    """Run a command that must be refused before anything is trained or changed; returns what it said."""
+    before = listing(base)
+    with stopped_at(None) as calls:
+        outcome = toy_gpt(*arguments)
+    assert outcome.refused, outcome
+    assert calls == []
+    assert listing(base) == before
+    return outcome.err
+
+
+OTHER_RUNS = [
+    (("--steps", 9), "steps is 8, not 9"),
+    (("--learning-rate", 0.5), "learning rate is 0.01, not 0.5"),
+    (("--seed", 2), "seed is 1, not 2"),
+    (("--model", "llama"), 'model is "gpt", not "llama"'),
+    (("--embedding-dim", 8), "embedding dim is 4, not 8"),
+    (("--hidden", 8), "hidden dim is 4, not 8"),
+    (("--heads", 1), "heads is 2, not 1"),
+    (("--layers", 2), "layers is 1, not 2"),
+    (("--dropout", 0.2), "dropout is 0.1, not 0.2"),
+    (("--context", 3), "context is 4, not 3"),
+    (("--tokenizer", "char"), 'tokenizer is "word", not "char"'),
+    (("--val-fraction", 0.2), "held-out share is 0.3, not 0.2"),
+    (("--batch-size", 3), "batch size is 4, not 3"),
+    (("--piece-size", 4), "piece size is 2, not 4"),
+    (("--warmup", 3), "warmup is 0, not 3"),
+    (("--weight-decay", 0.5), "weight decay is 0.1, not 0.5"),
+    (("--clip", 2), "clip is 1.0, not 2.0"),
+    (("--eval-every", 4), "eval every is 3, not 4"),
+]
+
+
+@pytest.mark.parametrize(("options", "said"), OTHER_RUNS, ids=[options[0] for options, _ in OTHER_RUNS])
+def test_resuming_another_run_is_refused(base, stopped, tiny_corpus, toy_gpt, listing, options, said):
+    shutil.copytree(stopped, base)
+    err = refused_and_unchanged(toy_gpt, listing, base, command(base, tiny_corpus, "--resume", *options))
+    assert f"this checkpoint is of another run: its {said}" in err
+
+
+def test_resuming_with_another_text_is_refused(base, stopped, tmp_path, tiny_corpus, toy_gpt, listing):
+    shutil.copytree(stopped, base)
+    corpus = tmp_path / tiny_corpus.name
+    corpus.write_text(tiny_corpus.read_text(encoding="utf-8").replace("a cat runs", "a dog runs"), encoding="utf-8")
+    err = refused_and_unchanged(toy_gpt, listing, base, command(base, corpus, "--resume"))
+    assert "this checkpoint is of another run: its corpus is" in err
+    # The same text elsewhere is the same text.
+    corpus.write_bytes(tiny_corpus.read_bytes())
+    assert toy_gpt(*command(base, corpus, "--resume")).code == 0
+
+
+def test_resuming_with_other_merges_is_refused(base, tmp_path, toy_gpt, listing):
+    # One merge more makes one token more, and one less where its parts then never stand alone: the vocabulary is
+    # as large as before, and yet another.
+    corpus = tmp_path / "text.txt"
+    corpus.write_text("ab ac ab ac ab ac ab ac ab ac ab ac ab ac ab ac ab ac ad", encoding="utf-8")
+    sizes = {}
+    for merges in range(1, 6):
+        level = level_for_kind("gpt", 4)
+        numbers = d_train.TrainSettings(level, corpus, base, tokenizer="bpe", bpe_vocab_size=256 + merges)
+        sizes.setdefault(d_train.read_and_split(numbers).vocab.vocab_size(), []).append(256 + merges)
+    one, other, *_ = next(equal for equal in sizes.values() if len(equal) > 1)
+    options = ("--tokenizer", "bpe", "--checkpoint-every", 4, "--val-fraction", 0)
+    with stopped_at(5):
+        assert toy_gpt(*command(base, corpus, *options, "--bpe-vocab", one)).code == 130
+    arguments = command(base, corpus, *options, "--bpe-vocab", other, "--resume")
+    assert "another run" in refused_and_unchanged(toy_gpt, listing, base, arguments)
+
+
+def test_a_checkpoint_is_not_overwritten_by_accident(base, stopped, tiny_corpus, toy_gpt, listing):
+    shutil.copytree(stopped, base)
+    err = refused_and_unchanged(toy_gpt, listing, base, command(base, tiny_corpus, "--checkpoint-every", 2))
+    assert "step-00000004" in err
+    assert "--resume" in err
+
+
+@pytest.mark.parametrize("every", [-1, -100])
+def test_a_negative_distance_between_checkpoints_is_refused(base, tiny_corpus, toy_gpt, every):
+    outcome = toy_gpt(*command(base, tiny_corpus, "--checkpoint-every", every))
+    assert outcome.refused
+    assert not base.exists()
+
+
+# --- hostile checkpoints ------------------------------------------------------------------------------------
+
+
+def state(change):
+    """A damage: change what state.json says."""
+
+    def damage(folder):
+        path = folder / "state.json"
+        content = json.loads(path.read_text(encoding="utf-8"))
+        change(content)
+        path.write_text(json.dumps(content), encoding="utf-8")
+
+    return damage
+
+
+def progress(**values):
+    return state(lambda content: content["progress"].update(values))
+
+
+def lacks(*names):
+    def remove(content):
+        for name in names[:-1]:
+            content = content[name]
+        del content[names[-1]]
+
+    return state(remove)
+
+
+def randomness(change):
+    return state(lambda content: change(content["progress"]["random"]))
+
+
+def number(at, value):
+    return randomness(lambda known: known[1].__setitem__(at, value))
+
+
+def record(change):
+    return state(lambda content: change(content["progress"]["history"][0]))
+
+
+def raw(content, name="state.json"):
+    return lambda folder: (folder / name).write_bytes(content)
+
+
+def cut(name, size):
+    return lambda folder: (folder / name).write_bytes((folder / name).read_bytes()[:size])
+
+
+def stored(name, change):
+    """A damage: change the tensors of a file."""
+
+    def damage(folder):
+        tensors, _ = read_safetensors(folder / name)
+        change(tensors)
+        write_safetensors(folder / name, tensors)
+
+    return damage
+
+
+def all_of(prefix, make):
+    def change(tensors):
+        tensors.update({name: make(old) for name, old in tensors.items() if name.startswith(prefix)})
+
+    return change
+
+
+def in_32_bits(old):
+    return StoredTensor(old.shape, array("f", old.data))
+
+
+def in_another_shape(old):
+    return StoredTensor((1, *old.shape), old.data)
+
+
+def below_zero(old):
+    return StoredTensor(old.shape, array("d", [-1.0] * len(old.data)))
+
+
+def renamed(step):
+    """A damage: folder and state agree on another step."""
+
+    def damage(folder):
+        state(lambda content: content.update(step=step))(folder)
+        folder.rename(folder.parent / f"step-{step:08}")
+
+    return damage
+
+
+WEIGHTS, OPTIMIZER, STATE = FILES
+NAME = "output.weight"
+
+DAMAGES = {
+    "state cut": cut(STATE, 100),
+    "state cut at its end": cut(STATE, -1),
+    "state empty": raw(b""),
+    "state no JSON": raw(b"step: 4"),
+    "state no UTF-8": raw(b'{"step": "\xff"}'),
+    "state a list": raw(b"[]"),
+    "state null": raw(b"null"),
+    "state deep": raw(b"[" * 100_000),
+    "state a number too long to read": raw(b'{"step": ' + b"9" * 5000 + b"}"),
+    "no identity": lacks("identity"),
+    "no step": lacks("step"),
+    "no progress": lacks("progress"),
+    "identity a list": state(lambda content: content.update(identity=[])),
+    "identity null": state(lambda content: content.update(identity=None)),
+    "identity empty": state(lambda content: content.update(identity={})),
+    "step of another folder": state(lambda content: content.update(step=5)),
+    "step below zero": state(lambda content: content.update(step=-4)),
+    "step huge": state(lambda content: content.update(step=10**400)),
+    "step a fraction": state(lambda content: content.update(step=4.0)),
+    "step infinite": state(lambda content: content.update(step=float("inf"))),
+    "step null": state(lambda content: content.update(step=None)),
+    "step a list": state(lambda content: content.update(step=[])),
+    "step an object": state(lambda content: content.update(step={})),
+    "step a text": state(lambda content: content.update(step="00000004")),
+    "step true": renamed(True),
+    "step after the last": renamed(9),
+    "step far after the last": renamed(99_999_999),
+    "progress a list": state(lambda content: content.update(progress=[])),
+    "progress null": state(lambda content: content.update(progress=None)),
+    "progress a text": state(lambda content: content.update(progress="x")),
+    "no random state": lacks("progress", "random"),
+    "no history": lacks("progress", "history"),
+    "no batches": lacks("progress", "since"),
+    "random null": progress(random=None),
+    "random empty": progress(random=[]),
+    "random of another version": randomness(lambda known: known.__setitem__(0, 9)),
+    "random too short": randomness(lambda known: known[1].pop()),
+    "random too long": randomness(lambda known: known[1].append(1)),
+    "random no list": randomness(lambda known: known.__setitem__(1, 7)),
+    "random with a text": number(0, "x"),
+    "random with a fraction": number(0, 1.5),
+    "random with null": number(0, None),
+    "random with a list": number(0, []),
+    "random below zero": number(0, -1),
+    "random huge": number(0, 2**70),
+    "random place huge": number(-1, 2**70),
+    "random place after the end": number(-1, 10**6),
+    "random place below zero": number(-1, -1),
+    "history null": progress(history=None),
+    "history a number": progress(history=5),
+    "history a text": progress(history="abc"),
+    "history an object": progress(history={"epoch": 1}),
+    "history of numbers": progress(history=[1, 2]),
+    "history of null": progress(history=[None]),
+    "history of lists": progress(history=[[]]),
+    "history of empty records": progress(history=[{}]),
+    "history of texts": record(lambda known: known.update(avg_loss="x")),
+    "history of lists of numbers": record(lambda known: known.update(epoch=[1])),
+    "history of huge numbers": record(lambda known: known.update(avg_loss=10**400)),
+    "history lacks a column": record(lambda known: known.pop("val_loss")),
+    "history has a column too many": record(lambda known: known.update(further=1)),
+    "batches null": progress(since=None),
+    "batches of numbers": progress(since=[1]),
+    "batches too short": progress(since=[[1.0, 2]]),
+    "batches of texts": progress(since=[["a", "b", "c"]]),
+    "batches of null": progress(since=[[None, None, None]]),
+    "batches of huge numbers": progress(since=[[1.0, 10**400, 1]]),
+    "weights cut": cut(WEIGHTS, -8),
+    "weights empty": raw(b"", WEIGHTS),
+    "weights of another shape": stored(WEIGHTS, all_of(NAME, in_another_shape)),
+    "weights in 32 bits": stored(WEIGHTS, all_of("", in_32_bits)),
+    "one weight in 32 bits": stored(WEIGHTS, all_of(NAME, in_32_bits)),
+    "weights lack one": stored(WEIGHTS, lambda tensors: tensors.pop(NAME)),
+    "weights have one too many": stored(WEIGHTS, lambda tensors: tensors.update(further=tensor(1.0))),
+    "weights missing": lambda folder: (folder / WEIGHTS).unlink(),
+    "weights a folder": lambda folder: ((folder / WEIGHTS).unlink(), (folder / WEIGHTS).mkdir()),
+    "optimizer cut": cut(OPTIMIZER, -8),
+    "optimizer lacks one": stored(OPTIMIZER, lambda tensors: tensors.pop(f"second.{NAME}")),
+    "optimizer of another shape": stored(OPTIMIZER, all_of(f"first.{NAME}", in_another_shape)),
+    "optimizer in 32 bits": stored(OPTIMIZER, all_of("second.", in_32_bits)),
+    "optimizer with squares below zero": stored(OPTIMIZER, all_of("second.", below_zero)),
+    "optimizer missing": lambda folder: (folder / OPTIMIZER).unlink(),
+    "state missing": lambda folder: (folder / STATE).unlink(),
+    "state a folder": lambda folder: ((folder / STATE).unlink(), (folder / STATE).mkdir()),
+    "a file in place of the folder": lambda folder: (shutil.rmtree(folder), folder.write_text("x")),
+    "an empty folder after it": lambda folder: (folder.parent / "step-00000007").mkdir(),
+    "a file after it": lambda folder: (folder.parent / "step-00000007").write_text("x"),
+}
+
+
+@pytest.mark.parametrize("damage", DAMAGES)
+def test_a_damaged_checkpoint_is_refused_in_one_line(base, stopped, tiny_corpus, toy_gpt, listing, damage):
+    shutil.copytree(stopped, base)
+    DAMAGES[damage](base / "outputs" / "checkpoints" / "step-00000004")
+    err = refused_and_unchanged(toy_gpt, listing, base, command(base, tiny_corpus, "--resume"))
+    assert "checkpoint" in err
+
+
+def test_the_damages_are_damages(base, stopped, tiny_corpus, toy_gpt, listing, unbroken):
+    # The same way of writing a state and tensors, with nothing changed, is no damage.
+    shutil.copytree(stopped, base)
+    folder = base / "outputs" / "checkpoints" / "step-00000004"
+    state(lambda content: None)(folder)
+    for name in (WEIGHTS, OPTIMIZER):
+        stored(name, lambda tensors: None)(folder)
+    assert toy_gpt(*command(base, tiny_corpus, "--resume")).code == 0
+    assert listing(base) == unbroken
+
+
+# --- SIGKILL ------------------------------------------------------------------------------------------------
+
+
+def newest_step(folder):
+    """The step of the newest checkpoint, 0 where there is none; it must be a whole one."""
+    newest = Checkpoints(folder, 1, {}).newest()
+    if newest is None:
+        return 0
+    state = json.loads((newest / STATE).read_text(encoding="utf-8"))
+    names = [set(read_safetensors(newest / name)[0]) for name in (WEIGHTS, OPTIMIZER)]
+    assert names[1] == {f"{moment}.{name}" for moment in ("first", "second") for name in names[0]}
+    assert newest.name == f"step-{state['step']:08}"
+    return state["step"]
+
+
+@pytest.mark.skipif(not hasattr(signal, "SIGKILL"), reason="SIGKILL is POSIX")
+def test_killed_again_and_again(tmp_path, tiny_corpus, toy_gpt, listing):
+    long = ("--steps", 600, "--eval-every", 7)
+    expected_base, base = tmp_path / "unbroken" / "run", tmp_path / "killed" / "run"
+    assert toy_gpt(*command(expected_base, tiny_corpus, *long)).code == 0
+    arguments = command(base, tiny_corpus, *long, "--checkpoint-every", 2, "--resume")
+    folder = base / "outputs" / "checkpoints"
+    generator = random.Random(2024)
+    begun = time.monotonic()
+    steps = [0]
+    for attempt in count():
+        child = subprocess.Popen(
+            [sys.executable, "-m", "toy_gpt_train", *map(str, arguments)],
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.PIPE,
+        )
+        # Every third one comes through, and so does the last.
+        patient = attempt % 3 == 2
+        give_up = attempt >= 12 or time.monotonic() - begun > 12
+        try:
+            _, err = child.communicate(timeout=60 if give_up else generator.uniform(0.2, 0.5 + 0.4 * patient))
+        except subprocess.TimeoutExpired:
+            child.kill()
+            child.communicate()
+            steps.append(newest_step(folder))
+            assert steps[-1] >= steps[-2]
+            continue
+        assert child.returncode == 0, err
+        break
+    assert listing(base) == listing(expected_base)
+    assert len({step for step in steps if step}) >= 2  # it did go on from the middle, more than once

@@ -1,0 +1,898 @@
+"""test_neural_artifacts.py - The files of the neural rungs: what they are called, that they are the whole model."""
+
+import csv
+import json
+import math
+import tracemalloc
+from array import array
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+from unittest import mock
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from toy_gpt_train.d_train import SCORED_OF_TRAINING, TrainResult, TrainSettings, train_run
+from toy_gpt_train.e_infer import Run, load_run
+from toy_gpt_train.errors import InputError
+from toy_gpt_train.evaluation import score
+from toy_gpt_train.levels import level_for_kind
+from toy_gpt_train.models import neural
+from toy_gpt_train.models.neural import NeuralModel
+from toy_gpt_train.models.sizes import settings_for
+from toy_gpt_train.nn import attention, functional
+from toy_gpt_train.nn.kernels import plain_matmul
+from toy_gpt_train.safetensors import StoredTensor, read_safetensors, write_safetensors
+
+META, VOCABULARY, SAFETENSORS = "00_meta.json", "01_vocabulary.csv", "02_model_weights.safetensors"
+TEXT = "the cat sees the dog . a dog runs to the cat . the dog sees a bird and sits . the bird sees the cat ."
+N = 3
+
+Files = dict[str, bytes]
+
+# Every set of files there is: with and without a hidden layer, with one block and with two, tables and safetensors.
+RUNS: dict[str, tuple[str, dict[str, Any]]] = {
+    "embeddings": ("embeddings", {"embedding_dim": 2}),
+    "hidden": ("embeddings", {"embedding_dim": 2, "hidden_dim": 5}),
+    "attention": ("attention", {"embedding_dim": 4}),
+    "gpt": ("gpt", {"embedding_dim": 4, "hidden_dim": 6, "heads": 2, "layers": 2}),
+    "llama": ("llama", {"embedding_dim": 4, "hidden_dim": 6, "heads": 2, "layers": 2}),
+    "safetensors": ("gpt", {"embedding_dim": 4, "hidden_dim": 6, "heads": 2, "layers": 1}),
+}
+TABLES = tuple(RUNS)[:-1]
+
+
+def train(base: Path, run: str, text: str = TEXT, *, in_tables: bool = True, **options: Any) -> TrainResult:
+    """Train a tiny network for a few steps."""
+    kind, numbers = RUNS[run]
+    level = level_for_kind(kind, N)
+    assert issubclass(level.model, NeuralModel)
+    corpus = base.parent / "tiny.txt"
+    corpus.write_bytes(text.encode("utf-8"))
+    few = {"context": N, "steps": 4, "batch_size": 4, "learning_rate": 0.1, "eval_every": 2}
+    neural_numbers = settings_for(kind, level.model.uses, **{**few, **numbers})
+    with mock.patch.object(neural, "LARGEST_IN_TABLES", 10**9 if in_tables else 1):
+        return train_run(TrainSettings(level, corpus, base, neural=neural_numbers, **{"val_fraction": 0.2, **options}))
+
+
+@pytest.fixture(scope="module")
+def base_of(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
+    """``base_of("gpt")`` gives the base folder of a run, trained once; only to be read."""
+    known: dict[str, Path] = {}
+
+    def once(run: str) -> Path:
+        if run not in known:
+            known[run] = tmp_path_factory.mktemp(run) / "run"
+            train(known[run], run, in_tables=run != "safetensors")
+        return known[run]
+
+    return once
+
+
+@pytest.fixture(scope="module")
+def files_of(base_of: Callable[[str], Path]) -> Callable[[str], Files]:
+    """``files_of("gpt")`` gives a run's artifacts by name."""
+    return lambda run: {path.name: path.read_bytes() for path in sorted((base_of(run) / "artifacts").iterdir())}
+
+
+@contextmanager
+def plain_kernel() -> Iterator[None]:
+    with mock.patch.object(functional, "matmul", plain_matmul), mock.patch.object(attention, "matmul", plain_matmul):
+        yield
+
+
+def neural_model(run: Run) -> NeuralModel:
+    assert isinstance(run.model, NeuralModel)
+    return run.model
+
+
+def weights_of(model: NeuralModel) -> dict[str, list[float]]:
+    return {name: list(parameter.data) for name, parameter in model.network.named_parameters()}
+
+
+def table_of(content: bytes) -> list[list[str]]:
+    return list(csv.reader(content.decode("utf-8").splitlines(keepends=True), strict=True))
+
+
+# --- names and headers ------------------------------------------------------------------------------------------
+
+BLOCK_OF_GPT = {
+    "05_W_Q": (4, 4),
+    "06_W_K": (4, 4),
+    "07_W_V": (4, 4),
+    "08_b_Q": (4,),
+    "09_b_K": (4,),
+    "10_b_V": (4,),
+    "11_W_O": (4, 4),
+    "12_b_O": (4,),
+    "13_W_up": (4, 6),
+    "14_b_up": (6,),
+    "16_W_down": (6, 4),
+    "17_b_down": (4,),
+    "20_norm_1_gain": (4,),
+    "21_norm_1_shift": (4,),
+    "22_norm_2_gain": (4,),
+    "23_norm_2_shift": (4,),
+}
+BLOCK_OF_LLAMA = {
+    "05_W_Q": (4, 4),
+    "06_W_K": (4, 4),
+    "07_W_V": (4, 4),
+    "11_W_O": (4, 4),
+    "13_W_up": (4, 6),
+    "15_W_gate": (4, 6),
+    "16_W_down": (6, 4),
+    "20_norm_1_gain": (4,),
+    "22_norm_2_gain": (4,),
+}
+
+
+def second_block(block: Mapping[str, tuple[int, ...]]) -> dict[str, tuple[int, ...]]:
+    return {f"{name}_block_2": shape for name, shape in block.items()}
+
+
+# Each file beside the metadata, the vocabulary and 02_model_weights.csv: inputs and outputs of a map, or a length.
+FILES: dict[str, dict[str, tuple[int, ...]]] = {
+    "embeddings": {"03_token_embeddings": (11, 2), "26_output_bias": (11,)},
+    "hidden": {
+        "03_token_embeddings": (11, 2),
+        "18_W_hidden": (6, 5),
+        "19_b_hidden": (5,),
+        "26_output_bias": (11,),
+    },
+    "attention": {
+        "03_token_embeddings": (11, 4),
+        "04_positional_embeddings": (3, 4),
+        "05_W_Q": (4, 4),
+        "06_W_K": (4, 4),
+        "07_W_V": (4, 4),
+        "26_output_bias": (11,),
+    },
+    "gpt": {
+        "03_token_embeddings": (11, 4),
+        "04_positional_embeddings": (3, 4),
+        **BLOCK_OF_GPT,
+        **second_block(BLOCK_OF_GPT),
+        "24_final_norm_gain": (4,),
+        "25_final_norm_shift": (4,),
+    },
+    "llama": {
+        "03_token_embeddings": (11, 4),
+        **BLOCK_OF_LLAMA,
+        **second_block(BLOCK_OF_LLAMA),
+        "24_final_norm_gain": (4,),
+    },
+}
+LAST_LAYER = {
+    "embeddings": ["-3|dim_0", "-3|dim_1", "-2|dim_0", "-2|dim_1", "-1|dim_0", "-1|dim_1"],
+    "hidden": [f"dim_{i}" for i in range(5)],
+}
+TOKENS = [".", "a", "and", "bird", "cat", "dog", "runs", "sees", "sits", "the", "to"]
+
+
+def expected_head(name: str, shape: tuple[int, ...]) -> tuple[list[str], list[list[str]]]:
+    """The header of a file, and the first cells of its rows."""
+    numbers = [f"dim_{j}" for j in range(shape[1])] if len(shape) == 2 else ["value"]
+    if name in ("03_token_embeddings", "26_output_bias"):
+        return ["token_id", "token", *numbers], [[str(i), token] for i, token in enumerate(TOKENS)]
+    first = "position" if name == "04_positional_embeddings" else "dim"
+    return [first, *numbers], [[str(i)] for i in range(shape[0])]
+
+
+@pytest.mark.parametrize("run", TABLES)
+def test_names_headers_and_rows(files_of: Callable[[str], Files], run: str) -> None:
+    files = files_of(run)
+    names = [META, VOCABULARY, "02_model_weights.csv", *(f"{name}.csv" for name in FILES[run])]
+    assert sorted(files) == sorted(names)
+    header, *rows = table_of(files["02_model_weights.csv"])
+    assert header == ["input_token", *TOKENS]
+    assert [row[0] for row in rows] == LAST_LAYER.get(run, [f"dim_{i}" for i in range(4)])
+    for name, shape in FILES[run].items():
+        header, *rows = table_of(files[f"{name}.csv"])
+        expected_header, first_cells = expected_head(name, shape)
+        assert header == expected_header
+        assert [row[: len(first_cells[0])] for row in rows] == first_cells
+        assert {len(row) for row in rows} == {len(header)}
+    for name, content in files.items():
+        assert content.endswith(b"\n")
+        assert b"\r" not in content
+        assert name == META or b"-0," not in content.replace(b"\n", b",")
+
+
+@pytest.mark.parametrize("run", TABLES)
+def test_every_weight_stands_in_one_file(
+    base_of: Callable[[str], Path], files_of: Callable[[str], Files], run: str
+) -> None:
+    model = neural_model(load_run(base_of(run) / "artifacts"))
+    inside = [number for numbers in weights_of(model).values() for number in numbers]
+    written: list[float] = []
+    for name, content in files_of(run).items():
+        if name not in (META, VOCABULARY):
+            header, *rows = table_of(content)
+            words = 2 if header[0] == "token_id" else 1
+            written += [float(cell) for row in rows for cell in row[words:]]
+    assert sorted(written) == sorted(inside)
+    assert len(written) == model.num_parameters()
+    assert all(round(number, 6) == number for number in written)
+
+
+def test_maps_are_written_inputs_by_outputs(base_of: Callable[[str], Path], files_of: Callable[[str], Files]) -> None:
+    # x W: row i holds what input i adds to each output. Inside, a map is outputs by inputs.
+    maps = neural_model(load_run(base_of("gpt") / "artifacts")).network.state_dict()
+    for file, name in (
+        ("05_W_Q.csv", "blocks.0.attention.q_proj.weight"),
+        ("13_W_up_block_2.csv", "blocks.1.feed_forward.up_proj.weight"),
+        ("02_model_weights.csv", "output.weight"),
+    ):
+        rows = table_of(files_of("gpt")[file])[1:]
+        outputs = maps[name].tolist()
+        assert len(rows) == maps[name].shape[1]
+        for i, row in enumerate(rows):
+            assert [float(cell) for cell in row[1:]] == [numbers[i] for numbers in outputs]
+
+
+@pytest.mark.parametrize("run", RUNS)
+def test_metadata(base_of: Callable[[str], Path], files_of: Callable[[str], Files], run: str) -> None:
+    files = files_of(run)
+    meta = json.loads(files[META])
+    kind, numbers = RUNS[run]
+    assert (meta["model_kind"], meta["vocab_size"], meta["context_size"]) == (kind, 11, N)
+    assert meta["artifacts"] == {name: name for name in files}
+    assert meta["start_tokens"] == ["the", "cat", "sees"]
+    default = {"hidden_dim": 0, "heads": 1, "layers": 1, "dropout": 0.0}
+    assert meta["architecture"] == {**default, **numbers}
+    training = meta["training"]
+    assert (training["steps"], training["batch_size"], training["learning_rate"], training["context"]) == (4, 4, 0.1, N)
+    # 27 words, of which 21 are learned; a step reads 4 windows and predicts N tokens of each, or one in rung 500.
+    assert training["epochs"] == round(4 * 4 * (1 if kind == "embeddings" else N) / 21, 6)
+    assert sorted(meta["metrics"]) == ["train_accuracy", "train_loss", "val_accuracy", "val_loss"]
+    if run == "safetensors":
+        assert meta["weights"]["layout"] == "safetensors"
+    else:
+        assert meta["weights"]["layout"] == "tables"
+        tables = [name for name in files if name not in (META, VOCABULARY)]
+        assert meta["weights"]["rows"] == {name: len(table_of(files[name])) - 1 for name in tables}
+    log = (base_of(run) / "outputs/train_log.csv").read_text("utf-8").splitlines()
+    assert log[0].startswith("epoch,avg_loss,accuracy,step,learning_rate,grad_norm,val_loss,val_accuracy")
+    assert [line.split(",")[3] for line in log[1:]] == ["2", "4"]
+
+
+# --- what is read back is what was evaluated --------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("run", RUNS)
+def test_model_that_is_read_is_the_one_that_was_trained(tmp_path: Path, run: str) -> None:
+    result = train(tmp_path / "run", run, in_tables=run != "safetensors")
+    loaded = load_run(tmp_path / "run/artifacts")
+    model = neural_model(loaded)
+    assert isinstance(result.model, NeuralModel)
+    assert weights_of(model) == weights_of(result.model)
+    for context in ([0, 1, 2], [10, 10, 10], [3, 9, 4]):
+        assert model.forward(*context) == result.model.forward(*context)
+    # And its figures are those that the metadata give, to the last of six decimals.
+    ids = [loaded.vocab.token_to_id[token] for token in TEXT.split()]
+    assert len(ids) < SCORED_OF_TRAINING
+    seen, held_out = score(model, ids[:21], model.least_context), score(model, ids, 21)
+    assert loaded.meta["metrics"] == {
+        "train_loss": round(seen.loss, 6),
+        "train_accuracy": round(seen.accuracy, 6),
+        "val_loss": round(held_out.loss, 6),
+        "val_accuracy": round(held_out.accuracy, 6),
+    }
+    assert (result.train_loss, result.held_out) == (seen.loss, held_out)
+
+
+@pytest.mark.parametrize("run", RUNS)
+def test_training_twice_gives_the_same_bytes(
+    tmp_path: Path, base_of: Callable[[str], Path], listing: Callable[[Path], Any], run: str
+) -> None:
+    train(tmp_path / "run", run, in_tables=run != "safetensors")
+    assert listing(tmp_path / "run") == listing(base_of(run))
+    train(tmp_path / "other/run", run, in_tables=run != "safetensors", seed=1)
+    differing = [
+        name for name, content in listing(tmp_path / "other/run").items() if content != listing(base_of(run))[name]
+    ]
+    assert "artifacts/02_model_weights" in "".join(differing)
+
+
+def test_long_training_text_is_scored_at_its_end(tmp_path: Path) -> None:
+    with mock.patch("toy_gpt_train.d_train.SCORED_OF_TRAINING", 5):
+        result = train(tmp_path / "run", "gpt", val_fraction=0.0)
+    loaded = load_run(tmp_path / "run/artifacts")
+    ids = [loaded.vocab.token_to_id[token] for token in TEXT.split()]
+    assert result.train_loss == score(loaded.model, ids, len(ids) - 5).loss
+
+
+STRANGE_TEXTS = {
+    "char": 'a,b "c" |d|\\\n*e* a,\r\n"b" |\\n| é😀 \t;\x00a,b "c" |d|\\\n*e*',
+    "word": '* | \\ , " "" input_token token_id * dim_0 \\| é 😀 * | \\ , " , value 0 1 nan',
+    "bpe": 'a,b "c" |d|\\\n*e* a,\r\n"b" |\\n| é😀 ' * 3,
+}
+
+
+@pytest.mark.parametrize("tokenizer", STRANGE_TEXTS)
+@pytest.mark.parametrize("run", ["embeddings", "gpt", "safetensors"])
+def test_strange_tokens(tmp_path: Path, tokenizer: str, run: str) -> None:
+    in_tables = run != "safetensors"
+    text = STRANGE_TEXTS[tokenizer]
+    result = train(tmp_path / "run", run, text, in_tables=in_tables, tokenizer=tokenizer, bpe_vocab_size=258)
+    loaded = load_run(tmp_path / "run/artifacts")
+    tokens = [loaded.vocab.id_to_token[i] for i in range(loaded.vocab.vocab_size())]
+    assert set(",|") <= set("".join(tokens))
+    if in_tables:
+        with (tmp_path / "run/artifacts/02_model_weights.csv").open(encoding="utf-8", newline="") as file:
+            assert next(csv.reader(file)) == ["input_token", *tokens]
+        with (tmp_path / "run/artifacts/03_token_embeddings.csv").open(encoding="utf-8", newline="") as file:
+            assert [row[1] for row in csv.reader(file)][1:] == tokens
+    assert loaded.model.forward(0, 1, 2) == result.model.forward(0, 1, 2)
+
+
+# --- predictions from the CSV files alone -----------------------------------------------------------------------
+
+Vector = list[float]
+Matrix = list[list[float]]
+
+
+class Tables:
+    """What is in the CSV files, and the few operations that a network is made of; nothing of the project."""
+
+    def __init__(self, folder: Path) -> None:
+        self._rows: dict[str, Matrix] = {}
+        for path in folder.glob("*.csv"):
+            with path.open(encoding="utf-8", newline="") as file:
+                header, *rows = csv.reader(file)
+            words = 2 if header[0] == "token_id" else 1
+            if path.stem != "01_vocabulary":
+                self._rows[path.stem] = [[float(cell) for cell in row[words:]] for row in rows]
+
+    def rows(self, name: str, block: int = 1) -> Matrix:
+        return self._rows[name if block == 1 else f"{name}_block_{block}"]
+
+    def vector(self, name: str, block: int = 1) -> Vector:
+        return [number for (number,) in self.rows(name, block)]
+
+    def map(self, x: Vector, weight: str, bias: str = "", block: int = 1) -> Vector:
+        """X W + b, with W as it is written."""
+        rows = self.rows(weight, block)
+        start = self.vector(bias, block) if bias else [0.0] * len(rows[0])
+        return [b + sum(x[i] * row[j] for i, row in enumerate(rows)) for j, b in enumerate(start)]
+
+    def layer_norm(self, x: Vector, gain: str, shift: str, block: int = 1) -> Vector:
+        mean = sum(x) / len(x)
+        deviation = math.sqrt(sum((a - mean) ** 2 for a in x) / len(x) + 1e-5)
+        gains, shifts = self.vector(gain, block), self.vector(shift, block)
+        return [(a - mean) / deviation * g + s for a, g, s in zip(x, gains, shifts, strict=True)]
+
+    def rms_norm(self, x: Vector, gain: str, block: int = 1) -> Vector:
+        size = math.sqrt(sum(a * a for a in x) / len(x) + 1e-5)
+        return [a / size * g for a, g in zip(x, self.vector(gain, block), strict=True)]
+
+
+def plus(x: Vector, y: Vector) -> Vector:
+    return [a + b for a, b in zip(x, y, strict=True)]
+
+
+def attend(queries: Matrix, keys: Matrix, values: Matrix, heads: int) -> Matrix:
+    """Each token's sum of the values at and before it, head by head."""
+    size = len(queries[0]) // heads
+    told: Matrix = []
+    for t, query in enumerate(queries):
+        row: Vector = []
+        for begin in range(0, heads * size, size):
+            part = slice(begin, begin + size)
+            scores = [sum(a * b for a, b in zip(query[part], key[part], strict=True)) for key in keys[: t + 1]]
+            powers = [math.exp(score / math.sqrt(size)) for score in scores]
+            shares = [power / sum(powers) for power in powers]
+            row += [sum(shares[s] * values[s][begin + j] for s in range(t + 1)) for j in range(size)]
+        told.append(row)
+    return told
+
+
+def turn(x: Vector, position: int, heads: int) -> Vector:
+    """RoPE: each pair of a head turned by an angle of its own times the position."""
+    size = len(x) // heads
+    turned: Vector = []
+    for i in range(0, len(x), 2):
+        angle = position * 10000.0 ** (-(i % size) / size)
+        turned += [
+            x[i] * math.cos(angle) - x[i + 1] * math.sin(angle),
+            x[i] * math.sin(angle) + x[i + 1] * math.cos(angle),
+        ]
+    return turned
+
+
+def embeddings_logits(files: Tables, context: Sequence[int]) -> Vector:
+    x = [number for token_id in context for number in files.rows("03_token_embeddings")[token_id]]
+    return files.map(x, "02_model_weights", "26_output_bias")
+
+
+def hidden_logits(files: Tables, context: Sequence[int]) -> Vector:
+    x = [number for token_id in context for number in files.rows("03_token_embeddings")[token_id]]
+    x = list(map(math.tanh, files.map(x, "18_W_hidden", "19_b_hidden")))
+    return files.map(x, "02_model_weights", "26_output_bias")
+
+
+def tokens_and_places(files: Tables, context: Sequence[int]) -> Matrix:
+    places = files.rows("04_positional_embeddings")
+    return [plus(files.rows("03_token_embeddings")[token_id], places[t]) for t, token_id in enumerate(context)]
+
+
+def attention_logits(files: Tables, context: Sequence[int]) -> Vector:
+    xs = tokens_and_places(files, context)
+    queries, keys, values = ([files.map(x, name) for x in xs] for name in ("05_W_Q", "06_W_K", "07_W_V"))
+    return files.map(attend(queries, keys, values, 1)[-1], "02_model_weights", "26_output_bias")
+
+
+def gpt_logits(files: Tables, context: Sequence[int]) -> Vector:
+    xs = tokens_and_places(files, context)
+    for block in (1, 2):
+        normed = [files.layer_norm(x, "20_norm_1_gain", "21_norm_1_shift", block) for x in xs]
+        maps = (("05_W_Q", "08_b_Q"), ("06_W_K", "09_b_K"), ("07_W_V", "10_b_V"))
+        queries, keys, values = ([files.map(x, *names, block) for x in normed] for names in maps)
+        told = attend(queries, keys, values, 2)
+        xs = [plus(x, files.map(row, "11_W_O", "12_b_O", block)) for x, row in zip(xs, told, strict=True)]
+        for t, x in enumerate(xs):
+            up = files.map(files.layer_norm(x, "22_norm_2_gain", "23_norm_2_shift", block), "13_W_up", "14_b_up", block)
+            bent = [a / 2 * (1 + math.tanh(math.sqrt(2 / math.pi) * (a + 0.044715 * a**3))) for a in up]
+            xs[t] = plus(x, files.map(bent, "16_W_down", "17_b_down", block))
+    return files.map(files.layer_norm(xs[-1], "24_final_norm_gain", "25_final_norm_shift"), "02_model_weights")
+
+
+def llama_logits(files: Tables, context: Sequence[int]) -> Vector:
+    xs = [files.rows("03_token_embeddings")[token_id] for token_id in context]
+    for block in (1, 2):
+        normed = [files.rms_norm(x, "20_norm_1_gain", block) for x in xs]
+        queries = [turn(files.map(x, "05_W_Q", "", block), t, 2) for t, x in enumerate(normed)]
+        keys = [turn(files.map(x, "06_W_K", "", block), t, 2) for t, x in enumerate(normed)]
+        values = [files.map(x, "07_W_V", "", block) for x in normed]
+        told = attend(queries, keys, values, 2)
+        xs = [plus(x, files.map(row, "11_W_O", "", block)) for x, row in zip(xs, told, strict=True)]
+        for t, x in enumerate(xs):
+            inner = files.rms_norm(x, "22_norm_2_gain", block)
+            gates, ups = files.map(inner, "15_W_gate", "", block), files.map(inner, "13_W_up", "", block)
+            opened = [gate / (1 + math.exp(-gate)) * up for gate, up in zip(gates, ups, strict=True)]
+            xs[t] = plus(x, files.map(opened, "16_W_down", "", block))
+    return files.map(files.rms_norm(xs[-1], "24_final_norm_gain"), "02_model_weights")
+
+
+BY_HAND: dict[str, Callable[[Tables, Sequence[int]], Vector]] = {
+    "embeddings": embeddings_logits,
+    "hidden": hidden_logits,
+    "attention": attention_logits,
+    "gpt": gpt_logits,
+    "llama": llama_logits,
+}
+
+
+@pytest.mark.parametrize("run", BY_HAND)
+def test_prediction_from_the_files_alone(base_of: Callable[[str], Path], run: str) -> None:
+    model = load_run(base_of(run) / "artifacts").model
+    files = Tables(base_of(run) / "artifacts")
+    for context in ([0, 10, 3], [5, 5, 5], [9, 4], [7]):
+        if len(context) < model.least_context:
+            continue
+        powers = list(map(math.exp, BY_HAND[run](files, context)))
+        with plain_kernel():
+            assert model.forward(*context) == pytest.approx([power / sum(powers) for power in powers], abs=1e-9)
+
+
+# --- too many weights for tables --------------------------------------------------------------------------------
+
+
+def test_safetensors_hold_every_weight(base_of: Callable[[str], Path], files_of: Callable[[str], Files]) -> None:
+    files = files_of("safetensors")
+    assert sorted(files) == [META, VOCABULARY, SAFETENSORS]
+    # The format, read by hand: the header's length, the header, the numbers.
+    content = files[SAFETENSORS]
+    length = int.from_bytes(content[:8], "little")
+    header = json.loads(content[8 : 8 + length])
+    model = neural_model(load_run(base_of("safetensors") / "artifacts"))
+    assert header.keys() == model.network.state_dict().keys()
+    assert "blocks.0.attention.q_proj.bias" in header
+    for name, numbers in weights_of(model).items():
+        entry = header[name]
+        assert entry["dtype"] == "F32"
+        assert tuple(entry["shape"]) == model.network.state_dict()[name].shape
+        begin, end = (8 + length + offset for offset in entry["data_offsets"])
+        assert list(array("f", content[begin:end])) == numbers
+
+
+@pytest.mark.parametrize(("largest", "layout"), [(0, "tables"), (-1, "safetensors")])
+def test_where_tables_end(tmp_path: Path, largest: int, layout: str) -> None:
+    count = train(tmp_path / "first", "llama").model.num_parameters()
+    with mock.patch.object(neural, "LARGEST_IN_TABLES", count + largest):
+        kind, numbers = RUNS["llama"]
+        level = level_for_kind(kind, N)
+        few = settings_for(kind, level.model.uses, context=N, steps=1, batch_size=1, **numbers)  # type: ignore[union-attr]
+        train_run(TrainSettings(level, tmp_path / "tiny.txt", tmp_path / "run", neural=few))
+    names = {path.name for path in (tmp_path / "run/artifacts").iterdir()}
+    assert (SAFETENSORS in names) == (layout == "safetensors")
+    assert load_run(tmp_path / "run/artifacts").meta["weights"]["layout"] == layout
+
+
+# --- one run in the place of another ----------------------------------------------------------------------------
+
+
+def test_another_kind_leaves_nothing_of_the_one_before(tmp_path: Path) -> None:
+    base = tmp_path / "run"
+    base.mkdir()
+    corpus = tmp_path / "tiny.txt"
+    corpus.write_text(TEXT, encoding="utf-8")
+
+    def table(kind: str) -> None:
+        train_run(TrainSettings(level_for_kind(kind), corpus, base, epochs=1))
+
+    artifacts = base / "artifacts"
+    artifacts.mkdir()
+    (artifacts / "notes.txt").write_text("mine", encoding="utf-8")
+    for run in ("gpt", "llama", "safetensors", "bigram", "attention", "kneser-ney", "hidden", "embeddings", "unigram"):
+        if run in RUNS:
+            train(base, run, in_tables=run != "safetensors")
+        else:
+            table(run)
+        meta = json.loads((artifacts / META).read_bytes())
+        assert sorted(path.name for path in artifacts.iterdir()) == [*sorted(meta["artifacts"]), "notes.txt"]
+        assert load_run(artifacts).meta["model_kind"] == RUNS.get(run, (run,))[0]
+    assert (artifacts / "notes.txt").read_text("utf-8") == "mine"
+
+
+# --- damage -----------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Callable[[Files], str]:
+    """``refused(files)`` lays files out as a run's, asserts that it is refused with one line, and gives the line."""
+
+    def check(files: Files) -> str:
+        for path in tmp_path.iterdir():
+            path.unlink()
+        for name, content in files.items():
+            (tmp_path / name).write_bytes(content)
+        with pytest.raises((InputError, SystemExit)) as refusal:
+            load_run(tmp_path)
+        message = str(refusal.value)
+        if isinstance(refusal.value, SystemExit):
+            assert refusal.value.code == 2
+            message = capsys.readouterr().err.removesuffix("\n")
+            assert message.startswith("error: missing ")
+        assert message
+        assert "\n" not in message
+        assert "zip()" not in message  # words for whoever wrote the program
+        return message
+
+    return check
+
+
+def edit_lines(content: bytes, edit: Callable[[list[str]], object]) -> bytes:
+    lines = content.decode("utf-8").splitlines()
+    edit(lines)
+    return "".join(line + "\n" for line in lines).encode("utf-8")
+
+
+def set_cell(line: int, cell: int, text: str) -> Callable[[list[str]], object]:
+    """Replace one cell; the tiny text has none that needs quotes."""
+
+    def edit(lines: list[str]) -> None:
+        cells = lines[line].split(",")
+        cells[cell] = text
+        lines[line] = ",".join(cells)
+
+    return edit
+
+
+def swap(first: int, second: int) -> Callable[[list[str]], object]:
+    def edit(lines: list[str]) -> None:
+        lines[first], lines[second] = lines[second], lines[first]
+
+    return edit
+
+
+def without_column(column: int) -> Callable[[list[str]], object]:
+    def edit(lines: list[str]) -> None:
+        lines[:] = [",".join(c for i, c in enumerate(line.split(",")) if i != column) for line in lines]
+
+    return edit
+
+
+DAMAGE: dict[str, Callable[[list[str]], object]] = {
+    "empty": lambda lines: lines.clear(),
+    "only the header": lambda lines: lines.__delitem__(slice(1, None)),
+    "no header": lambda lines: lines.pop(0),
+    "first row missing": lambda lines: lines.pop(1),
+    "last row missing": lambda lines: lines.pop(),
+    "first row twice": lambda lines: lines.insert(1, lines[1]),
+    "one row more": lambda lines: lines.append(lines[-1]),
+    "blank line": lambda lines: lines.insert(1, ""),
+    "first rows swapped": swap(1, 2),
+    "last rows swapped": swap(-1, -2),
+    "first column missing": without_column(0),
+    "last column missing": without_column(-1),
+    "column more": lambda lines: lines.__setitem__(slice(None), [f"{line},0" for line in lines]),
+    "another header": set_cell(0, -1, "other"),
+    "another first header": set_cell(0, 0, "Dim"),
+    "another label": set_cell(1, 0, "7"),
+    "label of text": set_cell(1, 0, "first"),
+    "cell missing": lambda lines: lines.__setitem__(1, lines[1].rpartition(",")[0]),
+    **{
+        f"cell is {text!r}": set_cell(1, -1, text)
+        for text in ("", "x", "nan", "NaN", "inf", "-inf", "1e999", "0x1", "1_0", " 1", "1 ", "--1", "1,5", "٣")
+    },
+}
+
+
+@pytest.mark.parametrize("damage", DAMAGE)
+@pytest.mark.parametrize("run", TABLES)
+def test_damaged_table_is_refused(
+    files_of: Callable[[str], Files], refused: Callable[[Files], str], run: str, damage: str
+) -> None:
+    files = files_of(run)
+    names = [name for name in files if name not in (META, VOCABULARY)]
+    # One file of each kind: a map of each sort, vectors, gains, shifts, a second block's.
+    for name in names if len(names) < 8 else names[:: len(names) // 6]:
+        damaged = edit_lines(files[name], DAMAGE[damage])
+        assert damaged != files[name]
+        assert name in refused({**files, name: damaged})
+
+
+@pytest.mark.parametrize("run", TABLES)
+def test_every_file_is_needed(files_of: Callable[[str], Files], refused: Callable[[Files], str], run: str) -> None:
+    files = files_of(run)
+    for name in files:
+        rest = {other: content for other, content in files.items() if other != name}
+        assert name in refused(rest)
+        if name.endswith(".csv"):
+            assert name in refused({**files, name: edit_lines(files[name], lambda lines: lines.pop())})
+
+
+def offsets(size: int) -> Iterator[int]:
+    yield from range(0, size - 6, max(size // 8, 1))
+    yield from range(max(size - 6, 0), size)
+
+
+@pytest.mark.parametrize("run", RUNS)
+def test_truncated_file_is_refused(files_of: Callable[[str], Files], refused: Callable[[Files], str], run: str) -> None:
+    files = files_of(run)
+    for name in files:
+        # The metadata may lose its last line end and still be whole.
+        for offset in offsets(len(files[name]) - (name == META)):
+            assert name in refused({**files, name: files[name][:offset]})
+
+
+@pytest.mark.parametrize("run", ["attention", "llama"])
+def test_wrong_vocabulary_is_refused(
+    files_of: Callable[[str], Files], refused: Callable[[Files], str], run: str
+) -> None:
+    files = files_of(run)
+    for edit in (swap(1, 2), set_cell(3, 1, "zzz"), lambda lines: lines.append("11,zzz,1")):
+        refused({**files, VOCABULARY: edit_lines(files[VOCABULARY], edit)})
+
+
+@pytest.mark.parametrize("run", TABLES)
+def test_rows_that_the_metadata_do_not_say(
+    files_of: Callable[[str], Files], refused: Callable[[Files], str], run: str
+) -> None:
+    # Both the file and its number of rows changed: only the architecture tells that a row is too many or missing.
+    files = files_of(run)
+    for change in (-1, 1):
+        for name in ("02_model_weights.csv", list(files)[-1]):
+            meta = json.loads(files[META])
+            meta["weights"]["rows"][name] += change
+            damaged = edit_lines(files[name], lambda lines: lines.pop() if change < 0 else lines.append(lines[-1]))  # noqa: B023
+            message = refused({**files, name: damaged, META: json.dumps(meta).encode()})
+            assert name in message
+            assert name in refused({**files, META: json.dumps(meta).encode()})
+
+
+# --- hostile metadata -------------------------------------------------------------------------------------------
+
+MISSING = object()
+NO_SIZES = (10**9, 2**70, -1, 0, True, 4.0, "4", None, [])
+
+WRONG_META: list[tuple[tuple[str, ...], Any]] = [
+    *((("architecture", name), value) for name in ("embedding_dim", "heads", "layers") for value in NO_SIZES),
+    *((("architecture", "hidden_dim"), value) for value in NO_SIZES if value != 0),
+    *((("architecture", "dropout"), value) for value in (1, -0.5, True, "0", None, float("nan"), 10**400)),
+    (("architecture", "depth"), 1),
+    (("architecture", "embedding_dim"), 65_536),
+    (("architecture", "embedding_dim"), 8),
+    (("architecture", "embedding_dim"), 3),
+    (("architecture", "heads"), 3),
+    (("architecture",), MISSING),
+    (("architecture",), []),
+    (("architecture",), {}),
+    *((("architecture", name), MISSING) for name in ("embedding_dim",)),
+    *((("weights", "layout"), value) for value in ("all", "observed", "sparse", "safetensors", "", None, [])),
+    *((("weights", "rows"), value) for value in (MISSING, {}, [], 7, {"02_model_weights.csv": 4})),
+    *((("context_size",), value) for value in (0, -1, 2, 4, 10**9, 2**70, True, "3", MISSING)),
+    *((("vocab_size",), value) for value in (10, 12, 10**9, 2**70)),
+    *((("model_kind",), value) for value in ("bigram", "context-3", "kneser-ney", "mixture", "gpt2")),
+]
+# What only a Transformer has; a smaller network takes no notice.
+WRONG_TRANSFORMER: list[tuple[tuple[str, ...], Any]] = [
+    (("architecture", "hidden_dim"), 0),
+    (("architecture", "hidden_dim"), 65_536),
+    (("architecture", "hidden_dim"), 7),
+    (("architecture", "layers"), 1),
+    (("architecture", "layers"), 3),
+    (("architecture", "layers"), 65_536),
+    *((("architecture", name), MISSING) for name in ("hidden_dim", "heads", "layers")),
+]
+
+
+def changed_meta(content: bytes, place: tuple[str, ...], value: Any) -> bytes:
+    meta = json.loads(content)
+    owner = meta
+    for name in place[:-1]:
+        owner = owner[name]
+    if value is MISSING:
+        del owner[place[-1]]
+    else:
+        owner[place[-1]] = value
+    return json.dumps(meta).encode()
+
+
+@pytest.mark.parametrize(
+    ("run", "place", "value"),
+    [
+        *((run, *wrong) for run in TABLES for wrong in WRONG_META),
+        *((run, *wrong) for run in ("gpt", "llama") for wrong in WRONG_TRANSFORMER),
+        *(("safetensors", *wrong) for wrong in WRONG_META if wrong[1] != "safetensors" and wrong[0][-1] != "rows"),
+        *(("hidden", ("architecture", "hidden_dim"), value) for value in (MISSING, 0, 4, 6, 65_536)),
+    ],
+    ids=lambda value: "-".join(value) if isinstance(value, tuple) else repr(value)[:12],
+)
+def test_wrong_metadata_is_refused(
+    files_of: Callable[[str], Files], refused: Callable[[Files], str], run: str, place: tuple[str, ...], value: Any
+) -> None:
+    files = files_of(run)
+    damaged = changed_meta(files[META], place, value)
+    assert json.loads(damaged) != json.loads(files[META])
+    tracemalloc.start()
+    try:
+        refused({**files, META: damaged})
+        assert tracemalloc.get_traced_memory()[1] < 5_000_000  # whatever size the metadata claim
+    finally:
+        tracemalloc.stop()
+
+
+@pytest.mark.parametrize("kind", ["embeddings", "attention", "gpt", "llama"])
+@pytest.mark.parametrize("run", RUNS)
+def test_kind_of_another_network_is_refused(
+    files_of: Callable[[str], Files], refused: Callable[[Files], str], run: str, kind: str
+) -> None:
+    files = files_of(run)
+    if RUNS[run][0] != kind:
+        refused({**files, META: changed_meta(files[META], ("model_kind",), kind)})
+
+
+# --- damaged safetensors ----------------------------------------------------------------------------------------
+
+Tensors = dict[str, StoredTensor]
+
+
+def change(name: str, shape: tuple[int, ...], typecode: str = "f") -> Callable[[Tensors], object]:
+    def edit(tensors: Tensors) -> None:
+        tensors[name] = StoredTensor(shape, array(typecode, [0.5] * math.prod(shape)))
+
+    return edit
+
+
+TENSOR_DAMAGE: dict[str, tuple[str, Callable[[Tensors], object]]] = {
+    "a parameter missing": ("norm.bias", lambda tensors: tensors.pop("norm.bias")),
+    "a parameter more": ("norm.gain", change("norm.gain", (4,))),
+    "another name": ("norm.gain", lambda tensors: tensors.update({"norm.gain": tensors.pop("norm.bias")})),
+    "a vector that is too long": ("norm.bias", change("norm.bias", (5,))),
+    "a vector as a matrix": ("norm.bias", change("norm.bias", (1, 4))),
+    "a map turned round": ("up_proj", change("blocks.0.feed_forward.up_proj.weight", (4, 6))),
+    "a map of too many": ("up_proj", change("blocks.0.feed_forward.up_proj.weight", (7, 4))),
+    "a single number": ("norm.bias", change("norm.bias", ())),
+    "no numbers": ("norm.bias", change("norm.bias", (0,))),
+    "a second block": ("blocks.1", change("blocks.1.norm_1.weight", (4,))),
+    "none at all": ("output.weight", lambda tensors: tensors.clear()),
+}
+
+
+@pytest.mark.parametrize("damage", TENSOR_DAMAGE)
+def test_tensors_that_do_not_fit_are_refused(
+    tmp_path_factory: pytest.TempPathFactory,
+    base_of: Callable[[str], Path],
+    files_of: Callable[[str], Files],
+    refused: Callable[[Files], str],
+    damage: str,
+) -> None:
+    tensors, _ = read_safetensors(base_of("safetensors") / "artifacts" / SAFETENSORS)
+    named, edit = TENSOR_DAMAGE[damage]
+    edit(tensors)
+    path = tmp_path_factory.mktemp("tensors") / SAFETENSORS
+    write_safetensors(path, tensors)
+    message = refused({**files_of("safetensors"), SAFETENSORS: path.read_bytes()})
+    assert SAFETENSORS in message
+    assert named in message
+
+
+def test_tensors_of_8_bytes_are_the_same_model(base_of: Callable[[str], Path], tmp_path: Path) -> None:
+    # The other dtype that the format's reader knows: the same numbers, or a refusal; nothing in between.
+    artifacts = base_of("safetensors") / "artifacts"
+    tensors, _ = read_safetensors(artifacts / SAFETENSORS)
+    for name in (META, VOCABULARY):
+        (tmp_path / name).write_bytes((artifacts / name).read_bytes())
+    write_safetensors(
+        tmp_path / SAFETENSORS, {name: StoredTensor(shape, array("d", data)) for name, (shape, data) in tensors.items()}
+    )
+    assert weights_of(neural_model(load_run(tmp_path))) == weights_of(neural_model(load_run(artifacts)))
+
+
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [(b'"F32"', b'"F16"'), (b'"F32"', b'"I32"'), (b'"norm.bias"', b'"norm.bjas"'), (b"[4]", b"[9]"), (b"{", b"[")],
+)
+def test_header_of_tensors_is_checked(
+    files_of: Callable[[str], Files], refused: Callable[[Files], str], old: bytes, new: bytes
+) -> None:
+    files = files_of("safetensors")
+    damaged = files[SAFETENSORS].replace(old, new, 1)
+    assert damaged != files[SAFETENSORS]
+    assert SAFETENSORS in refused({**files, SAFETENSORS: damaged})
+
+
+@pytest.mark.parametrize("number", [b"\x00\x00\x80\x7f", b"\x00\x00\x80\xff", b"\x00\x00\xc0\x7f"])
+def test_tensors_that_are_not_finite_are_refused(
+    files_of: Callable[[str], Files], refused: Callable[[Files], str], number: bytes
+) -> None:
+    files = files_of("safetensors")
+    assert "not finite" in refused({**files, SAFETENSORS: files[SAFETENSORS][:-4] + number})
+    assert SAFETENSORS in refused({**files, SAFETENSORS: files[SAFETENSORS] + number})
+
+
+# --- whatever happens to a file ---------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("run", ["attention", "llama"])
+@pytest.mark.parametrize("number", ["1e308", "-1e308"])
+def test_number_out_of_all_proportion(
+    files_of: Callable[[str], Files], toy_gpt: Callable[..., Any], tmp_path: Path, run: str, number: str
+) -> None:
+    # It is a finite number. The run is refused, or what it says are probabilities.
+    files = files_of(run)
+    for name in files:
+        if name in (META, VOCABULARY):
+            continue
+        for other, content in files.items():
+            (tmp_path / other).write_bytes(content)
+        (tmp_path / name).write_bytes(edit_lines(files[name], set_cell(1, -1, number)))
+        outcome = toy_gpt(
+            "infer", "--base-dir", tmp_path, "--json", "--temperature", 1, "--start-tokens", ".", "a", "."
+        )
+        if outcome.code == 0:
+            assert all(0 <= row["probability"] <= 1 for row in json.loads(outcome.out)["top_k"]), name
+        else:
+            assert outcome.refused, (name, outcome)
+
+
+@pytest.mark.parametrize("run", ["hidden", "gpt", "safetensors"])
+def test_random_damage(files_of: Callable[[str], Files], toy_gpt: Callable[..., Any], tmp_path: Path, run: str) -> None:
+    files = files_of(run)
+    for name, content in files.items():
+        (tmp_path / name).write_bytes(content)
+
+    @settings(max_examples=60, deadline=None, suppress_health_check=list(HealthCheck))
+    @given(st.sampled_from(sorted(files)), st.data())
+    def check(name: str, data: st.DataObject) -> None:
+        content = files[name]
+        begin = data.draw(st.integers(0, len(content) - 1))
+        end = data.draw(st.integers(begin, min(begin + 4, len(content))))
+        piece = data.draw(
+            st.one_of(st.binary(max_size=3), st.sampled_from([b"0", b"-", b",", b"\n", b'"', b".", b"{"]))
+        )
+        (tmp_path / name).write_bytes(content[:begin] + piece + content[end:])
+        outcome = toy_gpt("infer", "--base-dir", tmp_path, "--json")
+        (tmp_path / name).write_bytes(content)
+        if outcome.code == 0:
+            assert all(0 <= row["probability"] <= 1 for row in json.loads(outcome.out)["top_k"])
+        else:
+            assert outcome.refused, outcome
+
+    check()
