@@ -440,7 +440,7 @@ def test_base_dir_that_is_a_file(
     refuse: Callable[..., str], tiny_corpus: Path, text_file: Callable[[str], Path]
 ) -> None:
     path = text_file("x")
-    for command in (("train", "--model", "bigram"), ("ladder",)):
+    for command in (("train", "--model", "bigram"), ("ladder", *QUICK)):
         assert path.name in refuse(*command, "--corpus", tiny_corpus, base_dir=path)
     (path.parent / "run").mkdir()
     (path.parent / "run" / "artifacts").write_text("x", encoding="utf-8")

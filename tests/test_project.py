@@ -12,7 +12,7 @@ import pytest
 from toy_gpt_train.a_tokenizer import read_tokens
 from toy_gpt_train.b_vocab import Vocabulary
 from toy_gpt_train.check import check_project, problems
-from toy_gpt_train.d_train import TrainSettings, train_run
+from toy_gpt_train.d_train import SCORED_OF_TRAINING, TrainSettings, train_run
 from toy_gpt_train.e_infer import load_run
 from toy_gpt_train.errors import InputError
 from toy_gpt_train.evaluation import score
@@ -395,7 +395,9 @@ def test_committed_run_is_the_model_its_metadata_describes(repository: Path, nam
         tokens.count(t) for t in vocab.tokens()
     ]
     assert run.meta["start_tokens"] == tokens[: run.model.context_size]
-    final = score(run.model, vocab.encode(tokens), run.model.context_size)
+    is_network = isinstance(run.model, NeuralModel)
+    begin = len(tokens) - SCORED_OF_TRAINING if is_network else run.model.context_size
+    final = score(run.model, vocab.encode(tokens), begin)
     assert round(final.loss, 6) == run.meta["metrics"]["train_loss"]
     assert round(final.accuracy, 6) == run.meta["metrics"]["train_accuracy"]
     assert run.meta["loss_floor"] <= run.meta["metrics"]["train_loss"]

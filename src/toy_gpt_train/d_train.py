@@ -592,7 +592,8 @@ def train_run(settings: TrainSettings, on_progress: OnProgress | None = None) ->
         train_loss, train_accuracy = final.loss, final.accuracy
     elif isinstance(model, NeuralModel):
         history, floor = fit_network(model, text, settings, on_progress)
-        final = score(model, train_ids, max(len(train_ids) - SCORED_OF_TRAINING, model.least_context))
+        begin = max(len(train_ids) - SCORED_OF_TRAINING, model.least_context)
+        final = score(model, train_ids, begin, on_progress)
         train_loss, train_accuracy = final.loss, final.accuracy
     else:
         fitted = model.fit(train_ids, text.vocab.tokens(), seed=settings.seed, on_progress=on_progress)
@@ -602,7 +603,9 @@ def train_run(settings: TrainSettings, on_progress: OnProgress | None = None) ->
         record.update(loss_floor=floor, above_floor=record["avg_loss"] - floor)
     trained = time.perf_counter()
 
-    held_out = score(model, text.token_ids, text.num_train) if text.num_train < len(text.token_ids) else None
+    held_out = None
+    if text.num_train < len(text.token_ids):
+        held_out = score(model, text.token_ids, text.num_train, on_progress)
     evaluated = time.perf_counter()
     frequencies = [text.vocab.get_token_frequency(token) for token in text.vocab.tokens()]
     result = TrainResult(

@@ -10,7 +10,7 @@ It knows models by their face only, and no files.
 """
 
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from math import exp, fsum, log
 
@@ -18,6 +18,7 @@ from toy_gpt_train.c_model import NextTokenModel, Prediction
 from toy_gpt_train.math_training import SMALLEST_PROBABILITY, conditional_entropy
 
 _SHORT_CONTEXT = 8
+_REPORT_EVERY = 200
 
 
 @dataclass(frozen=True)
@@ -56,13 +57,19 @@ class Scores:
         return self.bits_per_token * self.num_tokens / num_bytes
 
 
-def score(model: NextTokenModel, token_ids: Sequence[int], start: int = 0) -> Scores:
+def score(
+    model: NextTokenModel,
+    token_ids: Sequence[int],
+    start: int = 0,
+    on_progress: Callable[[float, str], None] | None = None,
+) -> Scores:
     """Score every token of a text from ``start`` on; nothing is sampled.
 
     Args:
         model: Any rung.
         token_ids: The text; tokens before ``start`` are context only.
         start: The place of the first token to score.
+        on_progress: Called now and then with a fraction of 1, for what came before is done, and how far the scoring is.
 
     Returns:
         The scores.
@@ -73,7 +80,15 @@ def score(model: NextTokenModel, token_ids: Sequence[int], start: int = 0) -> Sc
     Example:
         A model that gives every one of 4 tokens 1/4 has loss log(4) = 1.3863 and perplexity 4.
     """
-    return summarize(zip(model.predictions(token_ids, start), token_ids[start:], strict=True))
+
+    def watched() -> Iterator[tuple[Prediction, int]]:
+        scored = zip(model.predictions(token_ids, start), token_ids[start:], strict=True)
+        for number, one in enumerate(scored, start=1):
+            yield one
+            if on_progress is not None and number % _REPORT_EVERY == 0:
+                on_progress(1.0, f"scored {number} of {len(token_ids) - start} tokens")
+
+    return summarize(watched())
 
 
 def summarize(scored: Iterable[tuple[Prediction, int]]) -> Scores:

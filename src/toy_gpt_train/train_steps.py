@@ -42,7 +42,7 @@ from toy_gpt_train.safetensors import StoredTensor
 
 BETAS: Final = (0.9, 0.95)
 LAST_LEARNING_RATE: Final = 0.1  # of the largest
-EVALUATION_WINDOWS: Final = 32
+EVALUATED_TOKENS: Final = 1024  # of the held-out text, for each line of the log
 
 StepRecord = dict[str, float]
 OnProgress = Callable[[float, str], None]
@@ -81,7 +81,8 @@ def train_steps(
         InputError: The loss is no longer a number, or a checkpoint does not fit.
         OSError: A checkpoint cannot be written, or a worker process has ended.
     """
-    run = _Run(model, token_ids[:num_train], _spread_windows(token_ids[num_train:], settings.context), settings, seed)
+    held_out = _spread_windows(token_ids[num_train:], settings.context, model.places)
+    run = _Run(model, token_ids[:num_train], held_out, settings, seed)
     if checkpoints is not None:
         run.restore(checkpoints.load())
     worker_pool = _start_workers(model, workers)
@@ -110,10 +111,12 @@ def _start_workers(model: NeuralModel, number: int) -> Workers:
     return SeveralProcesses(model.network, build, number)
 
 
-def _spread_windows(token_ids: Sequence[int], context_size: int) -> list[Window]:
+def _spread_windows(token_ids: Sequence[int], context_size: int, places: int) -> list[Window]:
     """Return windows spread evenly over a text; as many as there is room for, up to a number that is soon scored."""
     room = len(token_ids) - context_size
-    number = max(min(room // context_size, EVALUATION_WINDOWS), min(room, 1), 0)
+    if room < 1:
+        return []
+    number = max(min(room, EVALUATED_TOKENS) // places, 1)
     return [token_ids[i * room // number :][: context_size + 1] for i in range(number)]
 
 

@@ -94,6 +94,11 @@ class EmbeddingsModel(NeuralModel):
         return self.context_size
 
     @property
+    def places(self) -> int:
+        """How many tokens the network predicts in a window of N + 1: the last."""
+        return 1
+
+    @property
     def stride(self) -> int:
         """How many tokens of a text are scored by one reading of a window: one."""
         return 1

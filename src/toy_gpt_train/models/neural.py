@@ -170,6 +170,11 @@ class NeuralModel:
         return 1
 
     @property
+    def places(self) -> int:
+        """How many tokens the network predicts in a window of N + 1: each but the first."""
+        return self.context_size
+
+    @property
     def stride(self) -> int:
         """How many tokens of a text are scored by one reading of a window.
 
