@@ -4,12 +4,16 @@ import ast
 import csv
 import html
 import io
+import json
 import re
 import tempfile
+from collections.abc import Sequence
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 import matplotlib as mpl
+import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
@@ -17,9 +21,14 @@ from toy_gpt_train.a_tokenizer import DEFAULT_CORPUS, read_text, read_tokens
 from toy_gpt_train.b_vocab import Vocabulary
 from toy_gpt_train.c_model import SimpleNextTokenModel
 from toy_gpt_train.d_train import TrainResult, TrainSettings, make_training_pairs, row_task, train_run
-from toy_gpt_train.e_infer import generate_tokens, load_run, next_token_probs, start_token_ids, top_k
+from toy_gpt_train.e_infer import Run, generate_tokens, load_run, next_token_probs, start_token_ids, top_k
 from toy_gpt_train.levels import level_for_kind
 from toy_gpt_train.models.mixture import MixtureModel
+from toy_gpt_train.models.neural import NeuralModel
+from toy_gpt_train.models.sizes import SIZE_NAMES, SIZES, settings_for
+from toy_gpt_train.nn.attention import rope
+from toy_gpt_train.nn.optim import cosine_schedule
+from toy_gpt_train.nn.tensor import from_lists
 from toy_gpt_train.tokenizers.char import CharTokenizer
 from toy_gpt_train.tokenizers.word import WordTokenizer
 
@@ -43,6 +52,9 @@ mpl.rcParams.update(
         "legend.frameon": False,
     }
 )
+
+
+NETWORKS = {"500-embeddings": BROWN, "600-attention": ORANGE, "700-gpt": GREEN, "800-llama": VIOLET}
 
 
 def _columns(path: str) -> dict[str, list[float]]:
@@ -344,3 +356,324 @@ def mixture_powers() -> str:
     axes.set_ylim(0, 0.48)
     axes.legend(labelcolor="#808080", ncols=3, loc="upper center")
     return _svg(figure, "The power of each of five experts by how many characters the longest memory matched")
+
+
+# --- networks: how they learn -------------------------------------------------------------------------------
+
+# An arrow's head for the drawings made by hand; several on one page need names of their own.
+_TIP = (
+    '<defs><marker id="{0}" viewBox="0 0 10 10" refX="9" refY="5" markerWidth="7" markerHeight="7" orient="auto">'
+    '<path d="M0 0L10 5L0 10z" fill="currentColor"/></marker></defs>'
+)
+
+
+def _picture(name: str, width: int, height: int, description: str, parts: Sequence[str]) -> str:
+    """Return parts of a drawing as one SVG element with an accessible name."""
+    start = f'<svg role="img" viewBox="0 0 {width} {height}" class="picture" aria-label="{description}">'
+    return "".join([start, _TIP.format(name), *parts, "</svg>"])
+
+
+def _box(x: int, y: int, width: int, height: int, title: str, *lines: str) -> str:
+    """Return a box with a title and further lines in it, the first letter of each line saying how it looks."""
+    centre, first = x + width / 2, y + height / 2 + 5 - 11 * len(lines)
+    texts = [f'<text x="{centre}" y="{first}" class="title">{title}</text>']
+    texts += [f'<text x="{centre}" y="{first + 22 * i}">{line}</text>' for i, line in enumerate(lines, start=1)]
+    return f'<rect x="{x}" y="{y}" width="{width}" height="{height}" rx="8"/>{"".join(texts)}'
+
+
+def _arrow(name: str, path: str) -> str:
+    return f'<path d="{path}" class="arrow" marker-end="url(#{name})"/>'
+
+
+def gradient_by_hand() -> str:
+    """A product, a sum and a square: the numbers forward, and the gradients backward."""
+    w, x, b = 3, 2, -4
+    product, y = w * x, w * x + b
+    grad_y = 2 * y
+    boxes = [
+        (10, 10, "w", w, grad_y * x),
+        (10, 110, "x", x, grad_y * w),
+        (10, 210, "b", b, grad_y),
+        (175, 60, "w x", product, grad_y),
+        (175, 210, "y = w x + b", y, grad_y),
+        (340, 210, "L = y y", y * y, 1),
+    ]
+    parts = [
+        _box(px, py, 130, 84, title, f"{number}".replace("-", "&minus;"), f"gradient {grad}")
+        for px, py, title, number, grad in boxes
+    ]
+    paths = ["M140 52 C160 52 155 92 171 96", "M140 152 C160 152 155 112 171 108", "M140 252 H171"]
+    parts += [_arrow("by-hand", path) for path in [*paths, "M240 144 V206", "M305 252 H336"]]
+    return _picture("by-hand", 480, 304, "From w, x and b to the loss, with each number and its gradient", parts)
+
+
+def step_sizes() -> str:
+    """The step size of each step of rung 800's run, and the log's lines on it."""
+    training = _meta("800-llama")["training"]
+    peak, warmup, total = training["learning_rate"], training["warmup"], training["steps"]
+    log = _columns("outputs/ladder/800-llama/030_stories/train_log.csv")
+    steps = list(range(total))
+    sizes = [cosine_schedule(step, peak=peak, warmup=warmup, total=total, floor=peak * 0.1) for step in steps]
+    figure = Figure(figsize=(5.6, 2.6))
+    axes = figure.subplots()
+    axes.plot([step + 1 for step in steps], sizes, color=GREEN, label="cosine_schedule")
+    axes.plot(log["step"], log["learning_rate"], "o", color=ORANGE, markersize=4, label="lines of train_log.csv")
+    axes.set_xlabel("step")
+    axes.set_ylabel("step size")
+    axes.set_ylim(0, peak * 1.1)
+    axes.legend(labelcolor="#808080", loc="upper right")
+    return _svg(figure, "The step size by step: up in a line, then down along half a cosine")
+
+
+def _meta(rung: str) -> dict[str, Any]:
+    """Return the metadata of a committed run on the stories."""
+    path = ROOT / "artifacts" / "ladder" / rung / "030_stories" / "00_meta.json"
+    meta: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+    return meta
+
+
+def _stories_run(rung: str) -> Run:
+    return load_run(ROOT / "artifacts" / "ladder" / rung / "030_stories")
+
+
+def network_losses() -> str:
+    """Training and validation loss of the four networks on the stories, by how many tokens they have predicted."""
+    frequencies = _columns_of_text("artifacts/ladder/500-embeddings/030_stories/01_vocabulary.csv")["frequency"]
+    tokens = sum(map(float, frequencies)) / 1000
+    counting = _meta("450-kneser-ney")["metrics"]["val_loss"]
+    figure = Figure(figsize=(5.6, 6.4))
+    panels = figure.subplots(2, 1, sharex=True, sharey=True)
+    for axes, column, title in zip(panels, ("avg_loss", "val_loss"), ("training", "validation"), strict=True):
+        for rung, color in NETWORKS.items():
+            log = _columns(f"outputs/ladder/{rung}/030_stories/train_log.csv")
+            axes.plot([epoch * tokens for epoch in log["epoch"]], log[column], color=color, label=rung)
+        axes.axhline(counting, color="#808080", linestyle="--", label="450-kneser-ney, validation")
+        axes.set_ylabel(f"{title} loss, nats")
+        axes.set_ylim(1.1, 3.4)
+    panels[0].legend(labelcolor="#808080", ncols=2, loc="upper right", fontsize=9)
+    panels[1].set_xlabel("thousand tokens predicted")
+    return _svg(figure, "Loss of four networks by tokens predicted, above the dashed line of Kneser-Ney")
+
+
+def _columns_of_text(path: str) -> dict[str, list[str]]:
+    """Return a CSV file as a list for each column."""
+    with (ROOT / path).open(encoding="utf-8", newline="") as file:
+        header, *rows = csv.reader(file)
+    return {name: [row[i] for row in rows] for i, name in enumerate(header)}
+
+
+# --- networks: what they learned ----------------------------------------------------------------------------
+
+
+def letter_map() -> str:
+    """The vectors of rung 500's frequent small letters, from the side from which they differ most."""
+    table = _columns_of_text("artifacts/ladder/500-embeddings/030_stories/03_token_embeddings.csv")
+    often = _columns_of_text("artifacts/ladder/500-embeddings/030_stories/01_vocabulary.csv")["frequency"]
+    letters = [token for token, count in zip(table["token"], often, strict=True) if token.islower() and int(count) > 99]
+    dims = [[float(number) for number in column] for name, column in table.items() if name.startswith("dim_")]
+    vectors = np.array(dims).T[[table["token"].index(letter) for letter in letters]]
+    centred = vectors - vectors.mean(axis=0)
+    # PCA: the directions in which the points differ most are the first right singular vectors.
+    _, sizes, directions = np.linalg.svd(centred, full_matrices=False)
+    points = centred @ directions[:2].T
+    share = (sizes[:2] ** 2).sum() / (sizes**2).sum()
+    figure = Figure(figsize=(5.6, 4))
+    axes = figure.subplots()
+    for letter, (x, y) in zip(letters, points, strict=True):
+        color = ORANGE if letter in "aeiou" else GREEN
+        axes.text(x, y, letter, color=color, ha="center", va="center", fontsize=13, fontweight="bold")
+    axes.set_xlim(points[:, 0].min() - 0.3, points[:, 0].max() + 0.3)
+    axes.set_ylim(points[:, 1].min() - 0.3, points[:, 1].max() + 0.3)
+    axes.set_xlabel("first direction")
+    axes.set_ylabel("second direction")
+    axes.set_title(f"{share:.0%} of how the vectors differ", fontsize=10)
+    return _svg(figure, "Letters as points: a, e, i, o and u lie on one side, the consonants on the other")
+
+
+def _attention(rung: str, text: str) -> np.ndarray:
+    """Return how much each token looks at each, by head: what the last one does, for longer and longer beginnings."""
+    run = _stories_run(rung)
+    if not isinstance(run.model, NeuralModel):
+        raise TypeError(f"{rung} is no network")
+    ids = [run.vocab.get_token_id(token) or 0 for token in text]
+    heads = [run.model.glimpses(ids[:end])[-1].attention for end in range(1, len(ids) + 1)]
+    weights = np.zeros((len(heads[0]), len(ids), len(ids)))
+    for row, by_head in enumerate(heads):
+        weights[:, row, : row + 1] = by_head
+    return weights
+
+
+def _attention_picture(rung: str, text: str, across: int, cell: int) -> str:
+    """Draw who looks at whom, a square for each head: a row for each token that looks, a column for each looked at.
+
+    WHY by hand: a chart of so many squares by matplotlib is ten times as large.
+    """
+    side, margin = cell * len(text), 2 * cell + 16
+    heads = _attention(rung, text)
+    parts: list[str] = []
+    for head, weights in enumerate(heads):
+        left = margin + head % across * (side + margin)
+        top = margin + head // across * (side + margin)
+        parts.append(f'<text x="{left}" y="{top - 10}" font-size="14">head {head + 1}</text>')
+        for i, letter in enumerate(text):
+            shown, middle = letter.replace(" ", "␣"), i * cell + cell // 2
+            parts.append(f'<text x="{left - cell // 2}" y="{top + middle + 4}">{shown}</text>')
+            parts.append(f'<text x="{left + middle}" y="{top + side + 12}">{shown}</text>')
+        parts += [
+            f'<rect x="{left + j * cell}" y="{top + i * cell}" width="{cell}" height="{cell}" '
+            f'fill="{GREEN}" fill-opacity="{weights[i, j]:.2f}"/>'
+            for i in range(len(text))
+            for j in range(i + 1)
+            if weights[i, j] > 0.01
+        ]
+    width, height = (margin + n * (side + margin) for n in (across, len(heads) // across))
+    return (
+        f'<svg role="img" viewBox="0 0 {width} {height}" font-size="12" text-anchor="middle" fill="#808080" '
+        f'aria-label="Rung {rung}: for each character of {text!r}, how much it looks at itself and at those before it">'
+        f"{''.join(parts)}</svg>"
+    )
+
+
+def attention_map() -> str:
+    """Rung 600's only head on the first characters of the stories."""
+    return _attention_picture("600-attention", "Mina had a small", across=1, cell=20)
+
+
+def gpt_heads() -> str:
+    """Rung 700's four heads on the first characters of the stories."""
+    return _attention_picture("700-gpt", "Mina had a small", across=2, cell=14)
+
+
+def llama_heads() -> str:
+    """Rung 800's four heads on the first characters of the stories."""
+    return _attention_picture("800-llama", "Mina had a small", across=2, cell=14)
+
+
+def _block(name: str, embeddings: str, norm: str, attention: str, feed_forward: str) -> str:
+    """Draw a Transformer: the stream from the top to the bottom, and the two parts that add to it."""
+    parts = [
+        _box(10, 8, 250, 44, embeddings),
+        '<rect x="4" y="66" width="472" height="252" rx="12" stroke-dasharray="5 5"/>',
+        '<text x="410" y="88" class="letter">block, repeated</text>',
+        _box(120, 96, 110, 44, norm),
+        _box(270, 96, 196, 44, attention),
+        _box(120, 222, 110, 44, norm),
+        _box(270, 222, 196, 44, feed_forward),
+        _box(10, 334, 250, 44, f"{norm}, map to V logits"),
+    ]
+    for y in (172, 298):
+        parts.append(f'<circle cx="60" cy="{y}" r="12" fill="none" stroke="currentColor"/>')
+        parts.append(f'<text x="60" y="{y + 6}" class="title">+</text>')
+    paths = ["M60 52 V157", "M60 184 V283", "M60 310 V330"]
+    for y in (118, 244):
+        paths += [f"M60 {y} H116", f"M230 {y} H266", f"M368 {y + 22} V{y + 54} H76"]
+    parts += [_arrow(name, path) for path in paths]
+    description = f"{embeddings}; each block adds {attention} and {feed_forward} to the stream, after {norm}"
+    return _picture(name, 480, 386, description, parts)
+
+
+def gpt_block() -> str:
+    """The parts of rung 700."""
+    return _block("gpt", "token + position vectors", "LayerNorm", "multi-head attention", "feed-forward, GELU")
+
+
+def llama_block() -> str:
+    """The parts of rung 800."""
+    return _block("llama", "token vectors", "RMSNorm", "attention with RoPE", "feed-forward, SwiGLU")
+
+
+def rotation() -> str:
+    """The same four numbers at eight positions, turned by rope(): a fast pair and a slow one."""
+    length = 8
+    turned = rope(from_lists([[1.0, 0.0, 1.0, 0.0]] * length), base=16.0).tolist()
+    figure = Figure(figsize=(5.6, 3))
+    for pair, axes in enumerate(figure.subplots(1, 2)):
+        axes.add_artist(mpl.patches.Circle((0, 0), 1, fill=False, color="#808080", linewidth=0.6))
+        for position, numbers in enumerate(turned):
+            x, y = numbers[2 * pair : 2 * pair + 2]
+            axes.plot([0, x], [0, y], color=GREEN, linewidth=1)
+            axes.text(1.16 * x, 1.16 * y, str(position), color=ORANGE, ha="center", va="center")
+        axes.set_title(f"pair {pair + 1}", fontsize=10)
+        axes.set_xlim(-1.35, 1.35)
+        axes.set_ylim(-1.35, 1.35)
+        axes.set_aspect("equal")
+        axes.axis("off")
+    return _svg(figure, "Two pairs of numbers as arrows, turned by position: the first pair fast, the second slowly")
+
+
+# --- networks: all rungs on one text ------------------------------------------------------------------------
+
+
+def stories_losses() -> str:
+    """Loss on the held-out tenth of the stories, characters, rung by rung."""
+    counted = [("bigram", 1, 6), ("context-2", 2, 6), ("context-3", 3, 6), ("mixture", 64, 1)]
+    trained = {kind: _trained(kind, size, "char", 0.1, epochs) for kind, size, epochs in counted}
+    losses = {"unigram": trained["bigram"].unigram_loss}
+    losses |= {kind: _held_out_loss(result) for kind, result in trained.items() if kind != "mixture"}
+    losses["kneser-ney"] = _meta("450-kneser-ney")["metrics"]["val_loss"]
+    losses["mixture"] = _held_out_loss(trained["mixture"])
+    losses |= {rung.partition("-")[2]: _meta(rung)["metrics"]["val_loss"] for rung in NETWORKS}
+    figure = Figure(figsize=(5.6, 3.8))
+    axes = figure.subplots()
+    colors = [GREEN] * 6 + [VIOLET] * 4
+    bars = axes.barh(list(losses), list(losses.values()), color=colors, height=0.7)
+    axes.bar_label(bars, fmt="{:.2f}", color="#808080", padding=4)
+    axes.invert_yaxis()
+    axes.set_xlim(0, 3.4)
+    axes.set_xlabel("loss on the held-out part, nats a character")
+    return _svg(figure, "Bars of the held-out loss of ten rungs: Kneser-Ney and the mixture are lowest")
+
+
+def stories_runs() -> str:
+    """The committed runs on the stories as a table, from their metadata."""
+    names = [
+        "rung",
+        "context",
+        "numbers learned",
+        "tokens predicted",
+        "train loss",
+        "held-out loss",
+        "held-out accuracy",
+        "KB",
+    ]
+    rows = []
+    for rung in ("450-kneser-ney", *NETWORKS):
+        run = _stories_run(rung)
+        tokens = sum(run.vocab.token_freq.values()) * run.meta["training"]["epochs"]
+        metrics = run.meta["metrics"]
+        size = sum(path.stat().st_size for path in (ROOT / "artifacts" / "ladder" / rung / "030_stories").iterdir())
+        rows.append(
+            [
+                rung,
+                run.model.context_size,
+                f"{run.model.num_parameters():,}",
+                f"{tokens:,.0f}",
+                *(f"{metrics[name]:.4f}" for name in ("train_loss", "val_loss", "val_accuracy")),
+                f"{size / 1000:.0f}",
+            ]
+        )
+    return _html_table(names, rows)
+
+
+def sizes() -> str:
+    """What each size of each network stands for."""
+    names = ["model", "size", "N", "C", "F", "heads", "blocks", "weights", "steps", "batch", "learning rate"]
+    rows = []
+    for kind in SIZES:
+        level = level_for_kind(kind)
+        if not issubclass(level.model, NeuralModel):
+            raise TypeError(f"{kind} is no network")
+        for size in SIZE_NAMES:
+            settings = settings_for(kind, level.model.uses, size)
+            shape = settings.architecture
+            weights = level.model.count_parameters(65, settings.context, shape)
+            looks = [shape.embedding_dim, shape.hidden_dim or "", shape.heads, shape.layers, f"{weights:,}"]
+            learns = [settings.steps, settings.batch_size, f"{settings.learning_rate:g}"]
+            rows.append([kind, size, settings.context, *looks, *learns])
+    return _html_table(names, rows)
+
+
+def _html_table(names: Sequence[str], rows: Sequence[Sequence[object]]) -> str:
+    head = "".join(f"<th>{name}</th>" for name in names)
+    body = "".join(f"<tr>{''.join(f'<td>{cell}</td>' for cell in row)}</tr>" for row in rows)
+    return f"<table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>"

@@ -3,7 +3,7 @@
 In a page's Markdown:
 
 - A fenced block ```` ```run ```` holds commands, one a line; it becomes the commands with their real output. All blocks
-  of a page share one empty folder, with corpus/, src/ and benchmarks/ of the repository in it.
+  of a page share one folder, with the repository's corpus/, src/ and benchmarks/ and a copy of artifacts/ladder/ in it.
 - ``{{ file PATH [FIRST-LAST] }}`` becomes the lines of a file of the repository.
 - ``{{ csv PATH [FIRST-LAST] }}`` becomes a CSV file of the repository as a table (rows counted from 1).
 - ``{{ source MODULE:NAME }}`` becomes the source of a function or class of the package.
@@ -18,6 +18,7 @@ import importlib
 import inspect
 import re
 import shlex
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -34,6 +35,7 @@ from mkdocs.plugins import event_priority
 ROOT = Path(__file__).resolve().parents[1]
 PACKAGE = "toy_gpt_train"
 LINKED = ("corpus", "src", "benchmarks")
+COPIED = Path("artifacts", "ladder")  # WHY no link: what a page trains goes to artifacts/ too
 RUNS_IN_A_FOLDER = {"train", "infer", "evaluate", "chat", "ladder"}
 
 
@@ -69,6 +71,7 @@ def on_page_markdown(markdown: str, **_: Any) -> str:
     with tempfile.TemporaryDirectory() as folder:
         for name in LINKED:
             (Path(folder) / name).symlink_to(ROOT / name)
+        shutil.copytree(ROOT / COPIED, Path(folder) / COPIED)
         markdown = re.sub(
             r"^```run\n(.*?)^```$",
             lambda match: _run_block(match[1], Path(folder)),

@@ -6,7 +6,6 @@ import math
 import tracemalloc
 from array import array
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 from unittest import mock
@@ -23,8 +22,6 @@ from toy_gpt_train.levels import level_for_kind
 from toy_gpt_train.models import neural
 from toy_gpt_train.models.neural import NeuralModel
 from toy_gpt_train.models.sizes import settings_for
-from toy_gpt_train.nn import attention, functional
-from toy_gpt_train.nn.kernels import plain_matmul
 from toy_gpt_train.safetensors import StoredTensor, read_safetensors, write_safetensors
 
 META, VOCABULARY, SAFETENSORS = "00_meta.json", "01_vocabulary.csv", "02_model_weights.safetensors"
@@ -45,16 +42,19 @@ RUNS: dict[str, tuple[str, dict[str, Any]]] = {
 TABLES = tuple(RUNS)[:-1]
 
 
-def train(base: Path, run: str, text: str = TEXT, *, in_tables: bool = True, **options: Any) -> TrainResult:
-    """Train a tiny network for a few steps."""
+def train(base: Path, run: str, text: str = TEXT, *, in_tables: int | None = None, **options: Any) -> TrainResult:
+    """Train a tiny network for a few steps; ``in_tables`` weights at most are written as tables."""
     kind, numbers = RUNS[run]
     level = level_for_kind(kind, N)
     assert issubclass(level.model, NeuralModel)
     corpus = base.parent / "tiny.txt"
+    corpus.parent.mkdir(exist_ok=True)
     corpus.write_bytes(text.encode("utf-8"))
     few = {"context": N, "steps": 4, "batch_size": 4, "learning_rate": 0.1, "eval_every": 2}
     neural_numbers = settings_for(kind, level.model.uses, **{**few, **numbers})
-    with mock.patch.object(neural, "LARGEST_IN_TABLES", 10**9 if in_tables else 1):
+    if in_tables is None:
+        in_tables = 1 if run == "safetensors" else 10**9
+    with mock.patch.object(neural, "LARGEST_IN_TABLES", in_tables):
         return train_run(TrainSettings(level, corpus, base, neural=neural_numbers, **{"val_fraction": 0.2, **options}))
 
 
@@ -66,7 +66,7 @@ def base_of(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
     def once(run: str) -> Path:
         if run not in known:
             known[run] = tmp_path_factory.mktemp(run) / "run"
-            train(known[run], run, in_tables=run != "safetensors")
+            train(known[run], run)
         return known[run]
 
     return once
@@ -76,12 +76,6 @@ def base_of(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
 def files_of(base_of: Callable[[str], Path]) -> Callable[[str], Files]:
     """``files_of("gpt")`` gives a run's artifacts by name."""
     return lambda run: {path.name: path.read_bytes() for path in sorted((base_of(run) / "artifacts").iterdir())}
-
-
-@contextmanager
-def plain_kernel() -> Iterator[None]:
-    with mock.patch.object(functional, "matmul", plain_matmul), mock.patch.object(attention, "matmul", plain_matmul):
-        yield
 
 
 def neural_model(run: Run) -> NeuralModel:
@@ -265,7 +259,7 @@ def test_metadata(base_of: Callable[[str], Path], files_of: Callable[[str], File
 
 @pytest.mark.parametrize("run", RUNS)
 def test_model_that_is_read_is_the_one_that_was_trained(tmp_path: Path, run: str) -> None:
-    result = train(tmp_path / "run", run, in_tables=run != "safetensors")
+    result = train(tmp_path / "run", run)
     loaded = load_run(tmp_path / "run/artifacts")
     model = neural_model(loaded)
     assert isinstance(result.model, NeuralModel)
@@ -289,9 +283,9 @@ def test_model_that_is_read_is_the_one_that_was_trained(tmp_path: Path, run: str
 def test_training_twice_gives_the_same_bytes(
     tmp_path: Path, base_of: Callable[[str], Path], listing: Callable[[Path], Any], run: str
 ) -> None:
-    train(tmp_path / "run", run, in_tables=run != "safetensors")
+    train(tmp_path / "run", run)
     assert listing(tmp_path / "run") == listing(base_of(run))
-    train(tmp_path / "other/run", run, in_tables=run != "safetensors", seed=1)
+    train(tmp_path / "other/run", run, seed=1)
     differing = [
         name for name, content in listing(tmp_path / "other/run").items() if content != listing(base_of(run))[name]
     ]
@@ -316,13 +310,12 @@ STRANGE_TEXTS = {
 @pytest.mark.parametrize("tokenizer", STRANGE_TEXTS)
 @pytest.mark.parametrize("run", ["embeddings", "gpt", "safetensors"])
 def test_strange_tokens(tmp_path: Path, tokenizer: str, run: str) -> None:
-    in_tables = run != "safetensors"
     text = STRANGE_TEXTS[tokenizer]
-    result = train(tmp_path / "run", run, text, in_tables=in_tables, tokenizer=tokenizer, bpe_vocab_size=258)
+    result = train(tmp_path / "run", run, text, tokenizer=tokenizer, bpe_vocab_size=258)
     loaded = load_run(tmp_path / "run/artifacts")
     tokens = [loaded.vocab.id_to_token[i] for i in range(loaded.vocab.vocab_size())]
     assert set(",|") <= set("".join(tokens))
-    if in_tables:
+    if run != "safetensors":
         with (tmp_path / "run/artifacts/02_model_weights.csv").open(encoding="utf-8", newline="") as file:
             assert next(csv.reader(file)) == ["input_token", *tokens]
         with (tmp_path / "run/artifacts/03_token_embeddings.csv").open(encoding="utf-8", newline="") as file:
@@ -475,8 +468,7 @@ def test_prediction_from_the_files_alone(base_of: Callable[[str], Path], run: st
         if len(context) < model.least_context:
             continue
         powers = list(map(math.exp, BY_HAND[run](files, context)))
-        with plain_kernel():
-            assert model.forward(*context) == pytest.approx([power / sum(powers) for power in powers], abs=1e-9)
+        assert model.forward(*context) == pytest.approx([power / sum(powers) for power in powers], abs=1e-9)
 
 
 # --- too many weights for tables --------------------------------------------------------------------------------
@@ -500,17 +492,14 @@ def test_safetensors_hold_every_weight(base_of: Callable[[str], Path], files_of:
         assert list(array("f", content[begin:end])) == numbers
 
 
-@pytest.mark.parametrize(("largest", "layout"), [(0, "tables"), (-1, "safetensors")])
-def test_where_tables_end(tmp_path: Path, largest: int, layout: str) -> None:
-    count = train(tmp_path / "first", "llama").model.num_parameters()
-    with mock.patch.object(neural, "LARGEST_IN_TABLES", count + largest):
-        kind, numbers = RUNS["llama"]
-        level = level_for_kind(kind, N)
-        few = settings_for(kind, level.model.uses, context=N, steps=1, batch_size=1, **numbers)  # type: ignore[union-attr]
-        train_run(TrainSettings(level, tmp_path / "tiny.txt", tmp_path / "run", neural=few))
-    names = {path.name for path in (tmp_path / "run/artifacts").iterdir()}
-    assert (SAFETENSORS in names) == (layout == "safetensors")
-    assert load_run(tmp_path / "run/artifacts").meta["weights"]["layout"] == layout
+@pytest.mark.parametrize("run", ["hidden", "llama"])
+def test_where_tables_end(tmp_path: Path, run: str) -> None:
+    count = train(tmp_path / "run", run).model.num_parameters()
+    for in_tables, layout in ((count, "tables"), (count - 1, "safetensors")):
+        train(tmp_path / "run", run, in_tables=in_tables)
+        names = {path.name for path in (tmp_path / "run/artifacts").iterdir()}
+        assert (SAFETENSORS in names) == (layout == "safetensors")
+        assert load_run(tmp_path / "run/artifacts").meta["weights"]["layout"] == layout
 
 
 # --- one run in the place of another ----------------------------------------------------------------------------
@@ -530,7 +519,7 @@ def test_another_kind_leaves_nothing_of_the_one_before(tmp_path: Path) -> None:
     (artifacts / "notes.txt").write_text("mine", encoding="utf-8")
     for run in ("gpt", "llama", "safetensors", "bigram", "attention", "kneser-ney", "hidden", "embeddings", "unigram"):
         if run in RUNS:
-            train(base, run, in_tables=run != "safetensors")
+            train(base, run)
         else:
             table(run)
         meta = json.loads((artifacts / META).read_bytes())
@@ -560,7 +549,6 @@ def refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Callable[[Fil
             assert message.startswith("error: missing ")
         assert message
         assert "\n" not in message
-        assert "zip()" not in message  # words for whoever wrote the program
         return message
 
     return check
@@ -592,9 +580,18 @@ def swap(first: int, second: int) -> Callable[[list[str]], object]:
 
 def without_column(column: int) -> Callable[[list[str]], object]:
     def edit(lines: list[str]) -> None:
-        lines[:] = [",".join(c for i, c in enumerate(line.split(",")) if i != column) for line in lines]
+        rows = [line.split(",") for line in lines]
+        for row in rows:
+            row.pop(column)
+        lines[:] = map(",".join, rows)
 
     return edit
+
+
+def some_of(files: Files) -> list[str]:
+    """The metadata, the vocabulary, and the others: of a Transformer's many files every fifth, with all sorts in it."""
+    first, others = [META, VOCABULARY], [name for name in files if name not in (META, VOCABULARY)]
+    return first + (others if len(others) < 8 else others[::5])
 
 
 DAMAGE: dict[str, Callable[[list[str]], object]] = {
@@ -629,9 +626,7 @@ def test_damaged_table_is_refused(
     files_of: Callable[[str], Files], refused: Callable[[Files], str], run: str, damage: str
 ) -> None:
     files = files_of(run)
-    names = [name for name in files if name not in (META, VOCABULARY)]
-    # One file of each kind: a map of each sort, vectors, gains, shifts, a second block's.
-    for name in names if len(names) < 8 else names[:: len(names) // 6]:
+    for name in some_of(files)[2:]:
         damaged = edit_lines(files[name], DAMAGE[damage])
         assert damaged != files[name]
         assert name in refused({**files, name: damaged})
@@ -648,14 +643,14 @@ def test_every_file_is_needed(files_of: Callable[[str], Files], refused: Callabl
 
 
 def offsets(size: int) -> Iterator[int]:
-    yield from range(0, size - 6, max(size // 8, 1))
-    yield from range(max(size - 6, 0), size)
+    yield from range(0, size - 3, max(size // 5, 1))
+    yield from range(max(size - 3, 0), size)
 
 
 @pytest.mark.parametrize("run", RUNS)
 def test_truncated_file_is_refused(files_of: Callable[[str], Files], refused: Callable[[Files], str], run: str) -> None:
     files = files_of(run)
-    for name in files:
+    for name in some_of(files):
         # The metadata may lose its last line end and still be whole.
         for offset in offsets(len(files[name]) - (name == META)):
             assert name in refused({**files, name: files[name][:offset]})
@@ -688,74 +683,67 @@ def test_rows_that_the_metadata_do_not_say(
 
 # --- hostile metadata -------------------------------------------------------------------------------------------
 
-MISSING = object()
+MISSING = "(missing)"
 NO_SIZES = (10**9, 2**70, -1, 0, True, 4.0, "4", None, [])
 
-WRONG_META: list[tuple[tuple[str, ...], Any]] = [
-    *((("architecture", name), value) for name in ("embedding_dim", "heads", "layers") for value in NO_SIZES),
-    *((("architecture", "hidden_dim"), value) for value in NO_SIZES if value != 0),
-    *((("architecture", "dropout"), value) for value in (1, -0.5, True, "0", None, float("nan"), 10**400)),
-    (("architecture", "depth"), 1),
-    (("architecture", "embedding_dim"), 65_536),
-    (("architecture", "embedding_dim"), 8),
-    (("architecture", "embedding_dim"), 3),
-    (("architecture", "heads"), 3),
-    (("architecture",), MISSING),
-    (("architecture",), []),
-    (("architecture",), {}),
-    *((("architecture", name), MISSING) for name in ("embedding_dim",)),
-    *((("weights", "layout"), value) for value in ("all", "observed", "sparse", "safetensors", "", None, [])),
-    *((("weights", "rows"), value) for value in (MISSING, {}, [], 7, {"02_model_weights.csv": 4})),
-    *((("context_size",), value) for value in (0, -1, 2, 4, 10**9, 2**70, True, "3", MISSING)),
-    *((("vocab_size",), value) for value in (10, 12, 10**9, 2**70)),
-    *((("model_kind",), value) for value in ("bigram", "context-3", "kneser-ney", "mixture", "gpt2")),
+# (field, what is wrong with it)
+WRONG_META: list[tuple[str, Sequence[Any]]] = [
+    ("architecture.embedding_dim", (*NO_SIZES, 65_536, 8, 3, MISSING)),
+    ("architecture.hidden_dim", [value for value in NO_SIZES if value != 0]),
+    ("architecture.heads", (*NO_SIZES, 3)),
+    ("architecture.layers", NO_SIZES),
+    ("architecture.dropout", (1, -0.5, True, "0", None, float("nan"), 10**400)),
+    ("architecture.depth", (1,)),
+    ("architecture", (MISSING, [], {}, None, "4")),
+    ("weights.layout", ("all", "observed", "sparse", "", None, [], MISSING)),
+    ("context_size", (0, -1, True, "3", MISSING)),
+    ("vocab_size", (10, 12, 10**9, 2**70)),
+    ("model_kind", ("bigram", "context-3", "kneser-ney", "mixture", "gpt2")),
 ]
-# What only a Transformer has; a smaller network takes no notice.
-WRONG_TRANSFORMER: list[tuple[tuple[str, ...], Any]] = [
-    (("architecture", "hidden_dim"), 0),
-    (("architecture", "hidden_dim"), 65_536),
-    (("architecture", "hidden_dim"), 7),
-    (("architecture", "layers"), 1),
-    (("architecture", "layers"), 3),
-    (("architecture", "layers"), 65_536),
-    *((("architecture", name), MISSING) for name in ("hidden_dim", "heads", "layers")),
+# What is wrong with some runs only: the others do not have it.
+WRONG_SOMEWHERE: list[tuple[str, str, Sequence[Any]]] = [
+    *((run, "weights.layout", ("safetensors",)) for run in TABLES),
+    *((run, "weights.rows", (MISSING, {}, [], 7, {"02_model_weights.csv": 4})) for run in TABLES),
+    *((run, "context_size", (2, 4, 10**9, 2**70)) for run in RUNS),
+    ("hidden", "architecture.hidden_dim", (MISSING, 0, 4, 6, 65_536)),
+    *((run, "architecture.hidden_dim", (MISSING, 0, 7, 65_536)) for run in ("gpt", "llama", "safetensors")),
+    *((run, "architecture.layers", (3, 65_536)) for run in ("gpt", "llama", "safetensors")),
+    # A block's files would be left over, or a head would get other numbers: a model that nobody trained.
+    *((run, "architecture.layers", (value,)) for run in ("gpt", "llama") for value in (1, MISSING)),
+    *((run, "architecture.heads", (MISSING,)) for run in ("gpt", "llama", "safetensors")),
 ]
 
 
-def changed_meta(content: bytes, place: tuple[str, ...], value: Any) -> bytes:
+def changed_meta(content: bytes, field: str, value: Any) -> bytes:
     meta = json.loads(content)
-    owner = meta
-    for name in place[:-1]:
+    owner, *inner = [meta, *field.split(".")]
+    for name in inner[:-1]:
         owner = owner[name]
     if value is MISSING:
-        del owner[place[-1]]
+        del owner[inner[-1]]
     else:
-        owner[place[-1]] = value
+        assert repr(owner.get(inner[-1])) != repr(value)
+        owner[inner[-1]] = value
     return json.dumps(meta).encode()
 
 
 @pytest.mark.parametrize(
-    ("run", "place", "value"),
-    [
-        *((run, *wrong) for run in TABLES for wrong in WRONG_META),
-        *((run, *wrong) for run in ("gpt", "llama") for wrong in WRONG_TRANSFORMER),
-        *(("safetensors", *wrong) for wrong in WRONG_META if wrong[1] != "safetensors" and wrong[0][-1] != "rows"),
-        *(("hidden", ("architecture", "hidden_dim"), value) for value in (MISSING, 0, 4, 6, 65_536)),
-    ],
-    ids=lambda value: "-".join(value) if isinstance(value, tuple) else repr(value)[:12],
+    ("run", "field", "values"),
+    [*((run, *wrong) for run in RUNS for wrong in WRONG_META), *WRONG_SOMEWHERE],
+    ids=lambda value: value if isinstance(value, str) else "" if len(value) > 2 else str(value)[:20],
 )
 def test_wrong_metadata_is_refused(
-    files_of: Callable[[str], Files], refused: Callable[[Files], str], run: str, place: tuple[str, ...], value: Any
+    files_of: Callable[[str], Files], refused: Callable[[Files], str], run: str, field: str, values: Sequence[Any]
 ) -> None:
     files = files_of(run)
-    damaged = changed_meta(files[META], place, value)
-    assert json.loads(damaged) != json.loads(files[META])
-    tracemalloc.start()
-    try:
-        refused({**files, META: damaged})
-        assert tracemalloc.get_traced_memory()[1] < 5_000_000  # whatever size the metadata claim
-    finally:
-        tracemalloc.stop()
+    for value in values:
+        damaged = changed_meta(files[META], field, value)
+        tracemalloc.start()
+        try:
+            refused({**files, META: damaged})
+            assert tracemalloc.get_traced_memory()[1] < 5_000_000  # whatever size the metadata claim
+        finally:
+            tracemalloc.stop()
 
 
 @pytest.mark.parametrize("kind", ["embeddings", "attention", "gpt", "llama"])
@@ -765,7 +753,7 @@ def test_kind_of_another_network_is_refused(
 ) -> None:
     files = files_of(run)
     if RUNS[run][0] != kind:
-        refused({**files, META: changed_meta(files[META], ("model_kind",), kind)})
+        refused({**files, META: changed_meta(files[META], "model_kind", kind)})
 
 
 # --- damaged safetensors ----------------------------------------------------------------------------------------

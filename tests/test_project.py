@@ -403,7 +403,9 @@ def test_committed_run_is_the_model_its_metadata_describes(repository: Path, nam
     assert run.meta["loss_floor"] <= run.meta["metrics"]["train_loss"]
     log = (repository / "outputs" / name / "train_log.csv").read_text("utf-8").splitlines()
     assert log[0].startswith("epoch,avg_loss,accuracy")
-    assert [line.split(",")[0] for line in log[1:]] == [str(i + 1) for i in range(run.meta["training"]["epochs"])]
+    epochs = [float(line.split(",")[0]) for line in log[1:]]
+    assert epochs[-1] == run.meta["training"]["epochs"]
+    assert is_network or epochs == [i + 1 for i in range(len(epochs))]
     losses = [float(line.split(",")[1]) for line in log[1:]]
     assert losses[-1] < losses[0] or len(losses) == 1
 
