@@ -70,9 +70,10 @@ class Checkpoints:
             OSError: It cannot be written; the one before is still there.
         """
         target = self.folder / f"step-{checkpoint.step:08}"
-        aside = self.folder / f".{target.name}.{os.getpid()}.tmp"
-        aside.mkdir(parents=True)
+        aside = self._aside(target)
+        shutil.rmtree(aside, ignore_errors=True)  # WHY: a killed process of the same number may have left it
         try:
+            aside.mkdir(parents=True)
             write_safetensors(aside / WEIGHTS_NAME, checkpoint.weights)
             write_safetensors(aside / OPTIMIZER_NAME, checkpoint.optimizer)
             state = {"identity": self._identity, "step": checkpoint.step, "progress": checkpoint.progress}
@@ -108,14 +109,19 @@ class Checkpoints:
             if known[name] != mine:
                 what = f"its {name.replace('_', ' ')} is {_short(known[name])}, not {_short(mine)}"
                 raise InputError(f"{path}: this checkpoint is of another run: {what}")
-        if path.name != f"step-{step:08}" or not isinstance(progress, dict):
+        if type(step) is not int or path.name != f"step-{step:08}" or not isinstance(progress, dict):
             raise InputError(f"{path / STATE_NAME}: not the state of a training")
         weights, _ = read_safetensors(path / WEIGHTS_NAME)
         optimizer, _ = read_safetensors(path / OPTIMIZER_NAME)
         return Checkpoint(step, weights, optimizer, progress)
 
+    def _aside(self, folder: Path) -> Path:
+        return self.folder / f".{folder.name}.{os.getpid()}.tmp"
+
     def clear(self) -> None:
         """Remove all checkpoints: the run is done, and its artifacts are the model."""
+        while newest := self.newest():
+            newest.rename(self._aside(newest))  # WHY: one that is removed by half must not look whole
         shutil.rmtree(self.folder, ignore_errors=True)
 
 

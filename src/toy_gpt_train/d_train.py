@@ -398,6 +398,8 @@ class TrainSettings:
                 f"workers must be at least 1 and steps between checkpoints at least 0, "
                 f"got {self.workers} and {self.checkpoint_every}"
             )
+        if self.neural is not None and self.neural.context != self.level.context_size:
+            raise ValueError(f"the rung looks back {self.level.context_size} tokens, its network {self.neural.context}")
         if not 0 <= self.val_fraction < 1:
             raise InputError(f"the held-out share must be at least 0 and below 1, got {self.val_fraction}")
 
@@ -528,6 +530,7 @@ def checkpoints_of(settings: TrainSettings, vocab_size: int) -> Checkpoints:
     identity = {
         "corpus": sha256_of_file(settings.corpus_path),
         "tokenizer": settings.tokenizer,
+        "merges up to": settings.bpe_vocab_size if settings.tokenizer == "bpe" else 0,
         "vocabulary": vocab_size,
         "held-out share": settings.val_fraction,
         "model": settings.level.kind,

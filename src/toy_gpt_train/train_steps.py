@@ -97,7 +97,8 @@ def train_steps(
             if on_progress is not None:
                 tokens = (run.step - first_step) * run.tokens_a_step
                 on_progress(
-                    run.step / settings.steps, f"{run.status()}, {tokens / (time.monotonic() - started):.0f} tokens/s"
+                    run.step / settings.steps,
+                    f"{run.status()}, {tokens / max(time.monotonic() - started, 1e-3):.0f} tokens/s",
                 )
     finally:
         worker_pool.close()
@@ -148,7 +149,9 @@ class _Run:
         """Learn from one batch."""
         settings = self._settings
         windows = draw_windows(self._train_ids, settings.context, settings.batch_size, self._generator)
-        pieces = cut_batch(windows, settings.piece_size, lambda: self._generator.getrandbits(32))
+        # WHY a generator of their own: how a batch is cut must not change which windows the next one has.
+        seeds = random.Random(self._generator.getrandbits(32))
+        pieces = cut_batch(windows, settings.piece_size, lambda: seeds.getrandbits(32))
         outcome = batch_gradient(self._network, workers, pieces)
         self._grad_norm = clip_grad_norm(self._parameters, settings.clip)
         if not (isfinite(outcome.loss) and isfinite(self._grad_norm)):
@@ -209,8 +212,6 @@ class _Run:
             "random": [version, numbers, gauss],
             "history": self.history,
             "since": self._since,
-            "grad_norm": self._grad_norm,
-            "tokens_a_step": self.tokens_a_step,
         }
         weights = {name: StoredTensor(p.shape, array("d", p.data)) for name, p in self._network.named_parameters()}
         return Checkpoint(self.step, weights, moments, progress)
@@ -224,20 +225,51 @@ class _Run:
         if checkpoint is None:
             return
         try:
-            self._network.load_state_dict({n: Tensor(t.data, t.shape) for n, t in checkpoint.weights.items()})
-            names = [name for name, _ in self._network.named_parameters()]
-            for moment, arrays in (("first", self._optimizer.first), ("second", self._optimizer.second)):
-                for i, name in enumerate(names):
-                    stored = checkpoint.optimizer[f"{moment}.{name}"]
-                    if stored.shape != self._parameters[i].shape or stored.data.typecode != "d":
-                        raise ValueError(f"{moment}.{name} of the optimizer does not fit")
-                    arrays[i] = stored.data
-            progress: dict[str, Any] = checkpoint.progress
-            version, numbers, gauss = progress["random"]
-            self._generator.setstate((version, tuple(numbers), gauss))
-            self.history = list(progress["history"])
-            self._since = [Outcome(*outcome) for outcome in progress["since"]]
-            self._grad_norm, self.tokens_a_step = progress["grad_norm"], progress["tokens_a_step"]
-        except (ValueError, KeyError, TypeError) as error:
+            if checkpoint.step > self._settings.steps:
+                raise ValueError(f"the run has {self._settings.steps} steps")
+            self._restore_weights(checkpoint)
+            self._restore_progress(checkpoint.step, checkpoint.progress)
+        except (ValueError, KeyError, TypeError, OverflowError) as error:
             raise InputError(f"the checkpoint of step {checkpoint.step} cannot be used: {error}") from error
         self.step = self._optimizer.steps = checkpoint.step
+
+    def _restore_weights(self, checkpoint: Checkpoint) -> None:
+        """Take over the weights, and what AdamW remembers of each."""
+        if any(stored.data.typecode != "d" for stored in checkpoint.weights.values()):
+            raise ValueError("a weight is not in 64 bits")
+        self._network.load_state_dict({n: Tensor(t.data, t.shape) for n, t in checkpoint.weights.items()})
+        for moment, arrays in (("first", self._optimizer.first), ("second", self._optimizer.second)):
+            for i, (name, parameter) in enumerate(self._network.named_parameters()):
+                stored = checkpoint.optimizer[f"{moment}.{name}"]
+                if stored.shape != parameter.shape or stored.data.typecode != "d":
+                    raise ValueError(f"{moment}.{name} of the optimizer does not fit")
+                if moment == "second" and min(stored.data) < 0:
+                    raise ValueError(f"{moment}.{name} of the optimizer, an average of squares, is below zero")
+                arrays[i] = stored.data
+
+    def _restore_progress(self, step: int, progress: dict[str, Any]) -> None:
+        """Take over the random state and the log, which must be the log of as many steps."""
+        version, numbers, gauss = progress["random"]
+        self._generator.setstate((version, tuple(numbers), gauss))
+        every, last = self._settings.eval_every, self._settings.steps
+        recorded = [number for number in range(1, step + 1) if number % every == 0 or number == last]
+        self.history = [self._checked_record(record) for record in progress["history"]]
+        if [record["step"] for record in self.history] != recorded:
+            raise ValueError("the log is of other steps")
+        self._since = [_checked_outcome(*outcome) for outcome in progress["since"]]
+
+    def _checked_record(self, record: Any) -> StepRecord:
+        columns = ["epoch", "avg_loss", "accuracy", "step", "learning_rate", "grad_norm"]
+        if self._held_out:
+            columns += ["val_loss", "val_accuracy"]
+        if not isinstance(record, dict) or list(record) != columns:
+            raise ValueError("a record of the log has other columns")
+        if not all(type(number) in (int, float) and isfinite(number) for number in record.values()):
+            raise ValueError("a record of the log has something that is no number")
+        return record
+
+
+def _checked_outcome(loss: float, num_tokens: int, correct: int) -> Outcome:
+    if not isfinite(loss) or not 0 <= correct <= num_tokens < 2**53 or num_tokens == 0:
+        raise ValueError("a batch has strange numbers")
+    return Outcome(loss, num_tokens, correct)

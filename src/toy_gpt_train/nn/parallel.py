@@ -12,6 +12,7 @@ What travels between the processes is plain arrays of numbers.
 import signal
 from array import array
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from operator import add
 from typing import TYPE_CHECKING, NamedTuple, Protocol
 
@@ -148,7 +149,8 @@ class SeveralProcesses:
         self._connections: list[Connection] = []
         for _ in range(number):
             ours, theirs = context.Pipe()
-            context.Process(target=_serve, args=(theirs, build), daemon=True).start()
+            with _control_c_waits():
+                context.Process(target=_serve, args=(theirs, build), daemon=True).start()
             theirs.close()
             self._connections.append(ours)
 
@@ -177,9 +179,28 @@ class SeveralProcesses:
             connection.close()
 
 
+@contextmanager
+def _control_c_waits() -> Iterator[None]:
+    """Let Ctrl-C wait while a process is started; the process inherits that, and never hears it.
+
+    WHY not in the process itself: it would answer with a traceback until it got there.
+    """
+    if not hasattr(signal, "pthread_sigmask"):
+        yield
+        return
+    from multiprocessing import resource_tracker
+
+    resource_tracker.ensure_running()  # WHY first: starting it lets Ctrl-C through again
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
 def _serve(connection: "Connection", build: Callable[[], LanguageModel]) -> None:
     """Work on what comes through a connection until it is closed."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the process that asks
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # where it was not inherited
     model = build()
     try:
         while True:
