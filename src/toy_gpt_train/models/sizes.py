@@ -82,12 +82,12 @@ SIZES: Final = {
         "medium": _Size(64, 128, steps=4000, batch_size=16, learning_rate=0.005),
     },
     "gpt": {
-        "tiny": _Size(32, 32, steps=400, batch_size=8, learning_rate=0.01, heads=4, layers=1),
+        "tiny": _Size(16, 32, steps=800, batch_size=8, learning_rate=0.01, heads=4, layers=1),
         "small": _Size(32, 32, steps=1000, batch_size=16, learning_rate=0.01, heads=4, layers=2),
         "medium": _Size(64, 64, steps=2000, batch_size=8, learning_rate=0.005, heads=4, layers=2),
     },
     "llama": {
-        "tiny": _Size(32, 32, steps=400, batch_size=8, learning_rate=0.01, heads=4, layers=1),
+        "tiny": _Size(32, 32, steps=800, batch_size=4, learning_rate=0.01, heads=4, layers=1),
         "small": _Size(32, 32, steps=1000, batch_size=16, learning_rate=0.01, heads=4, layers=2),
         "medium": _Size(64, 64, steps=2000, batch_size=8, learning_rate=0.005, heads=4, layers=2),
     },
