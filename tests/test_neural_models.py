@@ -605,10 +605,13 @@ def test_hostile_number_is_refused(name: str, value: object) -> None:
     assert "\n" not in str(refusal.value)
 
 
+WHOLE = {"embedding_dim": 8, "hidden_dim": 8, "heads": 1, "layers": 1, "dropout": 0.0}
+
+
 @pytest.mark.parametrize("value", [1, 1.0, -0.1, float("nan"), float("inf"), 10**400, True, "0", None], ids=repr)
 def test_hostile_dropout_is_refused(value: object) -> None:
     with pytest.raises(InputError, match="dropout"):
-        Architecture.from_mapping({"embedding_dim": 8, "dropout": value})
+        Architecture.from_mapping({**WHOLE, "dropout": value})
 
 
 @pytest.mark.parametrize(
@@ -618,11 +621,12 @@ def test_hostile_dropout_is_refused(value: object) -> None:
         ({"hidden_dim": 4}, "no embedding_dim"),
         ({"embedding_dim": 8, "depth": 1}, "'depth'"),
         ({"embedding_dim": 8, "x" * 10**5: 1}, "unknown number 'x{40}'"),
-        ({"embedding_dim": 8, "heads": 3}, "3 heads cannot share an embedding of 8"),
-        ({"embedding_dim": 2, "heads": 4}, "4 heads cannot share an embedding of 2"),
-        ({"embedding_dim": 0}, "from 1 to"),
-        ({"embedding_dim": 8, "heads": 0}, "from 1 to"),
-        ({"embedding_dim": 8, "layers": 0}, "from 1 to"),
+        ({"embedding_dim": 8}, "no hidden_dim"),
+        ({**WHOLE, "heads": 3}, "3 heads cannot share an embedding of 8"),
+        ({**WHOLE, "embedding_dim": 2, "heads": 4}, "4 heads cannot share an embedding of 2"),
+        ({**WHOLE, "embedding_dim": 0}, "from 1 to"),
+        ({**WHOLE, "heads": 0}, "from 1 to"),
+        ({**WHOLE, "layers": 0}, "from 1 to"),
     ],
     ids=lambda value: str(value)[:40],
 )

@@ -316,7 +316,7 @@ def test_unknown_start_tokens_are_named_with_their_neighbours():
 def test_too_few_start_tokens_are_refused():
     model, vocab = trained_table(SENTENCE, 3)
     for start in ([], ["the"], ["the", "cat"]):
-        with pytest.raises(InputError, match=f"needs 3 to start from; got {len(start)}"):
+        with pytest.raises(InputError, match=f"needs 3 tokens to start from, got {len(start)}"):
             generate_tokens(model, vocab, start, 5)
 
 

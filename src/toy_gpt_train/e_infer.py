@@ -366,6 +366,8 @@ def _empty_network(artifacts_dir: Path, meta: JsonObject, model_class: type[Neur
         size = meta["vocab_size"], meta["context_size"], Architecture.from_mapping(meta["architecture"])
         # WHY: a size that is not true must not fill the memory before the weights are read.
         num_bytes = sum(path.stat().st_size for path in artifacts_dir.iterdir() if path.is_file())
+        if len(meta["start_tokens"]) != meta["context_size"]:
+            raise InputError(f"{len(meta['start_tokens'])} start_tokens for a context of {meta['context_size']}")
         num_weights = model_class.count_parameters(*size)
         if num_weights * _LEAST_BYTES_A_WEIGHT > num_bytes:
             raise InputError(f"a network of {num_weights} weights is described, but the files are too small to hold it")
@@ -389,8 +391,12 @@ def _load_tables(
     artifacts_dir: Path, meta: JsonObject, vocab: ArtifactVocabulary, model: TabularModel, train_hint: str
 ) -> None:
     """Make a model the one that described itself with tables."""
+    expected = model.expect_tables([vocab.id_to_token[i] for i in range(vocab.vocab_size())])
+    if expected.keys() != meta["weights"]["rows"].keys():
+        different = ", ".join(sorted(expected.keys() ^ meta["weights"]["rows"].keys()))
+        raise InputError(f"{artifacts_dir / META_NAME}: the rows of other files than the model has: {different[:200]}")
     tables: dict[str, Iterator[tuple[Any, ...]]] = {}
-    for name, columns in model.expect_tables([vocab.id_to_token[i] for i in range(vocab.vocab_size())]).items():
+    for name, columns in expected.items():
         path = artifacts_dir / name
         require_artifacts(meta_path=path, vocab_path=path, weights_path=path, train_hint=train_hint)
         rows = read_model_table(path, vocab, columns, meta["context_size"])
@@ -511,7 +517,7 @@ def start_token_ids(vocab: VocabularyLike, start_tokens: Sequence[str], least_co
         raise InputError("; ".join(_unknown_message(token, known) for token in dict.fromkeys(unknown)))
     if len(start_tokens) < least_context:
         raise InputError(
-            f"the model looks back {least_context} tokens, so it needs {least_context} to start from; "
+            f"the model needs {least_context} token{'s' if least_context > 1 else ''} to start from, "
             f"got {len(start_tokens)}"
         )
     return [token_id for token in start_tokens if (token_id := vocab.get_token_id(token)) is not None]

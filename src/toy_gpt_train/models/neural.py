@@ -28,6 +28,7 @@ from toy_gpt_train.nn.tensor import Parameter, Tensor
 
 # Past this, weights are written as one file of numbers that no person would read anyway.
 LARGEST_IN_TABLES: Final = 200_000
+LARGEST_WEIGHT: Final = 1e6  # in a file that is read; learned ones are near 1
 
 _WINDOWS_AT_ONCE: Final = 16
 _LARGEST_DIMENSION: Final = 65_536
@@ -68,8 +69,9 @@ class Architecture:
             InputError: A number is missing, too many, of the wrong type or out of range.
 
         Example:
-            >>> Architecture.from_mapping({"embedding_dim": 8}).heads
-            1
+            >>> numbers = {"embedding_dim": 8, "hidden_dim": 32, "heads": 2, "layers": 1, "dropout": 0.0}
+            >>> Architecture.from_mapping(numbers).heads
+            2
         """
         known = {field.name: float if field.name == "dropout" else int for field in fields(Architecture)}
         for name, value in numbers.items():
@@ -77,8 +79,9 @@ class Architecture:
                 raise InputError(f"the architecture has an unknown number {name[:40]!r}")
             if isinstance(value, bool) or not isinstance(value, (int, known[name])):
                 raise InputError(f"{name} of the architecture is no {known[name].__name__}")
-        if "embedding_dim" not in numbers:
-            raise InputError("the architecture has no embedding_dim")
+        for name in known:
+            if name not in numbers:
+                raise InputError(f"the architecture has no {name}")
         return Architecture(**numbers)
 
 
@@ -289,7 +292,13 @@ class NeuralModel:
                 parameter.data = array("d", array("f", parameter.data))
 
     def load_weights(self, weights: Mapping[str, Tensor]) -> None:
-        """Take over the weights of every parameter, by name; ValueError where they do not fit."""
+        """Take over the weights of every parameter, by name; ValueError where they do not fit.
+
+        WHY a limit: what a network computes from larger numbers might not be finite.
+        """
+        for name, tensor in weights.items():
+            if max(map(abs, tensor.data), default=0.0) > LARGEST_WEIGHT:
+                raise ValueError(f"{name} has a weight beyond {LARGEST_WEIGHT:g}")
         self.network.load_state_dict(weights)
 
     def to_tables(self) -> list[ModelTable]:
@@ -312,8 +321,11 @@ class NeuralModel:
         for name, parameter in self.network.named_parameters():
             file = parameter_file(name)
             labels = self._labels(name, parameter)
+            rows = list(tables[file])
+            if len(rows) != len(labels):
+                raise InputError(f"{file}: {len(rows)} rows where the network has {len(labels)}")
             numbers: list[float] = []
-            for label, row in zip(labels, tables[file], strict=True):
+            for label, row in zip(labels, rows, strict=True):
                 if row[: len(label)] != label:
                     raise InputError(f"{file}: a row begins {row[: len(label)]} where {label} should stand")
                 numbers += row[len(label) :]
