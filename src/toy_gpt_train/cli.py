@@ -17,7 +17,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Final, NoReturn
 
-from toy_gpt_train import __version__, chat, check, ladder, tokenize_text
+from toy_gpt_train import __version__, chat, check, ladder, tokenize_text, view_server
 from toy_gpt_train.a_tokenizer import read_text
 from toy_gpt_train.c_model import SimpleNextTokenModel
 from toy_gpt_train.d_train import (
@@ -95,6 +95,18 @@ def build_parser() -> argparse.ArgumentParser:
 
     data = commands.add_parser("data", help=DATA_HELP, description=DATA_HELP)
     add_commands(data.add_subparsers(dest="source", required=True, metavar="SOURCE"))
+
+    look = commands.add_parser("view", help=view_server.HELP, description=view_server.HELP)
+    _add_base_dir(look, "the folder that holds artifacts/ and outputs/, or is itself a folder of artifacts")
+    look.add_argument(
+        "--port",
+        type=int,
+        default=view_server.DEFAULT_PORT,
+        metavar="P",
+        help="where to listen, or the next free port; 0 for any free one (default: %(default)s)",
+    )
+    look.add_argument("--no-browser", action="store_true", help="print the address only")
+    look.set_defaults(handler=lambda args: view_server.serve(args.base_dir, args.port, not args.no_browser))
 
     levels = commands.add_parser("levels", help="list the rungs of the ladder")
     levels.set_defaults(handler=_levels)

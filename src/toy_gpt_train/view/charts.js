@@ -1,0 +1,213 @@
+// charts.js - Drawings of numbers: bars, lines, points. (A heatmap is large and has a file of its own.)
+//
+// REQ: every drawing has a name for those who do not see it, and whoever uses it sets a table of its values beside it.
+
+import { element, fill, labelled, svg } from "./dom.js";
+import { numberText } from "./text.js";
+
+const LINE_HEIGHT = 260;
+const MARGIN = { left: 48, right: 12, top: 12, bottom: 34 };
+const SCATTER_PAD = 28;
+const LABEL_WIDTH = 7.4; // of a character, about
+const LABEL_HEIGHT = 13;
+
+/** Make a bar that fills a share of its place, from 0 to 1. The number itself stands beside it. */
+export function bar(share, kind = "bar") {
+  const filled = element("span.filled");
+  filled.style.width = `${Math.min(share, 1) * 100}%`;
+  return element(`span.${kind}`, { "aria-hidden": "true" }, filled);
+}
+
+/**
+ * Draw in a place of the page now and whenever its width changes.
+ *
+ * WHY: text in a drawing that is scaled as a whole could not be read on a telephone.
+ *
+ * @param {(width: number) => Node} draw
+ * @returns {{place: HTMLElement, redraw: () => void}}
+ */
+function drawnToWidth(draw) {
+  const place = element("div.chart");
+  let width = 0;
+  const redraw = () => width > 0 && fill(place, draw(width));
+  const observer = new ResizeObserver(() => {
+    if (place.clientWidth !== width) {
+      width = place.clientWidth;
+      redraw();
+    }
+  });
+  observer.observe(place);
+  return { place, redraw };
+}
+
+/** Return where the pointer is in a drawing. */
+function pointerIn(drawing, event) {
+  const box = drawing.getBoundingClientRect();
+  return [event.clientX - box.left, event.clientY - box.top];
+}
+
+/** Return the place of the smallest number. */
+function argmin(numbers) {
+  return numbers.reduce((best, x, i) => (x < numbers[best] ? i : best), 0);
+}
+
+// --- lines --------------------------------------------------------------------------------------------------
+
+/**
+ * Make a chart of lines over one axis, with a slider that reads the values point by point.
+ *
+ * @param {object} chart
+ * @param {string} chart.title - What it shows, for those who do not see it.
+ * @param {string} chart.xName - For example "epoch".
+ * @param {number[]} chart.xs
+ * @param {{name: string, kind: string, values: number[]}[]} chart.series - `kind` is the class of the line.
+ * @param {{name: string, value: number}} chart.level - A dashed line across.
+ * @returns {HTMLElement}
+ */
+export function lineChart(chart) {
+  const { xName, xs, series, level } = chart;
+  const readout = element("output.readout");
+  const slider = element("input", { type: "range", min: 0, max: xs.length - 1, step: 1 });
+  let chosen = xs.length - 1;
+  const { place, redraw } = drawnToWidth((width) => {
+    const drawing = drawLines(chart, width, chosen);
+    const x = scale(xs, MARGIN.left, width - MARGIN.right);
+    drawing.addEventListener("pointermove", (event) => {
+      const [at] = pointerIn(drawing, event);
+      choose(argmin(xs.map((value) => Math.abs(x(value) - at))));
+    });
+    return drawing;
+  });
+  const choose = (i) => {
+    const values = series.map((line) => `${line.name} ${numberText(line.values[i])}`);
+    const text = [`${xName} ${numberText(xs[i], 3)}`, ...values].join(" · ");
+    chosen = i;
+    slider.value = i;
+    slider.setAttribute("aria-valuetext", text);
+    readout.textContent = text;
+    redraw();
+  };
+  slider.addEventListener("input", () => choose(Number(slider.value)));
+  choose(chosen);
+  const legend = [...series, { ...level, kind: "floor" }].map(({ name, kind }) => element(`li.${kind}`, name));
+  const control = labelled(`Read the values at ${xName}`, slider, "field.wide");
+  return element("div", element("ul.legend", ...legend), place, control, readout);
+}
+
+/** Return a function from a number to its place between two others; numbers that are all one lie in the middle. */
+function scale(numbers, from, to) {
+  const low = Math.min(...numbers);
+  const high = Math.max(...numbers);
+  return (x) => (high > low ? from + ((x - low) / (high - low)) * (to - from) : (from + to) / 2);
+}
+
+/** Return round numbers that divide the range of some numbers into about `count` steps. */
+function ticks(numbers, count) {
+  const [low, high] = [Math.min(...numbers), Math.max(...numbers)];
+  if (low === high) {
+    return [low];
+  }
+  const rough = (high - low) / count;
+  const power = 10 ** Math.floor(Math.log10(rough));
+  const step = [1, 2, 5, 10].map((factor) => factor * power).find((size) => size >= rough * 0.999);
+  const first = Math.ceil(low / step);
+  return Array.from({ length: Math.floor(high / step) - first + 1 }, (_, i) => (first + i) * step);
+}
+
+function drawLines({ title, xName, xs, series, level }, width, chosen) {
+  const [right, bottom] = [width - MARGIN.right, LINE_HEIGHT - MARGIN.bottom];
+  const heights = [0, level.value, ...series.flatMap(({ values }) => values)];
+  const x = scale(xs, MARGIN.left, right);
+  const y = scale(heights, bottom, MARGIN.top);
+  const across = (kind, value) => svg(`line.${kind}`, { x1: MARGIN.left, x2: right, y1: y(value), y2: y(value) });
+  const text = (at, end, value) => svg("text", { x: at[0], y: at[1], "text-anchor": end }, value);
+  const lines = series.flatMap(({ kind, values }) => {
+    const points = values.map((value, i) => `${x(xs[i]).toFixed(1)},${y(value).toFixed(1)}`).join(" ");
+    const dot = { cx: x(xs[chosen]), cy: y(values[chosen]), r: 4 };
+    return [svg(`polyline.line.${kind}`, { points }), svg(`circle.dot.${kind}`, dot)];
+  });
+  return svg(
+    "svg.lines",
+    { width, height: LINE_HEIGHT, role: "img", "aria-label": title },
+    ...ticks(heights, 5).flatMap((value) => [
+      across("grid", value),
+      text([MARGIN.left - 8, y(value) + 4], "end", numberText(value, 2)),
+    ]),
+    ...ticks(xs, width / 80).map((value) => text([x(value), bottom + 18], "middle", numberText(value, 2))),
+    text([right, LINE_HEIGHT - 3], "end", xName),
+    across("floor", level.value),
+    svg("line.chosen", { x1: x(xs[chosen]), x2: x(xs[chosen]), y1: MARGIN.top, y2: bottom }),
+    ...lines,
+  );
+}
+
+// --- points -------------------------------------------------------------------------------------------------
+
+/**
+ * Make a chart of labelled points; a label is drawn where it covers no other one.
+ *
+ * @param {object} chart
+ * @param {string} chart.title - What it shows, for those who do not see it.
+ * @param {{label: string, x: number, y: number}[]} chart.points - Those whose labels matter most first.
+ * @param {(i: number) => void} chart.onChoice - Called with the place of the point that was clicked.
+ * @returns {{node: HTMLElement, mark: (chosen: number, near: number[]) => void}} The chart, and a function that marks
+ *     a point and its neighbours.
+ */
+export function scatter({ title, points, onChoice }) {
+  const readout = element("p.readout", { "aria-hidden": "true" }, "Point at a dot to see its name.");
+  let marked = { chosen: -1, near: [] };
+  const { place, redraw } = drawnToWidth((width) => {
+    const height = Math.round(Math.min(Math.max(width * 0.7, 240), 480));
+    const at = placed(points, width, height);
+    const drawing = svg("svg.points", { width, height, role: "img", "aria-label": title });
+    drawing.append(...dotsAndNames(points, at, width, marked));
+    const pointed = (event) => {
+      const [x, y] = pointerIn(drawing, event);
+      return argmin(at.map(([px, py]) => (px - x) ** 2 + (py - y) ** 2));
+    };
+    drawing.addEventListener("click", (event) => onChoice(pointed(event)));
+    drawing.addEventListener("pointermove", (event) => {
+      const { label, x, y } = points[pointed(event)];
+      readout.textContent = `${label} at ${numberText(x, 3)}, ${numberText(y, 3)}`;
+    });
+    return drawing;
+  });
+  const mark = (chosen, near) => {
+    marked = { chosen, near };
+    redraw();
+  };
+  return { node: element("div", place, readout), mark };
+}
+
+/** Return where points lie in a drawing, both directions at one scale, for distances are what is looked at. */
+function placed(points, width, height) {
+  const [xs, ys] = [points.map(({ x }) => x), points.map(({ y }) => y)];
+  const middle = (numbers) => (Math.min(...numbers) + Math.max(...numbers)) / 2;
+  const fit = (numbers, room) => (room - 2 * SCATTER_PAD) / (Math.max(...numbers) - Math.min(...numbers));
+  const size = Math.min(fit(xs, width), fit(ys, height), Number.MAX_VALUE);
+  const [left, top] = [middle(xs), middle(ys)];
+  return points.map(({ x, y }) => [width / 2 + (x - left) * size, height / 2 - (y - top) * size]);
+}
+
+function dotsAndNames(points, at, width, { chosen, near }) {
+  const kindOf = (i) => (i === chosen ? ".chosen" : near.includes(i) ? ".near" : "");
+  const order = [...new Set([chosen, ...near, ...points.keys()])].filter((i) => i >= 0);
+  const dots = order.map((i) => {
+    const [cx, cy] = at[i];
+    return svg(`circle.dot${kindOf(i)}`, { cx, cy, r: i === chosen ? 6 : 3.5 });
+  });
+  const names = [];
+  const taken = [];
+  for (const i of order) {
+    const label = points[i].label.length > 24 ? `${points[i].label.slice(0, 23)}…` : points[i].label;
+    const size = label.length * LABEL_WIDTH;
+    const [left, bottom] = [Math.min(at[i][0] + 6, width - size - 2), at[i][1] - 4];
+    const covers = (other) =>
+      left < other.right && left + size > other.left && Math.abs(bottom - other.bottom) < LABEL_HEIGHT;
+    if (!taken.some(covers)) {
+      taken.push({ left, right: left + size, bottom });
+      names.push(svg(`text.name${kindOf(i)}`, { x: left, y: bottom }, label));
+    }
+  }
+  return [...dots.reverse(), ...names]; // what is marked lies on top
+}

@@ -1,0 +1,56 @@
+// panel_files.js - The files that a model is made of, and what its metadata say.
+
+import { element } from "./dom.js";
+import { visible } from "./text.js";
+
+const LONGEST_TOKEN = 20;
+
+/**
+ * Make the panel.
+ *
+ * @param {object} run - What loadRun() gives.
+ * @param {{artifacts: string, log: string | null}} entry - Where its files lie.
+ * @returns {HTMLElement}
+ */
+export function filesPanel({ meta }, entry) {
+  const links = Object.keys(meta.artifacts ?? {})
+    .sort()
+    // WHY encoded: a name is a name in the run's folder, whatever it looks like.
+    .map((name) => linkTo(name, new URL(encodeURIComponent(name), new URL(entry.artifacts, document.baseURI))));
+  if (entry.log) {
+    links.push(linkTo("train_log.csv", new URL(entry.log, document.baseURI)));
+  }
+  return element("div",
+    element("h3", "Files"),
+    element("ul.files", ...links),
+    element("h3", "Metadata"),
+    described(Object.entries(meta).filter(([name]) => name !== "artifacts")),
+  );
+}
+
+function linkTo(name, url) {
+  return element("li", element("a", { href: url.href }, name));
+}
+
+function described(entries) {
+  const parts = entries.flatMap(([name, value]) => [element("dt", name), element("dd", valueOf(value))]);
+  return element("dl.meta", ...parts);
+}
+
+/** Show tokens side by side, and anything longer line by line. */
+function listOf(values) {
+  if (values.every((one) => typeof one === "string" && one.length <= LONGEST_TOKEN)) {
+    return element("span", ...values.flatMap((token) => [element("code", visible(token)), " "]));
+  }
+  return element("ul", ...values.map((one) => element("li", valueOf(one))));
+}
+
+function valueOf(value) {
+  if (Array.isArray(value)) {
+    return listOf(value);
+  }
+  if (value !== null && typeof value === "object") {
+    return described(Object.entries(value));
+  }
+  return typeof value === "string" ? value : JSON.stringify(value);
+}

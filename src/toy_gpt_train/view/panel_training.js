@@ -1,0 +1,42 @@
+// panel_training.js - How the loss fell while the model was trained.
+
+import { lineChart } from "./charts.js";
+import { element } from "./dom.js";
+import { fold, recordTable } from "./record_table.js";
+import { numberText } from "./text.js";
+
+const LOSSES = [
+  { column: "avg_loss", name: "training loss", kind: "train" },
+  { column: "val_loss", name: "held-out loss", kind: "validation" },
+];
+const ABOUT =
+  "Loss is how surprised the model is by the token that really came, in nats. The floor is what the best possible " +
+  "table with this context would have on the training text.";
+
+/**
+ * Make the panel.
+ *
+ * @param {object} run - What loadRun() gives.
+ * @returns {HTMLElement}
+ */
+export function trainingPanel({ log, lossFloor }) {
+  if (log === null || log.rows.length === 0) {
+    return element("p.note", "There is no training log beside this run.");
+  }
+  const valuesOf = (name) => log.rows.map((row) => row[log.columns.indexOf(name)]);
+  const xName = log.columns.includes("step") ? "step" : "epoch";
+  const lines = LOSSES.filter(({ column }) => log.columns.includes(column));
+  const chart = lineChart({
+    title: `${lines.map(({ name }) => name).join(" and ")} by ${xName}; the table below has the values`,
+    xName,
+    xs: valuesOf(xName),
+    series: lines.map((line) => ({ ...line, values: valuesOf(line.column) })),
+    level: { name: `loss floor ${numberText(lossFloor)}`, value: lossFloor },
+  });
+  return element("div", element("p.note", ABOUT), chart, fold("The log as a table", () => tableOf(log)));
+}
+
+function tableOf({ columns, rows }) {
+  const shown = columns.map((name, i) => ({ name, value: (row) => row[i], show: (row) => numberText(row[i], 6) }));
+  return recordTable("The training log", shown, rows, 0).node;
+}

@@ -1,0 +1,286 @@
+// run.js - Open a trained run: fetch its files, check that they are whole and fit together, and rebuild the model.
+//
+// Concepts:
+//     run: one trained model with its metadata, vocabulary and tokenizer, as its folder of artifacts gives it.
+//     index: the list of runs that a page can open.
+//
+// REQ: nothing is fetched from another host than the page's own.
+// REQ: a file that is missing or damaged gives one sentence that names it.
+//
+// It does not know how a model computes, or how anything looks on the page.
+
+import { eachRow, finiteNumber, quoted, wholeNumber } from "./csv.js";
+import { DESCRIBED_NAME, MERGES_NAME, VOCAB_NAME, tokenizerFromMeta } from "./tokenizers.js";
+
+const META_NAME = "00_meta.json";
+const VOCABULARY_NAME = "01_vocabulary.csv";
+const VOCABULARY_HEADER = ["token_id", "token", "frequency"];
+const SCHEMA_VERSION = 1;
+const LARGEST_LOSS = -Math.log(1e-12);
+
+/** @typedef {{name: string, artifacts: string, log: string | null}} RunEntry - URLs; artifacts is a folder's. */
+/** @typedef {{tokens: string[], idOf: Map<string, number>, frequency: number[]}} Vocabulary */
+/** @typedef {{columns: string[], rows: number[][]}} Log */
+/** @typedef {{labels: string[], numbers: Float64Array, size: number}} Vectors - One after the other in `numbers`. */
+
+/**
+ * Numbers to look at, row by row; they may be worked out only when they are read.
+ *
+ * @typedef {{name: string, file: string, rows: string[], columns: string[], numbers: Float64Array, note: string}}
+ *     Matrix
+ */
+
+/**
+ * The face of every rung.
+ *
+ * @typedef {object} Model
+ * @property {string} kind
+ * @property {number} vocabSize - V.
+ * @property {number} contextSize - N, how many tokens it looks back at most.
+ * @property {number} leastContext - How many tokens forward() needs at least.
+ * @property {(ids: number[]) => Float64Array} forward - V probabilities for the token after a context, oldest first.
+ * @property {(ids: number[], k: number) => object} explain - Why this token? What the k likeliest come from.
+ * @property {() => Matrix[]} matrices
+ * @property {() => Vectors | null} vectors
+ */
+
+/** @typedef {Map<string, string | Uint8Array>} Files - Text by name; the bytes of safetensors. */
+/** @typedef {(meta: object, vocabulary: Vocabulary) => string[]} FilesOf - The files that a model is made of. */
+/**
+ * Rebuild a model from its files; the ids of forward() and explain() will have been checked. Throws an Error where a
+ * file is damaged, or does not fit the vocabulary or the metadata.
+ *
+ * @typedef {(meta: object, vocabulary: Vocabulary, files: Files) =>
+ *     Pick<Model, "leastContext" | "forward" | "explain" | "matrices" | "vectors">} Rebuild
+ */
+
+/**
+ * @typedef {object} Run
+ * @property {string} name
+ * @property {object} meta - 00_meta.json.
+ * @property {Vocabulary} vocabulary
+ * @property {import("./tokenizers.js").Tokenizer} tokenizer
+ * @property {Model} model
+ * @property {Log | null} log
+ * @property {number} lossFloor - Nats a token; no table of this context can reach less.
+ */
+
+// For each kind of model its layouts, and the module that says what it is made of (filesOf) and rebuilds it (rebuild).
+// WHY loaded when it is needed: a page that opens one run reads the code of one kind.
+const TABLE = { layouts: ["all", "observed", "sparse"], code: () => import("./tables.js") };
+const NETWORK = { layouts: ["tables", "safetensors"], code: () => import("./network.js") };
+const RUNGS = {
+  "kneser-ney": { layouts: ["tables"], code: () => import("./kneser_ney.js") },
+  mixture: { layouts: ["tables"], code: () => import("./mixture.js") },
+  embeddings: NETWORK,
+  attention: NETWORK,
+  gpt: NETWORK,
+  llama: NETWORK,
+};
+const FIXED_CONTEXTS = { unigram: 0, bigram: 1, mixture: 64 };
+
+// --- opening runs -------------------------------------------------------------------------------------------
+
+/**
+ * Read the list of runs that a page can open.
+ *
+ * @param {string} indexUrl - Of a JSON file {"runs": [{"name", "artifacts", "log"}, …]} with URLs relative to its own.
+ * @returns {Promise<RunEntry[]>} With whole URLs.
+ * @throws {Error} The list is missing or damaged.
+ */
+export async function loadRuns(indexUrl) {
+  const base = new URL(indexUrl, globalThis.location?.href);
+  const file = base.pathname.split("/").at(-1);
+  const { runs } = parseObject(await fetchText(base, file), file);
+  const isEntry = ({ name, artifacts, log = null }) =>
+    typeof name === "string" && typeof artifacts === "string" && (log === null || typeof log === "string");
+  if (!Array.isArray(runs) || !runs.every((entry) => isObject(entry) && isEntry(entry))) {
+    throw new Error(`${file}: its runs are not a list of names and URLs`);
+  }
+  return runs.map(({ name, artifacts, log = null }) => ({
+    name,
+    artifacts: new URL(artifacts, base).href,
+    log: log === null ? null : new URL(log, base).href,
+  }));
+}
+
+/**
+ * Open one run.
+ *
+ * @param {RunEntry} entry
+ * @returns {Promise<Run>}
+ * @throws {Error} A file is missing or damaged, or two disagree: one sentence that names it.
+ */
+export async function loadRun({ name, artifacts, log = null }) {
+  const folder = new URL(artifacts.endsWith("/") ? artifacts : `${artifacts}/`, globalThis.location?.href);
+  const [metaText, vocabularyText, logText] = await Promise.all([
+    fetchText(new URL(META_NAME, folder), META_NAME),
+    fetchText(new URL(VOCABULARY_NAME, folder), VOCABULARY_NAME),
+    log === null ? null : fetchText(new URL(log, globalThis.location?.href), "train_log.csv"),
+  ]);
+  const meta = readMeta(metaText);
+  const vocabulary = readVocabulary(vocabularyText, meta.vocab_size);
+  const { filesOf, rebuild } = await rungOf(meta).code();
+  const files = await fetchAll(folder, [...filesOf(meta, vocabulary), ...tokenizerFiles(meta)]);
+  return {
+    name,
+    meta,
+    vocabulary,
+    tokenizer: tokenizerFromMeta(meta.tokenizer, files),
+    model: withFace(rebuild(meta, vocabulary, files), meta),
+    log: logText === null ? null : readLog(logText),
+    lossFloor: meta.loss_floor,
+  };
+}
+
+/** Give a rebuilt model the face of all rungs; it is asked about what is a context of it only. */
+function withFace(model, { model_kind: kind, vocab_size: vocabSize, context_size: contextSize }) {
+  const { leastContext } = model;
+  const check = (ids) => {
+    if (ids.length < leastContext || ids.length > contextSize) {
+      const wanted = leastContext === contextSize ? contextSize : `${leastContext} to ${contextSize}`;
+      throw new Error(`a context has ${wanted} token ids, got ${ids.length}`);
+    }
+    if (!ids.every((id) => Number.isInteger(id) && id >= 0 && id < vocabSize)) {
+      throw new Error(`token ids are 0 to ${vocabSize - 1}, got ${ids.join(", ")}`);
+    }
+    return ids;
+  };
+  const forward = (ids) => model.forward(check(ids));
+  const explain = (ids, k) => model.explain(check(ids), k);
+  return { ...model, kind, vocabSize, contextSize, forward, explain };
+}
+
+/** Return the content of several files by name, fetched side by side: bytes of safetensors, text of all others. */
+async function fetchAll(folder, names) {
+  const fetchOne = (name) => (name.endsWith(".safetensors") ? fetchBytes : fetchText)(new URL(name, folder), name);
+  const files = await Promise.all(names.map(fetchOne));
+  return new Map(names.map((name, i) => [name, files[i]]));
+}
+
+async function fetchBytes(url, file) {
+  if (globalThis.location && url.origin !== globalThis.location.origin) {
+    throw new Error(`${file} lies on another host, ${url.host}, which this page asks for nothing`);
+  }
+  let response;
+  try {
+    response = await fetch(url);
+  } catch (error) {
+    throw new Error(`${file} cannot be fetched: ${error.message}`);
+  }
+  if (!response.ok) {
+    throw new Error(`${file} is missing: ${url.pathname} gives ${response.status}`);
+  }
+  return new Uint8Array(await response.arrayBuffer());
+}
+
+async function fetchText(url, file) {
+  const bytes = await fetchBytes(url, file);
+  try {
+    // WHY not response.text(): it would put U+FFFD in the place of damaged bytes, and drop a byte-order mark.
+    return new TextDecoder("utf-8", { fatal: true, ignoreBOM: true }).decode(bytes);
+  } catch {
+    throw new Error(`${file}: not UTF-8 text`);
+  }
+}
+
+// --- checking what was fetched ------------------------------------------------------------------------------
+
+function isObject(value) {
+  return value !== null && typeof value === "object" && !Array.isArray(value);
+}
+
+function parseObject(text, file) {
+  let value;
+  try {
+    value = JSON.parse(text);
+  } catch (error) {
+    throw new Error(`${file}: not JSON: ${error.message}`);
+  }
+  if (!isObject(value)) {
+    throw new Error(`${file}: not a JSON object`);
+  }
+  return value;
+}
+
+/** Read 00_meta.json and check what this program relies on. */
+function readMeta(text) {
+  const meta = parseObject(text, META_NAME);
+  const require = (holds, what) => {
+    if (!holds) {
+      throw new Error(`${META_NAME}: ${what}`);
+    }
+  };
+  require(meta.schema_version === SCHEMA_VERSION, `schema_version is not ${SCHEMA_VERSION}, the one that can be read`);
+  require(typeof meta.model_kind === "string", "model_kind is missing or no text");
+  require(Number.isSafeInteger(meta.vocab_size) && meta.vocab_size >= 1, "vocab_size is no whole number above 0");
+  require(Number.isSafeInteger(meta.context_size) && meta.context_size >= 0, "context_size is no whole number");
+  const starts = meta.start_tokens;
+  require(Array.isArray(starts) && starts.every((token) => typeof token === "string"), "start_tokens are not texts");
+  for (const name of ["tokenizer", "corpus", "metrics", "weights"]) {
+    require(isObject(meta[name]), `${name} is missing`);
+  }
+  for (const [what, loss] of [["train_loss", meta.metrics.train_loss], ["loss_floor", meta.loss_floor]]) {
+    require(typeof loss === "number" && loss >= 0 && loss <= LARGEST_LOSS, `${what} is missing or no loss`);
+  }
+  const { layouts } = rungOf(meta);
+  require(layouts.includes(meta.weights.layout), `the layout of its weights does not fit ${meta.model_kind}`);
+  if (layouts === NETWORK.layouts) {
+    require(isObject(meta.architecture), "architecture is missing");
+  }
+  const { rows } = meta.weights;
+  const counted = { tables: isObject(rows), safetensors: true }[meta.weights.layout] ?? typeof rows === "number";
+  require(counted, "its weights do not say how many rows there are");
+  return meta;
+}
+
+/** Return what a kind of model is made of; context-N exists for any N. */
+function rungOf({ model_kind: kind, context_size: contextSize }) {
+  const window = /^context-([0-9]{1,4})$/u.exec(kind);
+  const fixed = window ? Number(window[1]) : Object.hasOwn(FIXED_CONTEXTS, kind) ? FIXED_CONTEXTS[kind] : null;
+  if (fixed === null && !Object.hasOwn(RUNGS, kind)) {
+    throw new Error(`${META_NAME}: unknown model ${quoted(kind)}`);
+  }
+  if (fixed !== null && fixed !== contextSize) {
+    throw new Error(`${META_NAME}: context_size is ${contextSize}, but ${kind} has ${fixed}`);
+  }
+  return RUNGS[kind] ?? TABLE;
+}
+
+function readVocabulary(text, vocabSize) {
+  const tokens = [];
+  const frequency = [];
+  const idOf = new Map();
+  const take = ([id, token, count]) => {
+    if (wholeNumber(id, "token_id") !== tokens.length || idOf.has(token)) {
+      throw new Error(`token_id ${id} is not ${tokens.length}, or the token ${quoted(token)} is there twice`);
+    }
+    idOf.set(token, tokens.length);
+    tokens.push(token);
+    frequency.push(wholeNumber(count, "frequency"));
+  };
+  eachRow(text, VOCABULARY_NAME, VOCABULARY_HEADER, take, vocabSize);
+  return { tokens, idOf, frequency };
+}
+
+/** Return the names of the files that the tokenizer is made of. */
+function tokenizerFiles({ tokenizer, artifacts }) {
+  if (tokenizer.kind !== "bpe") {
+    return [];
+  }
+  const described = isObject(artifacts) && Object.hasOwn(artifacts, DESCRIBED_NAME);
+  return [VOCAB_NAME, MERGES_NAME, ...(described ? [DESCRIBED_NAME] : [])];
+}
+
+function readLog(text) {
+  let columns = null;
+  const rows = [];
+  eachRow(text, "train_log.csv", null, (cells) => {
+    if (columns === null) {
+      columns = cells;
+    } else {
+      rows.push(cells.map((cell, i) => finiteNumber(cell, columns[i])));
+    }
+  });
+  return { columns, rows };
+}

@@ -1,0 +1,46 @@
+// tabs.js - Several panels in one place; a panel is made when it is first looked at.
+
+import { element, newId } from "./dom.js";
+
+/**
+ * Make tabs: the arrow keys, Home and End go from one to the next, as is usual.
+ *
+ * @param {string} name - What they are about, for those who do not see them.
+ * @param {[string, () => Node][]} panels - The name of each, and what makes it.
+ * @returns {HTMLElement}
+ */
+export function tabs(name, panels) {
+  const parts = panels.map(([title, make]) => {
+    const [tabId, panelId] = [newId(), newId()];
+    const tab = element("button", { type: "button", role: "tab", id: tabId, "aria-controls": panelId }, title);
+    const panel = element("div", { role: "tabpanel", id: panelId, "aria-labelledby": tabId, class: "panel" });
+    return { tab, panel, make, made: false };
+  });
+  const open = (chosen) => {
+    for (const part of parts) {
+      const here = part === chosen;
+      part.tab.setAttribute("aria-selected", String(here));
+      part.tab.tabIndex = here ? 0 : -1;
+      part.panel.hidden = !here;
+    }
+    if (!chosen.made) {
+      chosen.made = true;
+      chosen.panel.append(chosen.make());
+    }
+  };
+  parts.forEach((part, i) => {
+    part.tab.addEventListener("click", () => open(part));
+    part.tab.addEventListener("keydown", (event) => {
+      const last = parts.length - 1;
+      const to = { ArrowLeft: i > 0 ? i - 1 : last, ArrowRight: i < last ? i + 1 : 0, Home: 0, End: last }[event.key];
+      if (to !== undefined) {
+        event.preventDefault();
+        open(parts[to]);
+        parts[to].tab.focus();
+      }
+    });
+  });
+  open(parts[0]);
+  const list = element("div", { role: "tablist", "aria-label": name, class: "tabs" }, ...parts.map(({ tab }) => tab));
+  return element("div", list, ...parts.map(({ panel }) => panel));
+}

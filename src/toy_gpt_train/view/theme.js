@@ -1,0 +1,46 @@
+// theme.js - Light or dark: what was chosen here before, or else what the system prefers.
+//
+// WHY a plain script at the head of the page and no module: it runs before anything is drawn, so nothing flashes.
+// WHY try: a browser may forbid a page to remember anything, and the page works without.
+
+(() => {
+  const KEY = "toy-gpt-theme";
+  const darkPreferred = matchMedia("(prefers-color-scheme: dark)");
+  const root = document.documentElement;
+
+  function remembered() {
+    try {
+      return localStorage.getItem(KEY);
+    } catch {
+      return null;
+    }
+  }
+
+  function apply() {
+    const theme = remembered() ?? (darkPreferred.matches ? "dark" : "light");
+    use(theme === "dark" ? "dark" : "light");
+  }
+
+  function use(theme) {
+    root.dataset.theme = theme;
+    document.getElementById("theme")?.setAttribute("aria-pressed", String(theme === "dark"));
+    document.dispatchEvent(new CustomEvent("themechange")); // drawings on a canvas are made again
+  }
+
+  function toggle() {
+    const theme = root.dataset.theme === "dark" ? "light" : "dark";
+    try {
+      localStorage.setItem(KEY, theme);
+    } catch {
+      // It holds until the page is left.
+    }
+    use(theme);
+  }
+
+  apply();
+  darkPreferred.addEventListener("change", apply);
+  document.addEventListener("DOMContentLoaded", () => {
+    document.getElementById("theme").addEventListener("click", toggle);
+    use(root.dataset.theme);
+  });
+})();

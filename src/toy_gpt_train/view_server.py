@@ -1,0 +1,375 @@
+"""view_server.py - The explorer in a browser: a small web server for this computer alone.
+
+It serves the page in view/, an index of the runs that lie below a base directory, and their files. Nothing else: an
+address is not a path that is followed. It is compared with those of the page's own files and of the runs that were
+found, and must be one of them.
+
+REQ: it listens on the loopback address only, writes nothing, and answers GET and HEAD only.
+REQ: a file is served if the metadata of its run lists it, or it is the metadata or the log, and if it really lies in
+the folder of its run (a symbolic link that leads elsewhere is not followed).
+REQ: a request whose Host is not this server is refused. WHY: a page from elsewhere could otherwise give its own name
+the address 127.0.0.1, and read what is served here (DNS rebinding).
+
+It does not know how a model is computed: the page does that, from the same files as toy-gpt infer.
+"""
+
+import json
+import os
+import re
+import shutil
+import socketserver
+import threading
+import webbrowser
+from collections.abc import Iterator
+from contextlib import suppress
+from email.message import Message
+from http import HTTPStatus
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from io import BytesIO
+from pathlib import Path
+from typing import Any, BinaryIO, Final, NamedTuple
+from urllib.parse import quote, unquote
+
+from toy_gpt_train.e_infer import load_meta
+from toy_gpt_train.errors import InputError
+from toy_gpt_train.io_artifacts import META_NAME, TRAIN_LOG_NAME, artifacts_dir_from_base_dir, outputs_dir_from_base_dir
+from toy_gpt_train.levels import level_for_kind
+
+HELP: Final = "look into trained runs in a browser: what comes next, why, and the weights behind it"
+DEFAULT_PORT: Final = 8765
+VIEW_DIR: Final = Path(__file__).resolve().parent / "view"
+INDEX_NAME: Final = "runs.json"
+
+_LOOPBACK: Final = "127.0.0.1"
+_PORTS_TO_TRY: Final = 20
+_SECONDS_TO_ASK: Final = 30
+
+# WHY two lists: a run may come from a stranger, so none of its files is ever called a page or a script.
+# WHY not mimetypes: it reads the system's registry, and where that calls .js plain text the page does not start.
+_PAGE_TYPES: Final = {
+    ".html": "text/html; charset=utf-8",
+    ".css": "text/css; charset=utf-8",
+    ".js": "text/javascript; charset=utf-8",
+    ".svg": "image/svg+xml; charset=utf-8",
+}
+_DATA_TYPES: Final = {
+    ".json": "application/json; charset=utf-8",
+    ".csv": "text/csv; charset=utf-8",
+    ".txt": "text/plain; charset=utf-8",
+}
+_UNKNOWN_TYPE: Final = "application/octet-stream"
+
+_HEADERS: Final = {
+    "Cache-Control": "no-store",
+    "X-Content-Type-Options": "nosniff",
+    "Content-Security-Policy": "default-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
+    "Cross-Origin-Resource-Policy": "same-origin",
+    "Referrer-Policy": "no-referrer",
+}
+
+_ANY_BYTES: Final = "surrogateescape"  # how Python writes a folder's name that is not UTF-8
+
+_PLAIN_NAME: Final = re.compile(r"[^\x00-\x1f/\\:]+")
+
+
+# --- which runs there are -----------------------------------------------------------------------------------
+
+
+class Place(NamedTuple):
+    """Where a run lies.
+
+    Attributes:
+        artifacts: The folder of its artifacts.
+        url: The address of that folder, relative to the index, with a slash at its end; not quoted.
+        outputs: The folder of its training log.
+        log_url: The address of that folder.
+    """
+
+    artifacts: Path
+    url: str
+    outputs: Path
+    log_url: str
+
+
+def runs_index(base_dir: Path) -> dict[str, Any]:
+    """Return the index that the page reads, runs.json: which runs there are, and where their files lie.
+
+    Args:
+        base_dir: The folder that holds artifacts/ and outputs/, or is itself a folder of artifacts.
+
+    Returns:
+        ``runs``: a record of name, artifacts and log for each run, the default run first; addresses are relative to
+        ``base_dir`` (a folder of artifacts itself is called ``run/``). ``notes``: a sentence for each run left out.
+
+    Example:
+        >>> from toy_gpt_train.project import RESOURCE_ROOT
+        >>> runs_index(RESOURCE_ROOT / "artifacts" / "ladder" / "200-bigram" / "001_animals")["runs"]
+        [{'name': '200-bigram on 001_animals', 'artifacts': 'run/', 'log': None}]
+    """
+    runs: list[dict[str, str | None]] = []
+    notes: list[str] = []
+    for place in _places(base_dir):
+        try:
+            name = _name_of(_metadata(place, base_dir), place.url)
+        except (InputError, OSError) as error:
+            why = error.strerror if isinstance(error, OSError) else str(error)
+            # WHY without the folder: the index may be published, and where it was made is nobody's business.
+            why = str(why).removeprefix(f"{place.artifacts / META_NAME}: ")
+            notes.append(f"{place.url}{META_NAME} cannot be used: {why}")
+        else:
+            log = _real_file(place.outputs, TRAIN_LOG_NAME, base_dir)
+            log_url = _quoted(place.log_url + TRAIN_LOG_NAME) if log else None
+            runs.append({"name": name, "artifacts": _quoted(place.url), "log": log_url})
+    return {"runs": runs, "notes": notes}
+
+
+def _places(base_dir: Path) -> Iterator[Place]:
+    """Yield every place that looks like a run: it has metadata."""
+    if (base_dir / META_NAME).is_file():
+        yield Place(base_dir, "run/", base_dir, "run/")
+        return
+    artifacts, outputs = artifacts_dir_from_base_dir(base_dir), outputs_dir_from_base_dir(base_dir)
+    if (artifacts / META_NAME).is_file():
+        yield Place(artifacts, "artifacts/", outputs, "outputs/")
+    for meta in sorted(artifacts.glob(f"ladder/*/*/{META_NAME}")):
+        name = meta.parent.relative_to(artifacts).as_posix()
+        yield Place(meta.parent, f"artifacts/{name}/", outputs / name, f"outputs/{name}/")
+
+
+def _metadata(place: Place, base_dir: Path) -> dict[str, Any]:
+    """Read the metadata of a run.
+
+    Raises:
+        InputError: They are damaged, list no files, or do not lie below the base directory.
+        OSError: They cannot be read.
+    """
+    path = _real_file(place.artifacts, META_NAME, base_dir)
+    if path is None:
+        raise InputError("a link leads out of the folder of runs")
+    meta = load_meta(path)
+    if not isinstance(meta.get("artifacts"), dict):
+        raise InputError("it does not list its files")
+    return meta
+
+
+def _name_of(meta: dict[str, Any], url: str) -> str:
+    if "/ladder/" in url:
+        *_, rung, text, _ = url.split("/")
+        return f"{rung} on {text}"
+    name = f"{level_for_kind(meta['model_kind']).folder} on {Path(meta['corpus']['filename']).stem}"
+    return f"{name} (default run)" if url == "artifacts/" else name
+
+
+def _real_file(folder: Path, name: str, base_dir: Path) -> Path | None:
+    """Return the path of a file that really lies in a folder, and this below the base directory; None otherwise."""
+    path = folder / name
+    if not path.is_file():
+        return None
+    real = path.resolve()
+    inside = real.parent == folder.resolve() and real.is_relative_to(base_dir.resolve())
+    return path if inside else None
+
+
+def _quoted(url: str) -> str:
+    return quote(url, errors=_ANY_BYTES)
+
+
+# --- answering ----------------------------------------------------------------------------------------------
+
+
+class Found(NamedTuple):
+    """A file that is served, and its type."""
+
+    path: Path
+    type: str
+
+
+def find_file(base_dir: Path, url: str) -> Found | None:
+    """Return the file at an address, or None where nothing is served.
+
+    Args:
+        base_dir: Where the runs are.
+        url: The address, from its first slash on, not quoted.
+
+    Example:
+        >>> found = find_file(VIEW_DIR, "/")
+        >>> found.path.name, found.type
+        ('index.html', 'text/html; charset=utf-8')
+    """
+    folder, slash, name = url.rpartition("/")
+    if folder == "" and slash:
+        pages = {path.name: path for path in VIEW_DIR.iterdir() if path.suffix in _PAGE_TYPES}
+        page = pages.get(name or "index.html")
+        return Found(page, _PAGE_TYPES[page.suffix]) if page else None
+    path = _file_of_run(base_dir, f"{folder[1:]}/", name) if folder.startswith("/") else None
+    return Found(path, _DATA_TYPES.get(path.suffix, _UNKNOWN_TYPE)) if path else None
+
+
+def _file_of_run(base_dir: Path, folder_url: str, name: str) -> Path | None:
+    """Return a file that belongs to the run at an address."""
+    for place in _places(base_dir):
+        if folder_url not in (place.url, place.log_url) or not _PLAIN_NAME.fullmatch(name):
+            continue
+        try:
+            listed = _metadata(place, base_dir)["artifacts"]
+        except (InputError, OSError):
+            continue
+        if folder_url == place.log_url and name == TRAIN_LOG_NAME:
+            return _real_file(place.outputs, name, base_dir)
+        if folder_url == place.url and (name == META_NAME or name in listed):
+            return _real_file(place.artifacts, name, base_dir)
+    return None
+
+
+class ExplorerServer(ThreadingHTTPServer):
+    """A web server for the runs below one base directory.
+
+    Args:
+        base_dir: Where the runs are.
+        port: Where to listen; 0 for any free port.
+
+    Raises:
+        OSError: The port is taken.
+    """
+
+    # WHY: on Windows the option lets two programs listen on one port at once.
+    allow_reuse_address = os.name != "nt"
+
+    def __init__(self, base_dir: Path, port: int) -> None:
+        self.base_dir = base_dir
+        super().__init__((_LOOPBACK, port), _Handler)
+
+    def server_bind(self) -> None:
+        """Take the port. WHY not as inherited: that looks up the computer's name, which may take long offline."""
+        socketserver.TCPServer.server_bind(self)
+        self.server_name, self.server_port = _LOOPBACK, self.server_address[1]
+
+    @property
+    def url(self) -> str:
+        """The address to open."""
+        return f"http://{_LOOPBACK}:{self.server_port}/"
+
+
+class _Handler(BaseHTTPRequestHandler):
+    """Answers one request."""
+
+    server: ExplorerServer
+    server_version = "toy-gpt-view"
+    sys_version = ""
+    timeout = _SECONDS_TO_ASK
+
+    def do_GET(self) -> None:
+        """Answer with a file or the index."""
+        self._answer_request()
+
+    def do_HEAD(self) -> None:
+        """Answer as to GET, without the content."""
+        self._answer_request()
+
+    def _answer_request(self) -> None:
+        if not _is_own_host(self.headers, self.server.server_port):
+            self.send_error(HTTPStatus.FORBIDDEN, explain=f"This server answers to {self.server.url} only.")
+            return
+        url = unquote(self.path.partition("?")[0], errors=_ANY_BYTES)
+        if url == f"/{INDEX_NAME}":
+            content = json.dumps(runs_index(self.server.base_dir), ensure_ascii=False).encode("utf-8", "replace")
+            self._send(HTTPStatus.OK, _DATA_TYPES[".json"], BytesIO(content), len(content))
+            return
+        # WHY looked up anew each time: a run that is trained meanwhile is shown too.
+        found = find_file(self.server.base_dir, url)
+        try:
+            file = found.path.open("rb") if found else None
+        except OSError:
+            file = None
+        if found is None or file is None:
+            self.send_error(HTTPStatus.NOT_FOUND, explain="There is nothing at this address.")
+            return
+        with file:
+            self._send(HTTPStatus.OK, found.type, file, os.fstat(file.fileno()).st_size)
+
+    def send_error(self, code: int, message: str | None = None, explain: str | None = None) -> None:
+        """Answer with a sentence; what the base class finds wrong with a request comes here too."""
+        if code == HTTPStatus.NOT_IMPLEMENTED:  # the base class's word for a method that this class has no answer to
+            code, explain = (
+                HTTPStatus.METHOD_NOT_ALLOWED,
+                "Only GET and HEAD are answered: nothing can be changed here.",
+            )
+        text = f"{code}: {explain or HTTPStatus(code).phrase}\n".encode()
+        self.close_connection = True
+        self._send(HTTPStatus(code), _DATA_TYPES[".txt"], BytesIO(text), len(text))
+
+    def _send(self, status: HTTPStatus, kind: str, content: BinaryIO, size: int) -> None:
+        self.send_response(status)
+        if status == HTTPStatus.METHOD_NOT_ALLOWED:
+            self.send_header("Allow", "GET, HEAD")
+        for name, value in {**_HEADERS, "Content-Type": kind, "Content-Length": str(size)}.items():
+            self.send_header(name, value)
+        with suppress(ConnectionError):  # whoever asked has gone
+            self.end_headers()
+            if self.command != "HEAD":
+                shutil.copyfileobj(content, self.wfile)
+
+    def log_message(self, format: str, *args: Any) -> None:  # noqa: A002 - the base class's name for it
+        """Say nothing: a line for each request would hide the one that tells the address."""
+
+
+def _is_own_host(headers: Message, port: int) -> bool:
+    """Whether a request names this server as its host, once."""
+    names = [_LOOPBACK, "localhost"]
+    own = [f"{name}:{port}" for name in names] + (names if port == 80 else [])
+    hosts = headers.get_all("Host", [])
+    return len(hosts) == 1 and hosts[0].strip().lower() in own
+
+
+# --- the command --------------------------------------------------------------------------------------------
+
+
+def open_server(base_dir: Path, port: int) -> ExplorerServer:
+    """Return a server that listens, on ``port`` or the next free one.
+
+    Args:
+        base_dir: Where the runs are.
+        port: Where to listen; 0 for any free port.
+
+    Returns:
+        The server; it answers from serve_forever() on.
+
+    Raises:
+        InputError: There is no run to show, or no free port.
+    """
+    if not 0 <= port <= 65535:
+        raise InputError(f"a port is a number from 0 to 65535, got {port}")
+    index = runs_index(base_dir)
+    if not index["runs"]:
+        hint = f"{base_dir}: there is no run to show; train one first: toy-gpt train"
+        raise InputError("; ".join([hint, *index["notes"]]))
+    last = min(port + _PORTS_TO_TRY - 1, 65535) if port else 0
+    for candidate in range(port, last + 1):
+        with suppress(OSError):
+            return ExplorerServer(base_dir, candidate)
+    raise InputError(f"no port from {port} to {last} can be used; choose another with --port, or 0 for any free one")
+
+
+def serve(base_dir: Path, port: int, open_browser: bool) -> int:
+    """Show the runs below a base directory in a browser, until Ctrl-C.
+
+    Args:
+        base_dir: The folder that holds artifacts/ and outputs/, or is itself a folder of artifacts.
+        port: Where to listen; the next free port where it is taken, any free one for 0.
+        open_browser: Whether to open the page.
+
+    Returns:
+        The exit code, 0.
+
+    Raises:
+        InputError: There is no run to show, or no free port.
+    """
+    with open_server(base_dir, port) as server:
+        print(f"explorer  {server.url}\nCtrl-C ends", flush=True)
+        if open_browser:
+            # WHY a thread: a browser in the terminal holds its caller up, and its first request waits for an answer.
+            threading.Thread(target=webbrowser.open, args=(server.url,), daemon=True).start()
+        with suppress(KeyboardInterrupt):
+            server.serve_forever()
+    print("\nended")
+    return 0

@@ -1,0 +1,879 @@
+"""test_view_core.py - The explorer's modules give the numbers of this package: the same files, read by JavaScript.
+
+Node runs them here, one process for all tests (view_driver.mjs); a page needs a browser only. Without node the tests
+skip.
+"""
+
+import base64
+import csv
+import io
+import json
+import random
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable, Iterator, Mapping
+from math import fsum, log
+from pathlib import Path
+from typing import Any
+from unicodedata import ucd_3_2_0
+from unittest import mock
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from toy_gpt_train import io_artifacts
+from toy_gpt_train.c_model import SimpleNextTokenModel
+from toy_gpt_train.e_infer import Run, Sampling, choose_token, load_run, top_k
+from toy_gpt_train.errors import InputError
+from toy_gpt_train.explain import as_json, explain
+from toy_gpt_train.io_artifacts import context_label, csv_line, parse_number, read_csv, split_label
+from toy_gpt_train.math_training import softmax
+from toy_gpt_train.models import neural
+from toy_gpt_train.models.kneser_ney import KneserNeyModel, as_text
+from toy_gpt_train.models.neural import NeuralModel
+from toy_gpt_train.tokenizers import BPETokenizer, CharTokenizer, WordTokenizer
+from toy_gpt_train.tokenizers.pretokenize import pretokenize
+
+NODE = shutil.which("node")
+OLDEST_NODE = 20
+REPOSITORY = Path(__file__).resolve().parent.parent
+VIEW = REPOSITORY / "src" / "toy_gpt_train" / "view"
+DRIVER = Path(__file__).with_name("view_driver.mjs")
+CORE = ("csv", "kneser_ney", "mixture", "network", "run", "safetensors", "sampling", "tables", "tokenizers")
+META, VOCABULARY, WEIGHTS = "00_meta.json", "01_vocabulary.csv", "02_model_weights.csv"
+COUNTS, SAFETENSORS = "02_counts.csv", "02_model_weights.safetensors"
+TOLERANCE = 1e-9
+
+# Tokens that need escapes and quotes, a lone carriage return, spaces of many kinds, code points of two units.
+AWKWARD = (
+    'a|b \\ * "q", \r x*\r\n é\u0301 😀 | * \\ Ab,c "q" \u2028\x85\u00a0Üß İ 3.5 \ufeff*\n|||\\\\** a a|b\'s\n' * 3
+)
+
+Files = dict[str, bytes]
+Ask = Callable[..., Any]
+
+
+class ViewError(Exception):
+    """What a module refused, with its own words."""
+
+
+@pytest.fixture(scope="module")
+def ask(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Ask]:
+    """``ask("forward", contexts=[[0]])`` gives the modules' answer; what they refuse is a ViewError."""
+    if NODE is None:
+        pytest.skip("node is not on PATH")
+    version = subprocess.run([NODE, "--version"], capture_output=True, text=True, check=True).stdout
+    if int(version.removeprefix("v").split(".")[0]) < OLDEST_NODE:
+        pytest.skip(f"node {version.strip()} is older than {OLDEST_NODE}")
+    folder = tmp_path_factory.mktemp("view")
+    for name in CORE:
+        shutil.copy(VIEW / f"{name}.js", folder)
+    (folder / "package.json").write_text('{"type": "module"}')
+    with subprocess.Popen(
+        [NODE, DRIVER, folder], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, encoding="utf-8"
+    ) as process:
+        assert process.stdin is not None
+        assert process.stdout is not None
+
+        def request(what: str, **more: Any) -> Any:
+            assert process.stdin is not None
+            assert process.stdout is not None
+            process.stdin.write(json.dumps({"ask": what, **more}) + "\n")
+            process.stdin.flush()
+            answer = json.loads(process.stdout.readline())
+            if "error" in answer:
+                # WHY: a slip in the modules is another kind of error than the sentence for a damaged file.
+                assert answer["kind"] == "Error", answer
+                assert "\n" not in answer["error"], answer
+                raise ViewError(answer["error"])
+            return answer["answer"]
+
+        yield request
+        process.stdin.close()
+    assert process.returncode == 0
+
+
+def files_of(folder: Path) -> Files:
+    return {path.name: path.read_bytes() for path in sorted(folder.iterdir()) if path.is_file()}
+
+
+def load(ask: Ask, files: Files, **more: Any) -> Any:
+    """Open a run in the modules."""
+    return ask("load", files={name: base64.b64encode(data).decode() for name, data in files.items()}, **more)
+
+
+def load_in_python(folder: Path, files: Files) -> Run:
+    """Open a run of changed files in Python, in a folder that holds nothing else afterwards."""
+    folder.mkdir(exist_ok=True)
+    for path in folder.iterdir():
+        path.unlink()
+    for name, data in files.items():
+        (folder / name).write_bytes(data)
+    return load_run(folder)
+
+
+# --- the runs ---------------------------------------------------------------------------------------------------
+
+
+def committed_runs() -> list[Path]:
+    found = [REPOSITORY / "artifacts", *sorted((REPOSITORY / "artifacts" / "ladder").glob("*/*"))]
+    return [folder for folder in found if (folder / META).is_file()]
+
+
+SMALL = ("--steps", 2, "--batch-size", 2, "--embedding-dim", 8)
+CHARACTERS = ("--tokenizer", "char")
+# Every kind of run, with awkward tokens; a layout of tables where one is named.
+OPTIONS: dict[str, tuple[object, ...]] = {
+    "all": ("bigram", *CHARACTERS, "--epochs", 3, "--seed", 1),
+    "observed": ("context-2", *CHARACTERS, "--epochs", 3, "--seed", 2),
+    "sparse": ("context-3", *CHARACTERS, "--epochs", 3, "--seed", 3),
+    "words": ("bigram", "--epochs", 3),
+    "unigram": ("unigram", *CHARACTERS, "--epochs", 3),
+    "kneser-ney": ("kneser-ney", *CHARACTERS),
+    "kneser-ney 0": ("kneser-ney", *CHARACTERS, "--context", 0),
+    "mixture of characters": ("mixture", *CHARACTERS),
+    "mixture of words": ("mixture",),
+    "bpe": ("kneser-ney", "--tokenizer", "bpe", "--bpe-vocab", 270, "--context", 2),
+    "embeddings": ("embeddings", *SMALL, *CHARACTERS, "--context", 3),
+    "hidden layer": ("embeddings", *SMALL, *CHARACTERS, "--hidden", 5),
+    "attention": ("attention", *SMALL, *CHARACTERS, "--context", 9),
+    "gpt": ("gpt", *SMALL, *CHARACTERS, "--heads", 2, "--layers", 2, "--context", 12),
+    "llama": ("llama", *SMALL, *CHARACTERS, "--heads", 2, "--layers", 2, "--context", 12),
+    "safetensors": ("llama", *SMALL, *CHARACTERS, "--heads", 2, "--layers", 2, "--context", 12, "--seed", 4),
+}
+LAYOUT_LIMITS = {"all": (10**9, 10**9), "observed": (0.5, 10**9), "sparse": (0.5, -1)}
+
+
+@pytest.fixture(scope="module")
+def made(trained: Callable[..., Path], tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
+    """``made("sparse")`` gives the artifacts of a run on the awkward text."""
+    corpus = tmp_path_factory.mktemp("corpus") / "awkward.txt"
+    corpus.write_bytes(AWKWARD.encode("utf-8"))
+
+    def folder_of(run: str) -> Path:
+        rows, cells = LAYOUT_LIMITS.get(run, (io_artifacts.ALL_ROWS_LIMIT, io_artifacts.DENSE_CELLS_LIMIT))
+        in_tables = 1 if run == "safetensors" else neural.LARGEST_IN_TABLES
+        with (
+            mock.patch.multiple(io_artifacts, ALL_ROWS_LIMIT=rows, DENSE_CELLS_LIMIT=cells),
+            mock.patch.object(neural, "LARGEST_IN_TABLES", in_tables),
+        ):
+            return trained(*OPTIONS[run], corpus=corpus) / "artifacts"
+
+    return folder_of
+
+
+def some_contexts(run: Run, count: int) -> list[list[int]]:
+    """The start tokens, contexts of a text that the model goes on with, and random ones of any length."""
+    model = run.model
+    least, most = model.least_context, model.context_size
+    generator = random.Random(5)
+    start = [run.vocab.token_to_id[token] for token in run.meta["start_tokens"]]
+    text = list(start)
+    for _ in range(count):
+        probs = model.forward(*text[max(len(text) - most, 0) :])
+        text += generator.choices(range(len(probs)), probs)
+    met = [text[max(end - most, 0) : end] for end in range(len(start), len(text))]
+    lengths = [generator.randint(least, most) for _ in range(count)]
+    strange = [[generator.randrange(model.vocab_size) for _ in range(length)] for length in lengths]
+    return [start[max(len(start) - most, 0) :], *met, *strange, *([[]] if least == 0 else [])]
+
+
+def assert_same_predictions(ask: Ask, run: Run, count: int) -> None:
+    """The modules have opened the same run."""
+    contexts = some_contexts(run, count)
+    answers = ask("forward", contexts=contexts)
+    assert len(answers) == len(contexts)
+    for context, probs in zip(contexts, answers, strict=True):
+        assert probs == pytest.approx(run.model.forward(*context), rel=0, abs=TOLERANCE), context
+
+
+def assert_same_face(info: Mapping[str, Any], run: Run) -> None:
+    model, vocab = run.model, run.vocab
+    tokens = [vocab.id_to_token[i] for i in range(vocab.vocab_size())]
+    assert info["meta"] == run.meta
+    assert info["tokens"] == tokens
+    assert info["ids"] == list(range(len(tokens)))
+    assert info["frequency"] == [vocab.token_freq[token] for token in tokens]
+    sizes = [model.vocab_size, model.context_size, model.least_context]
+    assert [info["vocabSize"], info["contextSize"], info["leastContext"]] == sizes
+    assert (info["kind"], info["tokenizer"]) == (run.meta["model_kind"], run.tokenizer.kind)
+    assert info["lossFloor"] == run.meta["loss_floor"]
+
+
+@pytest.mark.parametrize("folder", committed_runs(), ids=lambda path: path.relative_to(REPOSITORY).as_posix())
+def test_a_committed_run_predicts_the_same(ask: Ask, folder: Path) -> None:
+    log_path = REPOSITORY / "outputs" / folder.relative_to(REPOSITORY / "artifacts") / "train_log.csv"
+    run = load_run(folder)
+    info = load(ask, {**files_of(folder), "train_log.csv": log_path.read_bytes()})
+    assert_same_face(info, run)
+    assert_same_predictions(ask, run, 3 if isinstance(run.model, NeuralModel) else 20)
+    columns, *rows = csv.reader(log_path.read_text("utf-8").splitlines())
+    assert info["log"] == {"columns": columns, "rows": [list(map(float, row)) for row in rows]}
+
+
+@pytest.mark.parametrize("name", OPTIONS)
+def test_a_run_of_every_kind_predicts_the_same(ask: Ask, made: Callable[[str], Path], name: str) -> None:
+    run = load_run(made(name))
+    info = load(ask, files_of(made(name)))
+    if name in LAYOUT_LIMITS:
+        assert run.meta["weights"]["layout"] == name
+    if name == "safetensors":
+        assert run.meta["weights"]["layout"] == "safetensors"
+    assert_same_face(info, run)
+    assert info["log"] is None
+    assert_same_predictions(ask, run, 10)
+
+
+@pytest.mark.parametrize("name", ["gpt", "observed", "kneser-ney", "mixture of characters", "embeddings"])
+def test_what_is_no_context_is_refused(ask: Ask, made: Callable[[str], Path], name: str) -> None:
+    info = load(ask, files_of(made(name)))
+    least, most, size = info["leastContext"], info["contextSize"], info["vocabSize"]
+    wrong = [[0] * (most + 1), [size] * most, [-1] * most, [0.5] * most, *([[0] * (least - 1)] if least else [])]
+    for context in wrong:
+        with pytest.raises(ViewError, match="token ids"):
+            ask("forward", contexts=[context])
+        with pytest.raises(ViewError, match="token ids"):
+            ask("explain", context=context, k=1)
+
+
+def test_what_a_transformer_remembers_changes_nothing(ask: Ask, made: Callable[[str], Path]) -> None:
+    load(ask, files_of(made("llama")))
+    growing = [list(range(length)) for length in range(1, 13)]
+    one_after_another = ask("forward", contexts=growing)
+    ask("explain", context=[3, 2, 1], k=1)
+    for context, probs in reversed(list(zip(growing, one_after_another, strict=True))):
+        assert ask("forward", contexts=[context])[0] == pytest.approx(probs, rel=0, abs=1e-14)
+
+
+# --- explanations -----------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", ["embeddings", "hidden layer", "attention", "gpt", "llama", "safetensors"])
+def test_a_network_is_explained_as_infer_explain_does(ask: Ask, made: Callable[[str], Path], name: str) -> None:
+    run = load_run(made(name))
+    load(ask, files_of(made(name)))
+    for context in some_contexts(run, 3):
+        answer = ask("explain", context=context, k=4)
+        expected = explain(run, context, 4)
+        assert (answer["kind"], answer["context"]) == ("network", expected.context)
+        assert [entry["token"] for entry in answer["entries"]] == [token for token, _, _ in expected.likeliest]
+        probs = [probability for _, _, probability in expected.likeliest]
+        assert [entry["probability"] for entry in answer["entries"]] == pytest.approx(probs, rel=0, abs=TOLERANCE)
+        for place, wanted in zip(answer["places"], as_json(expected), strict=True):
+            assert place["place"] == wanted["place"]
+            assert [entry["token"] for entry in place["entries"]] == list(wanted["logits"])
+            logits = [entry["logit"] for entry in place["entries"]]
+            assert logits == pytest.approx(list(wanted["logits"].values()), rel=0, abs=TOLERANCE)
+            assert len(place["attention"]) == len(wanted["attention"])
+            for weights, shares in zip(place["attention"], wanted["attention"], strict=True):
+                assert weights == pytest.approx(list(shares), rel=0, abs=TOLERANCE)
+
+
+@pytest.mark.parametrize("name", ["all", "observed", "sparse", "unigram"])
+def test_a_table_is_explained_by_its_row(ask: Ask, made: Callable[[str], Path], name: str) -> None:
+    run = load_run(made(name))
+    model = run.model
+    assert isinstance(model, SimpleNextTokenModel)
+    load(ask, files_of(made(name)))
+    seen = []
+    for context in some_contexts(run, 10):
+        answer = ask("explain", context=context, k=3)
+        probs = model.forward(*context)
+        tokens = run.vocab.id_to_token
+        assert answer["label"] == context_label([tokens[i] for i in context])
+        assert answer["seen"] == (tuple(context) in model.rows)
+        best = top_k(probs, 3)
+        logits = [model.row(tuple(context)).logit(i) for i, _ in best]
+        assert [entry["token"] for entry in answer["entries"]] == [tokens[i] for i, _ in best]
+        assert [entry["logit"] for entry in answer["entries"]] == logits
+        assert [entry["probability"] for entry in answer["entries"]] == pytest.approx([p for _, p in best])
+        seen.append(answer["seen"])
+    assert any(seen)
+
+
+def test_back_off_is_explained_length_by_length(ask: Ask, made: Callable[[str], Path]) -> None:
+    run = load_run(made("kneser-ney"))
+    model = run.model
+    assert isinstance(model, KneserNeyModel)
+    load(ask, files_of(made("kneser-ney")))
+    tokens = run.vocab.id_to_token
+    unmet = 0
+    for context in some_contexts(run, 10):
+        levels = ask("explain", context=context, k=model.vocab_size)["levels"]
+        chain = model.matched(as_text(context))
+        distributions = list(model.order_distributions(as_text(context)))
+        assert [level["context"] for level in levels] == [
+            [tokens[i] for i in context[start:]] for start in range(len(context) + 1)
+        ]
+        for length, level in enumerate(reversed(levels)):
+            taken = [level["once"], level["twice"], level["threeOrMore"]]
+            assert taken == list(model.orders[length].discounts)
+            if length >= len(chain):
+                assert (level["count"], level["entries"], level["weightOfShorter"]) == (0, [], 1)
+                unmet += 1
+                continue
+            counts = {tokens[i]: count for i, count in chain[length].counts.items()}
+            assert {entry["token"]: entry["count"] for entry in level["entries"]} == counts
+            assert level["count"] == sum(counts.values())
+            assert level["weightOfShorter"] == chain[length].gamma
+            shown = [entry["probability"] for entry in level["entries"]]
+            probs = {tokens[i]: p for i, p in enumerate(distributions[length])}
+            assert shown == pytest.approx([probs[entry["token"]] for entry in level["entries"]])
+            assert shown == sorted(shown, reverse=True)
+            assert fsum(entry["share"] for entry in level["entries"]) + level["weightOfShorter"] == pytest.approx(1)
+    assert unmet > 0
+
+
+@pytest.mark.parametrize("name", ["mixture of characters", "mixture of words"])
+def test_a_mixture_is_explained_by_its_experts(ask: Ask, made: Callable[[str], Path], name: str) -> None:
+    run = load_run(made(name))
+    load(ask, files_of(made(name)))
+    size = run.model.vocab_size
+    for context in some_contexts(run, 5):
+        answer = ask("explain", context=context, k=size)
+        assert len(answer["experts"]) == (5 if name == "mixture of characters" else 2)
+        assert fsum(expert["power"] for expert in answer["experts"]) == pytest.approx(1)
+        scores = dict.fromkeys(run.vocab.token_to_id, 0.0)
+        for expert in answer["experts"]:
+            assert fsum(entry["probability"] for entry in expert["entries"]) == pytest.approx(1)
+            for entry in expert["entries"]:
+                scores[entry["token"]] += expert["power"] * log(entry["probability"])
+        mixed = {entry["token"]: entry["probability"] for entry in answer["entries"]}
+        assert [mixed[token] for token in scores] == pytest.approx(softmax(list(scores.values())))
+        assert [mixed[token] for token in scores] == pytest.approx(run.model.forward(*context))
+
+
+# --- matrices and vectors ---------------------------------------------------------------------------------------
+
+
+def table_of(folder: Path, file: str) -> tuple[list[str], list[list[str]]]:
+    header, *rows = csv.reader(io.StringIO((folder / file).read_bytes().decode("utf-8"), newline=""))
+    return header, rows
+
+
+@pytest.mark.parametrize("name", ["embeddings", "hidden layer", "attention", "gpt", "llama"])
+def test_matrices_of_a_network_are_its_files(ask: Ask, made: Callable[[str], Path], name: str) -> None:
+    folder = made(name)
+    meta = load(ask, files_of(folder))["meta"]
+    matrices = ask("matrices")
+    assert [matrix["file"] for matrix in matrices] == sorted(meta["weights"]["rows"])
+    for matrix in matrices:
+        header, rows = table_of(folder, matrix["file"])
+        labels = len(header) - len(matrix["columns"])
+        assert matrix["columns"] == header[labels:]
+        assert matrix["rows"] == [row[labels - 1] for row in rows]
+        assert matrix["numbers"] == [float(cell) for row in rows for cell in row[labels:]]
+    vectors = ask("vectors")
+    _, rows = table_of(folder, "03_token_embeddings.csv")
+    assert vectors["labels"] == [row[1] for row in rows]
+    assert vectors["numbers"] == [float(cell) for row in rows for cell in row[2:]]
+    assert vectors["size"] == 8
+
+
+def test_matrices_of_safetensors_are_inputs_by_outputs(ask: Ask, made: Callable[[str], Path]) -> None:
+    run = load_run(made("safetensors"))
+    assert isinstance(run.model, NeuralModel)
+    load(ask, files_of(made("safetensors")))
+    tables = {table.name.removesuffix(".csv")[3:]: list(table.rows) for table in run.model.to_tables()}
+    matrices = ask("matrices")
+    assert {matrix["name"] for matrix in matrices} == set(tables)
+    for matrix in matrices:
+        wide = len(matrix["columns"])
+        assert matrix["file"] == SAFETENSORS
+        assert matrix["numbers"] == [float(cell) for row in tables[matrix["name"]] for cell in row[-wide:]]
+
+
+@pytest.mark.parametrize("name", ["all", "observed", "sparse", "unigram"])
+def test_the_matrix_and_vectors_of_a_table_are_its_rows(ask: Ask, made: Callable[[str], Path], name: str) -> None:
+    folder = made(name)
+    run = load_run(folder)
+    model = run.model
+    assert isinstance(model, SimpleNextTokenModel)
+    load(ask, files_of(folder))
+    (matrix,) = ask("matrices")
+    vectors = ask("vectors")
+    _, rows = table_of(folder, "03_token_embeddings.csv")
+    assert matrix["rows"] == vectors["labels"] == [row[1] for row in rows]
+    assert vectors["numbers"] == [float(cell) for row in rows for cell in row[2:]]
+    assert (matrix["columns"], vectors["size"]) == (list(run.vocab.token_to_id), 2)
+    contexts = [
+        tuple(run.vocab.token_to_id[token] for token in split_label(label)) if model.context_size else ()
+        for label in matrix["rows"]
+    ]
+    logits = [model.row(context).logit(i) for context in contexts for i in range(model.vocab_size)]
+    assert matrix["numbers"] == logits
+
+
+def test_matrices_of_back_off_and_of_a_mixture(ask: Ask, made: Callable[[str], Path]) -> None:
+    run = load_run(made("kneser-ney"))
+    load(ask, files_of(made("kneser-ney")))
+    pairs, discounts = ask("matrices")
+    assert pairs["numbers"] == pytest.approx([p for i in range(run.model.vocab_size) for p in run.model.forward(i)])
+    _, rows = table_of(made("kneser-ney"), "03_discounts.csv")
+    assert discounts["numbers"] == [float(cell) for row in rows for cell in row[1:]]
+    assert ask("vectors") is None
+    load(ask, files_of(made("mixture of characters")))
+    (powers,) = ask("matrices")
+    _, rows = table_of(made("mixture of characters"), "04_mixing_weights.csv")
+    assert powers["numbers"] == [float(cell) for row in rows for cell in row[2:]]
+    assert (powers["rows"][0], len(powers["rows"])) == ("base", len(rows))
+    assert ask("vectors") is None
+
+
+# --- tokenizers -------------------------------------------------------------------------------------------------
+
+# WHY of Unicode 3.2: they are what they are in every later version, Python's or node's.
+ASSIGNED = [chr(code) for code in range(sys.maxunicode + 1) if ucd_3_2_0.category(chr(code)) not in ("Cn", "Cs")]
+STRANGE = st.text(
+    st.one_of(
+        st.sampled_from("aB_1²'\u0301 \t\r\n\x1c\x1f\x85\xa0\u2028\u3000\ufeff\u200b\u07c0٣ŉ'sll"),
+        st.sampled_from(ASSIGNED),
+    )
+)
+
+
+def test_characters_of_every_kind_are_cut_as_in_python(ask: Ask) -> None:
+    # Of ideographs and private characters there are many thousands, all alike.
+    many = [char for char in ASSIGNED if ucd_3_2_0.category(char) in ("Lo", "Co")]
+    characters = sorted({*ASSIGNED}.difference(many).union(many[::13]))
+    assert {ucd_3_2_0.category(char) for char in characters} == {ucd_3_2_0.category(char) for char in ASSIGNED}
+    text = "".join(f"a{c}1{c}{c} {c}\u0301_{c}'s" for c in characters)
+    (words,) = ask("cut", kind="word", texts=[text])
+    (pieces,) = ask("pretokenize", texts=[text])
+    assert words == WordTokenizer().tokenize(text)
+    assert pieces == pretokenize(text)
+
+
+@settings(max_examples=30, deadline=None)
+@given(st.lists(STRANGE, min_size=1, max_size=20))
+def test_random_text_is_cut_as_in_python(ask: Ask, texts: list[str]) -> None:
+    assert ask("cut", kind="word", texts=texts) == [WordTokenizer().tokenize(text) for text in texts]
+    assert ask("cut", kind="char", texts=texts) == [CharTokenizer().tokenize(text) for text in texts]
+    assert ask("pretokenize", texts=texts) == [pretokenize(text) for text in texts]
+
+
+def with_bpe(files: Files, tokenizer: BPETokenizer) -> Files:
+    """Give a run another byte-level BPE; its own vocabulary does not matter to what is tested here."""
+    return {**files, **{name: text.encode("utf-8") for name, text in tokenizer.file_texts().items()}}
+
+
+@pytest.fixture(scope="module")
+def special_bpe() -> BPETokenizer:
+    learned = BPETokenizer.from_text("the cat's hat, the 99 cats 猫猫 and the bat\n\n" * 3, 290)
+    return BPETokenizer(learned.vocab, learned.merges, ["<|end|>", "<|end|><|end|>", "a.*(b", " x y"])
+
+
+@settings(max_examples=40, deadline=None)
+@given(
+    st.lists(
+        st.one_of(STRANGE, st.sampled_from(["<|end|>", "<|end|><|end|><|end|>", "the cat's", "a.*(b", " x y", "猫"]))
+    )
+)
+def test_bpe_is_the_same(ask: Ask, made: Callable[[str], Path], special_bpe: BPETokenizer, parts: list[str]) -> None:
+    load(ask, with_bpe(files_of(made("bpe")), special_bpe))
+    texts = ["".join(parts), *parts]
+    tokens = [special_bpe.tokenize(text) for text in texts]
+    assert ask("tokenize", texts=texts) == tokens
+    assert ask("join", lists=tokens) == texts
+    halves = [one[::2] for one in tokens]
+    assert ask("join", lists=halves) == [special_bpe.join(one) for one in halves]
+
+
+def test_bpe_of_a_trained_run_is_the_same(ask: Ask, made: Callable[[str], Path]) -> None:
+    run = load_run(made("bpe"))
+    load(ask, files_of(made("bpe")))
+    long = "a|b" * 3000 + "|" * 5000
+    assert ask("tokenize", texts=[AWKWARD, "", long]) == [run.tokenizer.tokenize(text) for text in (AWKWARD, "", long)]
+    with pytest.raises(ViewError, match="lone surrogate"):
+        ask("tokenize", texts=["a\ud800b"])
+    with pytest.raises(ViewError, match="printable alphabet"):
+        ask("join", lists=[["a b"]])
+
+
+def test_merges_happen_in_the_order_of_their_ranks(ask: Ask, made: Callable[[str], Path]) -> None:
+    # "undefined" is what JavaScript says of a place behind the end; ab + a comes before a + b here.
+    parts = [
+        *(("undefined"[:end], "undefined"[end]) for end in range(1, 9)),
+        ("x", "undefined"),
+        ("ab", "a"),
+        ("a", "b"),
+    ]
+    merges = [(left.encode(), right.encode()) for left, right in parts]
+    vocab = {byte: bytes([byte]) for byte in range(256)}
+    vocab.update(enumerate((left + right for left, right in merges), start=256))
+    tokenizer = BPETokenizer(vocab, merges)
+    load(ask, with_bpe(files_of(made("bpe")), tokenizer))
+    texts = ["x", "xundefined", "undefinedx", "abab", "ababab", "babaab"]
+    assert tokenizer.tokenize("abab") == ["aba", "b"]
+    assert ask("tokenize", texts=texts) == [tokenizer.tokenize(text) for text in texts]
+
+
+def test_words_and_characters_are_joined_as_in_python(ask: Ask, made: Callable[[str], Path]) -> None:
+    for name, tokens in (("words", ["the", "cat"]), ("all", ["a", "\r", "😀", " "])):
+        load(ask, files_of(made(name)))
+        assert ask("join", lists=[tokens, []]) == [load_run(made(name)).tokenizer.join(tokens), ""]
+
+
+BPE_DAMAGE: dict[str, tuple[str, Callable[[str], str]]] = {
+    "vocab is no JSON": ("vocab.json", lambda text: text[:-3]),
+    "vocab is a list": ("vocab.json", lambda text: "[]"),
+    "a byte is missing": ("vocab.json", lambda text: text.replace('"!"', '"!!"')),
+    "an id is text": ("vocab.json", lambda text: text.replace('"!": 33', '"!": "33"')),
+    "an id is there twice": ("vocab.json", lambda text: text.replace('"!": 33', '"!": 34')),
+    "a token has a space": ("vocab.json", lambda text: text.replace("{", '{"a b": 999,', 1)),
+    "a merge of three": ("merges.txt", lambda text: text + "a b c\n"),
+    "a merge of what is unknown": ("merges.txt", lambda text: text + "q q\n"),
+    "a merge twice": ("merges.txt", lambda text: text + text.splitlines()[1] + "\n"),
+    "special tokens are no list": ("tokenizer.json", lambda text: '{"added_tokens": 3}'),
+    "a special token of another id": ("tokenizer.json", lambda text: text.replace('"id": 278', '"id": 999', 1)),
+}
+
+
+@pytest.mark.parametrize("damage", BPE_DAMAGE)
+def test_damaged_bpe_is_refused_by_both(
+    ask: Ask, made: Callable[[str], Path], special_bpe: BPETokenizer, tmp_path: Path, damage: str
+) -> None:
+    files = with_bpe(files_of(made("bpe")), special_bpe)
+    name, change = BPE_DAMAGE[damage]
+    before = files[name].decode("utf-8")
+    files[name] = change(before).encode("utf-8")
+    assert files[name] != before.encode("utf-8")
+    with pytest.raises(InputError):
+        load_in_python(tmp_path, files)
+    with pytest.raises(ViewError, match="vocab.json" if damage.endswith("another id") else name):
+        load(ask, files)
+
+
+# --- cells, labels and numbers ------------------------------------------------------------------------------------
+
+CELLS = st.text(st.sampled_from('a,"|\\*\r\n\u0085é😀 ')) | st.text()
+
+
+@settings(max_examples=40, deadline=None)
+@given(st.integers(2, 4).flatmap(lambda width: st.lists(st.lists(CELLS, min_size=width, max_size=width), min_size=1)))
+def test_what_was_written_is_read(ask: Ask, rows: list[list[str]]) -> None:
+    text = "".join(map(csv_line, rows))
+    assert ask("rows", text=text, header=rows[0]) == rows[1:]
+
+
+@settings(max_examples=100, deadline=None)
+@given(st.text(st.sampled_from('a,"\r\n'), max_size=12))
+def test_any_text_is_read_or_refused_as_in_python(
+    ask: Ask, tmp_path_factory: pytest.TempPathFactory, text: str
+) -> None:
+    path = tmp_path_factory.getbasetemp() / "any.csv"
+    content = "a,b\n" + text
+    path.write_bytes(content.encode("utf-8"))
+    try:
+        expected = [row for _, row in read_csv(path, ["a", "b"])]
+    except InputError:
+        with pytest.raises(ViewError, match=r"a\.csv"):
+            ask("rows", text=content, header=["a", "b"])
+    else:
+        assert ask("rows", text=content, header=["a", "b"]) == expected
+
+
+@settings(max_examples=100, deadline=None)
+@given(st.one_of(st.text(st.sampled_from("0123456789.-+e"), max_size=9), st.floats().map(repr), st.text(max_size=3)))
+def test_a_number_is_read_or_refused_as_in_python(ask: Ask, cell: str) -> None:
+    try:
+        expected = parse_number(cell, "cell")
+    except InputError:
+        with pytest.raises(ViewError, match="finite number"):
+            ask("number", cell=cell)
+    else:
+        assert float(ask("number", cell=cell)) == expected
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.lists(CELLS, unique=True, max_size=5))
+def test_labels_are_those_of_python(ask: Ask, tokens: list[str]) -> None:
+    label = context_label(tokens)
+    assert ask("label", tokens=tokens) == label
+    assert ask("ids", label=label, tokens=tokens, count=len(tokens)) == list(range(len(tokens)))
+    with pytest.raises(ViewError):
+        ask("ids", label=label, tokens=tokens, count=len(tokens) + 1)
+
+
+def test_labels_that_name_nothing_are_refused(ask: Ask) -> None:
+    for label, count in (("a|", 2), ("a\\", 1), ("b", 1), ("a", 0), ("(no context)", 1), ("a|a|a", 2)):
+        with pytest.raises(ViewError):
+            ask("ids", label=label, tokens=["a"], count=count)
+
+
+def test_errors_name_the_line_that_a_row_begins_at(ask: Ask) -> None:
+    with pytest.raises(ViewError, match=r"a\.csv, line 4: 1 cells instead of 2"):
+        ask("rows", text='a,b\n"x\r\n",y\nz\n', header=["a", "b"])
+
+
+# --- chance -------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("seed", [0, 1, 42, 2**32 - 1, 2**32, 2**53 - 1])
+def test_chance_is_that_of_python(ask: Ask, seed: int) -> None:
+    generator = random.Random(seed)
+    assert ask("random", seed=seed, count=1500) == [generator.random() for _ in range(1500)]
+
+
+@pytest.mark.parametrize("temperature", [0, 0.3, 1, 2.5])
+@pytest.mark.parametrize("top_p", [0.05, 0.5, 0.9, 1])
+def test_the_same_seed_chooses_the_same_tokens(ask: Ask, temperature: float, top_p: float) -> None:
+    probs = softmax([0.1 * (i * 7 % 23) for i in range(30)])
+    sampling = Sampling(temperature, top_p, 3)
+    generator = random.Random(3)
+    expected = [choose_token(probs, sampling, generator) for _ in range(200)]
+    assert ask("choose", probs=probs, temperature=temperature, topP=top_p, seed=3, count=200) == expected
+
+
+def test_choosing_and_ranking_on_hand_made_numbers(ask: Ask) -> None:
+    assert ask("topK", numbers=[0.2, 0.5, 0.3, 0.5], k=3) == [1, 3, 2]
+    assert ask("topK", numbers=[0.2], k=3) == [0]
+    assert ask("choose", probs=[0.4, 0.4, 0.2], temperature=0, topP=1, seed=0, count=2) == [0, 0]
+    for wrong in ({"temperature": -1, "topP": 1}, {"temperature": 1, "topP": 0}, {"temperature": 1, "topP": 1.5}):
+        with pytest.raises(ViewError, match=r"temperature must|top-p must"):
+            ask("choose", probs=[1.0], seed=0, count=1, **wrong)
+    with pytest.raises(ViewError, match="seed"):
+        ask("random", seed=-1, count=1)
+
+
+# --- damaged files ------------------------------------------------------------------------------------------------
+
+
+def in_meta(**changes: Any) -> Callable[[Files], object]:
+    """Replace top-level fields of the metadata; None takes one away."""
+
+    def change(files: Files) -> None:
+        meta = {**json.loads(files[META]), **changes}
+        kept = {name: value for name, value in meta.items() if value is not None}
+        files[META] = json.dumps(kept).encode("utf-8")
+
+    return change
+
+
+def replaced(name: str, old: bytes, new: bytes) -> Callable[[Files], object]:
+    def change(files: Files) -> None:
+        assert old in files[name]
+        files[name] = files[name].replace(old, new, 1)
+
+    return change
+
+
+def cut(name: str, size: int) -> Callable[[Files], object]:
+    return lambda files: files.update({name: files[name][:-size]})
+
+
+# A run, what is done to its files, and the file that the sentence names.
+DAMAGE: dict[str, tuple[str, Callable[[Files], object], str]] = {
+    "no metadata": ("all", lambda files: files.pop(META), META),
+    "no vocabulary": ("all", lambda files: files.pop(VOCABULARY), VOCABULARY),
+    "no weights": ("all", lambda files: files.pop(WEIGHTS), WEIGHTS),
+    "no counts": ("kneser-ney", lambda files: files.pop(COUNTS), COUNTS),
+    "no parameter": ("gpt", lambda files: files.pop("05_W_Q_block_2.csv"), "05_W_Q_block_2.csv"),
+    "no merges": ("bpe", lambda files: files.pop("merges.txt"), "merges.txt"),
+    "metadata cut": ("all", cut(META, 5), META),
+    "metadata no object": ("all", lambda files: files.update({META: b"[]"}), META),
+    "metadata no UTF-8": ("all", replaced(META, b"repo_name", b"repo\xffname"), META),
+    "another schema": ("all", in_meta(schema_version=2), META),
+    "an unknown kind": ("all", in_meta(model_kind="oracle"), META),
+    "a kind that is no text": ("all", in_meta(model_kind=3), META),
+    "another context": ("all", in_meta(context_size=2), META),
+    "a context that is no number": ("all", in_meta(context_size="1"), META),
+    "a context beyond all counts": ("kneser-ney", in_meta(context_size=10**15), "03_discounts.csv"),
+    "another vocabulary": ("all", in_meta(vocab_size=3), VOCABULARY),
+    "start tokens no texts": ("all", in_meta(start_tokens=[1]), META),
+    "no tokenizer": ("all", in_meta(tokenizer=None), META),
+    "an unknown tokenizer": ("all", in_meta(tokenizer={"kind": "runes"}), "runes"),
+    "a loss out of range": ("all", in_meta(loss_floor=99), META),
+    "no metrics": ("all", in_meta(metrics={}), META),
+    "an unknown layout": ("all", in_meta(weights={"layout": "dense", "rows": 1}), META),
+    "a layout of another rung": ("all", in_meta(weights={"layout": "tables", "rows": {}}), META),
+    "another layout": ("all", in_meta(weights={"layout": "sparse", "rows": 1}), WEIGHTS),
+    "rows not said": ("all", in_meta(weights={"layout": "all"}), META),
+    "another number of rows": ("all", in_meta(weights={"layout": "all", "rows": 1}), WEIGHTS),
+    "no architecture": ("gpt", in_meta(architecture=None), META),
+    "heads that share nothing evenly": ("gpt", in_meta(architecture={"embedding_dim": 8, "heads": 3}), META),
+    "heads with half a pair": (
+        "llama",
+        in_meta(architecture={"embedding_dim": 8, "heads": 8, "hidden_dim": 24, "layers": 2}),
+        META,
+    ),
+    "too many blocks": (
+        "gpt",
+        in_meta(architecture={"embedding_dim": 8, "heads": 2, "hidden_dim": 32, "layers": 60_000}),
+        META,
+    ),
+    "an embedding of another size": (
+        "attention",
+        in_meta(architecture={"embedding_dim": 60_000}),
+        "03_token_embeddings.csv",
+    ),
+    "a context beyond all positions": ("attention", in_meta(context_size=10**15), "04_positional_embeddings.csv"),
+    "an unknown number": ("gpt", in_meta(architecture={"embedding_dim": 8, "hidden_dim": 32, "depth": 2}), META),
+    "a token twice": ("all", replaced(VOCABULARY, b"\n1,", b'\n1,"\n",1\n2,'), VOCABULARY),
+    "an id left out": ("all", replaced(VOCABULARY, b"\n3,", b"\n4,"), VOCABULARY),
+    "a row twice": ("all", lambda files: files.update({WEIGHTS: last_line_again(files[WEIGHTS])}), WEIGHTS),
+    "a weight that is text": ("observed", replaced(WEIGHTS, b"0.", b"O."), WEIGHTS),
+    "weights cut": ("sparse", cut(WEIGHTS, 1), WEIGHTS),
+    "no line for all others": ("sparse", replaced(WEIGHTS, b",*,", b",\\*,"), WEIGHTS),
+    "an unknown context": ("sparse", replaced(WEIGHTS, b"a|", b"q|"), WEIGHTS),
+    "a count of nothing": ("kneser-ney", replaced(COUNTS, b",3\n", b",0\n"), COUNTS),
+    "a discount of too much": ("kneser-ney", replaced("03_discounts.csv", b"\n0,0", b"\n0,1"), "03_discounts.csv"),
+    "an expert too many": (
+        "mixture of words",
+        replaced("03_discounts.csv", b"\n1,0,", b"\n3,0,"),
+        "03_discounts.csv",
+    ),
+    "an unknown gate": (
+        "mixture of words",
+        replaced("04_mixing_weights.csv", b"\nmatched", b"\nclosed"),
+        "04_mixing_weights.csv",
+    ),
+    "a power beyond all proportion": (
+        "mixture of words",
+        replaced("04_mixing_weights.csv", b"base,0,0", b"base,0,1001"),
+        "04_mixing_weights.csv",
+    ),
+    "a value of no view": (
+        "mixture of characters",
+        replaced("02_counts_5.csv", b"\n1,", b"\n1114112,"),
+        "02_counts_5.csv",
+    ),
+    "rows of a parameter in another order": ("gpt", replaced("05_W_Q.csv", b"\n3,", b"\n4,"), "05_W_Q.csv"),
+    "a token of another id": (
+        "gpt",
+        replaced("03_token_embeddings.csv", b"a,", b"b,"),
+        "03_token_embeddings.csv",
+    ),
+    "safetensors cut": ("safetensors", cut(SAFETENSORS, 4), SAFETENSORS),
+    "safetensors of one byte": ("safetensors", lambda files: files.update({SAFETENSORS: b"\0"}), SAFETENSORS),
+    "safetensors with bytes to spare": (
+        "safetensors",
+        lambda files: files.update({SAFETENSORS: files[SAFETENSORS] + b"\0\0\0\0"}),
+        SAFETENSORS,
+    ),
+    "safetensors with a long header": (
+        "safetensors",
+        lambda files: files.update({SAFETENSORS: b"\xff" * 8 + files[SAFETENSORS][8:]}),
+        SAFETENSORS,
+    ),
+    "safetensors with no JSON": ("safetensors", replaced(SAFETENSORS, b"{", b"["), SAFETENSORS),
+    "safetensors of another dtype": ("safetensors", replaced(SAFETENSORS, b'"F32"', b'"F16"'), SAFETENSORS),
+    "safetensors of another shape": (
+        "safetensors",
+        replaced(SAFETENSORS, b'"shape":[8,8]', b'"shape":[4,8]'),
+        SAFETENSORS,
+    ),
+    "safetensors with a hole": (
+        "safetensors",
+        replaced(SAFETENSORS, b'"data_offsets":[0,', b'"data_offsets":[4,'),
+        SAFETENSORS,
+    ),
+    "safetensors without a parameter": (
+        "safetensors",
+        replaced(SAFETENSORS, b"norm.weight", b"norm.weighs"),
+        SAFETENSORS,
+    ),
+    "safetensors with no number": (
+        "safetensors",
+        lambda files: files.update({SAFETENSORS: files[SAFETENSORS][:-4] + b"\0\0\xc0\x7f"}),
+        SAFETENSORS,
+    ),
+}
+
+
+def last_line_again(content: bytes) -> bytes:
+    return content + content.splitlines(keepends=True)[-1]
+
+
+@pytest.mark.parametrize("damage", DAMAGE)
+def test_damage_is_refused_with_a_sentence_that_names_the_file(
+    ask: Ask, made: Callable[[str], Path], tmp_path: Path, damage: str
+) -> None:
+    run, change, named = DAMAGE[damage]
+    files = files_of(made(run))
+    change(files)
+    with pytest.raises((InputError, OSError, SystemExit)):
+        load_in_python(tmp_path, files)
+    with pytest.raises(ViewError) as refused:
+        load(ask, files)
+    assert named in str(refused.value)
+
+
+def test_a_damaged_log_is_refused(ask: Ask, made: Callable[[str], Path]) -> None:
+    files = files_of(made("all"))
+    assert load(ask, {**files, "train_log.csv": b"epoch,avg_loss\n1,0.5\n"})["log"]["rows"] == [[1, 0.5]]
+    for log_text in (b"", b"epoch,avg_loss\n1\n", b"epoch,avg_loss\n1,x\n", b"epoch,avg_loss\n1,0.5"):
+        with pytest.raises(ViewError, match=r"train_log\.csv"):
+            load(ask, {**files, "train_log.csv": log_text})
+
+
+@st.composite
+def edits(draw: st.DrawFn) -> list[tuple[float, int, bytes]]:
+    """A few places of a file, by their share of its length; how many bytes go away there, and what comes instead."""
+    one = st.tuples(
+        st.floats(0, 1), st.integers(0, 3), st.sampled_from([b"", b"0", b"-", b",", b"\n", b'"', b"a", b"|"])
+    )
+    return draw(st.lists(one, min_size=1, max_size=2))
+
+
+@settings(max_examples=60, deadline=None)
+@given(data=st.data())
+def test_an_edited_table_is_read_or_refused_as_in_python(
+    ask: Ask, made: Callable[[str], Path], tmp_path_factory: pytest.TempPathFactory, data: st.DataObject
+) -> None:
+    name = data.draw(st.sampled_from(["all", "sparse", "kneser-ney", "mixture of words", "attention"]))
+    files = files_of(made(name))
+    read = [
+        file for file in files if file.endswith(".csv") and (name == "attention" or file != "03_token_embeddings.csv")
+    ]
+    edited = data.draw(st.sampled_from(read))
+    content = files[edited]
+    for share, gone, instead in data.draw(edits()):
+        at = int(share * len(content))
+        content = content[:at] + instead + content[at + gone :]
+    files[edited] = content
+    try:
+        run = load_in_python(tmp_path_factory.getbasetemp() / "edited", files)
+    except InputError:
+        with pytest.raises(ViewError, match=r"^[0-9]{2}_\w+\.csv"):
+            load(ask, files)
+        return
+    load(ask, files)
+    start = [run.vocab.token_to_id.get(token) for token in run.meta["start_tokens"]][: run.model.context_size]
+    context = [i or 0 for i in start]
+    (probs,) = ask("forward", contexts=[context])
+    assert probs == pytest.approx(run.model.forward(*context), rel=0, abs=TOLERANCE)
+
+
+# --- the list of runs ---------------------------------------------------------------------------------------------
+
+
+def index_of(runs: object) -> dict[str, str]:
+    return {"index.json": base64.b64encode(json.dumps({"runs": runs}).encode()).decode()}
+
+
+def test_the_list_of_runs_gives_whole_urls(ask: Ask) -> None:
+    runs = [{"name": "one", "artifacts": "runs/1/", "log": "../logs/1.csv"}, {"name": "two", "artifacts": "/2/"}]
+    assert ask("loadRuns", files=index_of(runs)) == [
+        {"name": "one", "artifacts": "http://page/view/runs/1/", "log": "http://page/logs/1.csv"},
+        {"name": "two", "artifacts": "http://page/2/", "log": None},
+    ]
+
+
+@pytest.mark.parametrize("runs", [None, 3, [3], [{"name": "one"}], [{"name": 1, "artifacts": "1/", "log": None}]])
+def test_a_damaged_list_of_runs_is_refused(ask: Ask, runs: object) -> None:
+    with pytest.raises(ViewError, match=r"index\.json"):
+        ask("loadRuns", files=index_of(runs))
+
+
+def test_no_list_of_runs_is_refused(ask: Ask) -> None:
+    with pytest.raises(ViewError, match=r"index\.json is missing"):
+        ask("loadRuns", files={})
+
+
+def test_another_host_is_asked_for_nothing(ask: Ask, made: Callable[[str], Path]) -> None:
+    assert load(ask, files_of(made("all")), artifacts="run")["name"] == "a run"  # a folder without its slash
+    with pytest.raises(ViewError, match="another host, elsewhere"):
+        load(ask, files_of(made("all")), artifacts="http://elsewhere/run/")

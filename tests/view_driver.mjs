@@ -1,0 +1,85 @@
+// view_driver.mjs - Lets test_view_core.py ask the explorer's modules: a JSON request a line in, a JSON answer a line out.
+//
+// Run it: node view_driver.mjs FOLDER, where FOLDER holds the modules.
+
+import { createInterface } from "node:readline";
+import { pathToFileURL } from "node:url";
+
+const PAGE = "http://page/view/";
+
+const folder = pathToFileURL(`${process.argv[2]}/`);
+const load = (name) => import(new URL(name, folder));
+const [runs, csv, sampling, tokenizers] = await Promise.all(
+  ["run.js", "csv.js", "sampling.js", "tokenizers.js"].map(load),
+);
+
+// A page has an address and fetches its files; here they come with the request, as base64 by name.
+let served = {};
+globalThis.location = new URL("index.html", PAGE);
+globalThis.fetch = async (url) => {
+  const content = served[url.pathname.split("/").at(-1)];
+  const bytes = Uint8Array.from(Buffer.from(content ?? "", "base64"));
+  return { ok: content !== undefined, status: content === undefined ? 404 : 200, arrayBuffer: async () => bytes.buffer };
+};
+
+let run = null;
+const answers = {
+  async loadRuns({ files }) {
+    served = files;
+    return runs.loadRuns("index.json");
+  },
+  async load({ files, artifacts = "run/" }) {
+    served = files;
+    run = null;
+    const begin = performance.now();
+    const log = Object.hasOwn(files, "train_log.csv") ? "train_log.csv" : null;
+    run = await runs.loadRun({ name: "a run", artifacts: new URL(artifacts, PAGE).href, log });
+    const milliseconds = performance.now() - begin;
+    const { name, meta, vocabulary, tokenizer, model, lossFloor } = run;
+    const { kind, vocabSize, contextSize, leastContext } = model;
+    const { tokens, idOf, frequency } = vocabulary;
+    return {
+      name, meta, tokens, ids: tokens.map((token) => idOf.get(token)), frequency, tokenizer: tokenizer.kind,
+      log: run.log, lossFloor, kind, vocabSize, contextSize, leastContext, milliseconds,
+    };
+  },
+  forward: ({ contexts }) => contexts.map((ids) => [...run.model.forward(ids)]),
+  explain: ({ context, k }) => run.model.explain(context, k),
+  matrices: () => run.model.matrices().map((matrix) => ({ ...matrix, numbers: [...matrix.numbers] })),
+  vectors() {
+    const vectors = run.model.vectors();
+    return vectors && { ...vectors, numbers: [...vectors.numbers] };
+  },
+  tokenize: ({ texts }) => texts.map((text) => run.tokenizer.tokenize(text)),
+  join: ({ lists }) => lists.map((tokens) => run.tokenizer.join(tokens)),
+  cut: ({ kind, texts }) => texts.map((text) => tokenizers.tokenizerFromMeta({ kind }, new Map()).tokenize(text)),
+  pretokenize: ({ texts }) => texts.map((text) => tokenizers.pretokenize(text)),
+  rows({ text, header }) {
+    const rows = [];
+    csv.eachRow(text, "a.csv", header, (cells) => rows.push(cells));
+    return rows;
+  },
+  number: ({ cell }) => csv.finiteNumber(cell, "cell"),
+  label: ({ tokens }) => csv.contextLabel(tokens),
+  ids: ({ label, tokens, count }) => csv.idsOfLabel(label, new Map(tokens.map((token, id) => [token, id])), count),
+  random({ seed, count }) {
+    const random = sampling.seededRandom(seed);
+    return Array.from({ length: count }, random);
+  },
+  choose({ probs, temperature, topP, seed, count }) {
+    const random = sampling.seededRandom(seed);
+    return Array.from({ length: count }, () => sampling.chooseToken(probs, { temperature, topP }, random));
+  },
+  topK: ({ numbers, k }) => sampling.topK(numbers, k),
+};
+
+for await (const line of createInterface({ input: process.stdin })) {
+  const { ask, ...request } = JSON.parse(line);
+  let answer;
+  try {
+    answer = { answer: await answers[ask](request) };
+  } catch (error) {
+    answer = { error: error.message, kind: error.name };
+  }
+  process.stdout.write(`${JSON.stringify(answer)}\n`);
+}
