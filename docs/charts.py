@@ -374,7 +374,7 @@ def _picture(name: str, width: int, height: int, description: str, parts: Sequen
 
 
 def _box(x: int, y: int, width: int, height: int, title: str, *lines: str) -> str:
-    """Return a box with a title and further lines in it, the first letter of each line saying how it looks."""
+    """Return a box with a title and further lines in it."""
     centre, first = x + width / 2, y + height / 2 + 5 - 11 * len(lines)
     texts = [f'<text x="{centre}" y="{first}" class="title">{title}</text>']
     texts += [f'<text x="{centre}" y="{first + 22 * i}">{line}</text>' for i, line in enumerate(lines, start=1)]

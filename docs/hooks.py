@@ -16,6 +16,7 @@ import csv
 import html
 import importlib
 import inspect
+import json
 import re
 import shlex
 import shutil
@@ -31,6 +32,7 @@ import griffe
 from latex2mathml.converter import convert
 from mkdocs.config.defaults import MkDocsConfig
 from mkdocs.plugins import event_priority
+from mkdocs.structure.files import File, Files
 
 ROOT = Path(__file__).resolve().parents[1]
 PACKAGE = "toy_gpt_train"
@@ -64,6 +66,22 @@ def on_config(config: MkDocsConfig) -> None:
     """Give the extension above to mkdocstrings, before it reads its options."""
     options = config.plugins["mkdocstrings"].config["handlers"]["python"]["options"]
     options["extensions"] = [f"{__file__}:{ReadableDocstrings.__name__}"]
+
+
+def on_files(files: Files, config: MkDocsConfig) -> Files:
+    """Add the explorer's page, and beside it the committed runs that it opens."""
+    from toy_gpt_train.view_server import INDEX_NAME, VIEW_DIR, runs_index
+
+    index = runs_index(ROOT)
+    contents = {path.name: path.read_bytes() for path in VIEW_DIR.iterdir() if path.is_file()}
+    contents[INDEX_NAME] = json.dumps(index).encode()
+    for run in index["runs"]:
+        folder = ROOT / run["artifacts"]
+        contents.update({f"{run['artifacts']}{path.name}": path.read_bytes() for path in folder.iterdir() if path.is_file()})
+        contents[run["log"]] = (ROOT / run["log"]).read_bytes()
+    for name, content in contents.items():
+        files.append(File.generated(config, f"explorer/{name}", content=content))
+    return files
 
 
 def on_page_markdown(markdown: str, **_: Any) -> str:

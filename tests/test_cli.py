@@ -43,6 +43,7 @@ OPTIONS = {
     "infer": "--base-dir --start-tokens --prompt --num --topk --temperature --top-p --seed --explain --json",
     "evaluate": "--base-dir --text --unknown --json",
     "chat": "--base-dir --num --topk --temperature --top-p --seed",
+    "view": "--base-dir --port --no-browser",
     "ladder": "--corpus --models --tokenizer --bpe-vocab --val-fraction --base-dir --workers",
     "levels": "",
     "check": "--base-dir",

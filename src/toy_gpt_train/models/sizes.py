@@ -1,8 +1,8 @@
 """sizes.py - How large each neural rung is, and how long it learns: one dial, and the numbers behind it.
 
 - ``tiny`` shows the idea: under two minutes on a text of 50 KB.
-- ``small`` learns a text of 1 MB in about ten minutes with two processes.
-- ``medium`` learns it in about an hour.
+- ``small`` is for a text of 1 MB: some ten minutes with two processes.
+- ``medium`` is for the same text and more patience: seven times as many multiply-adds.
 """
 
 from dataclasses import dataclass, fields
