@@ -42,11 +42,10 @@ def main() -> None:
     characters = sorted(set(text))
     token_ids = [characters.index(character) for character in text]
     settings = settings_for("llama", LlamaModel.uses, "small", steps=max(steps, 2), eval_every=max(steps, 2))
-    rows: list[list[object]] = []
-    for workers in (1, 2):
-        speed, loss = tokens_a_second(token_ids, settings, workers)
-        first_speed = speed if not rows else first_speed
-        rows.append([workers, f"{speed:.0f}", f"{speed / first_speed:.2f}", repr(loss)])
+    runs = {workers: tokens_a_second(token_ids, settings, workers) for workers in (1, 2)}
+    rows = [
+        [workers, f"{speed:.0f}", f"{speed / runs[1][0]:.2f}", repr(loss)] for workers, (speed, loss) in runs.items()
+    ]
     print(table(["processes", "tokens/s", "ratio", "loss"], rows))
 
 

@@ -564,6 +564,22 @@ def test_weights_that_do_not_fit_change_nothing(kind: str) -> None:
 
 
 @pytest.mark.parametrize("kind", RUNGS)
+@pytest.mark.parametrize("number", [1.001e6, -1.001e6, 1e308, math.inf, -math.inf])
+def test_weight_beyond_reason_changes_nothing(kind: str, number: float) -> None:
+    model = make(kind)
+    before = [parameter.data[:] for parameter in model.network.parameters()]
+    weights: dict[str, Tensor] = dict(make(kind, seed=1).network.state_dict())
+    data = list(weights["output.weight"].data)
+    weights["output.weight"] = Tensor([*data[:-1], number], weights["output.weight"].shape)
+    with pytest.raises(ValueError, match="output.weight"):
+        model.load_weights(weights)
+    assert [parameter.data for parameter in model.network.parameters()] == before
+    weights["output.weight"] = Tensor([*data[:-1], math.copysign(1e6, number)], weights["output.weight"].shape)
+    model.load_weights(weights)
+    assert sum(model.forward(0, 1, 2, 3)) == pytest.approx(1)
+
+
+@pytest.mark.parametrize("kind", RUNGS)
 def test_weights_are_rounded_to_what_files_hold(kind: str) -> None:
     model = make(kind)
     model.network.parameters()[0].data[0] = -1e-9
