@@ -77,7 +77,9 @@ def on_files(files: Files, config: MkDocsConfig) -> Files:
     contents[INDEX_NAME] = json.dumps(index).encode()
     for run in index["runs"]:
         folder = ROOT / run["artifacts"]
-        contents.update({f"{run['artifacts']}{path.name}": path.read_bytes() for path in folder.iterdir() if path.is_file()})
+        contents.update(
+            {f"{run['artifacts']}{path.name}": path.read_bytes() for path in folder.iterdir() if path.is_file()}
+        )
         contents[run["log"]] = (ROOT / run["log"]).read_bytes()
     for name, content in contents.items():
         files.append(File.generated(config, f"explorer/{name}", content=content))
