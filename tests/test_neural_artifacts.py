@@ -673,11 +673,12 @@ def test_rows_that_the_metadata_do_not_say(
 ) -> None:
     # Both the file and its number of rows changed: only the architecture tells that a row is too many or missing.
     files = files_of(run)
-    for change in (-1, 1):
+    edits: dict[int, Callable[[list[str]], object]] = {-1: list.pop, 1: lambda lines: lines.append(lines[-1])}
+    for change, edit in edits.items():
         for name in ("02_model_weights.csv", list(files)[-1]):
             meta = json.loads(files[META])
             meta["weights"]["rows"][name] += change
-            damaged = edit_lines(files[name], lambda lines: lines.pop() if change < 0 else lines.append(lines[-1]))  # noqa: B023
+            damaged = edit_lines(files[name], edit)
             message = refused({**files, name: damaged, META: json.dumps(meta).encode()})
             assert name in message
             assert name in refused({**files, META: json.dumps(meta).encode()})

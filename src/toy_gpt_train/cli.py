@@ -302,6 +302,7 @@ def _train_settings(args: argparse.Namespace) -> TrainSettings:
     if issubclass(level.model, NeuralModel):
         numbers = {name: getattr(args, name) for name in (*_NETWORK_NUMBERS, "context", "learning_rate")}
         neural = settings_for(kind, level.model.uses, args.size or DEFAULT_SIZE, **numbers)
+        level.model.check(neural.architecture)
     return TrainSettings(
         level=level_for_kind(kind, neural.context if neural else args.context),
         corpus_path=args.corpus or RESOURCE_ROOT / manifest.corpus,

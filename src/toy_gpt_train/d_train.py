@@ -393,11 +393,10 @@ class TrainSettings:
 
     def __post_init__(self) -> None:
         _check_training_numbers(self.learning_rate, self.epochs)
-        if self.workers < 1 or self.checkpoint_every < 0:
-            raise InputError(
-                f"workers must be at least 1 and steps between checkpoints at least 0, "
-                f"got {self.workers} and {self.checkpoint_every}"
-            )
+        if self.workers < 1:
+            raise InputError(f"there must be at least 1 worker, got {self.workers}")
+        if self.checkpoint_every < 0:
+            raise InputError(f"the steps between checkpoints must be at least 0, got {self.checkpoint_every}")
         if self.neural is not None and self.neural.context != self.level.context_size:
             raise ValueError(f"the rung looks back {self.level.context_size} tokens, its network {self.neural.context}")
         if not 0 <= self.val_fraction < 1:
@@ -470,9 +469,11 @@ def read_and_split(settings: TrainSettings) -> SplitText:
     # WHY round first: 20 * (1 - 0.8) is a hair below 4 in floating point.
     num_train = int(round(len(tokens) * share, 6))
     if num_train < settings.level.least_tokens:
+        level = settings.level
+        remedy = "" if level.fixed_context else "; give it more text with --corpus, or look back less with --context"
         raise InputError(
-            f"{settings.corpus_path}: {num_train} training tokens are too few: {settings.level.kind} needs at least "
-            f"{settings.level.least_tokens}"
+            f"{settings.corpus_path}: {num_train} training tokens are too few: {level.kind} needs at least "
+            f"{level.least_tokens}{remedy}"
         )
     vocab = Vocabulary(tokens[:num_train], further=tokens[num_train:])
     held_out_bytes = len(tokenizer.join(tokens[num_train:]).encode("utf-8"))

@@ -883,7 +883,9 @@ def _write_model(
     tables = model.to_tables()
     for table in tables:
         write_model_table(staged.path(artifacts / table.name), vocab, table)
-    return {"layout": "tables", "rows": {table.name: table.num_rows for table in tables}}
+    rows = {table.name: table.num_rows for table in tables}
+    rounded = {"decimals": WEIGHT_DECIMALS} if isinstance(model, NeuralModel) else {}
+    return {"layout": "tables", **rounded, "rows": rows}
 
 
 def _described_by_corpus(

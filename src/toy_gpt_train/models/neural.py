@@ -15,6 +15,7 @@ import re
 from array import array
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields
+from itertools import islice
 from math import exp
 from typing import Any, ClassVar, Final
 
@@ -54,8 +55,10 @@ class Architecture:
 
     def __post_init__(self) -> None:
         for name, least in (("embedding_dim", 1), ("hidden_dim", 0), ("heads", 1), ("layers", 1)):
-            if not least <= getattr(self, name) <= _LARGEST_DIMENSION:
-                raise InputError(f"{name} must be from {least} to {_LARGEST_DIMENSION}, got {getattr(self, name)}")
+            value = getattr(self, name)
+            if not least <= value <= _LARGEST_DIMENSION:
+                shown = value if abs(value) < 10**12 else "a number far too large"
+                raise InputError(f"{name} must be from {least} to {_LARGEST_DIMENSION}, got {shown}")
         if not 0 <= self.dropout < 1:
             raise InputError(f"dropout must be at least 0 and below 1, got {self.dropout}")
         if self.embedding_dim % self.heads:
@@ -162,6 +165,10 @@ class NeuralModel:
         """Return an untrained network."""
         raise NotImplementedError
 
+    @staticmethod
+    def check(architecture: Architecture) -> None:
+        """Refuse, with InputError, what the rung cannot be built of."""
+
     @classmethod
     def count_parameters(cls, vocab_size: int, context_size: int, architecture: Architecture) -> int:
         """Return how many weights a network would have, without making it."""
@@ -201,12 +208,16 @@ class NeuralModel:
             ValueError: There are too few or too many ids, or one is outside 0..V-1.
         """
         check_context(context_ids, self)
-        with exact():
-            return softmax(self.logits(context_ids))
+        return softmax(self.logits(context_ids))
 
     def logits(self, context_ids: Sequence[int]) -> list[float]:
-        """Return V logits for the token after a context."""
-        return list(self.network.forward([context_ids]).data[-self.vocab_size :])
+        """Return V logits for the token after a context, in full precision."""
+        with exact():
+            return list(self._read_context(context_ids).data[-self.vocab_size :])
+
+    def _read_context(self, context_ids: Sequence[int]) -> Tensor:
+        """Return the logits at the end of a context, and perhaps at places before it."""
+        return self.network.forward([context_ids])
 
     def glimpses(self, context_ids: Sequence[int]) -> list[Glimpse]:
         """Follow one prediction through the network; the last logits are those that forward() uses."""
@@ -262,9 +273,10 @@ class NeuralModel:
         logits = self.network.forward([window for window, _ in windows])
         block = logits.shape[1] * self.vocab_size
         for i, (_, targets) in enumerate(windows):
-            end = (i + 1) * block
-            for place, target in enumerate(targets, start=-len(targets)):
-                row = logits.data[end + place * self.vocab_size :][: self.vocab_size]
+            first = (i + 1) * block - len(targets) * self.vocab_size
+            for place, target in enumerate(targets):
+                begin = first + place * self.vocab_size
+                row = logits.data[begin : begin + self.vocab_size]
                 best = argmax(row)
                 total = sum([exp(logit - row[best]) for logit in row])
                 yield Prediction(exp(row[target] - row[best]) / total, best, None)
@@ -284,8 +296,12 @@ class NeuralModel:
         """Round every weight to what its file will hold: ``decimals`` in a table, 32 bits otherwise.
 
         REQ: done before the final evaluation, so that what the artifacts hold is what was evaluated.
+
+        Raises:
+            InputError: A weight has grown so large that no file with it would be read.
         """
-        for parameter in self.network.parameters():
+        for name, parameter in self.network.named_parameters():
+            _check_weights(name, parameter)
             if self.fits_tables:
                 parameter.data = array("d", [round(weight, decimals) + 0.0 for weight in parameter.data])
             else:
@@ -297,8 +313,7 @@ class NeuralModel:
         WHY a limit: what a network computes from larger numbers might not be finite.
         """
         for name, tensor in weights.items():
-            if max(map(abs, tensor.data), default=0.0) > LARGEST_WEIGHT:
-                raise ValueError(f"{name} has a weight beyond {LARGEST_WEIGHT:g}")
+            _check_weights(name, tensor)
         self.network.load_state_dict(weights)
 
     def to_tables(self) -> list[ModelTable]:
@@ -321,13 +336,14 @@ class NeuralModel:
         for name, parameter in self.network.named_parameters():
             file = parameter_file(name)
             labels = self._labels(name, parameter)
-            rows = list(tables[file])
+            rows = list(islice(tables[file], len(labels) + 1))
             if len(rows) != len(labels):
-                raise InputError(f"{file}: {len(rows)} rows where the network has {len(labels)}")
+                more = "more" if len(rows) > len(labels) else len(rows)
+                raise InputError(f"{file}: {more} rows where the network has {len(labels)}")
             numbers: list[float] = []
             for label, row in zip(labels, rows, strict=True):
                 if row[: len(label)] != label:
-                    raise InputError(f"{file}: a row begins {row[: len(label)]} where {label} should stand")
+                    raise InputError(f"{file}: a row begins {str(row[0])[:40]!r} where {label[0]!r} should stand")
                 numbers += row[len(label) :]
             if _is_map(name, parameter):
                 numbers = transpose(numbers, parameter.shape[1], parameter.shape[0])
@@ -352,6 +368,11 @@ class NeuralModel:
         size = len(numbers) // len(labels)
         for i, label in enumerate(labels):
             yield *label, *numbers[i * size : (i + 1) * size]
+
+
+def _check_weights(name: str, tensor: Tensor) -> None:
+    if not all(abs(weight) <= LARGEST_WEIGHT for weight in tensor.data):  # so that NaN does not pass
+        raise InputError(f"{name} has a weight beyond {LARGEST_WEIGHT:g}, which makes no sense")
 
 
 _BY_TOKEN: Final = ("token_embeddings.weight", "output.bias")  # a row for each token of the vocabulary

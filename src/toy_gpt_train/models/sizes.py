@@ -44,14 +44,16 @@ class NeuralSettings:
     def __post_init__(self) -> None:
         for name in ("context", "steps", "batch_size", "piece_size", "eval_every"):
             if getattr(self, name) < 1:
-                raise InputError(f"{name} must be at least 1, got {getattr(self, name)}")
+                raise InputError(f"the {name.replace('_', ' ')} must be at least 1, got {getattr(self, name)}")
         if self.warmup < 0:
             raise InputError(f"warmup must be at least 0, got {self.warmup}")
         for name, most in (("learning_rate", 1000.0), ("clip", 1e9)):
             if not 0 < getattr(self, name) <= most:
-                raise InputError(f"{name} must be above 0 and at most {most:g}, got {getattr(self, name)}")
+                raise InputError(
+                    f"the {name.replace('_', ' ')} must be above 0 and at most {most:g}, got {getattr(self, name)}"
+                )
         if not (isfinite(self.weight_decay) and 0 <= self.weight_decay * self.learning_rate < 1):
-            raise InputError(f"weight_decay times the learning rate must be from 0 to 1, got {self.weight_decay}")
+            raise InputError(f"the weight decay times the learning rate must be from 0 to 1, got {self.weight_decay}")
 
 
 @dataclass(frozen=True)
@@ -93,6 +95,7 @@ SIZES: Final = {
     },
 }
 
+_AS_WORDS: Final = {"hidden_dim": "hidden or feed-forward layer"}
 _ARCHITECTURE: Final = tuple(field.name for field in fields(Architecture))
 
 
@@ -119,9 +122,12 @@ def settings_for(kind: str, uses: tuple[str, ...], size: str = DEFAULT_SIZE, **n
     if size not in SIZE_NAMES:
         raise InputError(f"unknown size {size!r}; there are {', '.join(SIZE_NAMES)}")
     given = {name: value for name, value in numbers.items() if value is not None}
+    known = {field.name for settings in (NeuralSettings, Architecture) for field in fields(settings)}
     for name in given:
+        if name not in known - {"architecture"}:
+            raise TypeError(f"a network has no number {name!r}")
         if name in _ARCHITECTURE and name not in uses:
-            raise InputError(f"{kind} has no {name.replace('_', ' ')} to set")
+            raise InputError(f"{kind} has no {_AS_WORDS.get(name, name)} to set")
     start = SIZES[kind][size]
     merged = {field.name: given.get(field.name, getattr(start, field.name)) for field in fields(_Size)}
     if "hidden_dim" not in given:

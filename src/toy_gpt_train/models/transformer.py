@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from toy_gpt_train.errors import InputError
 from toy_gpt_train.models.neural import Architecture, NeuralModel
 from toy_gpt_train.nn.kernels import Floats
+from toy_gpt_train.nn.tensor import Tensor
 from toy_gpt_train.nn.transformer import KVCache, TransformerLM
 
 
@@ -29,8 +30,8 @@ class TransformerModel(NeuralModel):
         if architecture.hidden_dim < 1:
             raise InputError(f"the feed-forward layer must have a size of at least 1, got {architecture.hidden_dim}")
 
-    def logits(self, context_ids: Sequence[int]) -> list[float]:
-        """Return V logits for the token after a context, reading only what was not read before.
+    def _read_context(self, context_ids: Sequence[int]) -> Tensor:
+        """Return the logits at the end of a context, reading only what was not read before.
 
         Cost: one token's way through the network for each new token, and T multiply-adds a number for attention.
         """
@@ -45,4 +46,4 @@ class TransformerModel(NeuralModel):
         self._read = ()  # whatever stops the reading half-way leaves nothing to go on from
         logits = self.network.forward([context[known:]], self._caches)
         self._read, self._weights = context, weights
-        return list(logits.data[-self.vocab_size :])
+        return logits
