@@ -1,0 +1,705 @@
+"""test_browser.py - The explorer in a real browser: what a visitor does, sees, and is told.
+
+Playwright drives a Chromium that is installed already. The runs are the committed ones, and their numbers are compared
+with those of toy-gpt infer. Every test ends with the same demands: no message in the console, no error in the page, and
+no request to any other server.
+"""
+
+from __future__ import annotations
+
+import csv
+import json
+import re
+import shutil
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from decimal import ROUND_HALF_UP, Decimal
+from functools import cache
+from http.server import HTTPServer, SimpleHTTPRequestHandler, ThreadingHTTPServer
+from math import exp
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+from urllib.parse import quote, urlsplit
+
+import pytest
+
+from toy_gpt_train.c_model import SimpleNextTokenModel
+from toy_gpt_train.e_infer import load_run
+from toy_gpt_train.project import RESOURCE_ROOT
+from toy_gpt_train.show import visible
+from toy_gpt_train.view_server import VIEW_DIR, open_server, runs_index
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Browser, BrowserContext, ConsoleMessage, Locator, Page, Request, Response
+
+sync_api = pytest.importorskip("playwright.sync_api", reason="playwright is not installed (uv sync --group browser)")
+expect = sync_api.expect
+
+ARTIFACTS = RESOURCE_ROOT / "artifacts"
+BROWSER = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
+OPTIONS = (
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+)
+pytestmark = [
+    pytest.mark.browser,
+    pytest.mark.skipif(BROWSER is None, reason="no Chromium is installed"),
+    pytest.mark.skipif(not (ARTIFACTS / "00_meta.json").is_file(), reason="the committed runs lie in the repository"),
+]
+
+PATIENCE = 10_000  # milliseconds; how long to wait for what must come, on a busy machine too
+SCRIPT_LIMIT = 150_000  # bytes
+TABLE, GLOSSARY = "300-context-2 on 001_animals", "400-context-3 on 010_llm_glossary"
+KNESER_NEY, LLAMA = "450-kneser-ney on 030_stories", "800-llama on 030_stories"
+EMBEDDINGS, ATTENTION, GPT = (f"{rung} on 030_stories" for rung in ("500-embeddings", "600-attention", "700-gpt"))
+UNIGRAM, BIGRAM = "100-unigram on 001_animals", "200-bigram on 001_animals"
+# A text for each kind that is longer than some contexts, shorter than others.
+PROMPTS = {
+    TABLE: "the dog sees the cat",
+    KNESER_NEY: "Mina saw the",
+    EMBEDDINGS: "Mina saw the",
+    ATTENTION: "Mina saw",
+    GPT: "Mina saw the little bird",
+    LLAMA: "Mina saw the little bird",
+}
+EVERY_KIND = (UNIGRAM, TABLE, GLOSSARY, KNESER_NEY, EMBEDDINGS, ATTENTION, GPT, LLAMA)
+TABS = ("Vocabulary", "Weights", "Embeddings", "Training", "Files")
+
+ToyGpt = Callable[..., Any]
+Visit = Callable[..., "Page"]
+
+
+# --- servers and the browser ------------------------------------------------------------------------------------
+
+
+@contextmanager
+def running(server: HTTPServer) -> Iterator[str]:
+    """Let a server answer in a thread; gives its address."""
+    # WHY a short poll: shutdown() waits for the next one.
+    thread = threading.Thread(target=server.serve_forever, args=(0.01,))
+    thread.start()
+    try:
+        yield f"http://127.0.0.1:{server.server_port}/"
+    finally:
+        server.shutdown()
+        thread.join(10)
+        server.server_close()
+
+
+@pytest.fixture(scope="module")
+def explorer() -> Iterator[str]:
+    """The address of an explorer of the committed runs."""
+    with running(open_server(RESOURCE_ROOT, 0)) as address:
+        yield address
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    with sync_api.sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=BROWSER, args=list(OPTIONS))
+        yield browser
+        browser.close()
+
+
+class Watch:
+    """Keeps what the pages of a test said and fetched."""
+
+    def __init__(self, context: BrowserContext) -> None:
+        self.complaints: list[str] = []
+        self.responses: list[Response] = []
+        self.hosts: set[str] = set()
+        context.on("console", self._heard)
+        context.on("weberror", lambda error: self.complaints.append(f"error: {error.error}"))
+        context.on("requestfailed", lambda request: self.complaints.append(f"failed: {request.url}"))
+        context.on("request", self._requested)
+        context.on("response", lambda response: self.responses.append(response))
+
+    def _heard(self, message: ConsoleMessage) -> None:
+        if message.type in ("error", "warning"):
+            self.complaints.append(f"{message.type}: {message.text}")
+
+    def _requested(self, request: Request) -> None:
+        self.hosts.add(urlsplit(request.url).netloc)
+
+    def scripts(self) -> dict[str, int]:
+        """The bytes of every script that was fetched, by address."""
+        return {answer.url: len(answer.body()) for answer in self.responses if answer.url.endswith(".js")}
+
+
+@pytest.fixture
+def watch(context: BrowserContext) -> Watch:
+    return Watch(context)
+
+
+@pytest.fixture
+def context(browser: Browser) -> Iterator[BrowserContext]:
+    context = browser.new_context()
+    context.set_default_timeout(PATIENCE)
+    yield context
+    context.close()
+
+
+@pytest.fixture
+def visit(context: BrowserContext, watch: Watch, explorer: str) -> Iterator[Visit]:
+    """``visit(TABLE, beside=LLAMA)`` opens the page; whatever it complains of fails the test at its end."""
+    expect.set_options(timeout=PATIENCE)
+    asked: set[str] = set()
+
+    def open_page(
+        run: str | None = None, beside: str | None = None, address: str = explorer, width: int = 1280
+    ) -> Page:
+        names = [("run", run), ("beside", beside)]
+        query = "&".join(f"{name}={quote(value)}" for name, value in names if value is not None)
+        page = context.new_page()
+        page.set_viewport_size({"width": width, "height": 900})
+        asked.add(urlsplit(address).netloc)
+        page.goto(f"{address}?{query}")
+        return page
+
+    yield open_page
+    assert watch.complaints == []
+    assert watch.hosts == asked
+    assert [answer.url for answer in watch.responses if answer.status != 200] == []
+
+
+# --- what is on the page ----------------------------------------------------------------------------------------
+
+
+def column_of(page: Page, run: str) -> Locator:
+    """The part of the page that shows a run, once it is there."""
+    column = page.get_by_role("region", name=run, exact=True)
+    expect(column).to_be_visible()
+    return column
+
+
+def prompt_of(column: Locator) -> Locator:
+    return column.get_by_role("textbox", name="Text to start from")
+
+
+def write(column: Locator, prompt: str) -> None:
+    """Put a text to start from into its box, and leave the box."""
+    box = prompt_of(column)
+    box.fill(prompt)
+    box.blur()
+
+
+def table_of(place: Locator, caption: str) -> Locator:
+    return place.get_by_role("table", name=re.compile(f"^{re.escape(caption)}"))
+
+
+def rows_of(table: Locator) -> list[list[str]]:
+    """The texts of a table's body, cell by cell, once the table is there."""
+    expect(table).to_be_visible()
+    rows: list[list[str]] = table.locator("tbody tr").evaluate_all(
+        "rows => rows.map((row) => [...row.cells].map((cell) => cell.textContent))"
+    )
+    return rows
+
+
+def next_rows(column: Locator) -> list[tuple[str, int, str]]:
+    """What may come next, as it is shown: token, id, probability."""
+    return [(token, int(number), text) for token, _, number, text, *_ in rows_of(table_of(column, "The next token"))]
+
+
+def written_of(column: Locator) -> str:
+    return column.get_by_role("group", name="Text so far").text_content() or ""
+
+
+def has_added(column: Locator, count: int) -> None:
+    """Wait until so many tokens have been added."""
+    noun = "token" if count == 1 else "tokens"
+    expect(column.get_by_role("status").filter(has_text=f"{count} {noun} added")).to_be_visible()
+
+
+def explanation_of(column: Locator) -> Locator:
+    return column.locator("details", has=column.page.get_by_role("heading", name="Why this token?"))
+
+
+def open_tab(column: Locator, name: str) -> Locator:
+    """Open one of the tabs; gives its panel."""
+    column.get_by_role("tab", name=name, exact=True).click()
+    panel = column.get_by_role("tabpanel", name=name, exact=True)
+    expect(panel).to_be_visible()
+    return panel
+
+
+def problems_on(page: Page) -> list[str]:
+    """All that is said in an alert."""
+    return [text for text in page.get_by_role("alert").all_text_contents() if text]
+
+
+def number(text: str) -> float:
+    return float(text.replace("\u2212", "-").replace("\u202f", ""))
+
+
+# --- what Python says -------------------------------------------------------------------------------------------
+
+
+def folder_of(run: str) -> Path:
+    return ARTIFACTS.joinpath("ladder", *run.split(" on "))
+
+
+@cache
+def meta_of(run: str) -> dict[str, Any]:
+    meta: dict[str, Any] = json.loads((folder_of(run) / "00_meta.json").read_text("utf-8"))
+    return meta
+
+
+def infer(toy_gpt: ToyGpt, run: str, *options: object) -> dict[str, Any]:
+    """The answer of toy-gpt infer --json, with all tokens."""
+    size = meta_of(run)["vocab_size"]
+    outcome = toy_gpt("infer", "--base-dir", folder_of(run), "--topk", size, "--json", *options)
+    assert outcome.code == 0, outcome.err
+    answer: dict[str, Any] = json.loads(outcome.out)
+    return answer
+
+
+def infer_text(toy_gpt: ToyGpt, run: str, *options: object) -> str:
+    """The text that toy-gpt infer writes."""
+    outcome = toy_gpt("infer", "--base-dir", folder_of(run), *options)
+    assert outcome.code == 0, outcome.err
+    text: str = outcome.out.partition("generated  ")[2].removesuffix("\n")
+    return text
+
+
+def four_decimals(probability: float) -> str:
+    """A probability as the page writes it; a half is rounded up."""
+    if 0 < probability < 0.00005:
+        digits, power = f"{probability:.1e}".split("e")
+        return f"{digits}e{int(power)}"
+    return str(Decimal(probability).quantize(Decimal("0.0001"), ROUND_HALF_UP))
+
+
+# --- predicting and writing -------------------------------------------------------------------------------------
+
+PREDICT = """async ([name, prompt]) => {
+  const { loadRun, loadRuns } = await import(new URL("run.js", document.baseURI).href);
+  const runs = await loadRuns(new URL("runs.json", document.baseURI).href);
+  const { model, tokenizer, vocabulary } = await loadRun(runs.find((run) => run.name === name));
+  const ids = tokenizer.tokenize(prompt).map((token) => vocabulary.idOf.get(token));
+  return [...model.forward(ids.slice(-model.contextSize))];
+}"""
+
+
+@pytest.mark.parametrize("run", PROMPTS)
+def test_the_page_predicts_what_infer_predicts(visit: Visit, toy_gpt: ToyGpt, run: str) -> None:
+    expected = infer(toy_gpt, run, "--prompt", PROMPTS[run])["top_k"]
+    page = visit(run)
+    probs = page.evaluate(PREDICT, [run, PROMPTS[run]])
+    assert len(probs) == len(expected) == meta_of(run)["vocab_size"]
+    for entry in expected:
+        assert probs[entry["id"]] == pytest.approx(entry["probability"], rel=0, abs=1e-9)
+    column = column_of(page, run)
+    write(column, PROMPTS[run])
+    shown = [(visible(one["token"]), one["id"], four_decimals(one["probability"])) for one in expected]
+    assert next_rows(column) == shown[:10]
+    column.get_by_role("button", name=f"Show all {len(shown)}").click()
+    assert next_rows(column) == shown
+    widths = (
+        table_of(column, "The next token")
+        .locator("span.filled")
+        .evaluate_all("bars => bars.map((bar) => bar.getBoundingClientRect().width / bar.parentElement.clientWidth)")
+    )
+    assert widths == pytest.approx([one["probability"] for one in expected], abs=0.02)
+
+
+@pytest.mark.parametrize("run", [TABLE, KNESER_NEY, LLAMA])
+def test_greedy_writing_is_that_of_infer(visit: Visit, toy_gpt: ToyGpt, run: str) -> None:
+    prompt = PROMPTS[run]
+    column = column_of(visit(run), run)
+    write(column, prompt)
+    before = next_rows(column)
+    column.get_by_role("button", name="Step", exact=True).click()
+    has_added(column, 1)
+    assert written_of(column) == infer_text(toy_gpt, run, "--prompt", prompt, "--num", 1)
+    assert next_rows(column) != before
+    column.get_by_role("spinbutton", name="tokens").fill("19")
+    column.get_by_role("button", name="Generate", exact=True).click()
+    has_added(column, 20)
+    assert written_of(column) == infer_text(toy_gpt, run, "--prompt", prompt, "--num", 20)
+    column.get_by_role("button", name="Reset", exact=True).click()
+    assert written_of(column) == prompt
+    assert next_rows(column) == before
+
+
+@pytest.mark.parametrize("run", [TABLE, KNESER_NEY, LLAMA])
+def test_sampling_is_that_of_infer(visit: Visit, toy_gpt: ToyGpt, run: str) -> None:
+    column = column_of(visit(run), run)
+    write(column, PROMPTS[run])
+    column.get_by_role("radio", name="Sample").check()
+    column.get_by_role("slider", name="Temperature").fill("1.3")
+    column.get_by_role("slider", name="Top-p").fill("0.9")
+    seed = column.get_by_role("spinbutton", name="Seed")
+    generate = column.get_by_role("button", name="Generate", exact=True)
+    texts = []
+    for chosen in (7, 8):
+        seed.fill(str(chosen))
+        seed.blur()
+        column.get_by_role("button", name="Reset", exact=True).click()
+        generate.click()
+        has_added(column, 20)
+        options = ("--temperature", 1.3, "--top-p", 0.9, "--seed", chosen, "--num", 20)
+        texts.append(infer_text(toy_gpt, run, "--prompt", PROMPTS[run], *options))
+        assert written_of(column) == texts[-1]
+    assert texts[0] != texts[1]
+    drawn = [float(row[4]) for row in rows_of(table_of(column, "The next token"))]
+    assert 0 < sum(drawn) <= 1.001
+
+
+def test_an_unknown_token_is_named_and_can_be_replaced(visit: Visit) -> None:
+    column = column_of(visit(TABLE), TABLE)
+    write(column, "the dgo")
+    expect(column.get_by_role("alert").filter(has_text="does not know dgo")).to_be_visible()
+    expect(column.get_by_role("button", name="Step", exact=True)).to_be_disabled()
+    column.get_by_role("button", name="dog", exact=True).click()
+    expect(prompt_of(column)).to_have_value("the dog")
+    expect(prompt_of(column)).to_be_focused()
+    assert problems_on(column.page) == []
+    assert len(next_rows(column)) == 10
+
+
+# --- why this token? --------------------------------------------------------------------------------------------
+
+
+def test_a_table_shows_its_row(visit: Visit, toy_gpt: ToyGpt) -> None:
+    column = column_of(visit(TABLE), TABLE)
+    write(column, PROMPTS[TABLE])
+    why = explanation_of(column)
+    expect(why).to_contain_text("The row that answers is the|cat.")
+    expected = infer(toy_gpt, TABLE, "--prompt", PROMPTS[TABLE])["top_k"]
+    run = load_run(folder_of(TABLE))
+    assert isinstance(run.model, SimpleNextTokenModel)
+    logits = run.model.row(tuple(run.vocab.token_to_id[token] for token in ("the", "cat")))
+    rows = rows_of(table_of(why, "Largest weights of the row"))
+    assert [row[0] for row in rows] == [one["token"] for one in expected[:8]]
+    for (_, weight, power, probability), one in zip(rows, expected, strict=False):
+        assert number(weight) == pytest.approx(logits.logit(one["id"]), abs=0.5001e-4)
+        assert number(power) == pytest.approx(exp(logits.logit(one["id"])), abs=0.5001e-4)
+        assert probability == four_decimals(one["probability"])
+
+
+def test_kneser_ney_shows_how_it_backs_off(visit: Visit) -> None:
+    column = column_of(visit(KNESER_NEY), KNESER_NEY)
+    write(column, "Mina")
+    steps = explanation_of(column).locator("div.step")
+    titles = [steps.nth(i).locator("h4").first.text_content() for i in range(5)]
+    assert titles == ["After M i n a", "After i n a", "After n a", "After a", "Without any context"]
+    assert steps.count() == 6
+    says = [step.locator("> p").first.text_content() or "" for step in steps.all()]
+    # What the contexts decide, and what is left, are the whole.
+    decided = [re.search(r"decides ([0-9.]+)\s%", text) for text in says[:-1]]
+    left = re.search(r"What is left, ([0-9.]+)\s%", says[-1])
+    assert left
+    assert all(decided)
+    assert sum(float(found[1]) for found in (*decided, left) if found) == pytest.approx(100, abs=3)
+    likeliest = {token: probability for token, _, probability in next_rows(column)}
+    longest = rows_of(table_of(steps.first, "What it has seen").first)
+    assert [row[3] for row in longest] == [likeliest[row[0]] for row in longest]
+    write(column, "aaaa")
+    expect(steps.first).to_contain_text("Never met, so everything is handed on: 100")
+
+
+def test_llama_shows_logits_and_attention(visit: Visit, toy_gpt: ToyGpt) -> None:
+    prompt = "Mina saw"  # 8 tokens: all of them fit in the table of attention
+    column = column_of(visit(LLAMA), LLAMA)
+    write(column, prompt)
+    why = explanation_of(column)
+    answer = infer(toy_gpt, LLAMA, "--prompt", prompt, "--explain")
+    logits = table_of(why, "Logits, step by step")
+    places = [place["place"] for place in answer["explanation"]]
+    assert logits.locator("thead th").all_text_contents() == ["token", *places, "probability"]
+    rows = rows_of(logits)
+    assert [row[0] for row in rows] == [visible(one["token"]) for one in answer["top_k"][:8]]
+    for row, one in zip(rows, answer["top_k"], strict=False):
+        expected = [place["logits"][one["token"]] for place in answer["explanation"]]
+        assert [number(cell) for cell in row[1:-1]] == pytest.approx(expected, rel=0, abs=0.5001e-4)
+        assert row[-1] == four_decimals(one["probability"])
+    why.get_by_text("The values as a table").click()
+    shares = rows_of(table_of(why, "Attention of the last token, values"))
+    expected = [list(head) for place in answer["explanation"] for head in place["attention"]]
+    assert len(shares) == len(expected) > 0
+    for row, head in zip(shares, expected, strict=True):
+        assert [number(cell) for cell in row[1:]] == pytest.approx(head, rel=0, abs=1e-6)
+        assert sum(number(cell) for cell in row[1:]) == pytest.approx(1, abs=1e-5)
+
+
+# --- every tab of every kind ------------------------------------------------------------------------------------
+
+
+def check_vocabulary(panel: Locator, meta: dict[str, Any]) -> None:
+    size = meta["vocab_size"]
+    expect(table_of(panel, f"Vocabulary: {size} tokens")).to_be_visible()
+    assert len(rows_of(table_of(panel, "Vocabulary"))) == min(size, 100)
+    expect(panel.get_by_text(f"{min(size, 100)} of {size} shown")).to_be_visible()
+    more = panel.get_by_role("button", name=re.compile("^Show .* more$"))
+    while more.is_visible():
+        more.click()
+    assert len(rows_of(table_of(panel, "Vocabulary"))) == size
+    panel.get_by_role("button", name="frequency").click()
+    counts = [number(row[2]) for row in rows_of(table_of(panel, "Vocabulary"))]
+    assert counts == sorted(counts, reverse=True)
+
+
+COLOURS = """canvas => {
+  const { data } = canvas.getContext("2d").getImageData(0, 0, canvas.width, canvas.height);
+  return new Set(new Uint32Array(data.buffer)).size;
+}"""
+
+
+def check_weights(panel: Locator) -> None:
+    cells = panel.get_by_role("application")
+    expect(cells).to_be_visible()
+    assert panel.locator("canvas").evaluate(COLOURS) > 3
+    cells.press("Home")
+    readout = panel.locator("output.readout")
+    expect(readout).to_have_text(re.compile(r", .+: \u2212?[0-9.e\u2212+]+$"))
+    value = number((readout.text_content() or "").rpartition(": ")[2])
+    panel.get_by_text("The values as a table").click()
+    assert number(rows_of(panel.get_by_role("table"))[0][1]) == value
+    matrix = panel.get_by_role("combobox", name="Matrix")
+    for chosen in range(1, matrix.locator("option").count()):
+        matrix.select_option(index=chosen)
+        expect(panel.get_by_role("application")).to_be_visible()
+
+
+def check_embeddings(panel: Locator, path: Path) -> None:
+    if not path.is_file():
+        expect(panel).to_have_text("This model counts; it has no vectors to show.")
+        return
+    dots = panel.get_by_role("img", name=re.compile("vectors? in two dimensions")).locator("circle.dot")
+    with path.open(encoding="utf-8", newline="") as file:
+        assert dots.count() == min(sum(1 for _ in csv.reader(file)) - 1, 1500)
+    if dots.count() == 1:
+        expect(panel.get_by_text("has no neighbours")).to_be_visible()
+        return
+    near = rows_of(table_of(panel, "Pointing most nearly the same way"))
+    cosines = [number(row[1]) for row in near]
+    assert cosines == sorted(cosines, reverse=True)
+    assert all(-1.0001 <= cosine <= 1.0001 for cosine in cosines)
+
+
+def check_training(panel: Locator, meta: dict[str, Any]) -> None:
+    drawing = panel.get_by_role("img", name=re.compile("^training loss"))
+    expect(drawing).to_be_visible()
+    expect(drawing.locator("line.floor")).to_have_count(1)
+    floor = (panel.locator("li.floor").text_content() or "").removeprefix("loss floor ")
+    assert number(floor) == pytest.approx(meta["loss_floor"], abs=0.5001e-4)
+    panel.get_by_text("The log as a table").click()
+    assert len(rows_of(table_of(panel, "The training log"))) > 0
+
+
+def check_files(panel: Locator, meta: dict[str, Any]) -> None:
+    links = panel.get_by_role("link")
+    assert links.all_text_contents() == [*sorted(meta["artifacts"]), "train_log.csv"]
+    for link in links.all():
+        assert panel.page.request.get(link.evaluate("link => link.href")).ok
+    expect(panel.get_by_role("definition").filter(has_text=meta["model_kind"]).first).to_be_visible()
+
+
+@pytest.mark.parametrize("run", EVERY_KIND)
+def test_every_tab_opens(visit: Visit, watch: Watch, run: str) -> None:
+    meta = meta_of(run)
+    column = column_of(visit(run), run)
+    scripts = watch.scripts()
+    assert {"app.js", "column.js", "run.js"} < {url.rpartition("/")[2] for url in scripts}
+    assert sum(scripts.values()) < SCRIPT_LIMIT
+    check_vocabulary(open_tab(column, "Vocabulary"), meta)
+    check_weights(open_tab(column, "Weights"))
+    check_embeddings(open_tab(column, "Embeddings"), folder_of(run) / "03_token_embeddings.csv")
+    check_training(open_tab(column, "Training"), meta)
+    check_files(open_tab(column, "Files"), meta)
+
+
+def test_a_mixture_opens_too(visit: Visit, trained: Callable[..., Path]) -> None:
+    base = trained("mixture")
+    meta = json.loads((base / "artifacts" / "00_meta.json").read_text("utf-8"))
+    with running(open_server(base, 0)) as address:
+        page = visit(address=address)
+        column = page.get_by_role("region", name=re.compile("mixture"))
+        expect(column).to_be_visible()
+        powers = rows_of(table_of(explanation_of(column), "Powers"))
+        together = rows_of(table_of(explanation_of(column), "Together"))
+        assert len(powers) > 1
+        assert together == [[token, text] for token, _, text in next_rows(column)[: len(together)]]
+        check_vocabulary(open_tab(column, "Vocabulary"), meta)
+        open_tab(column, "Weights")
+        open_tab(column, "Embeddings")
+        check_training(open_tab(column, "Training"), meta)
+        check_files(open_tab(column, "Files"), meta)
+        page.close()
+
+
+# --- looks and the keyboard -------------------------------------------------------------------------------------
+
+
+def assert_no_sideways_scrolling(page: Page, where: str) -> None:
+    wide, room = page.evaluate("[document.documentElement.scrollWidth, innerWidth]")
+    assert wide <= room, where
+
+
+@pytest.mark.parametrize("names", [(GLOSSARY,), (LLAMA, KNESER_NEY)], ids=["one run", "two runs"])
+@pytest.mark.parametrize("width", [375, 1440])
+def test_nothing_scrolls_sideways(visit: Visit, width: int, names: tuple[str, ...]) -> None:
+    page = visit(*names, width=width)
+    for name in names:
+        column = column_of(page, name)
+        column.get_by_role("radio", name="Sample").check()
+        for tab in TABS:
+            open_tab(column, tab)
+            for theme in ("light", "dark"):
+                page.emulate_media(color_scheme=theme)
+                expect(page.locator("html")).to_have_attribute("data-theme", theme)
+                assert_no_sideways_scrolling(page, f"{name}, {tab}, {theme}")
+
+
+def test_the_theme_is_chosen_and_remembered(visit: Visit) -> None:
+    page = visit(TABLE)
+    column_of(page, TABLE)
+    colour = "getComputedStyle(document.body).backgroundColor"
+    light = page.evaluate(colour)
+    button = page.get_by_role("button", name="Dark")
+    button.click()
+    expect(button).to_have_attribute("aria-pressed", "true")
+    assert page.evaluate(colour) != light
+    page.reload()
+    expect(page.locator("html")).to_have_attribute("data-theme", "dark")
+    column_of(page, TABLE)
+
+
+FOCUS = """() => {
+  const { outlineStyle, outlineWidth, boxShadow } = getComputedStyle(document.activeElement);
+  return boxShadow !== "none" || (outlineStyle !== "none" && parseFloat(outlineWidth) > 0);
+}"""
+
+
+def tab_to(page: Page, target: Locator) -> None:
+    """Press Tab until something has the focus; wherever the focus is on the way, it can be seen."""
+    for _ in range(40):
+        page.keyboard.press("Tab")
+        assert page.evaluate(FOCUS), page.evaluate("document.activeElement.outerHTML.slice(0, 200)")
+        if target.evaluate("node => node === document.activeElement"):
+            return
+    pytest.fail(f"the Tab key does not come to {target}")
+
+
+def test_the_keyboard_is_enough(visit: Visit, toy_gpt: ToyGpt) -> None:
+    page = visit(TABLE)
+    column = column_of(page, TABLE)
+    tab_to(page, prompt_of(column))
+    page.keyboard.press("Control+A")
+    page.keyboard.type("a dog")
+    tab_to(page, column.get_by_role("button", name="Step", exact=True))
+    page.keyboard.press("Enter")
+    has_added(column, 1)
+    assert written_of(column) == infer_text(toy_gpt, TABLE, "--prompt", "a dog", "--num", 1)
+    tab_to(page, column.get_by_role("tab", name=TABS[0], exact=True))
+    keys = [*(("ArrowRight", name) for name in (*TABS[1:], TABS[0])), ("ArrowLeft", "Files")]
+    for key, name in [*keys, ("Home", "Vocabulary"), ("End", "Files")]:
+        page.keyboard.press(key)
+        tab = column.get_by_role("tab", name=name, exact=True)
+        expect(tab).to_be_focused()
+        expect(tab).to_have_attribute("aria-selected", "true")
+        assert page.evaluate(FOCUS)
+        expect(column.get_by_role("tabpanel")).to_have_count(1)
+        expect(column.get_by_role("tabpanel", name=name, exact=True)).to_be_visible()
+
+
+# --- two runs, wrong names, damaged files -----------------------------------------------------------------------
+
+
+def test_two_runs_side_by_side(visit: Visit, toy_gpt: ToyGpt) -> None:
+    page = visit(KNESER_NEY)
+    first = column_of(page, KNESER_NEY)
+    page.get_by_role("combobox", name="Beside it").select_option(LLAMA)
+    second = column_of(page, LLAMA)
+    assert f"run={quote(KNESER_NEY)}" in page.url.replace("+", "%20")
+    assert f"beside={quote(LLAMA)}" in page.url.replace("+", "%20")
+    left, right = first.bounding_box(), second.bounding_box()
+    assert left
+    assert right
+    assert left["x"] + left["width"] <= right["x"]
+    write(first, "Mina saw the")
+    expect(prompt_of(second)).to_have_value("Mina saw the")
+    for run, column in ((KNESER_NEY, first), (LLAMA, second)):
+        expected = infer(toy_gpt, run, "--prompt", "Mina saw the")["top_k"][:10]
+        assert [row[2] for row in next_rows(column)] == [four_decimals(one["probability"]) for one in expected]
+    page.get_by_role("checkbox", name="Same text in both").uncheck()
+    write(first, "Otto")
+    assert prompt_of(second).input_value() == "Mina saw the"
+    page.reload()
+    column_of(page, KNESER_NEY)
+    column_of(page, LLAMA)
+    page.get_by_role("combobox", name="Beside it").select_option("nothing")
+    expect(page.get_by_role("region", name=LLAMA)).to_have_count(0)
+
+
+def test_an_unknown_run_is_answered_with_a_sentence(visit: Visit) -> None:
+    page = visit("<b>nowhere</b>")
+    expect(page.get_by_role("alert").filter(has_text='There is no run called "<b>nowhere</b>"')).to_be_visible()
+    assert len(problems_on(page)) == 1
+    column_of(page, "400-context-3 on 000_cat_dog (default run)")
+
+
+@pytest.mark.parametrize("name", ["02_model_weights.csv", "01_vocabulary.csv", "00_meta.json"])
+def test_a_damaged_file_is_named(visit: Visit, tmp_path: Path, name: str) -> None:
+    copy = tmp_path / "artifacts" / "ladder" / "200-bigram" / "tiny"
+    shutil.copytree(folder_of(BIGRAM), copy)
+    shutil.copytree(folder_of(UNIGRAM), tmp_path / "artifacts" / "ladder" / "100-unigram" / "tiny")
+    whole = (copy / name).read_bytes()
+    (copy / name).write_bytes(whole[: len(whole) // 2])
+    with running(open_server(tmp_path, 0)) as address:
+        page = visit("200-bigram on tiny", address=address)
+        if name == "00_meta.json":  # such a run is left out, and it is said why
+            column_of(page, "100-unigram on tiny")
+            said = [text for text in page.locator("p.notice").all_text_contents() if text]
+        else:
+            expect(page.get_by_role("alert").filter(has_text="cannot be shown")).to_be_visible()
+            said = problems_on(page)
+        page.close()
+    (sentence,) = said
+    assert name in sentence
+    assert "\n" not in sentence
+    assert str(tmp_path) not in sentence
+
+
+# --- a plain folder on any server -------------------------------------------------------------------------------
+
+
+class Plain(SimpleHTTPRequestHandler):
+    """A web server as simple as there are: a file for an address."""
+
+    extensions_map = {**SimpleHTTPRequestHandler.extensions_map, ".js": "text/javascript"}  # noqa: RUF012
+
+    def log_message(self, *args: Any) -> None:
+        """Say nothing."""
+
+
+def test_the_page_works_from_a_plain_folder(visit: Visit, toy_gpt: ToyGpt, tmp_path: Path) -> None:
+    folder = tmp_path / "sub" / "explorer"
+    shutil.copytree(VIEW_DIR, folder)
+    for run in (TABLE, LLAMA):
+        for kind in ("artifacts", "outputs"):
+            place = Path(kind).joinpath("ladder", *run.split(" on "))
+            shutil.copytree(RESOURCE_ROOT / place, folder / place)
+    (folder / "runs.json").write_text(json.dumps(runs_index(folder)), encoding="utf-8")
+
+    def handler(*arguments: Any) -> Plain:
+        return Plain(*arguments, directory=str(tmp_path))
+
+    with running(ThreadingHTTPServer(("127.0.0.1", 0), handler)) as address:
+        page = visit(TABLE, LLAMA, address=f"{address}sub/explorer/index.html")
+        table, llama = column_of(page, TABLE), column_of(page, LLAMA)
+        page.get_by_role("checkbox", name="Same text in both").uncheck()
+        for run, column in ((TABLE, table), (LLAMA, llama)):
+            write(column, PROMPTS[run])
+            expected = infer(toy_gpt, run, "--prompt", PROMPTS[run])["top_k"][:10]
+            assert [row[1] for row in next_rows(column)] == [one["id"] for one in expected]
+            check_training(open_tab(column, "Training"), meta_of(run))
+            check_files(open_tab(column, "Files"), meta_of(run))
+        page.close()
