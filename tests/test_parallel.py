@@ -248,7 +248,7 @@ def test_three_workers_write_what_one_does(tmp_path, tiny_corpus, toy_gpt, listi
 def test_no_workers_are_refused(tmp_path, tiny_corpus, toy_gpt, workers):
     outcome = toy_gpt(*command(tmp_path, tiny_corpus, "--steps", 1, "--workers", workers))
     assert outcome.refused
-    assert "workers" in outcome.err
+    assert "worker" in outcome.err
 
 
 # --- what goes wrong ----------------------------------------------------------------------------------------
