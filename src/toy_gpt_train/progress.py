@@ -29,7 +29,6 @@ class Progress:
         self._stream = sys.stderr if stream is None else stream
         self._is_terminal = self._stream.isatty()
         self._start = self._last = time.monotonic()
-        self._first: tuple[float, float] | None = None  # when the first fraction came, and which
         self._tenths_shown = 0
         self._drawn = False
 
@@ -37,13 +36,9 @@ class Progress:
         """Show that ``fraction`` (0 to 1) of the work is done; cheap enough to call often."""
         now = time.monotonic()
         elapsed = now - self._start
-        if self._first is None:
-            self._first = now, fraction
         if elapsed < _PATIENCE_SECONDS:
             return
-        # WHY from the first fraction on: work that goes on where it was stopped does not begin at 0.
-        since, begin = self._first
-        left = f", {(now - since) * (1 - fraction) / (fraction - begin):.0f} s left" if begin < fraction < 1 else ""
+        left = f", {elapsed * (1 - fraction) / fraction:.0f} s left" if 0 < fraction < 1 else ""
         if self._is_terminal:
             if now - self._last < _REDRAW_SECONDS:
                 return

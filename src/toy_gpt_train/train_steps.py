@@ -69,7 +69,7 @@ def train_steps(
         seed: For the windows that are drawn, and for dropout.
         workers: How many processes share a batch; it changes no number.
         checkpoints: Where to keep checkpoints, and to go on from; None for nowhere.
-        on_progress: Called with the fraction done and a few words, after every step.
+        on_progress: Called with the fraction done of what there was left to do, and a few words, after every step.
 
     Returns:
         The log, a record every ``eval_every`` steps: ``epoch`` (how often the text has been gone through, by the
@@ -95,11 +95,10 @@ def train_steps(
             if checkpoints is not None and checkpoints.every and run.step % checkpoints.every == 0:
                 checkpoints.save(run.checkpoint())
             if on_progress is not None:
-                tokens = (run.step - first_step) * run.tokens_a_step
-                on_progress(
-                    run.step / settings.steps,
-                    f"{run.status()}, {tokens / max(time.monotonic() - started, 1e-3):.0f} tokens/s",
-                )
+                # WHY of what was left: who goes on from a checkpoint wants to know how long the rest takes.
+                done = run.step - first_step
+                speed = done * run.tokens_a_step / max(time.monotonic() - started, 1e-3)
+                on_progress(done / (settings.steps - first_step), f"{run.status()}, {speed:.0f} tokens/s")
     finally:
         worker_pool.close()
     return run.history
