@@ -1076,6 +1076,7 @@ def test_ladder_of_chosen_models(toy_gpt: ToyGpt, tmp_path: Path, refuse: Callab
         ["bigram", "001_animals"],
     ]
     assert "context-9" in refuse("ladder", "--models", "context-9")
+    assert "unknown model 'bigrom'" in refuse("ladder", "--models", "bigram", "bigrom")
 
 
 @pytest.mark.parametrize(

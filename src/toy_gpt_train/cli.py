@@ -176,11 +176,15 @@ _NETWORK_NUMBERS: Final = {
 }
 
 
+def _flag(name: str) -> str:
+    """Return the option that sets a number."""
+    return "--hidden" if name == "hidden_dim" else f"--{name.replace('_', '-')}"
+
+
 def _add_network_options(group: argparse._ArgumentGroup) -> None:
     group.add_argument("--size", choices=SIZE_NAMES, help=f"how large, and how long to learn (default: {DEFAULT_SIZE})")
     for name, (kind, metavar, meaning) in _NETWORK_NUMBERS.items():
-        flag = "--hidden" if name == "hidden_dim" else f"--{name.replace('_', '-')}"
-        group.add_argument(flag, dest=name, type=kind, metavar=metavar, help=meaning)
+        group.add_argument(_flag(name), dest=name, type=kind, metavar=metavar, help=meaning)
     group.add_argument(
         "--workers", type=int, metavar="W", help="processes that share the work; they change no number (default: 1)"
     )
@@ -296,8 +300,7 @@ def _train_settings(args: argparse.Namespace) -> TrainSettings:
         unused += ["epochs", "learning_rate"]
     for name in unused:
         if getattr(args, name) is not None:
-            flag = "--hidden" if name == "hidden_dim" else f"--{name.replace('_', '-')}"
-            raise InputError(f"{flag} means nothing to {kind}")
+            raise InputError(f"{_flag(name)} means nothing to {kind}")
     neural = None
     if issubclass(level.model, NeuralModel):
         numbers = {name: getattr(args, name) for name in (*_NETWORK_NUMBERS, "context", "learning_rate")}

@@ -88,6 +88,7 @@ def train_ladder(
         InputError: The corpus cannot be used.
         OSError: A file could not be read or written.
     """
+    levels = [level_for_kind(kind) for kind in models] or LEVELS  # a misspelt kind is refused here
     if corpus_path is None:
         runs = list(declared_runs(base_dir, workers))
     else:
@@ -102,7 +103,7 @@ def train_ladder(
                 run_name=run_name(level, corpus_path),
                 workers=workers,
             )
-            for level in (map(level_for_kind, models) if models else LEVELS)
+            for level in levels
         ]
     runs = [run for run in runs if not models or run.level.kind in models]
     if not runs:

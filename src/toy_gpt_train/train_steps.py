@@ -117,7 +117,8 @@ def _spread_windows(token_ids: Sequence[int], context_size: int, places: int) ->
     if room < 1:
         return []
     number = max(min(room, EVALUATED_TOKENS) // places, 1)
-    return [token_ids[i * room // number :][: context_size + 1] for i in range(number)]
+    starts = [i * room // number for i in range(number)]
+    return [token_ids[start : start + context_size + 1] for start in starts]
 
 
 class _Run:

@@ -300,9 +300,10 @@ class NeuralModel:
         Raises:
             InputError: A weight has grown so large that no file with it would be read.
         """
+        to_decimals = self.fits_tables
         for name, parameter in self.network.named_parameters():
             _check_weights(name, parameter)
-            if self.fits_tables:
+            if to_decimals:
                 parameter.data = array("d", [round(weight, decimals) + 0.0 for weight in parameter.data])
             else:
                 parameter.data = array("d", array("f", parameter.data))
