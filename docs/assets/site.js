@@ -1,0 +1,37 @@
+// site.js - "Train it on this page": puts the playground in the place of the button that leads to it.
+//
+// Without this script the button is a link to the playground, which opens with the same settings.
+
+(() => {
+  const LEAST_HEIGHT = 480;
+
+  /** Let a frame be as tall as what is in it. */
+  function fit(frame) {
+    const { documentElement, body } = frame.contentDocument;
+    const observer = new ResizeObserver(() => {
+      frame.style.height = `${Math.max(body.getBoundingClientRect().height, LEAST_HEIGHT)}px`;
+    });
+    observer.observe(documentElement);
+    observer.observe(body);
+  }
+
+  function open(event) {
+    const link = event.currentTarget;
+    // WHY: a new tab stays a new tab, and a page that was opened as a file cannot look into a frame.
+    if (event.ctrlKey || event.metaKey || event.shiftKey || location.protocol === "file:") {
+      return;
+    }
+    event.preventDefault();
+    const frame = document.createElement("iframe");
+    const url = new URL(link.href);
+    url.searchParams.set("inside", "lesson");
+    url.searchParams.set("theme", document.body.dataset.mdColorScheme === "slate" ? "dark" : "light");
+    frame.src = url.href;
+    frame.title = `Playground: ${link.closest(".try").querySelector(".command").textContent}`;
+    frame.addEventListener("load", () => fit(frame));
+    link.parentElement.replaceWith(frame);
+    frame.focus();
+  }
+
+  document.querySelectorAll(".try a").forEach((link) => link.addEventListener("click", open));
+})();

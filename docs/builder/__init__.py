@@ -1,0 +1,1 @@
+"""What the docs site is made of: hooks.py calls these modules while the site is built."""

@@ -1,0 +1,155 @@
+"""What a page's Markdown may ask for: files, tables, sources, charts, formulas, and trainings to start on the page.
+
+- ``{{ file PATH [FIRST-LAST] }}`` becomes the lines of a file of the repository.
+- ``{{ csv PATH [FIRST-LAST] }}`` becomes a CSV file of the repository as a table (rows counted from 1).
+- ``{{ source MODULE:NAME }}`` becomes the source of a function or class of the package.
+- ``{{ chart MODULE:NAME }}`` becomes the chart of a function in builder/charts/; several, if it gives several.
+- ``{{ picture NAME }}`` becomes the SVG that a function of builder/pictures.py draws.
+- ``{{ summary NAME }}`` becomes the table that a function of builder/summaries.py makes.
+- A fenced block ```` ```try ```` holds the arguments of one ``toy-gpt train``; it becomes a button that opens the
+  playground there, with these settings.
+- ``$...$`` in a line and ``$$...$$`` on lines of their own become MathML, so that formulas need no script. Code is left
+  alone.
+"""
+
+import csv
+import html
+import importlib
+import inspect
+import re
+import shlex
+import textwrap
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, Literal
+from urllib.parse import quote_plus
+
+from latex2mathml.converter import convert
+
+from builder.chart import Chart, chart_html
+from builder.paths import PACKAGE_NAME, ROOT
+from toy_gpt_train.cli import build_parser
+
+
+def expand(markdown: str, playground: str) -> str:
+    """Replace every directive of a page.
+
+    Args:
+        markdown: The page.
+        playground: The address of the playground, as seen from the page.
+    """
+    markdown = _formulas(markdown)
+    markdown = re.sub(r"^```try\n(.*?)^```$", lambda match: _try(match[1], playground), markdown, flags=re.M | re.S)
+    return re.sub(r"^\{\{ (\w+) (.+?) \}\}$", lambda match: _DIRECTIVES[match[1]](match[2]), markdown, flags=re.M)
+
+
+# --- formulas -----------------------------------------------------------------------------------------------
+
+
+def _formulas(markdown: str) -> str:
+    """Turn TeX between dollars into MathML, outside of code."""
+    pattern = r"(^```.*?^```$|`[^`\n]+`)|\$\$(.+?)\$\$|\$([^$\n]+)\$"
+
+    def formula(match: re.Match[str]) -> str:
+        if match[1]:
+            return match[1]
+        if match[2]:
+            return '<div class="formula">' + _mathml(match[2].strip(), "block") + "</div>"
+        # WHY a span: <math> at the beginning of a line would be taken for a block of its own.
+        return f"<span>{_mathml(match[3], 'inline')}</span>"
+
+    return re.sub(pattern, formula, markdown, flags=re.MULTILINE | re.DOTALL)
+
+
+def _mathml(tex: str, display: Literal["inline", "block"]) -> str:
+    """Return a formula as MathML, with the thin space that belongs after ``log`` where no sign follows."""
+    return re.sub(r"(<mi>log</mi>)(?!<mo)", r'\1<mspace width="0.17em"/>', convert(tex, display=display))
+
+
+# --- trainings ----------------------------------------------------------------------------------------------
+
+
+def _try(arguments: str, playground: str) -> str:
+    """Return the command, and a button that runs it on the page; site.js puts the playground in the button's place."""
+    line = " ".join(arguments.split())
+    build_parser().parse_args(["train", *shlex.split(line)])  # a page must not ask for what the command refuses
+    address = f"{playground}?train={quote_plus(line)}"
+    return (
+        '<div class="try" markdown="0">'
+        f'<p class="command"><code>toy-gpt train {html.escape(line)}</code></p>'
+        f'<p><a class="md-button md-button--primary" href="{html.escape(address)}">Train it on this page</a></p>'
+        "</div>"
+    )
+
+
+# --- files, sources, charts ---------------------------------------------------------------------------------
+
+
+def _path_and_range(argument: str) -> tuple[Path, int, int]:
+    path, _, span = argument.partition(" ")
+    first, _, last = span.partition("-")
+    return ROOT / path, int(first or 1), int(last or 10**9)
+
+
+def _file(argument: str) -> str:
+    path, first, last = _path_and_range(argument)
+    lines = path.read_text(encoding="utf-8").splitlines()
+    language = {".json": "json", ".toml": "toml", ".py": "python"}.get(path.suffix, "text")
+    return f'```{language} title="{path.relative_to(ROOT).as_posix()}"\n' + "\n".join(lines[first - 1 : last]) + "\n```"
+
+
+def _csv(argument: str) -> str:
+    path, first, last = _path_and_range(argument)
+    with path.open(encoding="utf-8", newline="") as file:
+        header, *rows = csv.reader(file)
+    shown = rows[first - 1 : last]
+    note = f"{path.relative_to(ROOT).as_posix()}, {len(shown)} of {len(rows)} rows"
+    # WHY HTML: in a table made of Markdown, "|" ends a cell, and a token may be any sign of Markdown.
+    head = "".join(f"<th><code>{_escaped(name)}</code></th>" for name in header)
+    body = "".join("<tr>" + "".join(map(_cell, row)) + "</tr>" for row in shown)
+    table = f"<table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>"
+    return f'<div class="csv" markdown="0">{table}</div>\n\n*{note}*'
+
+
+def _cell(text: str) -> str:
+    is_number = re.fullmatch(r"-?[0-9.]+(e-?[0-9]+)?", text) is not None and text != "."
+    return f"<td>{_escaped(text)}</td>" if is_number else f"<td><code>{_escaped(text)}</code></td>"
+
+
+def _escaped(text: str) -> str:
+    return html.escape(text).replace("\n", "\\n").replace("\r", "\\r")
+
+
+def _source(argument: str) -> str:
+    module_name, _, name = argument.partition(":")
+    found: Any = importlib.import_module(f"{PACKAGE_NAME}.{module_name}")
+    for part in name.split("."):
+        found = getattr(found, part)
+    file = module_name.replace(".", "/") + ".py"
+    return f'```python title="src/{PACKAGE_NAME}/{file}"\n{textwrap.dedent(inspect.getsource(found)).rstrip()}\n```'
+
+
+def _chart(argument: str) -> str:
+    module, _, name = argument.partition(":")
+    made: Chart | list[Chart] = getattr(importlib.import_module(f"builder.charts.{module}"), name)()
+    return "".join(map(chart_html, made if isinstance(made, list) else [made]))
+
+
+def _picture(name: str) -> str:
+    svg: str = getattr(importlib.import_module("builder.pictures"), name)()
+    return f'<figure class="picture">{svg}</figure>'
+
+
+def _summary(name: str) -> str:
+    table: str = getattr(importlib.import_module("builder.summaries"), name)()
+    return f'<div class="summary" markdown="0">{table}</div>'
+
+
+_DIRECTIVES: dict[str, Callable[[str], str]] = {
+    "file": _file,
+    "csv": _csv,
+    "source": _source,
+    "chart": _chart,
+    "picture": _picture,
+    "summary": _summary,
+}

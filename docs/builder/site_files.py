@@ -1,0 +1,109 @@
+"""What the site has besides its pages: the explorer with the committed runs, the playground, and libraries.
+
+The playground gets the package as a wheel, built here; the texts to begin with; a list of the rungs; and, unless
+mkdocs.yml names another address for it, the runtime that runs Python in a browser.
+"""
+
+import json
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, Final
+
+from builder.npm import package_file
+from builder.paths import ROOT
+from toy_gpt_train.c_model import SimpleNextTokenModel
+from toy_gpt_train.levels import LEVELS
+from toy_gpt_train.models.neural import NeuralModel
+from toy_gpt_train.view_server import INDEX_NAME, VIEW_DIR, runs_index
+
+Content = str | bytes | Path
+
+_NPM_FILES: Final = {
+    "assets/d3.min.js": ("d3", "dist/d3.min.js"),
+    "assets/plot.umd.min.js": ("@observablehq/plot", "dist/plot.umd.min.js"),
+    "assets/iframe-worker.js": ("iframe-worker", "shim/index.js"),
+}
+CHART_LIBRARIES: Final = ("assets/d3.min.js", "assets/plot.umd.min.js")  # the second one needs the first
+_RUNTIME_FILES: Final = (
+    "pyodide.mjs",
+    "pyodide.asm.mjs",
+    "pyodide.asm.wasm",
+    "python_stdlib.zip",
+    "pyodide-lock.json",
+)
+
+
+def all_files(runtime: str) -> Iterator[tuple[str, Content]]:
+    """Yield each file's place on the site and its content.
+
+    Args:
+        runtime: The address of the playground's runtime; where it has no host, the runtime is put there, below
+            playground/.
+    """
+    for place, (package, path) in _NPM_FILES.items():
+        yield place, package_file(package, path)
+    yield from _explorer()
+    yield from _playground(runtime)
+
+
+def _explorer() -> Iterator[tuple[str, Content]]:
+    """The explorer's page, and beside it the committed runs that it opens."""
+    index = runs_index(ROOT)
+    yield f"explorer/{INDEX_NAME}", json.dumps(index)
+    for path in _files_in(VIEW_DIR):
+        yield f"explorer/{path.name}", path
+    for run in index["runs"]:
+        for path in _files_in(ROOT / run["artifacts"]):
+            yield f"explorer/{run['artifacts']}{path.name}", path
+        yield f"explorer/{run['log']}", ROOT / run["log"]
+
+
+def _files_in(folder: Path) -> list[Path]:
+    return [path for path in sorted(folder.iterdir()) if path.is_file()]
+
+
+def _playground(runtime: str) -> Iterator[tuple[str, Content]]:
+    """What the playground's page, which lies in docs/playground/, fetches."""
+    wheel_name, wheel = _wheel()
+    corpora = sorted((ROOT / "corpus").glob("*.txt"))
+    about = {
+        "wheel": wheel_name,
+        "runtime": runtime,
+        "runtimeBytes": {name: package_file("pyodide", name).stat().st_size for name in _RUNTIME_FILES},
+        "corpora": [path.name for path in corpora],
+        "rungs": [_rung(level) for level in LEVELS],
+    }
+    yield "playground/playground.json", json.dumps(about)
+    yield f"playground/{wheel_name}", wheel
+    for path in corpora:
+        yield f"playground/corpus/{path.name}", path
+    if "//" not in runtime:
+        for name in _RUNTIME_FILES:
+            yield f"playground/{runtime}{name}", package_file("pyodide", name)
+
+
+def _rung(level: Any) -> dict[str, Any]:
+    """What the playground's form has to know of a rung."""
+    return {
+        "kind": level.kind,
+        "code": level.code,
+        "adds": level.adds,
+        "context": level.context_size,
+        "fixedContext": level.fixed_context,
+        "isTable": issubclass(level.model, SimpleNextTokenModel),
+        "isNetwork": issubclass(level.model, NeuralModel),
+    }
+
+
+def _wheel() -> tuple[str, bytes]:
+    """Build the package as a wheel; returns its name and its bytes."""
+    with tempfile.TemporaryDirectory() as folder:
+        command = [sys.executable, "-m", "hatchling", "build", "-t", "wheel", "-d", folder]
+        done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)  # noqa: S603
+        if done.returncode != 0:
+            raise RuntimeError(f"the wheel cannot be built: {done.stderr}")
+        (path,) = Path(folder).glob("*.whl")
+        return path.name, path.read_bytes()

@@ -1,0 +1,119 @@
+"""Tables of the docs site: the package as it is, and the committed runs side by side."""
+
+import ast
+import html
+import re
+from collections.abc import Sequence
+from pathlib import Path
+
+from builder.paths import PACKAGE, ROOT
+from toy_gpt_train.e_infer import load_run
+from toy_gpt_train.levels import level_for_kind
+from toy_gpt_train.models.neural import NeuralModel
+from toy_gpt_train.models.sizes import SIZE_NAMES, SIZES, settings_for
+
+_STORIES_RUNGS = ("450-kneser-ney", "500-embeddings", "600-attention", "700-gpt", "800-llama")
+
+
+def _modules() -> list[Path]:
+    return sorted(PACKAGE.rglob("*.py"), key=lambda path: (len(path.parts), path))
+
+
+def _summary(path: Path) -> str:
+    """Return the first lines of a module's docstring as HTML, without the file's name."""
+    first = (ast.get_docstring(ast.parse(path.read_text(encoding="utf-8"))) or "").split("\n\n")[0]
+    text = html.escape(" ".join(first.removeprefix(f"{path.name} - ").split()))
+    return re.sub(r"``(.+?)``", r"<code>\1</code>", text)
+
+
+def package_tree() -> str:
+    """Every file of the package with the first line of its docstring."""
+    rows = [
+        f"<tr><td><code>{path.relative_to(PACKAGE).as_posix()}</code></td><td>{_summary(path)}</td></tr>"
+        for path in _modules()
+    ]
+    head = "<thead><tr><th>file</th><th>its first line</th></tr></thead>"
+    return f"<table>{head}<tbody>{''.join(rows)}</tbody></table>"
+
+
+def _imports(path: Path) -> list[str]:
+    """Return the modules of this project that a file imports at its top, in the package's short names."""
+    found: set[str] = set()
+    for node in ast.parse(path.read_text(encoding="utf-8")).body:
+        if not (isinstance(node, ast.ImportFrom) and (node.module or "").startswith("toy_gpt_train")):
+            continue
+        name = (node.module or "").removeprefix("toy_gpt_train").lstrip(".")
+        is_package = (PACKAGE / name.replace(".", "/")).is_dir()
+        for alias in node.names:
+            inner = f"{name}.{alias.name}".lstrip(".")
+            is_module = is_package and (PACKAGE / (inner.replace(".", "/") + ".py")).is_file()
+            found.add(inner if is_module else name)
+    return sorted(found - {""})
+
+
+def imports() -> str:
+    """Every file of the package with the project's modules it imports, read from the source."""
+    rows = [
+        f"<tr><td><code>{path.relative_to(PACKAGE).as_posix()}</code></td>"
+        f"<td>{', '.join(f'<code>{name}</code>' for name in _imports(path)) or '(none)'}</td></tr>"
+        for path in _modules()
+        if path.name != "__init__.py" or _imports(path)
+    ]
+    head = "<thead><tr><th>file</th><th>imports from this project</th></tr></thead>"
+    return f"<table>{head}<tbody>{''.join(rows)}</tbody></table>"
+
+
+def stories_runs() -> str:
+    """The committed runs on the stories as a table, from their metadata."""
+    names = [
+        "rung",
+        "context",
+        "numbers learned",
+        "tokens predicted",
+        "train loss",
+        "held-out loss",
+        "held-out accuracy",
+        "KB",
+    ]
+    rows = []
+    for rung in _STORIES_RUNGS:
+        folder = ROOT / "artifacts" / "ladder" / rung / "030_stories"
+        run = load_run(folder)
+        tokens = sum(run.vocab.token_freq.values()) * run.meta["training"]["epochs"]
+        metrics = run.meta["metrics"]
+        size = sum(path.stat().st_size for path in folder.iterdir())
+        rows.append(
+            [
+                rung,
+                run.model.context_size,
+                f"{run.model.num_parameters():,}",
+                f"{tokens:,.0f}",
+                *(f"{metrics[name]:.4f}" for name in ("train_loss", "val_loss", "val_accuracy")),
+                f"{size / 1000:.0f}",
+            ]
+        )
+    return _html_table(names, rows)
+
+
+def sizes() -> str:
+    """What each size of each network stands for."""
+    names = ["model", "size", "N", "C", "F", "heads", "blocks", "weights", "steps", "batch", "learning rate"]
+    rows = []
+    for kind in SIZES:
+        level = level_for_kind(kind)
+        if not issubclass(level.model, NeuralModel):
+            raise TypeError(f"{kind} is no network")
+        for size in SIZE_NAMES:
+            settings = settings_for(kind, level.model.uses, size)
+            shape = settings.architecture
+            weights = level.model.count_parameters(65, settings.context, shape)
+            looks = [shape.embedding_dim, shape.hidden_dim or "", shape.heads, shape.layers, f"{weights:,}"]
+            learns = [settings.steps, settings.batch_size, f"{settings.learning_rate:g}"]
+            rows.append([kind, size, settings.context, *looks, *learns])
+    return _html_table(names, rows)
+
+
+def _html_table(names: Sequence[str], rows: Sequence[Sequence[object]]) -> str:
+    head = "".join(f"<th>{name}</th>" for name in names)
+    body = "".join(f"<tr>{''.join(f'<td>{cell}</td>' for cell in row)}</tr>" for row in rows)
+    return f"<table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>"
