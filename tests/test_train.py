@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from reference import DenseTable, dense_softmax
 from toy_gpt_train.c_model import SimpleNextTokenModel, TableRow, compact_row
 from toy_gpt_train.d_train import make_training_pairs, train_model
+from toy_gpt_train.errors import StopTraining
 from toy_gpt_train.evaluation import score
 from toy_gpt_train.math_training import conditional_entropy
 
@@ -284,6 +285,22 @@ def test_whoever_watches_changes_nothing():
     history = train_model(watched, pairs, 0.5, 3, on_progress=lambda *_: None, after_epoch=dict)
     assert history == train_model(alone, pairs, 0.5, 3)
     assert watched.rows == alone.rows
+
+
+@pytest.mark.parametrize("stop_at", [0.01, 0.34, 0.5, 1.0])
+def test_a_stopped_training_is_a_shorter_one(stop_at):
+    pairs = make_training_pairs([i * i % 5 for i in range(601)], 1)
+    stopped, shorter, records = SimpleNextTokenModel(5, 1), SimpleNextTokenModel(5, 1), []
+
+    def on_progress(fraction, _):
+        if fraction >= stop_at:
+            raise StopTraining
+
+    history = train_model(stopped, pairs, 0.1, 4, on_progress=on_progress, on_record=records.append)
+    epochs = {0.01: 1, 0.34: 2, 0.5: 2, 1.0: 4}[stop_at]
+    assert history == records == train_model(shorter, pairs, 0.1, epochs)
+    assert len(history) == epochs
+    assert stopped.rows == shorter.rows
 
 
 # --- what makes no sense ------------------------------------------------------------------------------------

@@ -10,7 +10,9 @@ from unittest import mock
 import pytest
 
 from toy_gpt_train import train_steps as module
-from toy_gpt_train.errors import InputError
+from toy_gpt_train.d_train import TrainSettings, train_run
+from toy_gpt_train.e_infer import load_run
+from toy_gpt_train.errors import InputError, StopTraining
 from toy_gpt_train.levels import level_for_kind
 from toy_gpt_train.models.neural import Architecture
 from toy_gpt_train.models.sizes import NeuralSettings
@@ -52,12 +54,12 @@ def untrained(kind, settings=None, vocab_size=VOCAB_SIZE):
     return level_for_kind(kind).model(vocab_size, settings.context, settings.architecture, 0)
 
 
-def train(kind, text=TEXT, num_train=None, seed=7, on_progress=None, vocab_size=VOCAB_SIZE, **numbers):
+def train(kind, text=TEXT, num_train=None, seed=7, on_progress=None, on_record=None, vocab_size=VOCAB_SIZE, **numbers):
     """Train a fresh network; returns the model and the log."""
     settings = settings_of(kind, **numbers)
     model = untrained(kind, settings, vocab_size)
     num_train = len(text) if num_train is None else num_train
-    return model, train_steps(model, text, num_train, settings, seed=seed, on_progress=on_progress)
+    return model, train_steps(model, text, num_train, settings, seed=seed, on_progress=on_progress, on_record=on_record)
 
 
 def weights_of(model):
@@ -484,6 +486,29 @@ def test_whoever_watches_changes_nothing():
     assert (bytes_of(watched), history) == (bytes_of(alone), same_history)
 
 
+@pytest.mark.parametrize(("step", "recorded"), [(1, [1]), (2, [2]), (3, [2, 3]), (5, [2, 4, 5])])
+def test_a_stopped_training_has_done_and_logged_the_steps_up_to_there(step, recorded):
+    weights, records = [], []
+
+    def on_progress(fraction, _):
+        if fraction >= step / 5:
+            raise StopTraining
+
+    stopped, history = train("gpt", num_train=30, on_progress=on_progress, on_record=records.append)
+    assert [record["step"] for record in history] == recorded
+    assert history == records
+
+    def remember(*_):
+        weights.append(bytes_of(whole))
+
+    settings = settings_of("gpt")
+    whole = untrained("gpt", settings)
+    whole_history = train_steps(whole, TEXT, 30, settings, seed=7, on_progress=remember)
+    assert bytes_of(stopped) == weights[step - 1]
+    both = [record for record in whole_history if record["step"] in recorded]
+    assert [record for record in history if record["step"] in {2, 4, 5}] == both
+
+
 def test_a_clock_that_stands_still_is_no_matter():
     # On some systems the clock moves on every 16 ms only, and a step of a small network takes less.
     calls = []
@@ -513,3 +538,41 @@ def test_a_step_leaves_at_most_forty_bytes_a_weight():
         tracemalloc.stop()
     (size,) = sizes
     assert 32 <= size / model.num_parameters() <= 40
+
+
+# --- a run that was stopped ---------------------------------------------------------------------------------
+
+
+def stopped_run(tmp_path, kind, at=2, **more):
+    """Do a whole run that is stopped when it says for the second time how far it is."""
+    corpus = tmp_path / "text.txt"
+    corpus.write_text("the cat sees the dog . the dog sees the cat . " * 30, encoding="utf-8")
+    calls = []
+
+    def on_progress(*call):
+        calls.append(call)
+        if len(calls) == at:
+            raise StopTraining
+
+    level = level_for_kind(kind, more.pop("context_size", None))
+    return train_run(TrainSettings(level, corpus, tmp_path / "run", **more), on_progress)
+
+
+def test_a_stopped_network_is_written_and_says_so(tmp_path):
+    result = stopped_run(tmp_path, "gpt", context_size=CONTEXT, neural=settings_of("gpt"))
+    run = load_run(tmp_path / "run" / "artifacts")
+    assert run.meta["training"]["stopped_after_step"] == 2
+    assert run.meta["training"]["steps"] == 5
+    assert run.meta["metrics"]["train_loss"] == pytest.approx(result.train_loss, abs=1e-6)
+
+
+def test_a_stopped_table_is_written_as_one_of_fewer_epochs(tmp_path):
+    result = stopped_run(tmp_path, "bigram", epochs=9)
+    run = load_run(tmp_path / "run" / "artifacts")
+    assert run.meta["training"]["epochs"] == len(result.history) < 9
+
+
+def test_a_stopped_count_leaves_nothing(tmp_path):
+    with pytest.raises(StopTraining):
+        stopped_run(tmp_path, "mixture", at=1)
+    assert not (tmp_path / "run" / "artifacts").exists()

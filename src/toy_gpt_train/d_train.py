@@ -33,7 +33,7 @@ from toy_gpt_train.a_tokenizer import read_text
 from toy_gpt_train.b_vocab import Vocabulary
 from toy_gpt_train.c_model import Context, Pair, SimpleNextTokenModel, TableRow, token_row_index
 from toy_gpt_train.checkpoints import Checkpoints
-from toy_gpt_train.errors import InputError
+from toy_gpt_train.errors import InputError, StopTraining
 from toy_gpt_train.evaluation import Scores, longest_context_floor, score, unigram_loss
 from toy_gpt_train.io_artifacts import (
     WEIGHT_DECIMALS,
@@ -61,6 +61,7 @@ SCORED_OF_TRAINING: Final = 5_000
 
 EpochRecord = dict[str, float]
 OnProgress = Callable[[float, str], None]
+OnRecord = Callable[[EpochRecord], None]
 
 # WHY blocks: one row may hold most of the text (the unigram's only row holds all of it), and whoever waits wants
 # to see it move.
@@ -247,6 +248,7 @@ def train_model(
     epochs: int,
     *,
     on_progress: OnProgress | None = None,
+    on_record: OnRecord | None = None,
     after_epoch: Callable[[], EpochRecord] | None = None,
 ) -> list[EpochRecord]:
     """Train a table by gradient descent: pairs in order, one update a pair, ``epochs`` times over.
@@ -260,7 +262,9 @@ def train_model(
         pairs: (context ids, target id), as make_training_pairs gives them.
         learning_rate: Step size, above 0.
         epochs: Passes over the pairs, at least 1.
-        on_progress: Called with the fraction done and a few words, often.
+        on_progress: Called with the fraction done and a few words, often. Where it raises StopTraining, the epoch is
+            the last one.
+        on_record: Called with each epoch's record when it is complete.
         after_epoch: Called after each epoch, the model up to date; what it returns joins the epoch's record.
 
     Returns:
@@ -308,10 +312,15 @@ def train_model(
                 work.done(len(block) * len(weights), f"epoch {epoch}/{epochs}")
             weights_of[task] = weights
         history.append({"epoch": epoch, "avg_loss": total_loss / len(pairs), "accuracy": total_correct / len(pairs)})
-        if after_epoch is not None or epoch == epochs:
+        ends = epoch == epochs or work.stopped
+        if after_epoch is not None or ends:
             _write_back(model, contexts_of, weights_of)
         if after_epoch is not None:
             history[-1].update(after_epoch())
+        if on_record is not None:
+            on_record(history[-1])
+        if ends:
+            break
     return history
 
 
@@ -331,17 +340,21 @@ def _write_back(
 
 
 class _Work:
-    """Counts work done and reports the fraction."""
+    """Counts work done and reports the fraction; remembers that it was told to stop."""
 
     def __init__(self, total: int, on_progress: OnProgress | None) -> None:
         self._total = total
         self._done = 0
         self._on_progress = on_progress
+        self.stopped = False
 
     def done(self, amount: int, status: str) -> None:
         self._done += amount
         if self._on_progress is not None:
-            self._on_progress(self._done / self._total, status)
+            try:
+                self._on_progress(self._done / self._total, status)
+            except StopTraining:
+                self.stopped = True
 
 
 def _check_training_numbers(learning_rate: float, epochs: int) -> None:
@@ -483,7 +496,11 @@ def read_and_split(settings: TrainSettings) -> SplitText:
 
 
 def fit_table(
-    model: SimpleNextTokenModel, text: SplitText, settings: TrainSettings, on_progress: OnProgress | None
+    model: SimpleNextTokenModel,
+    text: SplitText,
+    settings: TrainSettings,
+    on_progress: OnProgress | None,
+    on_record: OnRecord | None,
 ) -> tuple[list[EpochRecord], float]:
     """Train a table by gradient descent and round its weights; returns the log and the loss floor."""
     pairs = make_training_pairs(text.token_ids[: text.num_train], model.context_size)
@@ -498,6 +515,7 @@ def fit_table(
         settings.learning_rate,
         settings.epochs,
         on_progress=on_progress,
+        on_record=on_record,
         after_epoch=validate if text.num_train < len(text.token_ids) else None,
     )
     model.round_weights(WEIGHT_DECIMALS)
@@ -544,7 +562,11 @@ def checkpoints_of(settings: TrainSettings, vocab_size: int) -> Checkpoints:
 
 
 def fit_network(
-    model: NeuralModel, text: SplitText, settings: TrainSettings, on_progress: OnProgress | None
+    model: NeuralModel,
+    text: SplitText,
+    settings: TrainSettings,
+    on_progress: OnProgress | None,
+    on_record: OnRecord | None,
 ) -> tuple[list[EpochRecord], float]:
     """Train a network step by step and round its weights; returns the log and the loss floor."""
     checkpoints = None
@@ -563,17 +585,21 @@ def fit_network(
         workers=settings.workers,
         checkpoints=checkpoints,
         on_progress=on_progress,
+        on_record=on_record,
     )
     model.round_weights(WEIGHT_DECIMALS)
     return history, longest_context_floor(text.token_ids[: text.num_train], model.context_size)
 
 
-def train_run(settings: TrainSettings, on_progress: OnProgress | None = None) -> TrainResult:
+def train_run(
+    settings: TrainSettings, on_progress: OnProgress | None = None, on_record: OnRecord | None = None
+) -> TrainResult:
     """Do the whole of steps a to d: text, tokens, ids, training, evaluation, files.
 
     Args:
         settings: What to train, on what, and where to write it.
-        on_progress: Called with the fraction done and a few words.
+        on_progress: Called with the fraction done and a few words. It may raise StopTraining.
+        on_record: Called with each record of a table's or a network's log as it is made, still without the floor.
 
     Returns:
         The numbers of the run; its files are written.
@@ -581,6 +607,7 @@ def train_run(settings: TrainSettings, on_progress: OnProgress | None = None) ->
     Raises:
         InputError: The corpus or a number cannot be used; nothing has been written.
         OSError: A file could not be read or written; what was there before is still there.
+        StopTraining: The model had nothing yet to keep, or all was learned already; nothing has been written.
 
     Example:
         train_run(TrainSettings(level_for_kind("bigram"), Path("my.txt"), Path("my_run"))).train_loss
@@ -591,11 +618,11 @@ def train_run(settings: TrainSettings, on_progress: OnProgress | None = None) ->
     model = untrained_model(settings, text.vocab.vocab_size())
     train_ids = text.token_ids[: text.num_train]
     if isinstance(model, SimpleNextTokenModel):
-        history, floor = fit_table(model, text, settings, on_progress)
+        history, floor = fit_table(model, text, settings, on_progress, on_record)
         final = score(model, train_ids, level.context_size)
         train_loss, train_accuracy = final.loss, final.accuracy
     elif isinstance(model, NeuralModel):
-        history, floor = fit_network(model, text, settings, on_progress)
+        history, floor = fit_network(model, text, settings, on_progress, on_record)
         begin = max(len(train_ids) - SCORED_OF_TRAINING, model.least_context)
         final = score(model, train_ids, begin, on_progress)
         train_loss, train_accuracy = final.loss, final.accuracy
@@ -668,10 +695,13 @@ def _how_it_learned(settings: TrainSettings, result: TrainResult) -> dict[str, A
     if isinstance(result.model, NeuralModel):
         numbers = asdict(neural_settings(settings))
         del numbers["architecture"]
-        epochs = round(result.history[-1]["epoch"], 6)
-        return {**numbers, "epochs": epochs, "epoch_definition": _NEURAL_EPOCH_DEFINITION}
+        last = result.history[-1]
+        # WHY beside the steps it was to have: the step size of each followed from those.
+        stopped = {"stopped_after_step": last["step"]} if last["step"] < numbers["steps"] else {}
+        epochs = round(last["epoch"], 6)
+        return {**numbers, **stopped, "epochs": epochs, "epoch_definition": _NEURAL_EPOCH_DEFINITION}
     if isinstance(result.model, SimpleNextTokenModel):
-        return {"learning_rate": settings.learning_rate, "epochs": settings.epochs}
+        return {"learning_rate": settings.learning_rate, "epochs": len(result.history)}
     return {"learning_rate": result.model.learning_rate, "epochs": 1}
 
 

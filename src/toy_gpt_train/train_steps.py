@@ -23,7 +23,7 @@ from math import isfinite
 from typing import Any, Final
 
 from toy_gpt_train.checkpoints import Checkpoint, Checkpoints
-from toy_gpt_train.errors import InputError
+from toy_gpt_train.errors import InputError, StopTraining
 from toy_gpt_train.models.neural import NeuralModel
 from toy_gpt_train.models.sizes import NeuralSettings
 from toy_gpt_train.nn.batches import Window, draw_windows
@@ -46,6 +46,7 @@ EVALUATED_TOKENS: Final = 1024  # of the held-out text, for each line of the log
 
 StepRecord = dict[str, float]
 OnProgress = Callable[[float, str], None]
+OnRecord = Callable[[StepRecord], None]
 
 
 def train_steps(
@@ -58,6 +59,7 @@ def train_steps(
     workers: int = 1,
     checkpoints: Checkpoints | None = None,
     on_progress: OnProgress | None = None,
+    on_record: OnRecord | None = None,
 ) -> list[StepRecord]:
     """Train a network.
 
@@ -70,6 +72,8 @@ def train_steps(
         workers: How many processes share a batch; it changes no number.
         checkpoints: Where to keep checkpoints, and to go on from; None for nowhere.
         on_progress: Called with the fraction done of what there was left to do, and a few words, after every step.
+            Where it raises StopTraining, the step is the last one.
+        on_record: Called with each new record of the log.
 
     Returns:
         The log, a record every ``eval_every`` steps: ``epoch`` (how often the text has been gone through, by the
@@ -91,7 +95,7 @@ def train_steps(
         while run.step < settings.steps:
             run.do_step(worker_pool)
             if run.step % settings.eval_every == 0 or run.step == settings.steps:
-                run.record(worker_pool)
+                run.record(worker_pool, on_record)
             if checkpoints is not None and checkpoints.every and run.step % checkpoints.every == 0:
                 checkpoints.save(run.checkpoint())
             if on_progress is not None:
@@ -99,6 +103,9 @@ def train_steps(
                 done = run.step - first_step
                 speed = done * run.tokens_a_step / max(time.monotonic() - started, 1e-3)
                 on_progress(done / (settings.steps - first_step), f"{run.status()}, {speed:.0f} tokens/s")
+    except StopTraining:
+        if not run.is_recorded:
+            run.record(worker_pool, on_record)
     finally:
         worker_pool.close()
     return run.history
@@ -175,7 +182,12 @@ class _Run:
             floor=peak * LAST_LEARNING_RATE,
         )
 
-    def record(self, workers: Workers) -> None:
+    @property
+    def is_recorded(self) -> bool:
+        """Whether the log has all steps."""
+        return not self._since
+
+    def record(self, workers: Workers, on_record: OnRecord | None) -> None:
         """Write a line of the log."""
         outcome = sum_outcomes(self._since)
         self._since = []
@@ -192,6 +204,8 @@ class _Run:
             held_out = sum_outcomes([outcome for outcome, _ in workers.outcomes(pieces, with_gradient=False)])
             record.update(val_loss=held_out.loss, val_accuracy=held_out.correct / held_out.num_tokens)
         self.history.append(record)
+        if on_record is not None:
+            on_record(record)
 
     def status(self) -> str:
         """Return how far the training is, in a few words."""
