@@ -1,14 +1,12 @@
 // column.js - One run on the page: its facts, a text to write with it, and panels that show its inside.
 
 import { element, fill } from "./dom.js";
-import { embeddingsPanel } from "./panel_embeddings.js";
 import { explainPanel } from "./panel_explain.js";
 import { filesPanel } from "./panel_files.js";
 import { nextPanel } from "./panel_next.js";
 import { textPanel } from "./panel_text.js";
 import { trainingPanel } from "./panel_training.js";
 import { vocabularyPanel } from "./panel_vocabulary.js";
-import { weightsPanel } from "./panel_weights.js";
 import { writePanel } from "./panel_write.js";
 import { Session } from "./session.js";
 import { tabs } from "./tabs.js";
@@ -47,8 +45,9 @@ export function column(run, entry, onPrompt) {
   const why = explainPanel(session);
   const inside = tabs(`Inside ${run.name}`, [
     ["Vocabulary", () => vocabularyPanel(run)],
-    ["Weights", () => weightsPanel(run)],
-    ["Embeddings", () => embeddingsPanel(run)],
+    // WHY loaded when they are looked at: they are large, and the page is there sooner without them.
+    ["Weights", async () => (await import("./panel_weights.js")).weightsPanel(run)],
+    ["Embeddings", async () => (await import("./panel_embeddings.js")).embeddingsPanel(run)],
     ["Training", () => trainingPanel(run)],
     ["Files", () => filesPanel(run, entry)],
   ]);

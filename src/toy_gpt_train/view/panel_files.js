@@ -1,6 +1,7 @@
 // panel_files.js - The files that a model is made of, and what its metadata say.
 
 import { element } from "./dom.js";
+import { urlOf } from "./run.js";
 import { visible } from "./text.js";
 
 const LONGEST_TOKEN = 20;
@@ -9,14 +10,13 @@ const LONGEST_TOKEN = 20;
  * Make the panel.
  *
  * @param {object} run - What loadRun() gives.
- * @param {{artifacts: string, log: string | null}} entry - Where its files lie.
+ * @param {import("./run.js").RunEntry} entry - Where its files lie.
  * @returns {HTMLElement}
  */
 export function filesPanel({ meta }, entry) {
   const links = Object.keys(meta.artifacts ?? {})
     .sort()
-    // WHY encoded: a name is a name in the run's folder, whatever it looks like.
-    .map((name) => linkTo(name, new URL(encodeURIComponent(name), new URL(entry.artifacts, document.baseURI))));
+    .map((name) => linkTo(name, urlOf(entry, name)));
   if (entry.log) {
     links.push(linkTo("train_log.csv", new URL(entry.log, document.baseURI)));
   }

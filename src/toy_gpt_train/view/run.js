@@ -18,7 +18,11 @@ const VOCABULARY_HEADER = ["token_id", "token", "frequency"];
 const SCHEMA_VERSION = 1;
 const LARGEST_LOSS = -Math.log(1e-12);
 
-/** @typedef {{name: string, artifacts: string, log: string | null}} RunEntry - URLs; artifacts is a folder's. */
+/**
+ * Where a run lies. A run that was made in the page has no folder, but a URL for each of its files.
+ *
+ * @typedef {{name: string, artifacts?: string, urls?: Map<string, string>, log: string | null}} RunEntry
+ */
 /** @typedef {{tokens: string[], idOf: Map<string, number>, frequency: number[]}} Vocabulary */
 /** @typedef {{columns: string[], rows: number[][]}} Log */
 /** @typedef {{labels: string[], numbers: Float64Array, size: number}} Vectors - One after the other in `numbers`. */
@@ -111,17 +115,17 @@ export async function loadRuns(indexUrl) {
  * @returns {Promise<Run>}
  * @throws {Error} A file is missing or damaged, or two disagree: one sentence that names it.
  */
-export async function loadRun({ name, artifacts, log = null }) {
-  const folder = new URL(artifacts.endsWith("/") ? artifacts : `${artifacts}/`, globalThis.location?.href);
+export async function loadRun(entry) {
+  const { name, log = null } = entry;
   const [metaText, vocabularyText, logText] = await Promise.all([
-    fetchText(new URL(META_NAME, folder), META_NAME),
-    fetchText(new URL(VOCABULARY_NAME, folder), VOCABULARY_NAME),
+    fetchText(urlOf(entry, META_NAME), META_NAME),
+    fetchText(urlOf(entry, VOCABULARY_NAME), VOCABULARY_NAME),
     log === null ? null : fetchText(new URL(log, globalThis.location?.href), "train_log.csv"),
   ]);
   const meta = readMeta(metaText);
   const vocabulary = readVocabulary(vocabularyText, meta.vocab_size);
   const { filesOf, rebuild } = await rungOf(meta).code();
-  const files = await fetchAll(folder, [...filesOf(meta, vocabulary), ...tokenizerFiles(meta)]);
+  const files = await fetchAll(entry, [...filesOf(meta, vocabulary), ...tokenizerFiles(meta)]);
   return {
     name,
     meta,
@@ -131,6 +135,25 @@ export async function loadRun({ name, artifacts, log = null }) {
     log: logText === null ? null : readLog(logText),
     lossFloor: meta.loss_floor,
   };
+}
+
+/**
+ * Return where a file of a run lies.
+ *
+ * @param {RunEntry} entry
+ * @param {string} name
+ * @returns {URL}
+ */
+export function urlOf({ artifacts, urls }, name) {
+  if (urls !== undefined) {
+    if (!urls.has(name)) {
+      throw new Error(`${name} is missing`);
+    }
+    return new URL(urls.get(name));
+  }
+  const folder = new URL(artifacts.endsWith("/") ? artifacts : `${artifacts}/`, globalThis.location?.href);
+  // WHY encoded: a name is a name in the run's folder, whatever it looks like.
+  return new URL(encodeURIComponent(name), folder);
 }
 
 /** Give a rebuilt model the face of all rungs; it is asked about what is a context of it only. */
@@ -152,8 +175,8 @@ function withFace(model, { model_kind: kind, vocab_size: vocabSize, context_size
 }
 
 /** Return the content of several files by name, fetched side by side: bytes of safetensors, text of all others. */
-async function fetchAll(folder, names) {
-  const fetchOne = (name) => (name.endsWith(".safetensors") ? fetchBytes : fetchText)(new URL(name, folder), name);
+async function fetchAll(entry, names) {
+  const fetchOne = (name) => (name.endsWith(".safetensors") ? fetchBytes : fetchText)(urlOf(entry, name), name);
   const files = await Promise.all(names.map(fetchOne));
   return new Map(names.map((name, i) => [name, files[i]]));
 }

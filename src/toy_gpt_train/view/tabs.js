@@ -1,12 +1,12 @@
 // tabs.js - Several panels in one place; a panel is made when it is first looked at.
 
-import { element, newId } from "./dom.js";
+import { element, fill, newId } from "./dom.js";
 
 /**
  * Make tabs: the arrow keys, Home and End go from one to the next, as is usual.
  *
  * @param {string} name - What they are about, for those who do not see them.
- * @param {[string, () => Node][]} panels - The name of each, and what makes it.
+ * @param {[string, () => (Node | Promise<Node>)][]} panels - The name of each, and what makes it.
  * @returns {HTMLElement}
  */
 export function tabs(name, panels) {
@@ -25,7 +25,14 @@ export function tabs(name, panels) {
     }
     if (!chosen.made) {
       chosen.made = true;
-      chosen.panel.append(chosen.make());
+      show(chosen);
+    }
+  };
+  const show = async ({ panel, make }) => {
+    try {
+      fill(panel, await make());
+    } catch (error) {
+      fill(panel, element("p.problem", { role: "alert" }, `This cannot be shown: ${error.message}`));
     }
   };
   parts.forEach((part, i) => {

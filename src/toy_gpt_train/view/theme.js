@@ -1,5 +1,7 @@
 // theme.js - Light or dark: what was chosen here before, or else what the system prefers.
 //
+// A page that shows this one in a frame says which it is itself: ?theme=dark.
+//
 // WHY a plain script at the head of the page and no module: it runs before anything is drawn, so nothing flashes.
 // WHY try: a browser may forbid a page to remember anything, and the page works without.
 
@@ -7,6 +9,8 @@
   const KEY = "toy-gpt-theme";
   const darkPreferred = matchMedia("(prefers-color-scheme: dark)");
   const root = document.documentElement;
+
+  const asked = new URLSearchParams(location.search).get("theme");
 
   function remembered() {
     try {
@@ -17,7 +21,7 @@
   }
 
   function apply() {
-    const theme = remembered() ?? (darkPreferred.matches ? "dark" : "light");
+    const theme = asked ?? remembered() ?? (darkPreferred.matches ? "dark" : "light");
     use(theme === "dark" ? "dark" : "light");
   }
 
