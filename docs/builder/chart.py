@@ -22,17 +22,20 @@ class Chart:
 
     Attributes:
         kind: ``lines`` (first column: places across; the others: a line each), ``bars`` (first column: names; the
-            others: a bar for each), ``points`` (columns: label, across, up, and group if there is one) or ``cells``
-            (first column: names of rows; the others: a column of squares each).
+            others: a bar for each; the bars lie), ``points`` (columns: label, across, up, and group if there is one)
+            or ``cells`` (first column: names of rows; the others: a column of squares each).
         says: What there is to see in it, as a sentence; the name of the drawing.
         columns: The names of the columns.
         rows: A value for each column; None where there is none.
-        across: What the axis across measures.
-        up: What the axis upward measures.
+        across: What the axis across measures; of bars, what their names are.
+        up: What the axis upward measures; of bars, what their lengths are.
         source: The files it is made from, or the command that prints it.
         logarithmic: Whether each step upward multiplies.
-        dashed: Lines to draw dashed, each with the line that it belongs to and has the colour of, or "" for none.
-        values: Whether to write each value beside its point or bar.
+        dashed: Lines to draw dashed, each with the line that it belongs to and has the colour of, or "" for none. Among
+            bars, a dashed line stands beside each name in place of a bar.
+        values: Whether to write each value beside its point or bar, or into its square.
+        dots: Lines to draw as dots that nothing joins.
+        limits: Where the axis upward begins and ends, for charts to be compared; as the values need it where None.
     """
 
     kind: Literal["lines", "bars", "points", "cells"]
@@ -45,6 +48,8 @@ class Chart:
     logarithmic: bool = False
     dashed: Mapping[str, str] = field(default_factory=dict)
     values: bool = False
+    dots: Sequence[str] = ()
+    limits: tuple[float, float] | None = None
 
     def __post_init__(self) -> None:
         if not self.rows or any(len(row) != len(self.columns) for row in self.rows):
@@ -60,6 +65,8 @@ def chart_html(chart: Chart) -> str:
         "logarithmic": chart.logarithmic,
         "dashed": dict(chart.dashed),
         "values": chart.values,
+        "dots": list(chart.dots),
+        "limits": chart.limits,
     }
     body = "".join(_row("td", row) for row in chart.rows)
     source = f", from {html.escape(chart.source)}" if chart.source else ""
@@ -73,8 +80,25 @@ def chart_html(chart: Chart) -> str:
 
 
 def _row(cell: str, values: Sequence[Value]) -> str:
-    shown = ["" if value is None else html.escape(str(value)) for value in values]
-    return f"<tr>{''.join(f'<{cell}>{text}</{cell}>' for text in shown)}</tr>"
+    return f"<tr>{''.join(f'<{cell}>{html.escape(_text(value))}</{cell}>' for value in values)}</tr>"
+
+
+def _text(value: Value) -> str:
+    if isinstance(value, float) and value.is_integer():
+        return str(int(value))  # WHY: the numbers of a CSV file are floats, and an epoch is 1, not 1.0
+    return "" if value is None else visible(str(value))
+
+
+def visible(text: str) -> str:
+    r"""Return a token as it can be seen; a text of which nothing would be lost stays as it is.
+
+    Example:
+        >>> visible(" "), visible("a\n"), visible(" of the"), visible("held-out part")
+        ('␣', 'a\\n', '␣of␣the', 'held-out part')
+    """
+    if text.isprintable() and text == text.strip():
+        return text
+    return "".join("␣" if c == " " else c if c.isprintable() else repr(c)[1:-1] for c in text)
 
 
 def csv_columns(path: str) -> dict[str, list[str]]:

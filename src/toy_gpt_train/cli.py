@@ -289,8 +289,20 @@ def _add_sampling(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--seed", type=int, default=0, metavar="S", help="same seed, same text (default: 0)")
 
 
-def _train_settings(args: argparse.Namespace) -> TrainSettings:
-    """Return what to train; an option that the model has no use for is refused, not ignored."""
+def train_settings(args: argparse.Namespace) -> TrainSettings:
+    """Return what to train; an option that the model has no use for is refused, not ignored.
+
+    Args:
+        args: The arguments of ``toy-gpt train``, parsed.
+
+    Raises:
+        InputError: A number, or the model, cannot be used.
+
+    Example:
+        >>> args = build_parser().parse_args(["train", "--model", "bigram", "--epochs", "3"])
+        >>> train_settings(args).epochs
+        3
+    """
     manifest = load_manifest()
     kind = manifest.model if args.model is None else args.model
     level = level_for_kind(kind)
@@ -324,7 +336,7 @@ def _train_settings(args: argparse.Namespace) -> TrainSettings:
 
 
 def _train(args: argparse.Namespace) -> int:
-    settings = _train_settings(args)
+    settings = train_settings(args)
     progress = Progress(f"training {settings.level.kind}")
     try:
         result = train_run(settings, progress.update)
@@ -481,9 +493,16 @@ def _fail(message: str) -> int:
     return 2
 
 
+def collect_rarely() -> None:
+    """Let the collector of cycles run less often.
+
+    WHY: training makes millions of small objects that live to the end and form no cycles; the collector would otherwise
+    walk through all of them again and again.
+    """
+    gc.set_threshold(200_000, 50, 100)
+
+
 def entry() -> NoReturn:
     """Run the process's own command line and exit with its code."""
-    # WHY: training makes millions of small objects that live to the end and form no cycles; by default the collector
-    # of cycles would walk through all of them again and again.
-    gc.set_threshold(200_000, 50, 100)
+    collect_rarely()
     raise SystemExit(main())

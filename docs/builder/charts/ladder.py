@@ -1,8 +1,19 @@
-"""Charts of all rungs of the counting kind: how they learn, and what remains unpredictable."""
+"""Charts of the ladder: how far the counting rungs get, what remains unpredictable, and what a text never showed."""
 
-from builder.chart import Chart, csv_numbers
+import json
+from collections.abc import Sequence
+
+from builder.chart import Chart, csv_columns, csv_numbers
+from builder.paths import ROOT, STORIES
+from toy_gpt_train.a_tokenizer import read_tokens
+from toy_gpt_train.b_vocab import Vocabulary
+from toy_gpt_train.d_train import make_training_pairs
+from toy_gpt_train.tokenizers.word import WordTokenizer
 
 _TABLES = ("100-unigram", "200-bigram", "300-context-2", "400-context-3")
+_NETWORKS = ("500-embeddings", "600-attention", "700-gpt", "800-llama")
+_LENGTHS = "outputs/bench/context_lengths.csv"
+_POWERS = "outputs/bench/mixture_powers.csv"
 
 
 def animals_losses() -> Chart:
@@ -20,3 +31,106 @@ def animals_losses() -> Chart:
         source="outputs/ladder/*/001_animals/train_log.csv",
         dashed={floor: rung for rung, floor in floors.items()},
     )
+
+
+def row_explosion() -> Chart:
+    """Rows that a full table would have, and contexts that the text really has, by context size."""
+    tokens = read_tokens(STORIES, WordTokenizer())
+    vocab = Vocabulary(tokens)
+    token_ids, size = vocab.encode(tokens), vocab.vocab_size()
+    met = [len({context for context, _ in make_training_pairs(token_ids, n)}) for n in range(1, 6)]
+    return Chart(
+        "lines",
+        "Rows of the table by context size: V to the N explodes, the contexts in the text level off",
+        ["N", f"V to the N, with V = {size:,}", "contexts in the text"],
+        [(n, size**n, contexts) for n, contexts in enumerate(met, start=1)],
+        across="context size N",
+        up="rows",
+        source="corpus/030_stories.txt",
+        logarithmic=True,
+        values=True,
+    )
+
+
+def held_out() -> Chart:
+    """Loss on the training part and on the held-out part of the stories, words, rung by rung."""
+    runs = _runs("word")
+    unigram = "unigram, held-out part"
+    return Chart(
+        "bars",
+        "The longer the window, the higher the loss on the held-out part; only Kneser-Ney does well there",
+        ["model", "training part", "held-out part", unigram],
+        [(run["model"], float(run["train_loss"]), float(run["val_loss"]), float(run["unigram_loss"])) for run in runs],
+        up="nats a token",
+        source=_LENGTHS,
+        dashed={unigram: ""},
+        values=True,
+    )
+
+
+def stories_losses() -> Chart:
+    """Loss on the held-out tenth of the stories, characters, rung by rung."""
+    runs = _runs("char")
+    held_out = {run["model"]: float(run["val_loss"]) for run in runs if run["model"] != "kneser-ney"}
+    counting = {
+        "unigram": float(runs[0]["unigram_loss"]),
+        **{kind: held_out[kind] for kind in ("bigram", "context-2", "context-3")},
+        "kneser-ney": _committed_loss("450-kneser-ney"),
+        "mixture": held_out["mixture"],
+    }
+    networks = {rung.partition("-")[2]: _committed_loss(rung) for rung in _NETWORKS}
+    return Chart(
+        "bars",
+        "Loss on the held-out part of the stories: Kneser-Ney and the mixture are lowest",
+        ["rung", "counting", "network"],
+        [(kind, loss, None) for kind, loss in counting.items()]
+        + [(kind, None, loss) for kind, loss in networks.items()],
+        up="nats a character",
+        source=f"{_LENGTHS} and artifacts/ladder/*/030_stories/00_meta.json",
+        values=True,
+    )
+
+
+def kneser_ney_context() -> Chart:
+    """Held-out loss by context length, plain tables beside Kneser-Ney, characters of the stories."""
+    runs = _runs("char")
+    tables = {run["context"]: run for run in runs if run["model"] not in ("kneser-ney", "mixture")}
+    backing_off = {run["context"]: run for run in runs if run["model"] == "kneser-ney"}
+    return Chart(
+        "lines",
+        "With a longer context the held-out loss of the plain table turns upward, and Kneser-Ney's goes on falling",
+        ["N", f"plain table, {tables['1']['epochs']} epochs", "kneser-ney"],
+        [(n, float(tables[n]["val_loss"]), float(backing_off[n]["val_loss"])) for n in tables],
+        across="characters of context N",
+        up="held-out loss, nats a character",
+        source=_LENGTHS,
+        values=True,
+    )
+
+
+def mixture_powers() -> Chart:
+    """The powers of the mixture's experts by how far its longest memory matched."""
+    columns = csv_numbers(_POWERS)
+    return Chart(
+        "lines",
+        "The power of each of the five experts, by how many characters the longest memory matched",
+        list(columns),
+        list(zip(*columns.values(), strict=True)),
+        across="characters that the longest memory matched",
+        up="power",
+        source=_POWERS,
+    )
+
+
+def _runs(tokenizer: str) -> Sequence[dict[str, str]]:
+    """Return the lines of context_lengths.csv with this tokenizer."""
+    columns = csv_columns(_LENGTHS)
+    lines = (dict(zip(columns, cells, strict=True)) for cells in zip(*columns.values(), strict=True))
+    return [line for line in lines if line["tokenizer"] == tokenizer]
+
+
+def _committed_loss(rung: str) -> float:
+    """Return the loss of a committed run on the held-out part of the stories."""
+    path = ROOT / "artifacts" / "ladder" / rung / "030_stories" / "00_meta.json"
+    loss: float = json.loads(path.read_text(encoding="utf-8"))["metrics"]["val_loss"]
+    return loss

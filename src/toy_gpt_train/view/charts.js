@@ -61,7 +61,7 @@ function argmin(numbers) {
  * @param {string} chart.xName - For example "epoch".
  * @param {number[]} chart.xs
  * @param {{name: string, kind: string, values: number[]}[]} chart.series - `kind` is the class of the line.
- * @param {{name: string, value: number}} chart.level - A dashed line across.
+ * @param {{name: string, value: number} | null} chart.level - A dashed line across.
  * @returns {HTMLElement}
  */
 export function lineChart(chart) {
@@ -89,7 +89,8 @@ export function lineChart(chart) {
   };
   slider.addEventListener("input", () => choose(Number(slider.value)));
   choose(chosen);
-  const legend = [...series, { ...level, kind: "floor" }].map(({ name, kind }) => element(`li.${kind}`, name));
+  const named = level === null ? series : [...series, { ...level, kind: "floor" }];
+  const legend = named.map(({ name, kind }) => element(`li.${kind}`, name));
   const control = labelled(`Read the values at ${xName}`, slider, "field.wide");
   return element("div", element("ul.legend", ...legend), place, control, readout);
 }
@@ -116,7 +117,7 @@ function ticks(numbers, count) {
 
 function drawLines({ title, xName, xs, series, level }, width, chosen) {
   const [right, bottom] = [width - MARGIN.right, LINE_HEIGHT - MARGIN.bottom];
-  const heights = [0, level.value, ...series.flatMap(({ values }) => values)];
+  const heights = [0, level?.value ?? 0, ...series.flatMap(({ values }) => values)];
   const x = scale(xs, MARGIN.left, right);
   const y = scale(heights, bottom, MARGIN.top);
   const across = (kind, value) => svg(`line.${kind}`, { x1: MARGIN.left, x2: right, y1: y(value), y2: y(value) });
@@ -135,7 +136,7 @@ function drawLines({ title, xName, xs, series, level }, width, chosen) {
     ]),
     ...ticks(xs, width / 80).map((value) => text([x(value), bottom + 18], "middle", numberText(value, 2))),
     text([right, LINE_HEIGHT - 3], "end", xName),
-    across("floor", level.value),
+    level === null ? null : across("floor", level.value),
     svg("line.chosen", { x1: x(xs[chosen]), x2: x(xs[chosen]), y1: MARGIN.top, y2: bottom }),
     ...lines,
   );

@@ -23,17 +23,27 @@ export function trainingPanel({ log, lossFloor }) {
   if (log === null || log.rows.length === 0) {
     return element("p.note", "There is no training log beside this run.");
   }
+  return element("div", element("p.note", ABOUT), lossChart(log, lossFloor), fold("The log as a table", () => tableOf(log)));
+}
+
+/**
+ * Draw the losses of a log.
+ *
+ * @param {import("./run.js").Log} log - A row at least.
+ * @param {number | null} lossFloor - Null while it is not known.
+ * @returns {HTMLElement}
+ */
+export function lossChart(log, lossFloor) {
   const valuesOf = (name) => log.rows.map((row) => row[log.columns.indexOf(name)]);
   const xName = log.columns.includes("step") ? "step" : "epoch";
   const lines = LOSSES.filter(({ column }) => log.columns.includes(column));
-  const chart = lineChart({
-    title: `${lines.map(({ name }) => name).join(" and ")} by ${xName}; the table below has the values`,
+  return lineChart({
+    title: `${lines.map(({ name }) => name).join(" and ")} by ${xName}`,
     xName,
     xs: valuesOf(xName),
     series: lines.map((line) => ({ ...line, values: valuesOf(line.column) })),
-    level: { name: `loss floor ${numberText(lossFloor)}`, value: lossFloor },
+    level: lossFloor === null ? null : { name: `loss floor ${numberText(lossFloor)}`, value: lossFloor },
   });
-  return element("div", element("p.note", ABOUT), chart, fold("The log as a table", () => tableOf(log)));
 }
 
 function tableOf({ columns, rows }) {

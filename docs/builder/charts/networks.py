@@ -1,0 +1,157 @@
+"""Charts of the networks: how they learn, and what they have learned."""
+
+import json
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import numpy as np
+
+from builder.chart import Chart, csv_columns, csv_numbers
+from builder.paths import ROOT
+from toy_gpt_train.e_infer import load_run, start_token_ids
+from toy_gpt_train.models.neural import NeuralModel
+from toy_gpt_train.nn.optim import cosine_schedule
+
+_NETWORKS = ("500-embeddings", "600-attention", "700-gpt", "800-llama")
+_BEGINNING = "Mina had a small"  # of the stories
+_OFTEN = 100
+_VOWELS = "aeiou"
+
+
+def step_sizes() -> Chart:
+    """The step size of rung 800's run by step, and the log's lines on it."""
+    log_path = "outputs/ladder/800-llama/030_stories/train_log.csv"
+    log = csv_numbers(log_path)
+    logged = dict(zip(map(int, log["step"]), log["learning_rate"], strict=True))
+    training = _meta("800-llama")["training"]
+    peak, warmup, total = training["learning_rate"], training["warmup"], training["steps"]
+
+    def size(step: int) -> float:
+        return round(cosine_schedule(step - 1, peak=peak, warmup=warmup, total=total, floor=peak * 0.1), 6)
+
+    in_log = "lines of the log"
+    return Chart(
+        "lines",
+        "The step size by step: up in a line, then down along half a cosine",
+        ["step", "cosine_schedule", in_log],
+        [(step, size(step), logged.get(step)) for step in (1, *range(10, total + 1, 10))],
+        across="step",
+        up="step size",
+        source=log_path,
+        dots=[in_log],
+        limits=(0, peak),
+    )
+
+
+def network_losses() -> list[Chart]:
+    """Training and validation loss of the four networks on the stories, by how many tokens they have predicted."""
+    tokens = sum(map(int, csv_columns(f"{_artifacts('500-embeddings')}/01_vocabulary.csv")["frequency"]))
+    logs = {rung: csv_numbers(f"outputs/ladder/{rung}/030_stories/train_log.csv") for rung in _NETWORKS}
+    counting = _meta("450-kneser-ney")["metrics"]["val_loss"]
+    highest = max(loss for log in logs.values() for loss in (*log["avg_loss"], *log["val_loss"]))
+
+    def chart(part: str, column: str) -> Chart:
+        points = [
+            (round(epoch * tokens / 1000, 1), rung, loss)
+            for rung, log in logs.items()
+            for epoch, loss in zip(log["epoch"], log[column], strict=True)
+        ]
+        losses = {(place, rung): loss for place, rung, loss in points}
+        dashed = "450-kneser-ney, validation"
+        return Chart(
+            "lines",
+            f"The {part} loss of four networks, and the dashed line of Kneser-Ney",
+            ["thousand tokens", *_NETWORKS, dashed],
+            [
+                (place, *(losses.get((place, rung)) for rung in _NETWORKS), counting)
+                for place in sorted({place for place, _, _ in points})
+            ],
+            across="thousand tokens predicted",
+            up=f"{part} loss, nats a character",
+            source="outputs/ladder/*/030_stories/train_log.csv",
+            dashed={dashed: ""},
+            limits=(1, highest),
+        )
+
+    return [chart("training", "avg_loss"), chart("validation", "val_loss")]
+
+
+def letter_map() -> Chart:
+    """The vectors of rung 500's frequent small letters, from the side from which they differ most."""
+    path = f"{_artifacts('500-embeddings')}/03_token_embeddings.csv"
+    table = csv_columns(path)
+    frequencies = csv_columns(f"{_artifacts('500-embeddings')}/01_vocabulary.csv")["frequency"]
+    often = [token.islower() and int(count) >= _OFTEN for token, count in zip(table["token"], frequencies, strict=True)]
+    letters = [token for token, is_often in zip(table["token"], often, strict=True) if is_often]
+    vectors = np.array([table[name] for name in table if name.startswith("dim_")], dtype=float).T[often]
+    centred = vectors - vectors.mean(axis=0)
+    # PCA: the directions in which the points differ most are the first right singular vectors.
+    _, sizes, directions = np.linalg.svd(centred, full_matrices=False)
+    share = (sizes[:2] ** 2).sum() / (sizes**2).sum()
+    points = zip(letters, (centred @ directions[:2].T).round(4).tolist(), strict=True)
+    return Chart(
+        "points",
+        f"The letters from the side from which they differ most: {share:.0%} of how the vectors differ",
+        ["letter", "first direction", "second direction", "kind"],
+        [(letter, x, y, "vowel" if letter in _VOWELS else "consonant") for letter, (x, y) in points],
+        across="first direction",
+        up="second direction",
+        source=path,
+    )
+
+
+def attention_map() -> Chart:
+    """Rung 600's only head on the first characters of the stories."""
+    (head,) = _heads("600-attention")
+    return head
+
+
+def gpt_heads() -> list[Chart]:
+    """Rung 700's four heads on the first characters of the stories."""
+    return _heads("700-gpt")
+
+
+def llama_heads() -> list[Chart]:
+    """Rung 800's four heads on the first characters of the stories."""
+    return _heads("800-llama")
+
+
+def _heads(rung: str) -> list[Chart]:
+    """Return who looks at whom, a chart for each head: a row for each token that looks, a column for each looked at."""
+    by_head = zip(*_attention(rung, _BEGINNING), strict=True)
+    return [
+        Chart(
+            "cells",
+            f"Head {number}: how much each character looks at itself and at those before it",
+            ["", *_BEGINNING],
+            [
+                (letter, *(round(share, 4) for share in shares), *[None] * (len(_BEGINNING) - len(shares)))
+                for letter, shares in zip(_BEGINNING, rows, strict=True)
+            ],
+            across="is looked at",
+            up="looks",
+            source=_artifacts(rung),
+        )
+        for number, rows in enumerate(by_head, start=1)
+    ]
+
+
+def _attention(rung: str, text: str) -> Iterator[Sequence[Sequence[float]]]:
+    """Yield each token's shares by head: what the last token does, for longer and longer beginnings."""
+    run = load_run(ROOT / _artifacts(rung))
+    if not isinstance(run.model, NeuralModel):
+        raise TypeError(f"{rung} is no network")
+    token_ids = start_token_ids(run.vocab, list(text), len(text))
+    for end in range(1, len(token_ids) + 1):
+        yield run.model.glimpses(token_ids[:end])[-1].attention
+
+
+def _artifacts(rung: str) -> str:
+    """Return the folder of a committed run on the stories."""
+    return f"artifacts/ladder/{rung}/030_stories"
+
+
+def _meta(rung: str) -> dict[str, Any]:
+    """Return the metadata of a committed run on the stories."""
+    meta: dict[str, Any] = json.loads((ROOT / _artifacts(rung) / "00_meta.json").read_text(encoding="utf-8"))
+    return meta

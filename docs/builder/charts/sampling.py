@@ -1,0 +1,92 @@
+"""Charts of how text is drawn from probabilities: temperature, top-p, and what they do to the text."""
+
+import re
+from itertools import accumulate
+from math import log
+
+from builder.chart import Chart
+from builder.paths import ROOT, STORIES
+from toy_gpt_train.e_infer import Sampling, generate_tokens, load_run, next_token_probs, top_k
+from toy_gpt_train.math_training import softmax
+
+_BIGRAM = "artifacts/ladder/200-bigram/001_animals"
+_KNESER_NEY = "artifacts/ladder/450-kneser-ney/030_stories"
+_SHOWN = 7  # the words that the bigram has met after "duck"
+_NUM_CHARACTERS, _SEED = 900, 1
+
+
+def temperatures() -> Chart:
+    """The bigram's distribution after one word at three temperatures."""
+    probs, tokens = _after("duck")
+    shown = [token_id for token_id, _ in top_k(probs, _SHOWN)]
+    others = f"{len(probs) - _SHOWN} others"
+    columns = []
+    for temperature in (0.5, 1, 2):
+        heated = softmax([log(p) / temperature for p in probs])
+        some = [heated[token_id] for token_id in shown]
+        columns.append([round(p, 4) for p in (*some, 1 - sum(some))])
+    return Chart(
+        "bars",
+        "The next token after duck: a low temperature favours the likely words, a high one all the others",
+        ["token", "T = 0.5", "T = 1", "T = 2"],
+        list(zip([*(tokens[token_id] for token_id in shown), others], *columns, strict=True)),
+        up="probability",
+        source=_BIGRAM,
+    )
+
+
+def nucleus() -> Chart:
+    """How many tokens top-p leaves to draw from, after three words."""
+    words = ("plays", "the", "duck")
+    sums = [list(accumulate(sorted(_after(word)[0], reverse=True))) for word in words]
+    rows = [(p, *(_kept(some, p) for some in sums)) for p in (step / 20 for step in range(1, 21))]
+    return Chart(
+        "lines",
+        "How many tokens top-p keeps after the words plays, the and duck: few where the model is sure",
+        ["top-p", *words],
+        rows,
+        across="top-p",
+        up="tokens kept",
+        source=_BIGRAM,
+        logarithmic=True,
+    )
+
+
+def repetition() -> Chart:
+    """Written text by temperature: how much it repeats itself, and how many of its words are none."""
+    run = load_run(ROOT / _KNESER_NEY)
+    known = set(_words(STORIES.read_text(encoding="utf-8")))
+    rows = []
+    for temperature in (step / 10 for step in range(16)):
+        sampling = Sampling(temperature, seed=_SEED)
+        written = generate_tokens(run.model, run.vocab, list("The dog "), _NUM_CHARACTERS, sampling)
+        words = _words("".join(written))
+        runs = list(zip(words, words[1:], words[2:], strict=False))
+        again = 1 - len(set(runs)) / len(runs)
+        unknown = sum(word not in known for word in words) / len(words)
+        rows.append((temperature, round(100 * again, 1), round(100 * unknown, 1)))
+    return Chart(
+        "lines",
+        "Text written at a low temperature repeats itself; at a high one, its words fall apart",
+        ["temperature", "three words in a row that came before", "words that the stories do not have"],
+        rows,
+        across="temperature",
+        up="per cent",
+        source=f"{_KNESER_NEY}, {_NUM_CHARACTERS} characters written at each temperature",
+    )
+
+
+def _after(word: str) -> tuple[list[float], list[str]]:
+    """Return the bigram's distribution after a word, and its tokens."""
+    run = load_run(ROOT / _BIGRAM)
+    probs = next_token_probs(run.model, [run.vocab.token_to_id[word]])
+    return probs, [run.vocab.id_to_token[token_id] for token_id in range(len(probs))]
+
+
+def _kept(sums: list[float], top_p: float) -> int:
+    """Return how many of the likeliest tokens are needed until their sum reaches top-p."""
+    return next((number for number, total in enumerate(sums, start=1) if total >= top_p), len(sums))
+
+
+def _words(text: str) -> list[str]:
+    return re.findall(r"[A-Za-z']+", text)

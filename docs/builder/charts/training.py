@@ -1,0 +1,54 @@
+"""Charts of how a table is trained: down to its floor, and how many rows have to be trained at all."""
+
+from builder.chart import Chart, csv_numbers
+from builder.paths import STORIES
+from toy_gpt_train.a_tokenizer import read_tokens
+from toy_gpt_train.b_vocab import Vocabulary
+from toy_gpt_train.c_model import Context, SimpleNextTokenModel
+from toy_gpt_train.d_train import make_training_pairs, row_task
+from toy_gpt_train.tokenizers.word import WordTokenizer
+
+_DEFAULT_LOG = "outputs/train_log.csv"
+
+
+def default_run_loss() -> Chart:
+    """The loss of the default run by epoch, and its floor."""
+    log = csv_numbers(_DEFAULT_LOG)
+    floor = "floor of any context-3 table"
+    return Chart(
+        "lines",
+        "Average loss of the default run by epoch, falling towards its floor",
+        ["epoch", "average loss", floor],
+        list(zip(log["epoch"], log["avg_loss"], log["loss_floor"], strict=True)),
+        across="epoch",
+        up="nats a token",
+        source=_DEFAULT_LOG,
+        dashed={floor: ""},
+    )
+
+
+def patterns() -> Chart:
+    """Contexts of the stories, and the different patterns of targets among them, by context size."""
+    tokens = read_tokens(STORIES, WordTokenizer())
+    vocab = Vocabulary(tokens)
+    token_ids, size = vocab.encode(tokens), vocab.vocab_size()
+    return Chart(
+        "bars",
+        "The stories have thousands of contexts, but far fewer different patterns of targets",
+        ["N", "contexts", "different patterns"],
+        [(n, *_contexts_and_patterns(token_ids, size, n)) for n in (1, 2, 3, 4)],
+        across="context size N",
+        up="rows",
+        source="corpus/030_stories.txt",
+        values=True,
+    )
+
+
+def _contexts_and_patterns(token_ids: list[int], vocab_size: int, context_size: int) -> tuple[int, int]:
+    """Return how many rows a text trains, and how many different things are learned by them."""
+    targets_of: dict[Context, list[int]] = {}
+    for context, target in make_training_pairs(token_ids, context_size):
+        targets_of.setdefault(context, []).append(target)
+    model = SimpleNextTokenModel(vocab_size, context_size)
+    tasks = {row_task(model.row(context), targets, vocab_size)[0] for context, targets in targets_of.items()}
+    return len(targets_of), len(tasks)

@@ -1,0 +1,95 @@
+// form.js - The form of a training: fields that stand for the arguments of `toy-gpt train`.
+//
+// The arguments are the only form in which a training is described: an address of the page has them (?train=), the form
+// shows them, and the package parses them.
+
+import { element, labelled, selectOf } from "../explorer/dom.js";
+import { cut, join, part } from "./arguments.js";
+import { corpusPart } from "./corpus.js";
+
+const TOKENIZERS = [
+  ["word", "a word"],
+  ["char", "a character"],
+  ["bpe", "a piece (BPE)"],
+];
+const WINDOW = { fixedContext: true, isTable: true }; // context-N, of which there are more than the list has
+
+/**
+ * Make the form.
+ *
+ * @param {object} about - playground.json.
+ * @param {string} line - The arguments to begin with.
+ * @param {(order: {line: string, corpus: string, text: string}) => void} onTrain
+ * @param {() => void} onStop
+ * @returns {Promise<{node: HTMLElement, setBusy: (busy: boolean) => void}>}
+ * @throws {Error} The text cannot be fetched.
+ */
+export async function trainingForm(about, line, onTrain, onStop) {
+  const fields = fieldsOf(about);
+  const [values, others] = part(cut(line), [...fields.map(({ flag }) => flag), "--corpus"]);
+  fields.filter(({ flag }) => values.has(flag)).forEach(({ flag, control }) => setValue(control, values.get(flag)));
+  const more = element("input", { type: "text", autocomplete: "off", spellcheck: "false", value: join(others) });
+  const command = element("code.command");
+  const corpus = await corpusPart(about.corpora, values.get("--corpus")?.split("/").at(-1), () => update());
+
+  const asLine = () => {
+    const given = fields.filter(({ node, control }) => !node.hidden && control.value !== "");
+    const words = given.flatMap(({ flag, control }) => [flag, control.value]);
+    return join([...words, "--corpus", `corpus/${corpus.name()}`, ...cut(more.value)]);
+  };
+  const update = () => {
+    const rung = about.rungs.find(({ kind }) => kind === fields[0].control.value) ?? WINDOW;
+    fields.forEach(({ node, suits }) => (node.hidden = !suits(rung)));
+    command.textContent = `uv run toy-gpt train ${asLine()}`;
+  };
+  const submit = (event) => {
+    event.preventDefault();
+    onTrain({ line: asLine(), corpus: corpus.name(), text: corpus.text() });
+  };
+  const train = element("button.main", { type: "submit" }, "Train");
+  const stop = element("button", { type: "button", disabled: true, onclick: onStop }, "Stop");
+  const node = element(
+    "form",
+    { onsubmit: submit, oninput: update },
+    corpus.node,
+    element("div.fields", ...fields.map((field) => field.node)),
+    labelled("More options of toy-gpt train", more, "field.wide"),
+    element("div.fields.act", train, stop),
+    element("p.note", "The same in a terminal: ", command),
+  );
+  update();
+  const setBusy = (busy) => {
+    train.disabled = busy;
+    stop.disabled = !busy;
+  };
+  return { node, setBusy };
+}
+
+/** Return the fields: the flag of each, its control, and which rungs it is for. */
+function fieldsOf({ rungs }) {
+  const all = () => true;
+  const learns = ({ isTable, isNetwork }) => isTable || isNetwork;
+  const kinds = rungs.map(({ kind, code, adds }) => [kind, `${code} ${kind}: ${adds}`]);
+  const field = (label, flag, control, suits) => ({ flag, control, suits, node: labelled(label, control) });
+  const choice = (label, flag, choices) => field(label, flag, selectOf(choices, choices[0][0], () => {}), all);
+  const number = (label, flag, suits, limits) =>
+    field(label, flag, element("input", { type: "number", placeholder: "default", ...limits }), suits);
+  return [
+    choice("Rung", "--model", kinds),
+    choice("A token is", "--tokenizer", TOKENIZERS),
+    number("Context N", "--context", ({ fixedContext }) => !fixedContext, { min: 1 }),
+    number("Epochs", "--epochs", ({ isTable }) => isTable, { min: 1 }),
+    number("Steps", "--steps", ({ isNetwork }) => isNetwork, { min: 1 }),
+    number("Learning rate", "--learning-rate", learns, { min: 0, step: "any" }),
+    number("Held-out share", "--val-fraction", all, { min: 0, max: 0.9, step: "any" }),
+    number("Seed", "--seed", ({ isNetwork }) => isNetwork, {}),
+  ];
+}
+
+/** Set a control; a list of choices gets one that it does not have yet, such as context-7. */
+function setValue(control, value) {
+  if (control.tagName === "SELECT" && ![...control.options].some((option) => option.value === value)) {
+    control.append(element("option", { value }, value));
+  }
+  control.value = value;
+}

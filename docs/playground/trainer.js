@@ -1,0 +1,66 @@
+// trainer.js - The worker that trains, as the page sees it: begin, be told, stop.
+//
+// Concepts:
+//     runtime: Python compiled to WebAssembly (Pyodide), some 13 MB that are fetched before the first training.
+
+const PATIENCE = 4000; // milliseconds after "stop" without a word until the worker is ended
+
+export class Trainer {
+  /**
+   * @param {object} about - playground.json.
+   * @param {(kind: string, content: any) => void} tell - Called with each message of worker.js, and with ("stopped",
+   *     null) where the worker had to be ended.
+   */
+  constructor(about, tell) {
+    this.about = about;
+    this.tell = tell;
+    this.worker = null;
+  }
+
+  /** Train, once the runtime is there. */
+  train(order) {
+    this.order = order;
+    if (this.worker === null) {
+      this.#start();
+    } else {
+      this.worker.postMessage({ train: order });
+    }
+  }
+
+  #start() {
+    this.worker = new Worker(new URL("worker.js", import.meta.url), { type: "module" });
+    this.worker.onmessage = ({ data }) => Object.entries(data).forEach(([kind, content]) => this.#heard(kind, content));
+    this.worker.onerror = (event) => {
+      event.preventDefault();
+      this.#heard("failed", event.message || "the worker could not be started");
+    };
+    const { runtime, runtimeBytes, wheel } = this.about;
+    const here = (address) => new URL(address, document.baseURI).href;
+    this.worker.postMessage({ load: { runtime: here(runtime), wheel: here(wheel), expected: runtimeBytes } });
+  }
+
+  #heard(kind, content) {
+    clearTimeout(this.impatient);
+    if (kind === "ready") {
+      this.worker.postMessage({ train: this.order });
+    }
+    if (kind === "failed") {
+      this.end(); // what failed once may be half-made
+    }
+    this.tell(kind, content);
+  }
+
+  /** End the training with what has been learned so far; where nothing is heard of it, end the worker. */
+  stop() {
+    this.worker.postMessage({ stop: true });
+    this.impatient = setTimeout(() => {
+      this.end();
+      this.tell("stopped", null);
+    }, PATIENCE);
+  }
+
+  end() {
+    this.worker?.terminate();
+    this.worker = null;
+  }
+}

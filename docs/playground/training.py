@@ -1,0 +1,120 @@
+"""training.py - What the playground asks of the package: to train as ``toy-gpt train`` does, and for the files.
+
+The worker (worker.js) runs it inside the page. It knows no model and no file format: the package does all the work.
+"""
+
+import io
+import json
+import shlex
+import shutil
+import time
+import zipfile
+from collections.abc import Callable
+from contextlib import redirect_stderr
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, Protocol
+
+from pyodide.ffi import can_run_sync, run_sync
+
+from toy_gpt_train.cli import build_parser, collect_rarely, train_settings
+from toy_gpt_train.d_train import TrainSettings, train_run
+from toy_gpt_train.errors import InputError, StopTraining
+from toy_gpt_train.report import training_report
+
+HOME = Path("run")
+SECONDS_BETWEEN_REPORTS = 0.1
+
+collect_rarely()
+
+
+class Page(Protocol):
+    """The page, as the worker gives it."""
+
+    def progress(self, fraction: float, status: str) -> None:
+        """Show how far the training is."""
+
+    def record(self, record: str) -> None:
+        """Show a record of the log, as JSON."""
+
+    def stopped(self) -> bool:
+        """Whether the training is to end with what has been learned so far."""
+
+
+def train(line: str, corpus_name: str, text: str, page: Page, turn: Callable[[], object]) -> dict[str, Any]:
+    """Train a model and return what came of it.
+
+    Args:
+        line: The arguments of ``toy-gpt train``.
+        corpus_name: The name of the text's file.
+        text: The text.
+        page: Is told how it goes.
+        turn: Called now and then; what it gives is waited for, so that the page's words can come in.
+
+    Returns:
+        ``problem``: why it cannot be done, in one line; or else ``report``: what ``toy-gpt train`` prints, ``files``:
+        the artifacts by name, ``log``: the training log, and ``zip``: all of them, and the text, as a ZIP file.
+    """
+    errors = io.StringIO()
+    try:
+        with redirect_stderr(errors):
+            settings = _settings(line, corpus_name, text)
+        told = _Told(page, turn)
+        result = train_run(settings, told.progress, lambda record: page.record(json.dumps(record)))
+    except SystemExit:  # argparse, which has said why
+        return {"problem": errors.getvalue().strip().removeprefix("toy-gpt train: error: ")}
+    except StopTraining:
+        return {"problem": "Stopped. This model learns in one pass, so there is nothing to show before its end."}
+    except (InputError, OSError) as error:
+        return {"problem": " ".join(str(error).split())}
+    return {"report": training_report(settings, result), **_files()}
+
+
+def _settings(line: str, corpus_name: str, text: str) -> TrainSettings:
+    """Put the text where the command looks for it, and parse the command."""
+    shutil.rmtree(HOME, ignore_errors=True)
+    corpus = HOME / "corpus" / Path(corpus_name).name
+    corpus.parent.mkdir(parents=True)
+    corpus.write_text(text, encoding="utf-8", newline="")
+    try:
+        arguments = shlex.split(line)
+    except ValueError as error:
+        raise InputError(f"the options cannot be read: {error}") from error
+    args = build_parser().parse_args(["train", *arguments])
+    settings = replace(train_settings(args), corpus_path=corpus, base_dir=HOME)
+    if settings.workers > 1:
+        raise InputError("a page has one process: leave --workers out")
+    return settings
+
+
+class _Told:
+    """Tells the page how far a training is, not too often, and ends it where the page asks for that."""
+
+    def __init__(self, page: Page, turn: Callable[[], object]) -> None:
+        self._page = page
+        self._turn = turn
+        self._last = 0.0
+        self._ended = False
+
+    def progress(self, fraction: float, status: str) -> None:
+        now = time.monotonic()
+        if fraction < 1 and now - self._last < SECONDS_BETWEEN_REPORTS:
+            return
+        self._last = now
+        self._page.progress(fraction, status)
+        if can_run_sync():
+            run_sync(self._turn())
+        if self._page.stopped() and not self._ended:
+            self._ended = True  # once: what is being scored after the end is waited for
+            raise StopTraining
+
+
+def _files() -> dict[str, Any]:
+    artifacts = {path.name: path.read_bytes() for path in sorted((HOME / "artifacts").iterdir()) if path.is_file()}
+    packed = io.BytesIO()
+    with zipfile.ZipFile(packed, "w", zipfile.ZIP_DEFLATED) as archive:
+        for path in sorted(HOME.rglob("*")):
+            if path.is_file():
+                archive.write(path, path.relative_to(HOME).as_posix())
+    log = (HOME / "outputs" / "train_log.csv").read_bytes()
+    return {"files": artifacts, "log": log, "zip": packed.getvalue()}
