@@ -1,4 +1,4 @@
-"""test_browser.py - The explorer in a real browser: what a visitor does, sees, and is told.
+"""test_explorer.py - The explorer in a real browser: what a visitor does, sees, and is told.
 
 Playwright drives a Chromium that is installed already. The runs are the committed ones, and their numbers are compared
 with those of toy-gpt infer. Every test ends with the same demands: no message in the console, no error in the page, and
@@ -11,18 +11,16 @@ import csv
 import json
 import re
 import shutil
-import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from decimal import ROUND_HALF_UP, Decimal
 from functools import cache
-from http.server import HTTPServer, SimpleHTTPRequestHandler, ThreadingHTTPServer
 from math import exp
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote, urlsplit
 
 import pytest
+from kit import SCRIPT_LIMIT, Watch, assert_no_sideways_scrolling, plain_server, running
 
 from toy_gpt_train.c_model import SimpleNextTokenModel
 from toy_gpt_train.e_infer import load_run
@@ -31,30 +29,16 @@ from toy_gpt_train.show import visible
 from toy_gpt_train.view_server import VIEW_DIR, open_server, runs_index
 
 if TYPE_CHECKING:
-    from playwright.sync_api import Browser, BrowserContext, ConsoleMessage, Locator, Page, Request, Response
+    from playwright.sync_api import BrowserContext, Locator, Page
 
 sync_api = pytest.importorskip("playwright.sync_api", reason="playwright is not installed (uv sync --group browser)")
 expect = sync_api.expect
 
 ARTIFACTS = RESOURCE_ROOT / "artifacts"
-BROWSER = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
-OPTIONS = (
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-quic",
-    "--no-first-run",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
+pytestmark = pytest.mark.skipif(
+    not (ARTIFACTS / "00_meta.json").is_file(), reason="the committed runs lie in the repository"
 )
-pytestmark = [
-    pytest.mark.browser,
-    pytest.mark.skipif(BROWSER is None, reason="no Chromium is installed"),
-    pytest.mark.skipif(not (ARTIFACTS / "00_meta.json").is_file(), reason="the committed runs lie in the repository"),
-]
 
-PATIENCE = 10_000  # milliseconds; how long to wait for what must come, on a busy machine too
-SCRIPT_LIMIT = 150_000  # bytes
 TABLE, GLOSSARY = "300-context-2 on 001_animals", "400-context-3 on 010_llm_glossary"
 KNESER_NEY, LLAMA = "450-kneser-ney on 030_stories", "800-llama on 030_stories"
 EMBEDDINGS, ATTENTION, GPT = (f"{rung} on 030_stories" for rung in ("500-embeddings", "600-attention", "700-gpt"))
@@ -78,20 +62,6 @@ Visit = Callable[..., "Page"]
 # --- servers and the browser ------------------------------------------------------------------------------------
 
 
-@contextmanager
-def running(server: HTTPServer) -> Iterator[str]:
-    """Let a server answer in a thread; gives its address."""
-    # WHY a short poll: shutdown() waits for the next one.
-    thread = threading.Thread(target=server.serve_forever, args=(0.01,))
-    thread.start()
-    try:
-        yield f"http://127.0.0.1:{server.server_port}/"
-    finally:
-        server.shutdown()
-        thread.join(10)
-        server.server_close()
-
-
 @pytest.fixture(scope="module")
 def explorer() -> Iterator[str]:
     """The address of an explorer of the committed runs."""
@@ -99,56 +69,9 @@ def explorer() -> Iterator[str]:
         yield address
 
 
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    with sync_api.sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=BROWSER, args=list(OPTIONS))
-        yield browser
-        browser.close()
-
-
-class Watch:
-    """Keeps what the pages of a test said and fetched."""
-
-    def __init__(self, context: BrowserContext) -> None:
-        self.complaints: list[str] = []
-        self.responses: list[Response] = []
-        self.hosts: set[str] = set()
-        context.on("console", self._heard)
-        context.on("weberror", lambda error: self.complaints.append(f"error: {error.error}"))
-        context.on("requestfailed", lambda request: self.complaints.append(f"failed: {request.url}"))
-        context.on("request", self._requested)
-        context.on("response", lambda response: self.responses.append(response))
-
-    def _heard(self, message: ConsoleMessage) -> None:
-        if message.type in ("error", "warning"):
-            self.complaints.append(f"{message.type}: {message.text}")
-
-    def _requested(self, request: Request) -> None:
-        self.hosts.add(urlsplit(request.url).netloc)
-
-    def scripts(self) -> dict[str, int]:
-        """The bytes of every script that was fetched, by address."""
-        return {answer.url: len(answer.body()) for answer in self.responses if answer.url.endswith(".js")}
-
-
-@pytest.fixture
-def watch(context: BrowserContext) -> Watch:
-    return Watch(context)
-
-
-@pytest.fixture
-def context(browser: Browser) -> Iterator[BrowserContext]:
-    context = browser.new_context()
-    context.set_default_timeout(PATIENCE)
-    yield context
-    context.close()
-
-
 @pytest.fixture
 def visit(context: BrowserContext, watch: Watch, explorer: str) -> Iterator[Visit]:
     """``visit(TABLE, beside=LLAMA)`` opens the page; whatever it complains of fails the test at its end."""
-    expect.set_options(timeout=PATIENCE)
     asked: set[str] = set()
 
     def open_page(
@@ -539,11 +462,6 @@ def test_a_mixture_opens_too(visit: Visit, trained: Callable[..., Path]) -> None
 # --- looks and the keyboard -------------------------------------------------------------------------------------
 
 
-def assert_no_sideways_scrolling(page: Page, where: str) -> None:
-    wide, room = page.evaluate("[document.documentElement.scrollWidth, innerWidth]")
-    assert wide <= room, where
-
-
 @pytest.mark.parametrize("names", [(GLOSSARY,), (LLAMA, KNESER_NEY)], ids=["one run", "two runs"])
 @pytest.mark.parametrize("width", [375, 1440])
 def test_nothing_scrolls_sideways(visit: Visit, width: int, names: tuple[str, ...]) -> None:
@@ -672,15 +590,6 @@ def test_a_damaged_file_is_named(visit: Visit, tmp_path: Path, name: str) -> Non
 # --- a plain folder on any server -------------------------------------------------------------------------------
 
 
-class Plain(SimpleHTTPRequestHandler):
-    """A web server as simple as there are: a file for an address."""
-
-    extensions_map = {**SimpleHTTPRequestHandler.extensions_map, ".js": "text/javascript"}  # noqa: RUF012
-
-    def log_message(self, *args: Any) -> None:
-        """Say nothing."""
-
-
 def test_the_page_works_from_a_plain_folder(visit: Visit, toy_gpt: ToyGpt, tmp_path: Path) -> None:
     folder = tmp_path / "sub" / "explorer"
     shutil.copytree(VIEW_DIR, folder)
@@ -690,10 +599,7 @@ def test_the_page_works_from_a_plain_folder(visit: Visit, toy_gpt: ToyGpt, tmp_p
             shutil.copytree(RESOURCE_ROOT / place, folder / place)
     (folder / "runs.json").write_text(json.dumps(runs_index(folder)), encoding="utf-8")
 
-    def handler(*arguments: Any) -> Plain:
-        return Plain(*arguments, directory=str(tmp_path))
-
-    with running(ThreadingHTTPServer(("127.0.0.1", 0), handler)) as address:
+    with running(plain_server(tmp_path)) as address:
         page = visit(TABLE, LLAMA, address=f"{address}sub/explorer/index.html")
         table, llama = column_of(page, TABLE), column_of(page, LLAMA)
         page.get_by_role("checkbox", name="Same text in both").uncheck()
