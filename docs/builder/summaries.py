@@ -4,9 +4,10 @@ import ast
 import html
 import re
 from collections.abc import Sequence
+from math import ceil
 from pathlib import Path
 
-from builder.paths import PACKAGE, ROOT
+from builder.paths import DOCS, PACKAGE, ROOT
 from toy_gpt_train.e_infer import load_run
 from toy_gpt_train.levels import level_for_kind
 from toy_gpt_train.models.neural import NeuralModel
@@ -117,3 +118,54 @@ def _html_table(names: Sequence[str], rows: Sequence[Sequence[object]]) -> str:
     head = "".join(f"<th>{name}</th>" for name in names)
     body = "".join(f"<tr>{''.join(f'<td>{cell}</td>' for cell in row)}</tr>" for row in rows)
     return f"<table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>"
+
+
+# --- the lessons --------------------------------------------------------------------------------------------
+
+_WORDS_A_MINUTE = 220
+_SECONDS_A_SOURCE = 45
+_SECONDS_A_BLOCK = 15  # output, a table, a chart, a formula
+_SECONDS_AN_EXERCISE = 60  # to think; its words count with the others
+
+
+def lessons() -> str:
+    """The lessons in the order of the site's navigation, with how long each takes and all before it together."""
+    rows = []
+    total = 0
+    for number, (title, path) in enumerate(reading_order(), start=1):
+        minutes = minutes_of(path.read_text(encoding="utf-8"))
+        total += minutes
+        rows.append(
+            [number, f'<a href="{path.stem}.html">{title}</a>', minutes, f"{total // 60} h {total % 60:02} min"]
+        )
+    return _html_table(["", "lesson", "minutes", "up to here"], rows)
+
+
+def reading_order() -> list[tuple[str, Path]]:
+    """Return the title and the file of each lesson, in the order in which they are to be read."""
+    # WHY no loader of YAML: mkdocs.yml has tags of its own, and all that is asked for here is a list of files.
+    lines = (ROOT / "mkdocs.yml").read_text(encoding="utf-8").splitlines()
+    found = [re.fullmatch(r'\s+- "(.+)": (lessons/.+\.md)', line) for line in lines]
+    listed = [(match[1], DOCS / match[2]) for match in found if match]
+    return [(title, path) for title, path in listed if path.stem not in ("index", "glossary")]
+
+
+def minutes_of(markdown: str) -> int:
+    r"""Return how long a lesson takes: its words, its sources, its other blocks, and thinking about its exercises.
+
+    Args:
+        markdown: The lesson.
+
+    Returns:
+        Minutes, rounded up.
+
+    Example:
+        >>> minutes_of("word " * 440 + "\n{{ chart ladder:losses }}\n")
+        3
+    """
+    prose, blocks = re.subn(r"^(?:```.*?^```|\{\{ .*? \}\}|\$\$.*?\$\$)$", "", markdown, flags=re.MULTILINE | re.DOTALL)
+    sources = len(re.findall(r"^\{\{ source ", markdown, flags=re.MULTILINE))
+    exercises = len(re.findall(r"^<details", markdown, flags=re.MULTILINE))
+    words = len(re.findall(r"\w+(?:['.,-]\w+)*", prose))
+    seconds = words * 60 / _WORDS_A_MINUTE + sources * _SECONDS_A_SOURCE + (blocks - sources) * _SECONDS_A_BLOCK
+    return ceil((seconds + exercises * _SECONDS_AN_EXERCISE) / 60)

@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from functools import cache
 from math import fsum, log
 
-from builder.chart import Chart
+from builder.chart import Chart, Value
 from builder.paths import ROOT
 from toy_gpt_train.a_tokenizer import read_tokens
 from toy_gpt_train.b_vocab import Vocabulary
@@ -31,8 +31,8 @@ def rows_met() -> Chart:
     token_ids, _ = _read("001_animals", WordTokenizer)
     met = [Counter(_context_counts(token_ids, size).values()) for size in range(len(_SHORT_WINDOWS))]
     classes = {"once": (1, 1), "2 to 4": (2, 4), "5 to 9": (5, 9), "10 to 19": (10, 19), "20 or more": (20, 10**9)}
-    rows = [
-        [name, *(sum(rows for times, rows in counts.items() if low <= times <= high) for counts in met)]
+    rows: list[list[Value]] = [
+        [name, *(sum(number for times, number in counts.items() if low <= times <= high) for counts in met)]
         for name, (low, high) in classes.items()
     ]
     return Chart(
@@ -49,16 +49,16 @@ def rows_met() -> Chart:
 
 def floor_and_loss() -> Chart:
     """The loss floor and the loss of the three trained tables on the animals."""
-    found: list[list[str | float]] = []
+    rows: list[list[Value]] = []
     for rung in _SHORT_WINDOWS:
         meta = json.loads((ROOT / f"artifacts/ladder/{rung}/001_animals/00_meta.json").read_text(encoding="utf-8"))
         floor, loss = meta["loss_floor"], meta["metrics"]["train_loss"]
-        found.append([_kind(rung), floor, loss, round(loss - floor, 6)])
+        rows.append([_kind(rung), floor, loss, round(loss - floor, 6)])
     return Chart(
         "bars",
         "From bigram to context-2 the floor falls further than the loss, so the gap between them grows",
         ["model", "loss floor", "loss after 50 epochs", "gap"],
-        found,
+        rows,
         up="nats a token",
         source="artifacts/ladder/*/001_animals/00_meta.json",
         values=True,
@@ -68,13 +68,14 @@ def floor_and_loss() -> Chart:
 def gap_by_learning_rate() -> Chart:
     """How far above their floors bigram and context-2 end on the animals, for several learning rates."""
     token_ids, vocab_size = _read("001_animals", WordTokenizer)
-    rows = [[str(rate), *(_gap(token_ids, vocab_size, size, rate) for size in (1, 2))] for rate in _RATES]
+    rows: list[list[Value]] = [
+        [f"rate {rate}", *(_gap(token_ids, vocab_size, size, rate) for size in (1, 2))] for rate in _RATES
+    ]
     return Chart(
         "bars",
-        "The bigram ends closest to its floor with a learning rate of 0.2, context-2 with a larger one",
+        "Context-2 comes closest to its floor with a larger learning rate than the bigram",
         ["learning rate", *map(_kind, _SHORT_WINDOWS[1:])],
         rows,
-        across="learning rate",
         up="nats above the floor",
         source="corpus/001_animals.txt, 50 epochs each",
         values=True,
@@ -84,16 +85,16 @@ def gap_by_learning_rate() -> Chart:
 def contexts_by_count() -> Chart:
     """How many contexts of one to four words the stories have once, twice, and more often."""
     token_ids, _ = _read("030_stories", WordTokenizer)
-    rows = []
+    rows: list[list[Value]] = []
     for size in range(1, 5):
         counts = Counter(_context_counts(token_ids, size).values())
-        rows.append([str(size), counts[1], counts[2], counts.total() - counts[1] - counts[2]])
+        name = "1 word" if size == 1 else f"{size} words"
+        rows.append([name, counts[1], counts[2], counts.total() - counts[1] - counts[2]])
     return Chart(
         "bars",
         "The longer the window, the more of its contexts occur only once in the stories",
-        ["N", "met once", "met twice", "met more often"],
+        ["window", "met once", "met twice", "met more often"],
         rows,
-        across="N, words in the window",
         up="different contexts",
         source="corpus/030_stories.txt",
         values=True,
