@@ -37,18 +37,19 @@ def temperatures() -> Chart:
 
 def nucleus() -> Chart:
     """How many tokens top-p leaves to draw from, after three words."""
-    words = ("plays", "the", "duck")
-    sums = [list(accumulate(sorted(_after(word)[0], reverse=True))) for word in words]
-    rows = [(p, *(_kept(some, p) for some in sums)) for p in (step / 20 for step in range(1, 21))]
+    shares = (0.5, 0.8, 0.9, 0.95)
+    rows = []
+    for word in ("plays", "the", "duck"):
+        sums = list(accumulate(sorted(_after(word)[0], reverse=True)))
+        rows.append([word, *(1 + next(i for i, total in enumerate(sums) if total >= share) for share in shares)])
     return Chart(
-        "lines",
-        "How many tokens top-p keeps after the words plays, the and duck: few where the model is sure",
-        ["top-p", *words],
+        "bars",
+        "How many of the 40 tokens top-p keeps after the words plays, the and duck",
+        ["word", *(f"top-p {share}" for share in shares)],
         rows,
-        across="top-p",
         up="tokens kept",
         source=_BIGRAM,
-        logarithmic=True,
+        values=True,
     )
 
 
@@ -81,11 +82,6 @@ def _after(word: str) -> tuple[list[float], list[str]]:
     run = load_run(ROOT / _BIGRAM)
     probs = next_token_probs(run.model, [run.vocab.token_to_id[word]])
     return probs, [run.vocab.id_to_token[token_id] for token_id in range(len(probs))]
-
-
-def _kept(sums: list[float], top_p: float) -> int:
-    """Return how many of the likeliest tokens are needed until their sum reaches top-p."""
-    return next((number for number, total in enumerate(sums, start=1) if total >= top_p), len(sums))
 
 
 def _words(text: str) -> list[str]:
