@@ -28,9 +28,10 @@ def unigram_shares() -> Chart:
         "bars",
         "The most frequent tokens of the animals: relative frequency, and probability that the unigram has learned",
         ["token", "relative frequency", "learned probability"],
-        [(token, round(counts[token] / total, 4), round(learned[token], 4)) for token in likeliest],
+        [(token, round(counts[token] / total, 3), round(learned[token], 3)) for token in likeliest],
         up="share of the tokens",
         source=f"01_vocabulary.csv and 02_model_weights.csv in {_UNIGRAM}",
+        values=True,
     )
 
 
