@@ -7,129 +7,232 @@
 
 (() => {
   const COLOURS = 6; // --chart-1 and so on, in site.css
-  const NARROW = 480;
+  const GREY = "var(--md-default-fg-color--light)";
+  const LETTER = 7; // the width of one in pixels, about
+  const LARGE = 1e7; // numbers from here on are written as 1.2e13
+  const FEW = 12; // so many places on a line are marked with dots
+  // What is written over lines and bars has a rim in the colour of the page.
+  const RIM = { stroke: "var(--md-default-bg-color)", strokeWidth: 4, strokeLinejoin: "round" };
+  const DASHES = "4 4";
 
   const numberOf = (text) => (text === "" ? NaN : Number(text));
-  const GREY = "var(--md-default-fg-color--light)";
-  const range = (names) => names.map((_, i) => `var(--chart-${(i % COLOURS) + 1})`);
-  const shown = (value) => value.toLocaleString("en", { maximumSignificantDigits: 4 });
+  const widest = (texts) => LETTER * Math.max(...texts.map((text) => text.length));
 
-  /** Read a figure's table: its header and its rows. */
+  /** Write a number alone: 1,856 or 0.3253 or 1.2e13. */
+  function shown(value) {
+    const size = Math.abs(value);
+    const text =
+      size >= LARGE || (size < 1e-4 && value !== 0)
+        ? Number(value.toPrecision(2)).toExponential().replace("e+", "e")
+        : value.toLocaleString("en", Number.isInteger(value) ? {} : { maximumSignificantDigits: 4 });
+    return text.replaceAll("-", "−");
+  }
+
+  /** Return how numbers are written that stand side by side: each to the same digit, the third one of the largest. */
+  function alike(values) {
+    const numbers = values.map(({ value }) => value);
+    const places = Math.max(...numbers.map((number) => String(number).split(".")[1]?.length ?? 0));
+    const whole = Math.floor(Math.log10(Math.max(...numbers.map(Math.abs))));
+    const digits = Math.min(places, Math.max(2 - whole, 0));
+    const form = { minimumFractionDigits: digits, maximumFractionDigits: digits };
+    return (value) => (Math.abs(value) < LARGE ? value.toLocaleString("en", form).replace("-", "−") : shown(value));
+  }
+
+  /** Read a figure's table: the columns' names, the rows' names, and a record of each value; an empty cell has none. */
   function read(figure) {
-    const cells = (row) => [...row.cells].map((cell) => cell.textContent);
-    return { columns: cells(figure.querySelector("thead tr")), rows: [...figure.querySelectorAll("tbody tr")].map(cells) };
-  }
-
-  /** Make a record of each value of a wide table: {x, series, y}; empty cells are left out. */
-  function long({ columns, rows }, place) {
-    const records = rows.flatMap(([x, ...values]) =>
-      values.map((value, i) => ({ x: place(x), series: columns[i + 1], y: numberOf(value) })),
+    const texts = (row) => [...row.cells].map((cell) => cell.textContent);
+    const columns = texts(figure.querySelector("thead tr"));
+    const rows = [...figure.querySelectorAll("tbody tr")].map(texts);
+    const values = rows.flatMap(([name, ...cells], row) =>
+      cells.map((cell, i) => ({ row, name, column: i, series: columns[i + 1], value: numberOf(cell) })),
     );
-    return records.filter(({ y }) => !Number.isNaN(y));
+    return {
+      rows,
+      names: rows.map(([name]) => name),
+      series: columns.slice(1),
+      values: values.filter(({ value }) => !Number.isNaN(value)),
+    };
   }
 
-  /** Return a colour for each name: a dashed line has that of the line it belongs to, or grey. */
+  /** Return a colour for each name; what is dashed has that of the line it belongs to, or grey. */
   function coloured(names, dashed = {}) {
     const full = names.filter((name) => !(name in dashed));
-    const colours = range(full);
-    const of = (name) => (name in dashed ? (colours[full.indexOf(dashed[name])] ?? GREY) : colours[full.indexOf(name)]);
-    return { domain: names, range: names.map(of) };
+    const colour = (name) => (full.includes(name) ? `var(--chart-${(full.indexOf(name) % COLOURS) + 1})` : GREY);
+    return { domain: names, range: names.map((name) => colour(dashed[name] || name)) };
+  }
+
+  /** Return the scale of the values. A logarithmic one goes from one power of ten to another. */
+  function measure(values, how) {
+    const scale = { label: how.up, grid: true, tickFormat: shown };
+    if (!how.logarithmic) {
+      return how.limits ? { ...scale, ticks: 5, domain: how.limits } : { ...scale, ticks: 5, nice: true };
+    }
+    const powers = values.map(({ value }) => Math.log10(value)).filter(Number.isFinite);
+    const [low, high] = [Math.ceil(Math.min(...powers)) - 1, Math.ceil(Math.max(...powers))];
+    const step = Math.ceil((high - low) / 6);
+    const ticks = Array.from({ length: Math.floor((high - low) / step) + 1 }, (_, i) => 10 ** (low + i * step));
+    const power = (value) => (value < 1e4 ? shown(value) : value.toExponential().replace("e+", "e"));
+    return { ...scale, type: "log", domain: [10 ** low, 10 ** high], ticks, tickFormat: power };
   }
 
   const DRAW = {
-    lines(table, how, width) {
-      const names = table.columns.slice(1);
-      const data = long(table, numberOf);
-      const of = (dashed) => data.filter(({ series }) => series in how.dashed === dashed);
-      const line = (dashed) =>
-        Plot.line(of(dashed), { x: "x", y: "y", stroke: "series", strokeWidth: 2, strokeDasharray: dashed ? "3 4" : null });
-      const few = table.rows.length <= 12;
-      const places = few ? { ticks: table.rows.map(([x]) => numberOf(x)), tickFormat: "d" } : { ticks: width / 80 };
+    lines({ names, series, values }, how, width) {
+      const places = names.map(numberOf);
+      const few = places.length <= FEW;
+      const highest = Math.ceil(Math.max(...values.map(({ value }) => value)));
+      const points = values.map((point) => ({ ...point, place: places[point.row] }));
+      const at = { x: "place", y: "value" };
+      const line = { ...at, stroke: "series", strokeWidth: 2 };
+      const isDashed = ({ series }) => series in how.dashed;
+      const isDots = ({ series }) => how.dots.includes(series);
+      const isLine = (point) => !isDashed(point) && !isDots(point);
+      // WHY two sides: where lines lie close together, the numbers of the lowest stand below it.
+      const isLow = ({ place, value }) =>
+        series.length > 1 && points.every((other) => other.place !== place || other.value >= value);
+      const written = alike(values);
+      const text = { ...at, ...RIM, text: (d) => written(d.value), fill: "series" };
+      // Where there is room, each place has its tick.
+      const gap = Math.min(...places.slice(1).map((place, i) => Math.abs(place - places[i])));
+      const isRoomy = ((width - 90) * gap) / (Math.max(...places) - Math.min(...places)) > widest(names) + LETTER;
       return {
-        x: { label: how.across, ...places },
-        y: { label: how.up, grid: true, type: how.logarithmic ? "log" : "linear", nice: true, ticks: 5 },
-        color: coloured(names, how.dashed),
+        height: Math.max(0.6 * width, 260),
+        marginTop: 30,
+        marginLeft: 16 + widest(["0.005", shown(highest)]),
+        x: { label: how.across, inset: few ? 14 : 0, tickFormat: shown, ticks: few && isRoomy ? places : width / 90 },
+        y: { ...measure(values, how), inset: how.values ? 18 : 0 },
+        color: coloured(series, how.dashed),
         marks: [
-          line(false),
-          line(true),
-          few ? Plot.dot(of(false), { x: "x", y: "y", fill: "series", r: 4 }) : null,
-          how.values
-            ? Plot.text(data, { x: "x", y: "y", text: (d) => shown(d.y), fill: "series", dy: -11, fontWeight: 600 })
-            : null,
-          Plot.tip(data, Plot.pointer({ x: "x", y: "y", stroke: "series" })),
+          Plot.line(points.filter(isLine), line),
+          Plot.line(points.filter(isDashed), { ...line, strokeDasharray: DASHES }),
+          Plot.dot(points.filter(few ? (point) => !isDashed(point) : isDots), { ...at, fill: "series", r: 3.5 }),
+          how.values ? Plot.text(points.filter((point) => !isLow(point)), { ...text, dy: -12 }) : null,
+          how.values ? Plot.text(points.filter(isLow), { ...text, dy: 13 }) : null,
+          Plot.tip(
+            points,
+            Plot.pointer({ ...at, title: (d) => `${d.series}\n${how.across} ${shown(d.place)}: ${shown(d.value)}` }),
+          ),
         ],
       };
     },
 
-    bars(table, how, width) {
-      const names = table.columns.slice(1);
-      const data = long(table, String);
-      const value = { y: "y", x: "series", fx: "x", fill: "series" };
+    // WHY they lie: beside a bar there is room for its name and its number, on a narrow screen too.
+    bars({ names, series, values }, how) {
+      const bars = values.filter((bar) => !(bar.series in how.dashed));
+      const isAlone = new Set(bars.map(({ row }) => row)).size === bars.length; // none has to make room for another
+      const slots = isAlone ? [0] : [...new Set(bars.map(({ column }) => column))];
+      const at = { x: "value", y: isAlone ? () => 0 : "column", fy: "row" };
+      const scale = measure(values, how);
+      const start = how.logarithmic ? scale.domain[0] : 0;
+      const [negative, positive] = [true, false].map((is) => bars.filter(({ value }) => value < 0 === is));
+      const written = alike(bars);
+      const room = how.values ? widest(bars.map(({ value }) => written(value))) + 4 : 0;
+      const text = { ...at, ...RIM, text: (d) => written(d.value), fill: "currentColor" };
       return {
-        x: { axis: null, domain: names, padding: 0.05 },
-        fx: { label: how.across, domain: table.rows.map(([x]) => x), padding: 0.15, tickRotate: crowded(table, width) ? -45 : 0 },
-        y: { label: how.up, grid: true, zero: !how.logarithmic, type: how.logarithmic ? "log" : "linear", ticks: 5 },
-        color: coloured(names),
-        marginBottom: crowded(table, width) ? 80 : 34,
+        height: names.length * (slots.length * 17 + 9) + 70,
+        marginTop: how.across ? 30 : 6,
+        marginLeft: widest(names) + 20,
+        x: { ...scale, insetRight: room, insetLeft: negative.length > 0 ? room : 0 },
+        y: { axis: null, domain: slots, padding: 0.1 },
+        fy: {
+          ...{ axis: "left", padding: 0.25, tickFormat: (row) => names[row] },
+          ...{ label: how.across, labelAnchor: "top", labelArrow: "none" },
+        },
+        color: coloured(series, how.dashed),
         marks: [
-          Plot.barY(data, value),
-          how.values ? Plot.text(data, { ...value, text: (d) => shown(d.y), dy: -7, fontSize: 10 }) : null,
-          how.logarithmic ? null : Plot.ruleY([0]),
-          Plot.tip(data, Plot.pointerX({ x: "series", fx: "x", y: "y", stroke: "series" })),
+          Plot.barX(bars, { ...at, x: null, x1: start, x2: "value", fill: "series" }),
+          Plot.ruleX([start]),
+          Plot.tickX(
+            values.filter((bar) => !bars.includes(bar)),
+            { x: "value", fy: "row", stroke: "series", strokeWidth: 2, strokeDasharray: DASHES },
+          ),
+          how.values ? Plot.text(positive, { ...text, dx: 4, textAnchor: "start" }) : null,
+          how.values ? Plot.text(negative, { ...text, dx: -4, textAnchor: "end" }) : null,
+          // WHY px: with their ends as what is pointed at, a shorter bar beside this one may be nearer.
+          Plot.tip(
+            bars,
+            Plot.pointerY({ ...at, px: () => start, title: (d) => `${d.name}\n${d.series}: ${shown(d.value)}` }),
+          ),
         ],
       };
     },
 
-    points({ columns, rows }, how) {
+    points({ rows, names }, how) {
       const points = rows.map(([label, x, y, group = ""]) => ({ label, x: numberOf(x), y: numberOf(y), group }));
-      const groups = [...new Set(points.map(({ group }) => group))];
+      const at = { x: "x", y: "y" };
+      const axis = { inset: 10 + widest(names) / 2, ticks: 5, tickFormat: shown };
       return {
         aspectRatio: 1, // distances are what is looked at
-        x: { label: how.across, inset: 14, ticks: 5 },
-        y: { label: how.up, inset: 14, ticks: 5 },
-        color: coloured(groups),
+        x: { ...axis, label: how.across },
+        y: { ...axis, label: how.up },
+        color: coloured([...new Set(points.map(({ group }) => group))]),
         marks: [
-          Plot.text(points, { x: "x", y: "y", text: "label", fill: "group", fontSize: 14, fontWeight: 700 }),
-          Plot.tip(points, Plot.pointer({ x: "x", y: "y", title: ({ label, x, y }) => `${label}: ${shown(x)}, ${shown(y)}` })),
+          Plot.text(points, { ...at, ...RIM, text: "label", fill: "group", fontSize: 14, fontWeight: 700 }),
+          Plot.tip(points, Plot.pointer({ ...at, title: ({ label, x, y }) => `${label}: ${shown(x)}, ${shown(y)}` })),
         ],
       };
     },
 
-    cells(table, how, width) {
-      const data = long(table, String);
-      const rows = table.rows.map(([name]) => name);
-      const few = table.columns.length <= 14 && width > NARROW;
+    cells({ names, series, values }, how, width) {
+      const [marginLeft, marginRight] = [widest(names) + 34, 10];
+      const texts = values.map(({ value }) => value).map(alike(values));
+      // Names and numbers are written where there is room for them; small squares are enough for what has none.
+      const side = Math.min((width - marginLeft - marginRight) / series.length, how.values ? widest(texts) + 24 : 28);
+      const isTight = widest(series) > side;
+      const strongest = Math.max(...values.map(({ value }) => Math.abs(value)));
+      const [marginTop, marginBottom] = [10, isTight ? 44 + 0.8 * widest(series) : 48];
+      const at = { x: "column", y: "row" };
+      const band = { padding: 0.05, round: false, tickSize: 0 };
+      // WHY by number: a name may come twice.
+      const numbered = (labels) => ({ domain: [...labels.keys()], tickFormat: (i) => labels[i] });
+      const told = (d) => `${how.up}: ${d.name}\n${how.across}: ${d.series}\n${shown(d.value)}`;
       return {
-        aspectRatio: few ? null : 1,
-        x: { label: how.across, domain: table.columns.slice(1), tickSize: 0 },
-        y: { label: how.up, domain: rows, tickSize: 0 },
-        opacity: { domain: [0, Math.max(...data.map(({ y }) => y))], range: [0, 1] },
-        marginLeft: 22 + 8 * Math.min(Math.max(...rows.map((name) => name.length)), 12),
+        width: marginLeft + marginRight + side * series.length,
+        height: marginTop + marginBottom + Math.min(Math.max(side, 15), 28) * names.length,
+        ...{ marginLeft, marginRight, marginTop, marginBottom },
+        x: { ...band, label: how.across, ...numbered(series), tickRotate: isTight ? -55 : 0 },
+        y: { ...band, label: how.up, ...numbered(names) },
+        opacity: { domain: [0, strongest || 1], range: [0, how.values ? 0.6 : 1] }, // a number stands out from 0.6
         marks: [
-          Plot.cell(data, { x: "series", y: "x", fill: "var(--chart-1)", fillOpacity: "y", inset: 0.5 }),
-          how.values ? Plot.text(data, { x: "series", y: "x", text: (d) => shown(d.y), fontSize: 11 }) : null,
-          Plot.tip(data, Plot.pointer({ x: "series", y: "x", title: ({ x, series, y }) => `${x}, ${series}: ${shown(y)}` })),
+          Plot.cell(values, {
+            ...at,
+            fill: ({ value }) => (value < 0 ? "var(--chart-2)" : "var(--chart-1)"),
+            fillOpacity: ({ value }) => Math.abs(value),
+            stroke: "var(--md-default-fg-color--lightest)",
+          }),
+          how.values && widest(texts) < side + LETTER
+            ? Plot.text(values, { ...at, text: (_, i) => texts[i], fill: "var(--chart-ink)" })
+            : null,
+          Plot.tip(values, Plot.pointer({ ...at, title: told })),
         ],
       };
     },
   };
 
-  /** Whether the names below the bars would run into each other. */
-  function crowded({ rows }, width) {
-    return rows.reduce((sum, [name]) => sum + name.length * 7 + 12, 0) > width - 50;
+  /** Name the colours where there are several; a dashed line that belongs to another needs no name. */
+  function legend({ domain, range }, { dashed, dots }) {
+    const keys = document.createElement("div");
+    keys.className = "legend";
+    domain.forEach((name, i) => {
+      if (!dashed[name]) {
+        const key = keys.appendChild(document.createElement("span"));
+        key.textContent = name;
+        key.className = name in dashed ? "dashed" : dots.includes(name) ? "dots" : "";
+        key.style.setProperty("--colour", range[i]);
+      }
+    });
+    return keys.childElementCount > 1 ? [keys] : [];
   }
 
-  /** Name the colours, where there are several; a dashed line that belongs to another one needs no name. */
-  function legend({ domain, range }, { dashed }) {
-    const named = domain.map((name, i) => [name, range[i]]).filter(([name]) => !dashed[name]);
-    const color = { domain: named.map(([name]) => name), range: named.map(([, colour]) => colour) };
-    return named.length > 1 ? [Plot.legend({ color, style: { fontSize: "12px" } })] : [];
-  }
-
+  /** Return the legend and the drawing of a figure, as wide as its place. */
   function draw(figure, table, how, width) {
     const options = DRAW[how.kind](table, how, width);
-    const room = { width, marginLeft: 52, marginBottom: 44, style: { fontSize: "12px" } };
-    const picture = Plot.plot({ ...room, ...options, x: { labelAnchor: "center", labelArrow: "none", ...options.x } });
+    const picture = Plot.plot({
+      ...{ width, marginLeft: 56, marginBottom: 48, style: { fontSize: "12px" } },
+      ...options,
+      x: { labelAnchor: "center", labelArrow: "none", ...options.x },
+    });
+    // WHY: parts of a picture have no names of their own.
+    picture.querySelectorAll("[aria-label]").forEach((part) => part.removeAttribute("aria-label"));
     picture.setAttribute("role", "img");
     picture.setAttribute("aria-label", figure.querySelector("figcaption").textContent);
     return [...(options.color ? legend(options.color, how) : []), picture];
@@ -143,9 +246,10 @@
     figure.querySelector("figcaption").after(place);
     let drawn = 0;
     new ResizeObserver(() => {
-      if (place.clientWidth !== drawn && place.clientWidth > 0) {
-        drawn = place.clientWidth;
-        place.replaceChildren(...draw(figure, table, how, Math.min(drawn, 640)));
+      const width = Math.min(place.clientWidth, 640);
+      if (width !== drawn && width > 0) {
+        drawn = width;
+        place.replaceChildren(...draw(figure, table, how, width));
       }
     }).observe(place);
   }

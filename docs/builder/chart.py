@@ -74,8 +74,9 @@ def chart_html(chart: Chart) -> str:
         f'<figure class="chart" data-chart="{html.escape(json.dumps(how), quote=True)}">'
         f"<figcaption>{html.escape(chart.says)}</figcaption>"
         f"<details><summary>The values{source}</summary>"
-        f'<div class="csv"><table><thead>{_row("th", chart.columns)}</thead><tbody>{body}</tbody></table></div>'
-        "</details></figure>"
+        # WHY tabindex: a long table scrolls, by the keyboard too.
+        f'<div class="csv" tabindex="0"><table><thead>{_row("th", chart.columns)}</thead><tbody>{body}</tbody></table>'
+        "</div></details></figure>"
     )
 
 

@@ -132,7 +132,9 @@ def _source(argument: str) -> str:
 def _chart(argument: str) -> str:
     module, _, name = argument.partition(":")
     made: Chart | list[Chart] = getattr(importlib.import_module(f"builder.charts.{module}"), name)()
-    return "".join(map(chart_html, made if isinstance(made, list) else [made]))
+    if isinstance(made, Chart):
+        return chart_html(made)
+    return f'<div class="charts">{"".join(map(chart_html, made))}</div>'
 
 
 def _picture(name: str) -> str:

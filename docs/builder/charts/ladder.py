@@ -56,9 +56,11 @@ def held_out() -> Chart:
     """Loss on the training part and on the held-out part of the stories, words, rung by rung."""
     runs = _runs("word")
     unigram = "unigram, held-out part"
+    epochs = runs[0]["epochs"]
     return Chart(
         "bars",
-        "The longer the window, the higher the loss on the held-out part; only Kneser-Ney does well there",
+        f"After {epochs} epochs, the longer a table's window, the higher its loss on the held-out part; "
+        "Kneser-Ney does well there",
         ["model", "training part", "held-out part", unigram],
         [(run["model"], float(run["train_loss"]), float(run["val_loss"]), float(run["unigram_loss"])) for run in runs],
         up="nats a token",
@@ -82,7 +84,7 @@ def stories_losses() -> Chart:
     return Chart(
         "bars",
         "Loss on the held-out part of the stories: Kneser-Ney and the mixture are lowest",
-        ["rung", "counting", "network"],
+        ["rung", f"counting (tables: {runs[0]['epochs']} epochs)", "network"],
         [(kind, loss, None) for kind, loss in counting.items()]
         + [(kind, None, loss) for kind, loss in networks.items()],
         up="nats a character",

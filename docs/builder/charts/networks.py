@@ -118,12 +118,13 @@ def llama_heads() -> list[Chart]:
 
 def _heads(rung: str) -> list[Chart]:
     """Return who looks at whom, a chart for each head: a row for each token that looks, a column for each looked at."""
-    by_head = zip(*_attention(rung, _BEGINNING), strict=True)
+    by_head = list(zip(*_attention(rung, _BEGINNING), strict=True))
+    says = "How much each character looks at itself and at those before it"
     return [
         Chart(
             "cells",
-            f"Head {number}: how much each character looks at itself and at those before it",
-            ["", *_BEGINNING],
+            f"Head {number}: h{says[1:]}" if len(by_head) > 1 else says,
+            ["looks", *_BEGINNING],
             [
                 (letter, *(round(share, 4) for share in shares), *[None] * (len(_BEGINNING) - len(shares)))
                 for letter, shares in zip(_BEGINNING, rows, strict=True)
