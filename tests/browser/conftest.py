@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 import pytest
-from kit import BROWSER, OPTIONS, PATIENCE, Watch
+from kit import BROWSER, OPTIONS, PATIENCE, SITE, Watch, plain_server, running
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, BrowserContext
@@ -45,3 +45,13 @@ def context(browser: Browser) -> Iterator[BrowserContext]:
 def watch(context: BrowserContext) -> Watch:
     """What the pages of a test say and fetch."""
     return Watch(context)
+
+
+@pytest.fixture(scope="session")
+def site_address(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """The address of the built site, which lies in a folder of its server and not at its top."""
+    top = tmp_path_factory.mktemp("server")
+    (top / "some").mkdir()
+    (top / "some" / "where").symlink_to(SITE, target_is_directory=True)
+    with running(plain_server(top)) as address:
+        yield f"{address}some/where/"

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import re
 import shutil
 import threading
 from collections.abc import Iterator
@@ -12,8 +14,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
+import pytest
+
 if TYPE_CHECKING:
-    from playwright.sync_api import BrowserContext, ConsoleMessage, Page, Request, Response
+    from playwright.sync_api import BrowserContext, ConsoleMessage, Frame, Locator, Page, Request, Response
 
 BROWSER = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
 OPTIONS = (
@@ -27,6 +31,16 @@ OPTIONS = (
 )
 PATIENCE = 10_000  # milliseconds; how long to wait for what must come, on a busy machine too
 SCRIPT_LIMIT = 150_000  # bytes
+SIZES = ((375, "light"), (375, "dark"), (1440, "light"), (1440, "dark"))
+
+REPOSITORY = Path(__file__).resolve().parents[2]
+SITE = Path(os.environ.get("TOY_GPT_SITE") or REPOSITORY / "site").resolve()
+needs_site = pytest.mark.skipif(
+    not (SITE / "index.html").is_file(),
+    reason="there is no built site: uv run mkdocs build, or name the folder of one in TOY_GPT_SITE",
+)
+# Building the site installs it.
+AXE = REPOSITORY / ".cache" / "npm" / "node_modules" / "axe-core" / "axe.min.js"
 
 
 @contextmanager
@@ -52,9 +66,14 @@ class _Plain(SimpleHTTPRequestHandler):
         """Say nothing."""
 
 
+class _Server(ThreadingHTTPServer):
+    def handle_error(self, *args: Any) -> None:
+        """Say nothing: a page that is left hangs up in the middle of a file."""
+
+
 def plain_server(folder: Path) -> HTTPServer:
     """Return a server of the files in a folder."""
-    return ThreadingHTTPServer(("127.0.0.1", 0), partial(_Plain, directory=str(folder)))
+    return _Server(("127.0.0.1", 0), partial(_Plain, directory=str(folder)))
 
 
 class Watch:
@@ -81,8 +100,85 @@ class Watch:
         """The bytes of every script that was fetched, by address."""
         return {answer.url: len(answer.body()) for answer in self.responses if answer.url.endswith(".js")}
 
+    def assert_quiet(self, host: str) -> None:
+        """No message in the console, no error, and nothing asked of any other host or asked for in vain."""
+        assert self.complaints == []
+        assert self.hosts <= {host, ""}  # what the page has made itself, a blob: or data:, comes from no host
+        assert [answer.url for answer in self.responses if answer.status != 200] == []
+
 
 def assert_no_sideways_scrolling(page: Page, where: str) -> None:
     """The page is no wider than the window."""
     wide, room = page.evaluate("[document.documentElement.scrollWidth, innerWidth]")
     assert wide <= room, where
+
+
+def axe_violations(page: Page | Frame) -> list[str]:
+    """What axe-core finds against WCAG 2.1, levels A and AA: the rule and the elements."""
+    if not AXE.is_file():
+        pytest.skip("axe-core is not installed: building the site (uv run mkdocs build) does that")
+    page.evaluate(f"{AXE.read_text('utf-8')};0")
+    found: list[str] = page.evaluate(
+        """async () => {
+          const { violations } = await axe.run({ runOnly: ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa"] });
+          const first = (nodes) => nodes.slice(0, 3).map(({ target, any, all, none }) =>
+            [target.flat().join(" "), ...[...any, ...all, ...none].map(({ message }) => message)].join(": "));
+          return violations.map(({ id, nodes }) => `${id}, ${nodes.length} times: ${first(nodes).join("; ")}`);
+        }"""
+    )
+    return found
+
+
+# --- the keyboard -----------------------------------------------------------------------------------------------
+
+FOCUS = """() => {
+  const { outlineStyle, outlineWidth, boxShadow } = getComputedStyle(document.activeElement);
+  return boxShadow !== "none" || (outlineStyle !== "none" && parseFloat(outlineWidth) > 0);
+}"""
+
+
+def tab_to(page: Page, target: Locator) -> None:
+    """Press Tab until something has the focus; wherever the focus is on the way, it can be seen."""
+    for _ in range(60):
+        page.keyboard.press("Tab")
+        assert page.evaluate(FOCUS), page.evaluate("document.activeElement.outerHTML.slice(0, 200)")
+        if target.evaluate("node => node === document.activeElement"):
+            return
+    pytest.fail(f"the Tab key does not come to {target}")
+
+
+# --- a run in the explorer --------------------------------------------------------------------------------------
+
+
+def open_tab(column: Locator, name: str) -> Locator:
+    """Open one of the tabs of a run; gives its panel."""
+    column.get_by_role("tab", name=name, exact=True).click()
+    panel = column.get_by_role("tabpanel", name=name, exact=True)
+    panel.wait_for()
+    return panel
+
+
+def rows_of(place: Locator, caption: str) -> list[list[str]]:
+    """The texts of a table's body, cell by cell, once the table is there."""
+    table = place.get_by_role("table", name=re.compile(f"^{re.escape(caption)}"))
+    table.wait_for()
+    rows: list[list[str]] = table.locator("tbody tr").evaluate_all(
+        "rows => rows.map((row) => [...row.cells].map((cell) => cell.textContent))"
+    )
+    return rows
+
+
+def written_of(column: Locator) -> str:
+    """The text so far: the prompt and what was added."""
+    return column.get_by_role("group", name="Text so far").text_content() or ""
+
+
+def has_added(column: Locator, count: int) -> None:
+    """Wait until so many tokens have been added."""
+    noun = "token" if count == 1 else "tokens"
+    column.get_by_role("status").filter(has_text=f"{count} {noun} added").wait_for()
+
+
+def number(text: str) -> float:
+    """A number as a page writes it."""
+    return float(text.replace("\u2212", "-").replace("\u202f", "").replace(",", ""))
