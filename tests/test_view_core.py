@@ -9,6 +9,7 @@ import csv
 import io
 import json
 import random
+import re
 import shutil
 import subprocess
 import sys
@@ -877,3 +878,14 @@ def test_another_host_is_asked_for_nothing(ask: Ask, made: Callable[[str], Path]
     assert load(ask, files_of(made("all")), artifacts="run")["name"] == "a run"  # a folder without its slash
     with pytest.raises(ViewError, match="another host, elsewhere"):
         load(ask, files_of(made("all")), artifacts="http://elsewhere/run/")
+
+
+def test_a_run_made_in_the_page_has_a_url_for_each_file(ask: Ask, made: Callable[[str], Path]) -> None:
+    files = files_of(made("all"))
+    urls = {name: f"http://page/made/{name}" for name in files}
+    assert load(ask, files, urls=urls)["meta"] == load(ask, files)["meta"]
+    with pytest.raises(ViewError, match="another host"):
+        load(ask, files, urls={name: f"http://elsewhere/{name}" for name in files})
+    del urls[WEIGHTS]
+    with pytest.raises(ViewError, match=f"^{re.escape(WEIGHTS)} is missing$"):
+        load(ask, files, urls=urls)

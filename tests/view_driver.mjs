@@ -28,12 +28,13 @@ const answers = {
     served = files;
     return runs.loadRuns("index.json");
   },
-  async load({ files, artifacts = "run/" }) {
+  async load({ files, artifacts = "run/", urls = null }) {
     served = files;
     run = null;
     const begin = performance.now();
     const log = Object.hasOwn(files, "train_log.csv") ? "train_log.csv" : null;
-    run = await runs.loadRun({ name: "a run", artifacts: new URL(artifacts, PAGE).href, log });
+    const place = urls === null ? { artifacts: new URL(artifacts, PAGE).href } : { urls: new Map(Object.entries(urls)) };
+    run = await runs.loadRun({ name: "a run", ...place, log });
     const milliseconds = performance.now() - begin;
     const { name, meta, vocabulary, tokenizer, model, lossFloor } = run;
     const { kind, vocabSize, contextSize, leastContext } = model;
