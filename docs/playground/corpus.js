@@ -33,7 +33,7 @@ export async function corpusPart(names, wanted, onChange) {
     if (text !== area.value) {
       area.value = text;
     }
-    fill(size, `${plural(text.length, "character")}, ${plural(text.split("\n").length, "line")}`);
+    fill(size, `${plural(text.length, "character")}, ${plural(text.trimEnd().split("\n").length, "line")}`);
   };
   const change = (name, text) => {
     use(name, text);

@@ -19,12 +19,13 @@ const WINDOW = { fixedContext: true, isTable: true }; // context-N, of which the
  *
  * @param {object} about - playground.json.
  * @param {string} line - The arguments to begin with.
+ * @param {boolean} folded - Whether the fields are out of sight at first.
  * @param {(order: {line: string, corpus: string, text: string}) => void} onTrain
  * @param {() => void} onStop
  * @returns {Promise<{node: HTMLElement, setBusy: (busy: boolean) => void}>}
  * @throws {Error} The text cannot be fetched.
  */
-export async function trainingForm(about, line, onTrain, onStop) {
+export async function trainingForm(about, line, folded, onTrain, onStop) {
   const fields = fieldsOf(about);
   const [values, others] = part(cut(line), [...fields.map(({ flag }) => flag), "--corpus"]);
   fields.filter(({ flag }) => values.has(flag)).forEach(({ flag, control }) => setValue(control, values.get(flag)));
@@ -48,12 +49,15 @@ export async function trainingForm(about, line, onTrain, onStop) {
   };
   const train = element("button.main", { type: "submit" }, "Train");
   const stop = element("button", { type: "button", disabled: true, onclick: onStop }, "Stop");
-  const node = element(
-    "form",
-    { onsubmit: submit, oninput: update },
+  const settings = [
     corpus.node,
     element("div.fields", ...fields.map((field) => field.node)),
     labelled("More options of toy-gpt train", more, "field.wide"),
+  ];
+  const node = element(
+    "form",
+    { onsubmit: submit, oninput: update },
+    element("details.settings", { open: !folded }, element("summary", "The text and the settings"), ...settings),
     element("div.fields.act", train, stop),
     element("p.note", "The same in a terminal: ", command),
   );

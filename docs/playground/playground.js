@@ -13,6 +13,7 @@ import { Trainer } from "./trainer.js";
 const page = (id) => document.getElementById(id);
 const query = new URLSearchParams(location.search);
 const megabytes = (bytes) => (bytes / 1e6).toFixed(1);
+const IN_LESSON = query.get("inside") === "lesson";
 const START = "--model bigram --tokenizer word --corpus corpus/001_animals.txt --val-fraction 0.2";
 
 /** Say why something cannot be done; "" takes it away. */
@@ -31,7 +32,7 @@ function lacking() {
 const ELSEWHERE = "The lessons and the explorer work without it, and so does the command in a terminal.";
 
 async function start() {
-  document.body.classList.toggle("inside", query.get("inside") === "lesson");
+  document.body.classList.toggle("inside", IN_LESSON);
   const lack = lacking();
   if (lack !== null) {
     say(`${lack} ${ELSEWHERE}`);
@@ -50,7 +51,7 @@ async function show(about) {
   const view = progressView();
   let opened = null; // what the last training has put on the page
   const trainer = new Trainer(about, (kind, content) => heard[kind](content));
-  const form = await trainingForm(about, query.get("train") ?? START, train, stop);
+  const form = await trainingForm(about, query.get("train") ?? START, IN_LESSON, train, stop);
 
   function train(order) {
     say("");
@@ -86,7 +87,7 @@ async function show(about) {
     },
   };
   fill(page("training"), element("h2", "Train"), form.node, view.node);
-  if (query.get("inside") === "lesson") {
+  if (IN_LESSON) {
     form.node.requestSubmit();
   }
 }
