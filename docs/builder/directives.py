@@ -26,7 +26,7 @@ from urllib.parse import quote_plus
 
 from latex2mathml.converter import convert
 
-from builder.chart import Chart, chart_html
+from builder.chart import Chart, chart_html, visible
 from builder.paths import PACKAGE_NAME, ROOT
 from toy_gpt_train.cli import build_parser
 
@@ -117,7 +117,7 @@ def _cell(text: str) -> str:
 
 
 def _escaped(text: str) -> str:
-    return html.escape(text).replace("\n", "\\n").replace("\r", "\\r")
+    return html.escape(visible(text))
 
 
 def _source(argument: str) -> str:
