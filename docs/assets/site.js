@@ -1,4 +1,5 @@
-// site.js - "Train it on this page": puts the playground in the place of the button that leads to it.
+// site.js - "Train it on this page": puts the playground in the place of the button that leads to it. And tables that
+// scroll, by the keyboard too.
 //
 // Without this script the button is a link to the playground, which opens with the same settings.
 
@@ -33,5 +34,20 @@
     frame.focus();
   }
 
+  /** Let the Tab key come to a table where it is too large for its place. */
+  function reachTables() {
+    for (const box of document.querySelectorAll(".md-typeset__scrollwrap, .csv")) {
+      new ResizeObserver(() => {
+        const scrolls = box.scrollWidth > box.clientWidth || box.scrollHeight > box.clientHeight;
+        box.toggleAttribute("tabindex", scrolls);
+        if (scrolls) {
+          box.tabIndex = 0;
+        }
+      }).observe(box);
+    }
+  }
+
+  // WHY so late: the theme puts boxes around tables first.
+  addEventListener("load", () => setTimeout(reachTables));
   document.querySelectorAll(".try a").forEach((link) => link.addEventListener("click", open));
 })();
