@@ -1,9 +1,30 @@
 // arguments.js - The arguments of a command: a line of them cut as a shell cuts it, and joined again.
 
-/** Cut a line into words, at spaces outside of quotes. */
+const SPACES = " \t\r\n";
+
+/** Cut a line into words, at spaces outside of quotes; a backslash takes the meaning from what follows it. */
 export function cut(line) {
-  const words = line.match(/(?:"[^"]*"|'[^']*'|[^\s"'])+/g) ?? [];
-  return words.map((word) => word.replace(/"([^"]*)"|'([^']*)'/g, "$1$2"));
+  const words = [];
+  let word = null; // the one being read; null between two
+  let quote = null;
+  const signs = [...line];
+  while (signs.length) {
+    const sign = signs.shift();
+    const escapes = sign === "\\" && (quote === null || (quote === '"' && '"\\'.includes(signs[0] ?? " ")));
+    if (escapes) {
+      word = (word ?? "") + (signs.shift() ?? "");
+    } else if (quote !== null) {
+      [word, quote] = sign === quote ? [word, null] : [word + sign, quote];
+    } else if (sign === '"' || sign === "'") {
+      [word, quote] = [word ?? "", sign];
+    } else if (!SPACES.includes(sign)) {
+      word = (word ?? "") + sign;
+    } else if (word !== null) {
+      words.push(word);
+      word = null;
+    }
+  }
+  return word === null ? words : [...words, word];
 }
 
 /** Join words to a line that a shell cuts in the same places. */

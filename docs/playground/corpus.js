@@ -7,7 +7,12 @@ const OWN_TEXT = "my_text.txt";
 
 /** Fetch one of the project's texts. */
 async function fetched(name) {
-  const response = await fetch(`corpus/${encodeURIComponent(name)}`);
+  let response;
+  try {
+    response = await fetch(`corpus/${encodeURIComponent(name)}`);
+  } catch (error) {
+    throw new Error(`the text ${name} cannot be fetched: ${error.message}`);
+  }
   if (!response.ok) {
     throw new Error(`the text ${name} is missing (${response.status})`);
   }
@@ -20,16 +25,18 @@ async function fetched(name) {
  * @param {string[]} names - The project's texts.
  * @param {string | undefined} wanted - The one to begin with.
  * @param {() => void} onChange - Called when another text was chosen or written.
+ * @param {(problem: string) => void} onProblem - Called with a sentence where there is no such text.
  * @returns {Promise<{node: HTMLElement, name: () => string, text: () => string}>}
- * @throws {Error} The text cannot be fetched.
+ * @throws {Error} The first text cannot be fetched.
  */
-export async function corpusPart(names, wanted, onChange) {
+export async function corpusPart(names, wanted, onChange, onProblem) {
   const area = element("textarea", { rows: 7, spellcheck: "false" });
   const size = element("p.note");
   const file = element("input", { type: "file", accept: ".txt,.md,text/plain" });
   const first = names.includes(wanted) ? wanted : names[0];
+  let now = first; // what is in the box, whatever has been asked for meanwhile
   const use = (name, text) => {
-    select.value = name;
+    now = select.value = name;
     if (text !== area.value) {
       area.value = text;
     }
@@ -39,11 +46,30 @@ export async function corpusPart(names, wanted, onChange) {
     use(name, text);
     onChange();
   };
+  const choose = async (name, read) => {
+    try {
+      const text = await read();
+      if (select.value === name) {
+        change(name, text); // otherwise another one was chosen meanwhile
+      }
+    } catch (error) {
+      select.value = now;
+      onProblem(error.message);
+    }
+  };
   const choices = [...names, OWN_TEXT].map((name) => [name, name]);
-  const select = selectOf(choices, first, async (name) => change(name, name === OWN_TEXT ? area.value : await fetched(name)));
+  const select = selectOf(choices, first, (name) => choose(name, () => (name === OWN_TEXT ? area.value : fetched(name))));
   area.addEventListener("input", () => change(OWN_TEXT, area.value));
-  file.addEventListener("change", async () => change(OWN_TEXT, await file.files[0].text()));
+  file.addEventListener("change", () => {
+    if (file.files.length > 0) {
+      select.value = OWN_TEXT;
+      choose(OWN_TEXT, () => file.files[0].text());
+    }
+  });
   use(first, await fetched(first));
+  if (wanted !== undefined && wanted !== first) {
+    onProblem(`There is no text called ${wanted}; this is ${first}.`);
+  }
   const node = element(
     "div",
     element("div.fields", labelled("Text", select), labelled("Or a file of yours", file)),

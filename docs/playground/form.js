@@ -22,21 +22,27 @@ const WINDOW = { fixedContext: true, isTable: true }; // context-N, of which the
  * @param {boolean} folded - Whether the fields are out of sight at first.
  * @param {(order: {line: string, corpus: string, text: string}) => void} onTrain
  * @param {() => void} onStop
+ * @param {(problem: string) => void} onProblem - Called with a sentence where something that was asked for is not there.
  * @returns {Promise<{node: HTMLElement, setBusy: (busy: boolean) => void}>}
  * @throws {Error} The text cannot be fetched.
  */
-export async function trainingForm(about, line, folded, onTrain, onStop) {
+export async function trainingForm(about, line, folded, onTrain, onStop, onProblem) {
   const fields = fieldsOf(about);
   const [values, others] = part(cut(line), [...fields.map(({ flag }) => flag), "--corpus"]);
-  fields.filter(({ flag }) => values.has(flag)).forEach(({ flag, control }) => setValue(control, values.get(flag)));
+  for (const { flag, control } of fields.filter(({ flag }) => values.has(flag))) {
+    if (!setValue(control, values.get(flag))) {
+      others.push(flag, values.get(flag)); // the package says what is wrong with it
+    }
+  }
   const more = element("input", { type: "text", autocomplete: "off", spellcheck: "false", value: join(others) });
   const command = element("code.command");
-  const corpus = await corpusPart(about.corpora, values.get("--corpus")?.split("/").at(-1), () => update());
+  const wanted = values.get("--corpus")?.split("/").at(-1);
+  const corpus = await corpusPart(about.corpora, wanted, () => update(), onProblem);
 
   const asLine = () => {
     const given = fields.filter(({ node, control }) => !node.hidden && control.value !== "");
     const words = given.flatMap(({ flag, control }) => [flag, control.value]);
-    return join([...words, "--corpus", `corpus/${corpus.name()}`, ...cut(more.value)]);
+    return `${join([...words, "--corpus", `corpus/${corpus.name()}`])} ${more.value}`.trim();
   };
   const update = () => {
     const rung = about.rungs.find(({ kind }) => kind === fields[0].control.value) ?? WINDOW;
@@ -56,7 +62,7 @@ export async function trainingForm(about, line, folded, onTrain, onStop) {
   ];
   const node = element(
     "form",
-    { onsubmit: submit, oninput: update },
+    { onsubmit: submit, oninput: update, novalidate: true }, // the package says what is wrong
     element("details.settings", { open: !folded }, element("summary", "The text and the settings"), ...settings),
     element("div.fields.act", train, stop),
     element("p.note", "The same in a terminal: ", command),
@@ -66,6 +72,7 @@ export async function trainingForm(about, line, folded, onTrain, onStop) {
     train.disabled = busy;
     stop.disabled = !busy;
   };
+  stop.addEventListener("click", () => (stop.disabled = true)); // once is enough
   return { node, setBusy };
 }
 
@@ -90,10 +97,11 @@ function fieldsOf({ rungs }) {
   ];
 }
 
-/** Set a control; a list of choices gets one that it does not have yet, such as context-7. */
+/** Set a control; a list of choices gets one that it does not have yet, such as context-7. Returns whether it fits. */
 function setValue(control, value) {
   if (control.tagName === "SELECT" && ![...control.options].some((option) => option.value === value)) {
     control.append(element("option", { value }, value));
   }
   control.value = value;
+  return control.value === value;
 }

@@ -40,18 +40,27 @@ async function start() {
     return;
   }
   try {
-    const about = await (await fetch("playground.json")).json();
-    await show(about);
+    await show(await description());
   } catch (error) {
     say(`The playground cannot be read: ${error.message}. ${ELSEWHERE}`);
+    fill(page("training"));
   }
+}
+
+/** Fetch what the site says of the playground. */
+async function description() {
+  const response = await fetch("playground.json");
+  if (!response.ok) {
+    throw new Error(`playground.json is missing (${response.status})`);
+  }
+  return response.json();
 }
 
 async function show(about) {
   const view = progressView();
   let opened = null; // what the last training has put on the page
   const trainer = new Trainer(about, (kind, content) => heard[kind](content));
-  const form = await trainingForm(about, query.get("train") ?? START, IN_LESSON, train, stop);
+  const form = await trainingForm(about, query.get("train") ?? START, IN_LESSON, train, stop, say);
 
   function train(order) {
     say("");
@@ -77,6 +86,7 @@ async function show(about) {
     ready: (version) => view.ready(`Python ${version} is ready`),
     progress: ({ fraction, status }) => view.training(fraction, status),
     record: (record) => view.record(record),
+    stopping: () => {},
     problem: (sentence) => over(sentence),
     stopped: () => over("Stopped before there was anything to keep."),
     failed: (message) => over(`The training cannot go on: ${message}. ${ELSEWHERE}`),
@@ -101,11 +111,13 @@ function progressView() {
   const node = element("div.going", { hidden: true }, bar, words, curve, after);
   let records = [];
   let began = 0;
+  let zipUrl = "";
   return {
     node,
     begin() {
       records = [];
       began = 0;
+      URL.revokeObjectURL(zipUrl);
       node.hidden = bar.hidden = false;
       bar.removeAttribute("value");
       fill(curve);
@@ -131,12 +143,15 @@ function progressView() {
       const columns = Object.keys(record);
       fill(curve, lossChart({ columns, rows: records.map((one) => columns.map((name) => one[name])) }, null));
     },
-    end: () => (bar.hidden = true),
+    end() {
+      bar.hidden = true;
+      words.textContent = "";
+    },
     done({ report, zip }) {
       const last = records.at(-1);
       words.textContent = last ? `Trained; the training loss is ${numberText(last.avg_loss)}.` : "Trained.";
-      const url = URL.createObjectURL(new Blob([zip], { type: "application/zip" }));
-      const link = element("a.button", { href: url, download: "toy-gpt-run.zip" }, "Download the run as a ZIP file");
+      zipUrl = URL.createObjectURL(new Blob([zip], { type: "application/zip" }));
+      const link = element("a.button", { href: zipUrl, download: "toy-gpt-run.zip" }, "Download the run as a ZIP file");
       const printed = element("details", element("summary", "What the command prints"), element("pre", { tabindex: 0 }, report));
       fill(after, element("p", link), printed);
     },

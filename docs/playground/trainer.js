@@ -3,7 +3,7 @@
 // Concepts:
 //     runtime: Python compiled to WebAssembly (Pyodide), some 13 MB that are fetched before the first training.
 
-const PATIENCE = 4000; // milliseconds after "stop" without a word until the worker is ended
+const PATIENCE = 4000; // milliseconds after "stop" until a worker that has not heard it is ended
 
 export class Trainer {
   /**
@@ -15,6 +15,7 @@ export class Trainer {
     this.about = about;
     this.tell = tell;
     this.worker = null;
+    this.isReady = false;
   }
 
   /** Train, once the runtime is there. */
@@ -40,27 +41,36 @@ export class Trainer {
   }
 
   #heard(kind, content) {
-    clearTimeout(this.impatient);
+    if (["stopping", "done", "problem", "failed"].includes(kind)) {
+      clearTimeout(this.impatient);
+    }
     if (kind === "ready") {
+      this.isReady = true;
       this.worker.postMessage({ train: this.order });
     }
     if (kind === "failed") {
-      this.end(); // what failed once may be half-made
+      this.#end(); // what failed once may be half-made
     }
     this.tell(kind, content);
   }
 
-  /** End the training with what has been learned so far; where nothing is heard of it, end the worker. */
+  /** End the training with what has been learned so far; where the worker does not hear of it, end the worker. */
   stop() {
-    this.worker.postMessage({ stop: true });
-    this.impatient = setTimeout(() => {
-      this.end();
+    const giveUp = () => {
+      this.#end();
       this.tell("stopped", null);
-    }, PATIENCE);
+    };
+    if (!this.isReady) {
+      giveUp();
+      return;
+    }
+    this.worker.postMessage({ stop: true });
+    this.impatient = setTimeout(giveUp, PATIENCE);
   }
 
-  end() {
-    this.worker?.terminate();
+  #end() {
+    this.worker.terminate();
     this.worker = null;
+    this.isReady = false;
   }
 }

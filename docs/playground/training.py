@@ -5,12 +5,14 @@ The worker (worker.js) runs it inside the page. It knows no model and no file fo
 
 import io
 import json
+import os
+import re
 import shlex
 import shutil
 import time
 import zipfile
 from collections.abc import Callable
-from contextlib import redirect_stderr
+from contextlib import redirect_stderr, redirect_stdout
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, Protocol
@@ -22,7 +24,7 @@ from toy_gpt_train.d_train import TrainSettings, train_run
 from toy_gpt_train.errors import InputError, StopTraining
 from toy_gpt_train.report import training_report
 
-HOME = Path("run")
+HOME = Path("run").absolute()
 SECONDS_BETWEEN_REPORTS = 0.1
 
 collect_rarely()
@@ -55,14 +57,15 @@ def train(line: str, corpus_name: str, text: str, page: Page, turn: Callable[[],
         ``problem``: why it cannot be done, in one line; or else ``report``: what ``toy-gpt train`` prints, ``files``:
         the artifacts by name, ``log``: the training log, and ``zip``: all of them, and the text, as a ZIP file.
     """
-    errors = io.StringIO()
+    said = io.StringIO()
     try:
-        with redirect_stderr(errors):
+        with redirect_stderr(said), redirect_stdout(io.StringIO()):
             settings = _settings(line, corpus_name, text)
         told = _Told(page, turn)
         result = train_run(settings, told.progress, lambda record: page.record(json.dumps(record)))
-    except SystemExit:  # argparse, which has said why
-        return {"problem": errors.getvalue().strip().removeprefix("toy-gpt train: error: ")}
+    except SystemExit:  # argparse, which has said why, or has answered --help
+        why = re.sub("^toy-gpt[a-z ]*: error: ", "", said.getvalue().strip())
+        return {"problem": why or "--help is for a terminal: uv run toy-gpt train --help"}
     except StopTraining:
         return {"problem": "Stopped. This model learns in one pass, so there is nothing to show before its end."}
     except (InputError, OSError) as error:
@@ -72,9 +75,12 @@ def train(line: str, corpus_name: str, text: str, page: Page, turn: Callable[[],
 
 def _settings(line: str, corpus_name: str, text: str) -> TrainSettings:
     """Put the text where the command looks for it, and parse the command."""
+    os.chdir(HOME.parent)
     shutil.rmtree(HOME, ignore_errors=True)
-    corpus = HOME / "corpus" / Path(corpus_name).name
-    corpus.parent.mkdir(parents=True)
+    HOME.mkdir()
+    os.chdir(HOME)  # WHY: messages name the text as the command does
+    corpus = Path("corpus") / Path(corpus_name).name
+    corpus.parent.mkdir()
     corpus.write_text(text, encoding="utf-8", newline="")
     try:
         arguments = shlex.split(line)

@@ -1,19 +1,35 @@
 // worker.js - Runs Python, and in it the package, beside the page, so that the page stays alive while a model learns.
 //
-// It is told {load: about}, {train: {line, corpus, text}} and {stop: true}; it tells {loading}, {ready}, {progress},
-// {record}, {done}, {problem} and {failed}.
+// It is told {load}, {train: {line, corpus, text}} and {stop: true}; it tells {loading}, {ready}, {progress}, {record},
+// {stopping}, {done}, {problem} and {failed}.
 
 let training = null; // the Python module training.py
 let stopAsked = false;
 
-/** Count the bytes of what is fetched from now on, against what is expected. */
+/**
+ * Count the bytes of what is fetched from now on, against what is expected.
+ *
+ * @returns {Promise<never>} Fails with a sentence as soon as something cannot be fetched. (WHY: Python's loader would not
+ *     say what it lacks, or not come back.)
+ */
 function countFetched(expected) {
+  let giveUp;
+  const lost = new Promise((_, reject) => (giveUp = reject));
   const total = Object.values(expected).reduce((sum, bytes) => sum + bytes, 0);
   const plainFetch = self.fetch;
   let fetched = 0;
   self.fetch = async (...request) => {
-    const response = await plainFetch(...request);
     const name = String(request[0]?.url ?? request[0]).split("/").at(-1);
+    let response;
+    try {
+      response = await plainFetch(...request);
+    } catch (error) {
+      giveUp(new Error(`${name} cannot be fetched`));
+      throw error;
+    }
+    if (!response.ok) {
+      giveUp(new Error(`${name} is missing (${response.status})`));
+    }
     if (!response.ok || !(name in expected)) {
       return response;
     }
@@ -28,10 +44,14 @@ function countFetched(expected) {
     const type = name.endsWith(".wasm") ? "application/wasm" : (response.headers.get("Content-Type") ?? "");
     return new Response(response.body.pipeThrough(count), { headers: { "Content-Type": type } });
   };
+  return lost;
 }
 
 async function load({ runtime, wheel, expected }) {
-  countFetched(expected);
+  await Promise.race([countFetched(expected), start(runtime, wheel)]);
+}
+
+async function start(runtime, wheel) {
   const { loadPyodide } = await import(new URL("pyodide.mjs", runtime).href);
   const python = await loadPyodide({ indexURL: runtime });
   const [package_, module] = await Promise.all([fetched(wheel), fetched("training.py")]);
@@ -42,11 +62,7 @@ async function load({ runtime, wheel, expected }) {
 }
 
 async function fetched(address) {
-  const response = await fetch(address);
-  if (!response.ok) {
-    throw new Error(`${address} is missing (${response.status})`);
-  }
-  return response.arrayBuffer();
+  return (await fetch(address)).arrayBuffer();
 }
 
 const page = {
@@ -57,11 +73,14 @@ const page = {
 
 // WHY a turn of the event loop: {stop} can be heard only then. Python halts in its middle meanwhile, where the browser
 // can do that (JSPI); elsewhere the page ends this worker.
+const CAN_HALT = "Suspending" in WebAssembly;
 const turn = () => new Promise((resolve) => setTimeout(resolve));
 
 async function train({ line, corpus, text }) {
   stopAsked = false;
-  const outcome = await training.train.callPromising(line, corpus, text, page, turn);
+  const { train: learn } = training;
+  const order = [line, corpus, text, page, turn];
+  const outcome = CAN_HALT ? await learn.callPromising(...order) : learn(...order);
   const { problem, ...made } = outcome.toJs({ dict_converter: Object.fromEntries });
   outcome.destroy();
   postMessage(problem === undefined ? { done: made } : { problem });
@@ -71,6 +90,7 @@ self.onmessage = async ({ data }) => {
   try {
     if (data.stop) {
       stopAsked = true;
+      postMessage({ stopping: true });
     } else if (data.load) {
       await load(data.load);
     } else {

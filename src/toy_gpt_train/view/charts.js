@@ -1,4 +1,4 @@
-// charts.js - Drawings of numbers: bars, lines, points. (A heatmap is large and has a file of its own.)
+// charts.js - Drawings of numbers: bars and lines. (Points and a heatmap are large and have files of their own.)
 //
 // REQ: every drawing has a name for those who do not see it, and whoever uses it sets a table of its values beside it.
 
@@ -7,9 +7,6 @@ import { numberText } from "./text.js";
 
 const LINE_HEIGHT = 260;
 const MARGIN = { left: 48, right: 12, top: 12, bottom: 34 };
-const SCATTER_PAD = 28;
-const LABEL_WIDTH = 7.4; // of a character, about
-const LABEL_HEIGHT = 13;
 
 /** Make a bar that fills a share of its place, from 0 to 1. The number itself stands beside it. */
 export function bar(share, kind = "bar") {
@@ -26,7 +23,7 @@ export function bar(share, kind = "bar") {
  * @param {(width: number) => Node} draw
  * @returns {{place: HTMLElement, redraw: () => void}}
  */
-function drawnToWidth(draw) {
+export function drawnToWidth(draw) {
   const place = element("div.chart");
   let width = 0;
   const redraw = () => width > 0 && fill(place, draw(width));
@@ -41,13 +38,13 @@ function drawnToWidth(draw) {
 }
 
 /** Return where the pointer is in a drawing. */
-function pointerIn(drawing, event) {
+export function pointerIn(drawing, event) {
   const box = drawing.getBoundingClientRect();
   return [event.clientX - box.left, event.clientY - box.top];
 }
 
 /** Return the place of the smallest number. */
-function argmin(numbers) {
+export function argmin(numbers) {
   return numbers.reduce((best, x, i) => (x < numbers[best] ? i : best), 0);
 }
 
@@ -140,75 +137,4 @@ function drawLines({ title, xName, xs, series, level }, width, chosen) {
     svg("line.chosen", { x1: x(xs[chosen]), x2: x(xs[chosen]), y1: MARGIN.top, y2: bottom }),
     ...lines,
   );
-}
-
-// --- points -------------------------------------------------------------------------------------------------
-
-/**
- * Make a chart of labelled points; a label is drawn where it covers no other one.
- *
- * @param {object} chart
- * @param {string} chart.title - What it shows, for those who do not see it.
- * @param {{label: string, x: number, y: number}[]} chart.points - Those whose labels matter most first.
- * @param {(i: number) => void} chart.onChoice - Called with the place of the point that was clicked.
- * @returns {{node: HTMLElement, mark: (chosen: number, near: number[]) => void}} The chart, and a function that marks
- *     a point and its neighbours.
- */
-export function scatter({ title, points, onChoice }) {
-  const readout = element("p.readout", { "aria-hidden": "true" }, "Point at a dot to see its name.");
-  let marked = { chosen: -1, near: [] };
-  const { place, redraw } = drawnToWidth((width) => {
-    const height = Math.round(Math.min(Math.max(width * 0.7, 240), 480));
-    const at = placed(points, width, height);
-    const drawing = svg("svg.points", { width, height, role: "img", "aria-label": title });
-    drawing.append(...dotsAndNames(points, at, width, marked));
-    const pointed = (event) => {
-      const [x, y] = pointerIn(drawing, event);
-      return argmin(at.map(([px, py]) => (px - x) ** 2 + (py - y) ** 2));
-    };
-    drawing.addEventListener("click", (event) => onChoice(pointed(event)));
-    drawing.addEventListener("pointermove", (event) => {
-      const { label, x, y } = points[pointed(event)];
-      readout.textContent = `${label} at ${numberText(x, 3)}, ${numberText(y, 3)}`;
-    });
-    return drawing;
-  });
-  const mark = (chosen, near) => {
-    marked = { chosen, near };
-    redraw();
-  };
-  return { node: element("div", place, readout), mark };
-}
-
-/** Return where points lie in a drawing, both directions at one scale, for distances are what is looked at. */
-function placed(points, width, height) {
-  const [xs, ys] = [points.map(({ x }) => x), points.map(({ y }) => y)];
-  const middle = (numbers) => (Math.min(...numbers) + Math.max(...numbers)) / 2;
-  const fit = (numbers, room) => (room - 2 * SCATTER_PAD) / (Math.max(...numbers) - Math.min(...numbers));
-  const size = Math.min(fit(xs, width), fit(ys, height), Number.MAX_VALUE);
-  const [left, top] = [middle(xs), middle(ys)];
-  return points.map(({ x, y }) => [width / 2 + (x - left) * size, height / 2 - (y - top) * size]);
-}
-
-function dotsAndNames(points, at, width, { chosen, near }) {
-  const kindOf = (i) => (i === chosen ? ".chosen" : near.includes(i) ? ".near" : "");
-  const order = [...new Set([chosen, ...near, ...points.keys()])].filter((i) => i >= 0);
-  const dots = order.map((i) => {
-    const [cx, cy] = at[i];
-    return svg(`circle.dot${kindOf(i)}`, { cx, cy, r: i === chosen ? 6 : 3.5 });
-  });
-  const names = [];
-  const taken = [];
-  for (const i of order) {
-    const label = points[i].label.length > 24 ? `${points[i].label.slice(0, 23)}…` : points[i].label;
-    const size = label.length * LABEL_WIDTH;
-    const [left, bottom] = [Math.min(at[i][0] + 6, width - size - 2), at[i][1] - 4];
-    const covers = (other) =>
-      left < other.right && left + size > other.left && Math.abs(bottom - other.bottom) < LABEL_HEIGHT;
-    if (!taken.some(covers)) {
-      taken.push({ left, right: left + size, bottom });
-      names.push(svg(`text.name${kindOf(i)}`, { x: left, y: bottom }, label));
-    }
-  }
-  return [...dots.reverse(), ...names]; // what is marked lies on top
 }

@@ -2,7 +2,6 @@
 
 import { element, fill } from "./dom.js";
 import { explainPanel } from "./panel_explain.js";
-import { filesPanel } from "./panel_files.js";
 import { nextPanel } from "./panel_next.js";
 import { textPanel } from "./panel_text.js";
 import { trainingPanel } from "./panel_training.js";
@@ -49,7 +48,7 @@ export function column(run, entry, onPrompt) {
     ["Weights", async () => (await import("./panel_weights.js")).weightsPanel(run)],
     ["Embeddings", async () => (await import("./panel_embeddings.js")).embeddingsPanel(run)],
     ["Training", () => trainingPanel(run)],
-    ["Files", () => filesPanel(run, entry)],
+    ["Files", async () => (await import("./panel_files.js")).filesPanel(run, entry)],
   ]);
   const left = element("div.part", element("h3", "Text"), text.node, write.node);
   const right = element("div.part", element("h3", "What comes next?"), next.node, why.node);

@@ -1,8 +1,8 @@
 // panel_embeddings.js - The vectors of a model in two dimensions, and the nearest neighbours of one of them.
 
-import { scatter } from "./charts.js";
 import { element, fill, labelled, newId, searchBox } from "./dom.js";
 import { fold, plainTable, recordTable } from "./record_table.js";
+import { scatter } from "./scatter.js";
 import { numberText, percentText, plural, visible } from "./text.js";
 import { nearestByCosine, principalComponents } from "./vectors.js";
 

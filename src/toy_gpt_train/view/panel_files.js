@@ -29,7 +29,9 @@ export function filesPanel({ meta }, entry) {
 }
 
 function linkTo(name, url) {
-  return element("li", element("a", { href: url.href }, name));
+  // WHY download: a file that was made in the page has no name of its own, and would open in the page's place.
+  const download = url.protocol === "blob:" ? name : null;
+  return element("li", element("a", { href: url.href, download }, name));
 }
 
 function described(entries) {
