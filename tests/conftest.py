@@ -15,6 +15,11 @@ import pytest
 from toy_gpt_train import cli
 from toy_gpt_train.project import RESOURCE_ROOT
 
+# WHY these marks: tests/pyodide/ runs the tests in WebAssembly too, where Python is alone in its one thread.
+IN_WEBASSEMBLY = sys.platform == "emscripten"
+needs_processes = pytest.mark.skipif(IN_WEBASSEMBLY, reason="no processes in WebAssembly")
+needs_threads = pytest.mark.skipif(IN_WEBASSEMBLY, reason="no threads in WebAssembly")
+
 TINY_TEXT = "the cat sees the dog . the dog sees a cat . a cat runs to the dog ."
 
 
@@ -48,6 +53,8 @@ def run_in_process(*argv: object, stdin: str | TextIO = "") -> Outcome:
 
 def run_python(*argv: object, stdin: bytes = b"", cwd: Path | None = None, **environment: str) -> Outcome:
     """Run the interpreter with these arguments; further names are set in its environment."""
+    if IN_WEBASSEMBLY:
+        pytest.skip("no processes in WebAssembly")
     done = subprocess.run(
         [sys.executable, *map(str, argv)],
         input=stdin,

@@ -1,6 +1,7 @@
 """Byte-level BPE against plain definitions of it, hard text, cut streams, damaged files."""
 
 import json
+import os
 import tracemalloc
 import unicodedata
 from collections import Counter
@@ -13,6 +14,7 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
+from conftest import needs_processes
 from toy_gpt_train.errors import InputError
 from toy_gpt_train.tokenizers import bpe, bpe_files, bpe_train
 from toy_gpt_train.tokenizers.bpe import BPETokenizer, train_bpe
@@ -300,6 +302,7 @@ def test_block_size_changes_nothing(block_bytes: int, monkeypatch: pytest.Monkey
     assert len(whole) == 320 - 256 - len(SPECIAL)
 
 
+@needs_processes
 def test_two_processes_train_what_one_trains(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(bpe_train, "BLOCK_BYTES", 1 << 12)
     text = STORIES.read_text(encoding="utf-8").replace("\n\n", "<end of text>")
@@ -602,6 +605,7 @@ def test_saving_replaces_all_files_or_none(tmp_path: Path, monkeypatch: pytest.M
     assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == before
 
 
+@pytest.mark.skipif(not hasattr(os, "link"), reason="no hard links here")
 def test_saving_renames_instead_of_overwriting(tmp_path: Path) -> None:
     vocab_path = make_tokenizer([(b"a", b"b")]).save(tmp_path)[0]
     before = vocab_path.read_bytes()

@@ -18,6 +18,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from conftest import needs_processes
 from toy_gpt_train import checkpoints as module
 from toy_gpt_train import d_train
 from toy_gpt_train.checkpoints import Checkpoint, Checkpoints
@@ -794,6 +795,7 @@ def ended_within(child, seconds):
     return True
 
 
+@needs_processes
 @pytest.mark.skipif(not hasattr(signal, "SIGKILL"), reason="SIGKILL is POSIX")
 def test_killed_again_and_again(tmp_path, tiny_corpus, toy_gpt, listing):
     long = ("--steps", 500, "--eval-every", 7)

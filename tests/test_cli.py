@@ -16,6 +16,7 @@ from unittest import mock
 
 import pytest
 
+from conftest import needs_processes
 from toy_gpt_train import cli, progress
 from toy_gpt_train.e_infer import Run, load_run, top_k
 from toy_gpt_train.levels import LEVELS
@@ -201,6 +202,7 @@ CLOSED_PIPE = [
 ]
 
 
+@needs_processes
 @pytest.mark.skipif(os.name == "nt", reason="pipes break in another way on Windows")
 @pytest.mark.parametrize("argv", CLOSED_PIPE, ids=" ".join)
 def test_reader_that_has_gone(trained: Trained, argv: tuple[str, ...]) -> None:
@@ -228,6 +230,7 @@ raise SystemExit(cli.main(sys.argv[1:]))
 """
 
 
+@needs_processes
 @pytest.mark.skipif(os.name == "nt", reason="SIGINT is POSIX")
 def test_control_c_leaves_the_old_run(
     toy_gpt: ToyGpt, listing: Callable[[Path], Any], repository: Path, tmp_path: Path
@@ -454,6 +457,7 @@ def test_base_dir_that_is_read_only(refuse: Callable[..., str], tiny_corpus: Pat
     assert "run" in refuse("train", "--model", "bigram", "--corpus", tiny_corpus)
 
 
+@pytest.mark.skipif(sys.platform == "emscripten", reason="no name is too long there")
 def test_base_dir_with_a_name_too_long(refuse: Callable[..., str], tiny_corpus: Path, tmp_path: Path) -> None:
     far = tmp_path / ("x" * 300)
     refuse("train", "--model", "bigram", "--corpus", tiny_corpus, base_dir=far)

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from conftest import listing_of
+from conftest import IN_WEBASSEMBLY, listing_of, needs_threads
 from toy_gpt_train import cli
 from toy_gpt_train.data import catalogue
 from toy_gpt_train.data.catalogue import CATALOGUE, Source, find_source
@@ -72,6 +72,8 @@ class Server(ThreadingHTTPServer):
 
 @pytest.fixture
 def server(monkeypatch) -> Iterator[Server]:
+    if IN_WEBASSEMBLY:
+        pytest.skip("no threads in WebAssembly")
     monkeypatch.setenv("no_proxy", "*")
     with Server() as running:
         thread = threading.Thread(target=running.serve_forever, kwargs={"poll_interval": 0.01})
@@ -413,6 +415,7 @@ def test_a_passing_trouble_is_tried_again(server, out, status):
     assert out.read_bytes() == CONTENT
 
 
+@needs_threads
 def test_no_server(out, monkeypatch):
     monkeypatch.setenv("no_proxy", "*")
     with socket.socket() as unused:

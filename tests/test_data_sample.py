@@ -1,5 +1,6 @@
 """toy-gpt data sample and stdlib: a fair draw of lines, and files that appear only when they are whole."""
 
+import io
 import tracemalloc
 from collections import Counter
 from itertools import combinations, product
@@ -182,8 +183,9 @@ def test_the_memory_is_the_sample_and_not_the_file(text, out):
         fraction_peak = tracemalloc.get_traced_memory()[1]
     finally:
         tracemalloc.stop()
-    assert reservoir_peak < 250_000  # of 1,025,000
-    assert fraction_peak < 250_000
+    buffers = 2 * io.DEFAULT_BUFFER_SIZE  # one to read, one to write; 262,144 bytes since Python 3.14
+    assert reservoir_peak < 100_000 + buffers  # of 1,025,000
+    assert fraction_peak < 100_000 + buffers
 
 
 @pytest.mark.parametrize(

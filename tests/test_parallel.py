@@ -18,6 +18,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from conftest import needs_processes
 from toy_gpt_train.models.embeddings import EmbeddingsModel
 from toy_gpt_train.models.gpt import GPTModel
 from toy_gpt_train.models.neural import Architecture
@@ -84,6 +85,7 @@ def batch_of(num_windows, piece_size, seed):
 BATCHES = [(1, 1), (2, 2), (2, 1), (3, 1), (4, 1), (5, 2), (7, 1), (7, 3)]
 
 
+@needs_processes
 class TestSameNumbers:
     # WHY a class: its processes end with it, so that the tests below find none.
 
@@ -221,6 +223,7 @@ def stop():
     raise KeyboardInterrupt
 
 
+@needs_processes
 def test_the_number_of_workers_changes_no_byte(tmp_path, tiny_corpus, toy_gpt, listing):
     bases = [tmp_path / name / "run" for name in ("one", "two")]
     options = ("--steps", 7, "--checkpoint-every", 2)
@@ -236,6 +239,7 @@ def test_the_number_of_workers_changes_no_byte(tmp_path, tiny_corpus, toy_gpt, l
     assert listing(bases[1]) == files
 
 
+@needs_processes
 def test_three_workers_write_what_one_does(tmp_path, tiny_corpus, toy_gpt, listing):
     bases = [tmp_path / name / "run" for name in ("one", "three")]
     for base, workers in zip(bases, (1, 3), strict=True):
@@ -254,6 +258,7 @@ def test_no_workers_are_refused(tmp_path, tiny_corpus, toy_gpt, workers):
 # --- what goes wrong ----------------------------------------------------------------------------------------
 
 
+@needs_processes
 def test_a_killed_worker_ends_the_training_in_one_line(tmp_path, tiny_corpus, toy_gpt, listing):
     assert toy_gpt(*command(tmp_path, tiny_corpus, "--steps", 2)).code == 0
     before = listing(tmp_path)
@@ -274,6 +279,7 @@ def test_a_killed_worker_ends_the_training_in_one_line(tmp_path, tiny_corpus, to
     assert processes_left() == []
 
 
+@needs_processes
 def test_killed_closed_and_closed_again():
     network = SMALL()
     pieces = [Piece([[0, 1]], 0.5), Piece([[1, 2]], 0.5)]
@@ -294,6 +300,7 @@ class StopHereError(Exception):
     """What a test raises to see it come back."""
 
 
+@needs_processes
 def test_an_exception_leaves_no_process():
     def stop_here(*_):
         assert len(multiprocessing.active_children()) == 2
@@ -306,6 +313,7 @@ def test_an_exception_leaves_no_process():
     assert processes_left() == []
 
 
+@needs_processes
 def test_when_a_process_cannot_be_started_the_others_end():
     true_start = SpawnProcess.start
     started = []

@@ -15,6 +15,7 @@ from unittest import mock
 
 import pytest
 
+from conftest import needs_processes
 from toy_gpt_train import cli, io_artifacts
 from toy_gpt_train.io_artifacts import staged_files
 
@@ -240,6 +241,7 @@ def test_folder_in_place_of_a_target_changes_nothing(base: Path, train: Train, n
         assert (base / name / "inside").is_dir()
 
 
+@needs_processes
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="file size limits are POSIX")
 @pytest.mark.parametrize("limit", [0, 100, 800])
 def test_really_no_room_leaves_the_old_run(
@@ -293,6 +295,7 @@ cli.main(sys.argv[3:])
 """
 
 
+@needs_processes
 @pytest.mark.skipif(not hasattr(signal, "SIGKILL"), reason="SIGKILL is POSIX")
 @pytest.mark.parametrize(
     ("method", "call", "remains"),
@@ -329,6 +332,7 @@ def test_killed_right_after_a_step(
     assert files_below(base) == good(3)
 
 
+@needs_processes
 @pytest.mark.skipif(not hasattr(signal, "SIGKILL"), reason="SIGKILL is POSIX")
 def test_killed_at_any_moment(
     base: Path,

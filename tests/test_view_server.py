@@ -17,6 +17,7 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
+from conftest import IN_WEBASSEMBLY, needs_threads
 from toy_gpt_train import view_server
 from toy_gpt_train.errors import InputError
 from toy_gpt_train.project import IN_CHECKOUT
@@ -61,6 +62,8 @@ class Started:
         self._running: list[tuple[ExplorerServer, threading.Thread]] = []
 
     def __call__(self, base_dir: Path) -> ExplorerServer:
+        if IN_WEBASSEMBLY:
+            pytest.skip("no threads in WebAssembly")
         server = ExplorerServer(base_dir, 0)
         # WHY a short poll: shutdown() waits for the next one.
         thread = threading.Thread(target=server.serve_forever, args=(0.01,))
@@ -584,6 +587,7 @@ def test_only_this_computer_can_connect(server: ExplorerServer) -> None:
         socket.create_connection(("127.0.0.2", server.server_port), timeout=0.2)
 
 
+@needs_threads
 def test_the_next_port_where_one_is_taken(base: Path) -> None:
     with open_server(base, 0) as first, open_server(base, first.server_port) as second:
         assert first.server_port < second.server_port < first.server_port + 20
@@ -617,6 +621,7 @@ def test_no_runs(tmp_path: Path) -> None:
         serve(tmp_path, 0, False)
 
 
+@needs_threads
 @pytest.mark.parametrize("open_browser", [True, False])
 def test_serve_until_it_is_stopped(
     base: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], open_browser: bool

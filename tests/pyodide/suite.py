@@ -1,0 +1,55 @@
+"""suite.py - Runs the tests where Python itself runs in WebAssembly; run.mjs loads it there.
+
+Tests that need processes or threads skip themselves (needs_processes and needs_threads of tests/conftest.py), and so do
+those that compare with a library that is not there. What else is left out, and why, is said here.
+"""
+
+from collections.abc import Iterable
+
+import pytest
+
+LEFT_OUT = {
+    "tests/browser": "they drive a browser",
+    "tests/test_view_core.py": "it asks Node, which is another process",
+    "tests/test_docs.py": "it is about pages, not about the package",
+    "tests/test_links.py": "it is about the built site, and needs a server",
+    "tests/test_bpe.py::test_a_million_times_one_character": "slow; how the time grows is no question of the platform",
+    # Most of a minute. Every kind of damage is also tried by itself, and those tests do run.
+    "tests/test_damage.py::test_random": "slow",
+    "tests/test_damage.py::test_truncated": "slow",
+    "tests/test_neural_artifacts.py::test_random": "slow",
+}
+EXAMPLES = 10  # of each property, where a test asks for no number
+
+
+class FewExamples:
+    """A plugin of pytest: properties are tried on fewer examples, the same ones every time."""
+
+    def pytest_configure(self) -> None:
+        """Choose the settings of hypothesis."""
+        # WHY here: pytest must know hypothesis first, or it warns that it cannot rewrite its asserts.
+        from hypothesis import HealthCheck, settings
+
+        settings.register_profile(
+            "pyodide",
+            max_examples=EXAMPLES,
+            deadline=None,
+            derandomize=True,
+            database=None,
+            suppress_health_check=[HealthCheck.too_slow],
+        )
+        settings.load_profile("pyodide")
+
+
+def run(arguments: Iterable[str]) -> int:
+    """Run the tests below the current folder.
+
+    Args:
+        arguments: Those of pytest.
+
+    Returns:
+        The exit code of pytest.
+    """
+    left_out = [f"--{'deselect' if '::' in name else 'ignore'}={name}" for name in LEFT_OUT]
+    # WHY no cache: it would be written into the repository.
+    return int(pytest.main(["-p", "no:cacheprovider", *left_out, *arguments], plugins=[FewExamples()]))
