@@ -115,26 +115,34 @@ class Watch:
 
 
 def assert_no_sideways_scrolling(page: Page, where: str) -> None:
-    """The page is no wider than the window."""
-    wide, room = page.evaluate("[document.documentElement.scrollWidth, innerWidth]")
-    assert wide <= room, where
+    """The page is no wider than the window, once it has got used to its size."""
+    for _ in range(20):
+        wide, room = page.evaluate("[document.documentElement.scrollWidth, innerWidth]")
+        if wide <= room:
+            return
+        page.wait_for_timeout(50)
+    pytest.fail(f"{where}: {wide} pixels wide, with room for {room}")
 
 
-def axe_violations(page: Page | Frame, exclude: Sequence[str] = ()) -> list[str]:
-    """What axe-core finds against WCAG 2.1, levels A and AA: the rule and the elements; ``exclude`` leaves parts out."""
+AXE_TAGS = ("wcag2a", "wcag2aa", "wcag21a", "wcag21aa")
+AXE_COLOURS = ("color-contrast", "link-in-text-block")  # the rules that a theme has to do with
+
+
+def axe_violations(page: Page | Frame, rules: Sequence[str] = AXE_TAGS, exclude: Sequence[str] = ()) -> list[str]:
+    """What axe-core finds against WCAG 2.1, levels A and AA, or against some rules; ``exclude`` leaves parts out."""
     if not AXE.is_file():
         pytest.skip("axe-core is not installed: building the site (uv run mkdocs build) does that")
-    page.evaluate(f"{AXE.read_text('utf-8')};0")
+    if not page.evaluate("'axe' in window"):
+        page.evaluate(f"{AXE.read_text('utf-8')};0")
     found: list[str] = page.evaluate(
-        """async (exclude) => {
-          const tags = ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa"];
+        """async ([rules, exclude]) => {
           const there = exclude.filter((part) => document.querySelector(part) !== null);
-          const { violations } = await axe.run({ exclude: there }, { runOnly: tags, resultTypes: ["violations"] });
+          const { violations } = await axe.run({ exclude: there }, { runOnly: rules, resultTypes: ["violations"] });
           const first = (nodes) => nodes.slice(0, 3).map(({ target, any, all, none }) =>
             [target.flat().join(" "), ...[...any, ...all, ...none].map(({ message }) => message)].join(": "));
           return violations.map(({ id, nodes }) => `${id}, ${nodes.length} times: ${first(nodes).join("; ")}`);
         }""",
-        list(exclude),
+        [list(rules), list(exclude)],
     )
     return found
 
@@ -187,8 +195,3 @@ def has_added(column: Locator, count: int) -> None:
     """Wait until so many tokens have been added."""
     noun = "token" if count == 1 else "tokens"
     column.get_by_role("status").filter(has_text=f"{count} {noun} added").wait_for()
-
-
-def number(text: str) -> float:
-    """A number as a page writes it."""
-    return float(text.replace("\u2212", "-").replace("\u202f", "").replace(",", ""))
