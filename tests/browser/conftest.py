@@ -6,7 +6,8 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 import pytest
-from kit import BROWSER, OPTIONS, PATIENCE, SITE, Watch, plain_server, running
+
+from browser.kit import BROWSER, OPTIONS, PATIENCE, SITE, Watch, plain_server, running
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, BrowserContext

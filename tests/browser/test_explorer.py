@@ -20,8 +20,8 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import quote, urlsplit
 
 import pytest
-from kit import SCRIPT_LIMIT, Watch, assert_no_sideways_scrolling, plain_server, running
 
+from browser.kit import SCRIPT_LIMIT, Watch, assert_no_sideways_scrolling, plain_server, running
 from toy_gpt_train.c_model import SimpleNextTokenModel
 from toy_gpt_train.e_infer import load_run
 from toy_gpt_train.project import RESOURCE_ROOT

@@ -22,7 +22,8 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import quote_plus, urlsplit
 
 import pytest
-from kit import (
+
+from browser.kit import (
     AXE_COLOURS,
     AXE_TAGS,
     PATIENCE,
@@ -39,7 +40,6 @@ from kit import (
     tab_to,
     written_of,
 )
-
 from toy_gpt_train.project import RESOURCE_ROOT
 
 if TYPE_CHECKING:

@@ -19,7 +19,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from urllib.parse import parse_qs, urlsplit
 
 import pytest
-from kit import (
+
+from browser.kit import (
     AXE_COLOURS,
     PATIENCE,
     REPOSITORY,
