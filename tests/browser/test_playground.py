@@ -56,7 +56,7 @@ LONG = "--model gpt --tokenizer char --steps 5000 --eval-every 1 --corpus corpus
 # More and more steps of little work, with a curve that soon has points.
 ENDLESS = "--model embeddings --tokenizer char --steps 100000 --eval-every 5 --corpus corpus/001_animals.txt"
 META = "artifacts/00_meta.json"
-# WHY: its numbers are not rounded, and sum() adds floats with a smaller error since Python 3.12; the page's is newer.
+# WHY: its numbers are not rounded, and the page has a newer sum() and another exp() than this Python; about 1e-15 apart.
 UNROUNDED = "artifacts/04_mixing_weights.csv"
 TABS = ("Vocabulary", "Weights", "Embeddings", "Training", "Files")
 ABSENT = "The lessons and the explorer work without it, and so does the command in a terminal."
