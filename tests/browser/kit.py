@@ -31,7 +31,7 @@ OPTIONS = (
 )
 PATIENCE = 10_000  # milliseconds; how long to wait for what must come, on a busy machine too
 SCRIPT_LIMIT = 150_000  # bytes
-SIZES = ((375, "light"), (375, "dark"), (1440, "light"), (1440, "dark"))
+WIDTHS = (375, 1440)  # of a telephone, of a desk
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 SITE = Path(os.environ.get("TOY_GPT_SITE") or REPOSITORY / "site").resolve()

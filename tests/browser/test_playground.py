@@ -15,7 +15,7 @@ import shlex
 import shutil
 import sys
 import zipfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -29,7 +29,7 @@ from browser.kit import (
     PATIENCE,
     SCRIPT_LIMIT,
     SITE,
-    SIZES,
+    WIDTHS,
     Watch,
     assert_no_sideways_scrolling,
     axe_violations,
@@ -56,7 +56,7 @@ LONG = "--model gpt --tokenizer char --steps 5000 --eval-every 1 --corpus corpus
 # More and more steps of little work, with a curve that soon has points.
 ENDLESS = "--model embeddings --tokenizer char --steps 100000 --eval-every 5 --corpus corpus/001_animals.txt"
 META = "artifacts/00_meta.json"
-# WHY: its numbers are not rounded, and the page has a newer sum() and another exp() than this Python; about 1e-15 apart.
+# WHY: its numbers are not rounded, and the page has a newer sum() and another exp(); they are about 1e-15 apart.
 UNROUNDED = "artifacts/04_mixing_weights.csv"
 TABS = ("Vocabulary", "Weights", "Embeddings", "Training", "Files")
 ABSENT = "The lessons and the explorer work without it, and so does the command in a terminal."
@@ -113,6 +113,7 @@ def warm(warm_page: tuple[Page, Watch], site_address: str) -> Iterator[Page]:
     if PLAYGROUND not in page.url or not button(page, "Train").is_enabled():  # a test before this one has failed
         page.goto(site_address + PLAYGROUND)
         trained(page, timeout=LOADING)
+    page.bring_to_front()
     watch.forget()
     yield page
     watch.assert_quiet(urlsplit(site_address).netloc)
@@ -692,13 +693,22 @@ def show_all_panels(column: Locator) -> None:
     column.evaluate("column => column.querySelectorAll('[role=tabpanel]').forEach((panel) => (panel.hidden = false))")
 
 
-def assert_fits(page: Page, where: str) -> None:
-    """Nothing scrolls sideways, on a telephone or on a desk, light or dark."""
-    for width, theme in SIZES:
+def use_theme(page: Page, theme: Any) -> None:
+    """Let the system prefer light or dark, and wait for the page."""
+    page.emulate_media(color_scheme=theme)
+    expect(page.locator("html")).to_have_attribute("data-theme", theme)
+
+
+def assert_fits(page: Page, where: str, tabs: Sequence[str] = ()) -> None:
+    """Nothing scrolls sideways, on a telephone or on a desk, light or dark, whichever tab is open."""
+    for width in WIDTHS:
         page.set_viewport_size({"width": width, "height": 900})
-        page.emulate_media(color_scheme=theme)
-        expect(page.locator("html")).to_have_attribute("data-theme", theme)
-        assert_no_sideways_scrolling(page, f"{where}, {width}, {theme}")
+        for tab in tabs or [""]:
+            if tab:
+                open_tab(result_of(page), tab)
+            for theme in ("light", "dark"):
+                use_theme(page, theme)
+                assert_no_sideways_scrolling(page, f"{where} {tab}, {width}, {theme}")
 
 
 def test_nothing_scrolls_sideways(warm: Page) -> None:
@@ -712,18 +722,15 @@ def test_nothing_scrolls_sideways(warm: Page) -> None:
     expect(warm.locator(".going").get_by_role("img")).to_be_visible()
     assert_fits(warm, "training")
     button(warm, "Stop").click()
-    column = result_of(warm, timeout=20_000)
+    result_of(warm, timeout=20_000)
     warm.get_by_text("What the command prints").click()
-    for tab in TABS:
-        open_tab(column, tab)
-        assert_fits(warm, tab)
+    assert_fits(warm, "a run", TABS)
 
 
 def assert_axe_finds_nothing(page: Page, where: str) -> None:
     """Nothing in light, and no colour that is hard to read in dark."""
     for theme, rules in (("light", AXE_TAGS), ("dark", AXE_COLOURS)):
-        page.emulate_media(color_scheme=theme)
-        expect(page.locator("html")).to_have_attribute("data-theme", theme)
+        use_theme(page, theme)
         violations = axe_violations(page, rules)
         assert not violations, "\n".join([f"{where}, {theme}", *violations])
 

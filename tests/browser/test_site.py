@@ -25,6 +25,7 @@ from browser.kit import (
     PATIENCE,
     REPOSITORY,
     SITE,
+    WIDTHS,
     Watch,
     assert_no_sideways_scrolling,
     axe_violations,
@@ -40,7 +41,6 @@ sync_api = pytest.importorskip("playwright.sync_api", reason="playwright is not 
 expect = sync_api.expect
 pytestmark = needs_site
 
-WIDTHS = (375, 1440)
 OWN_PAGES = ("explorer/index.html", "playground/index.html")  # these have tests of their own
 PAGES = sorted({path.relative_to(SITE).as_posix() for path in SITE.rglob("*.html")} - set(OWN_PAGES))
 TRAINING = 60_000  # milliseconds; how long a small training may take, Python included
