@@ -100,7 +100,6 @@ class _Told:
         self._page = page
         self._turn = turn
         self._last = 0.0
-        self._ended = False
 
     def progress(self, fraction: float, status: str) -> None:
         now = time.monotonic()
@@ -110,8 +109,7 @@ class _Told:
         self._page.progress(fraction, status)
         if can_run_sync():
             run_sync(self._turn())
-        if self._page.stopped() and not self._ended:
-            self._ended = True  # once: what is being scored after the end is waited for
+        if fraction < 1 and self._page.stopped():  # at 1 all is learned, and the scores are waited for
             raise StopTraining
 
 
