@@ -122,16 +122,20 @@ function progressView() {
       bar.removeAttribute("value");
       fill(curve);
       fill(after);
-      words.textContent = "Starting Python …";
+      this.status("Starting Python …");
     },
-    status: (text) => (words.textContent = text),
+    status(text) {
+      words.setAttribute("aria-live", "polite");
+      words.textContent = text;
+    },
     progress(fraction, status) {
       bar.value = fraction;
+      words.setAttribute("aria-live", "off"); // nobody wants to be told ten times a second
       words.textContent = status;
     },
     ready(text) {
       bar.removeAttribute("value");
-      words.textContent = text;
+      this.status(text);
     },
     training(fraction, status) {
       began ||= performance.now();
@@ -149,7 +153,7 @@ function progressView() {
     },
     done({ report, zip }) {
       const last = records.at(-1);
-      words.textContent = last ? `Trained; the training loss is ${numberText(last.avg_loss)}.` : "Trained.";
+      this.status(last ? `Trained; the training loss is ${numberText(last.avg_loss)}.` : "Trained.");
       zipUrl = URL.createObjectURL(new Blob([zip], { type: "application/zip" }));
       const link = element("a.button", { href: zipUrl, download: "toy-gpt-run.zip" }, "Download the run as a ZIP file");
       const printed = element("details", element("summary", "What the command prints"), element("pre", { tabindex: 0 }, report));

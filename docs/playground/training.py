@@ -24,7 +24,7 @@ from toy_gpt_train.d_train import TrainSettings, train_run
 from toy_gpt_train.errors import InputError, StopTraining
 from toy_gpt_train.report import training_report
 
-HOME = Path("run").absolute()
+HOME = Path("toy-gpt-train").absolute()  # WHY this name: a run is recorded as made in the folder it lies in
 SECONDS_BETWEEN_REPORTS = 0.1
 
 collect_rarely()

@@ -176,9 +176,13 @@ def open_tab(column: Locator, name: str) -> Locator:
     return panel
 
 
-def rows_of(place: Locator, caption: str) -> list[list[str]]:
+def table_of(place: Locator, caption: str) -> Locator:
+    """The table whose caption begins so."""
+    return place.get_by_role("table", name=re.compile(f"^{re.escape(caption)}"))
+
+
+def rows_of(table: Locator) -> list[list[str]]:
     """The texts of a table's body, cell by cell, once the table is there."""
-    table = place.get_by_role("table", name=re.compile(f"^{re.escape(caption)}"))
     table.wait_for()
     rows: list[list[str]] = table.locator("tbody tr").evaluate_all(
         "rows => rows.map((row) => [...row.cells].map((cell) => cell.textContent))"

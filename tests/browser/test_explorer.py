@@ -21,7 +21,20 @@ from urllib.parse import quote, urlsplit
 
 import pytest
 
-from browser.kit import SCRIPT_LIMIT, Watch, assert_no_sideways_scrolling, plain_server, running
+from browser.kit import (
+    FOCUS,
+    SCRIPT_LIMIT,
+    Watch,
+    assert_no_sideways_scrolling,
+    has_added,
+    open_tab,
+    plain_server,
+    rows_of,
+    running,
+    tab_to,
+    table_of,
+    written_of,
+)
 from toy_gpt_train.c_model import SimpleNextTokenModel
 from toy_gpt_train.e_infer import load_run
 from toy_gpt_train.project import RESOURCE_ROOT
@@ -112,44 +125,13 @@ def write(column: Locator, prompt: str) -> None:
     box.blur()
 
 
-def table_of(place: Locator, caption: str) -> Locator:
-    return place.get_by_role("table", name=re.compile(f"^{re.escape(caption)}"))
-
-
-def rows_of(table: Locator) -> list[list[str]]:
-    """The texts of a table's body, cell by cell, once the table is there."""
-    expect(table).to_be_visible()
-    rows: list[list[str]] = table.locator("tbody tr").evaluate_all(
-        "rows => rows.map((row) => [...row.cells].map((cell) => cell.textContent))"
-    )
-    return rows
-
-
 def next_rows(column: Locator) -> list[tuple[str, int, str]]:
     """What may come next, as it is shown: token, id, probability."""
     return [(token, int(number), text) for token, _, number, text, *_ in rows_of(table_of(column, "The next token"))]
 
 
-def written_of(column: Locator) -> str:
-    return column.get_by_role("group", name="Text so far").text_content() or ""
-
-
-def has_added(column: Locator, count: int) -> None:
-    """Wait until so many tokens have been added."""
-    noun = "token" if count == 1 else "tokens"
-    expect(column.get_by_role("status").filter(has_text=f"{count} {noun} added")).to_be_visible()
-
-
 def explanation_of(column: Locator) -> Locator:
     return column.locator("details", has=column.page.get_by_role("heading", name="Why this token?"))
-
-
-def open_tab(column: Locator, name: str) -> Locator:
-    """Open one of the tabs; gives its panel."""
-    column.get_by_role("tab", name=name, exact=True).click()
-    panel = column.get_by_role("tabpanel", name=name, exact=True)
-    expect(panel).to_be_visible()
-    return panel
 
 
 def problems_on(page: Page) -> list[str]:
@@ -489,22 +471,6 @@ def test_the_theme_is_chosen_and_remembered(visit: Visit) -> None:
     page.reload()
     expect(page.locator("html")).to_have_attribute("data-theme", "dark")
     column_of(page, TABLE)
-
-
-FOCUS = """() => {
-  const { outlineStyle, outlineWidth, boxShadow } = getComputedStyle(document.activeElement);
-  return boxShadow !== "none" || (outlineStyle !== "none" && parseFloat(outlineWidth) > 0);
-}"""
-
-
-def tab_to(page: Page, target: Locator) -> None:
-    """Press Tab until something has the focus; wherever the focus is on the way, it can be seen."""
-    for _ in range(40):
-        page.keyboard.press("Tab")
-        assert page.evaluate(FOCUS), page.evaluate("document.activeElement.outerHTML.slice(0, 200)")
-        if target.evaluate("node => node === document.activeElement"):
-            return
-    pytest.fail(f"the Tab key does not come to {target}")
 
 
 def test_the_keyboard_is_enough(visit: Visit, toy_gpt: ToyGpt) -> None:

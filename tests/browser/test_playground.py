@@ -13,7 +13,6 @@ import random
 import re
 import shlex
 import shutil
-import sys
 import zipfile
 from collections.abc import Callable, Iterator, Sequence
 from itertools import pairwise
@@ -38,6 +37,7 @@ from browser.kit import (
     open_tab,
     rows_of,
     tab_to,
+    table_of,
     written_of,
 )
 from toy_gpt_train.project import RESOURCE_ROOT
@@ -287,7 +287,7 @@ def assert_as_in_python(page: Page, toy_gpt: ToyGpt, base: Path, listing: Callab
     assert json.loads(mine[META]) == json.loads(theirs[META])
     assert list(mine) == list(theirs)
     for name in theirs:
-        if name == UNROUNDED and sys.version_info < (3, 12):
+        if name == UNROUNDED:
             assert numbers_of(mine[name]) == pytest.approx(numbers_of(theirs[name]), rel=1e-9, abs=1e-15)
         else:
             assert mine[name] == theirs[name], name
@@ -391,7 +391,7 @@ def test_an_edited_text_is_learned(
     assert command_of(warm)[-1] == "corpus/my_text.txt"
     field(warm, "--val-fraction").fill("")
     column = trained(warm)
-    tokens = [row[0] for row in rows_of(open_tab(column, "Vocabulary"), "Vocabulary")]
+    tokens = [row[0] for row in rows_of(table_of(open_tab(column, "Vocabulary"), "Vocabulary"))]
     assert sorted(tokens) == sorted({"the", "dog", "sees", "cat", ",", "naïve", "日本", "🙂", "."})
     assert_as_in_python(warm, toy_gpt, in_python(warm), listing, tmp_path)
 
@@ -406,7 +406,7 @@ def test_a_file_is_learned(warm: Page, tmp_path: Path) -> None:
     expect(warm.get_by_text("27 characters, 1 line", exact=True)).to_be_visible()
     chooser.set_input_files([])  # the choice is taken back
     expect(text_box(warm)).to_have_value("one two three one two four\n")
-    rows = rows_of(open_tab(trained(warm), "Vocabulary"), "Vocabulary")
+    rows = rows_of(table_of(open_tab(trained(warm), "Vocabulary"), "Vocabulary"))
     assert {row[0] for row in rows} == {"one", "two", "three", "four"}
 
 
