@@ -286,15 +286,7 @@ def train_model(
     _check_training_numbers(learning_rate, epochs)
     if not pairs:
         raise ValueError("there are no training pairs")
-    targets_of: dict[Context, list[int]] = {}
-    for context_ids, target_id in pairs:
-        targets_of.setdefault(context_ids, []).append(target_id)
-
-    contexts_of: dict[RowTask, list[tuple[Context, list[int]]]] = {}
-    for context_ids, targets in targets_of.items():
-        task, token_ids = row_task(model.row(context_ids), targets, model.vocab_size)
-        contexts_of.setdefault(task, []).append((context_ids, token_ids))
-
+    contexts_of = _contexts_by_task(model, pairs)
     work = _Work(sum(len(task.targets) * len(task.weights) for task in contexts_of) * epochs, on_progress)
     weights_of = {task: list(task.weights) for task in contexts_of}
     history: list[EpochRecord] = []
@@ -322,6 +314,20 @@ def train_model(
         if ends:
             break
     return history
+
+
+def _contexts_by_task(
+    model: SimpleNextTokenModel, pairs: Sequence[Pair]
+) -> dict[RowTask, list[tuple[Context, list[int]]]]:
+    """Return, for each task, the contexts that have it, each with the token ids of its cells."""
+    targets_of: dict[Context, list[int]] = {}
+    for context_ids, target_id in pairs:
+        targets_of.setdefault(context_ids, []).append(target_id)
+    contexts_of: dict[RowTask, list[tuple[Context, list[int]]]] = {}
+    for context_ids, targets in targets_of.items():
+        task, token_ids = row_task(model.row(context_ids), targets, model.vocab_size)
+        contexts_of.setdefault(task, []).append((context_ids, token_ids))
+    return contexts_of
 
 
 def _write_back(
