@@ -15,7 +15,7 @@ from collections.abc import Callable, Sequence
 from itertools import pairwise
 from time import perf_counter
 
-from toy_gpt_train.nn.batches import Window, window_loss
+from toy_gpt_train.training.batches import Window, window_loss
 from toy_gpt_train.nn.kernels import matmul, packed_matmul, plain_matmul
 from toy_gpt_train.nn.modules import Dropout, Embedding, Linear, RMSNorm
 from toy_gpt_train.nn.optim import AdamW

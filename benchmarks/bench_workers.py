@@ -14,7 +14,7 @@ from toy_gpt_train.models.llama import LlamaModel
 from toy_gpt_train.models.sizes import NeuralSettings, settings_for
 from toy_gpt_train.project import RESOURCE_ROOT
 from toy_gpt_train.show import table
-from toy_gpt_train.train_steps import train_steps
+from toy_gpt_train.training.steps import train_steps
 
 
 def tokens_a_second(token_ids: list[int], settings: NeuralSettings, workers: int) -> tuple[float, float]:

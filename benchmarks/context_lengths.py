@@ -22,7 +22,7 @@ from pathlib import Path
 from typing import Any
 
 from toy_gpt_train.d_train import TrainResult, TrainSettings, train_run
-from toy_gpt_train.levels import level_for_kind
+from toy_gpt_train.models.registry import level_for_kind
 from toy_gpt_train.models.mixture import MixtureModel
 
 ROOT = Path(__file__).resolve().parents[1]

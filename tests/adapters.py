@@ -12,11 +12,11 @@ from pathlib import Path
 from typing import Any
 
 from toy_gpt_train.nn import attention, functional, transformer
-from toy_gpt_train.nn.batches import draw_windows
+from toy_gpt_train.training.batches import draw_windows
 from toy_gpt_train.nn.modules import Dropout, Embedding, Linear, Module, RMSNorm
 from toy_gpt_train.nn.optim import AdamW, clip_grad_norm, cosine_schedule
 from toy_gpt_train.nn.tensor import Parameter, Tensor, from_lists
-from toy_gpt_train.safetensors import StoredTensor, read_safetensors, write_safetensors
+from toy_gpt_train.artifacts.safetensors import StoredTensor, read_safetensors, write_safetensors
 from toy_gpt_train.tokenizers.bpe import BPETokenizer
 
 Vector = list[float]

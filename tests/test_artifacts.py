@@ -21,7 +21,7 @@ from toy_gpt_train.c_model import SimpleNextTokenModel, TableRow
 from toy_gpt_train.d_train import TrainSettings, make_training_pairs, row_labeler, train_model, train_run
 from toy_gpt_train.e_infer import Run, load_model_weights_csv, load_run, load_vocabulary_csv
 from toy_gpt_train.errors import InputError
-from toy_gpt_train.evaluation import score
+from toy_gpt_train.inference.evaluate import score
 from toy_gpt_train.io_artifacts import (
     VocabularyLike,
     context_label,
@@ -43,7 +43,7 @@ from toy_gpt_train.io_artifacts import (
     write_training_log,
     write_vocabulary_csv,
 )
-from toy_gpt_train.levels import level_for_kind
+from toy_gpt_train.models.registry import level_for_kind
 from toy_gpt_train.models.kneser_ney import KneserNeyModel
 from toy_gpt_train.models.mixture import MixtureModel
 

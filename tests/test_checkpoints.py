@@ -19,16 +19,16 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from conftest import needs_processes
-from toy_gpt_train import checkpoints as module
+from toy_gpt_train.artifacts import checkpoints as module
 from toy_gpt_train import d_train
-from toy_gpt_train.checkpoints import Checkpoint, Checkpoints
+from toy_gpt_train.artifacts.checkpoints import Checkpoint, Checkpoints
 from toy_gpt_train.errors import InputError
-from toy_gpt_train.levels import level_for_kind
-from toy_gpt_train.models.neural import Architecture
+from toy_gpt_train.models.registry import level_for_kind
+from toy_gpt_train.models.network import Architecture
 from toy_gpt_train.models.sizes import NeuralSettings
 from toy_gpt_train.progress import Progress
-from toy_gpt_train.safetensors import StoredTensor, read_safetensors, write_safetensors
-from toy_gpt_train.train_steps import train_steps
+from toy_gpt_train.artifacts.safetensors import StoredTensor, read_safetensors, write_safetensors
+from toy_gpt_train.training.steps import train_steps
 
 FILES = ("weights.safetensors", "optimizer.safetensors", "state.json")
 IDENTITY = {"corpus": "c0ffee", "steps": 10, "learning_rate": 0.1}

@@ -19,8 +19,8 @@ import pytest
 from conftest import needs_processes
 from toy_gpt_train import cli, progress
 from toy_gpt_train.e_infer import Run, load_run, top_k
-from toy_gpt_train.levels import LEVELS
-from toy_gpt_train.models.neural import NeuralModel
+from toy_gpt_train.models.registry import LEVELS
+from toy_gpt_train.models.network import NeuralModel
 from toy_gpt_train.progress import Progress
 
 ToyGpt = Callable[..., Any]

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from toy_gpt_train.levels import LEVELS
+from toy_gpt_train.models.registry import LEVELS
 
 DOCS = Path(__file__).resolve().parents[1] / "docs"
 if not (DOCS / "builder").is_dir():

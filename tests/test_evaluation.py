@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from toy_gpt_train.c_model import Prediction, SimpleNextTokenModel, TableRow
 from toy_gpt_train.d_train import make_training_pairs, train_model
-from toy_gpt_train.evaluation import Scores, score, score_with_unknown, summarize, unigram_loss
+from toy_gpt_train.inference.evaluate import Scores, score, score_with_unknown, summarize, unigram_loss
 from toy_gpt_train.math_training import argmax, cross_entropy_loss
 
 

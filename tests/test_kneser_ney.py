@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from reference import FALLBACK_DISCOUNTS, LiteralKneserNey, modified_discounts
 from toy_gpt_train.d_train import make_training_pairs
-from toy_gpt_train.evaluation import score
+from toy_gpt_train.inference.evaluate import score
 from toy_gpt_train.math_training import argmax, conditional_entropy
 from toy_gpt_train.models.kneser_ney import COUNTS_NAME, DISCOUNTS_NAME, KneserNeyModel, estimate_discounts
 

@@ -19,12 +19,12 @@ from hypothesis import strategies as st
 from toy_gpt_train.d_train import SCORED_OF_TRAINING, TrainResult, TrainSettings, train_run
 from toy_gpt_train.e_infer import Run, load_run
 from toy_gpt_train.errors import InputError
-from toy_gpt_train.evaluation import score
-from toy_gpt_train.levels import level_for_kind
-from toy_gpt_train.models import neural
-from toy_gpt_train.models.neural import NeuralModel
+from toy_gpt_train.inference.evaluate import score
+from toy_gpt_train.models.registry import level_for_kind
+from toy_gpt_train.models import network as neural
+from toy_gpt_train.models.network import NeuralModel
 from toy_gpt_train.models.sizes import settings_for
-from toy_gpt_train.safetensors import StoredTensor, read_safetensors, write_safetensors
+from toy_gpt_train.artifacts.safetensors import StoredTensor, read_safetensors, write_safetensors
 
 META, VOCABULARY, SAFETENSORS = "00_meta.json", "01_vocabulary.csv", "02_model_weights.safetensors"
 TEXT = "the cat sees the dog . a dog runs to the cat . the dog sees a bird and sits . the bird sees the cat ."

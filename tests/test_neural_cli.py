@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from toy_gpt_train.e_infer import Run, load_run, top_k
-from toy_gpt_train.levels import LEVELS, level_for_kind
+from toy_gpt_train.models.registry import LEVELS, level_for_kind
 from toy_gpt_train.math_training import softmax
 from toy_gpt_train.models.sizes import SIZE_NAMES, SIZES
 

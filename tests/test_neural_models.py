@@ -13,18 +13,18 @@ from hypothesis import strategies as st
 
 from toy_gpt_train.d_train import make_training_pairs
 from toy_gpt_train.errors import InputError
-from toy_gpt_train.evaluation import longest_context_floor, score
-from toy_gpt_train.levels import level_for_kind
+from toy_gpt_train.inference.evaluate import longest_context_floor, score
+from toy_gpt_train.models.registry import level_for_kind
 from toy_gpt_train.math_training import argmax, conditional_entropy, softmax
-from toy_gpt_train.models import neural
-from toy_gpt_train.models.neural import Architecture, NeuralModel, parameter_file
+from toy_gpt_train.models import network as neural
+from toy_gpt_train.models.network import Architecture, NeuralModel, parameter_file
 from toy_gpt_train.models.sizes import SIZE_NAMES, SIZES, NeuralSettings, settings_for
 from toy_gpt_train.models.transformer import TransformerModel
 from toy_gpt_train.nn import kernels
 from toy_gpt_train.nn.kernels import exact
 from toy_gpt_train.nn.tensor import Tensor
 from toy_gpt_train.nn.transformer import FeedForward, SwiGLU, TransformerLM
-from toy_gpt_train.train_steps import train_steps
+from toy_gpt_train.training.steps import train_steps
 
 RUNGS = ("embeddings", "attention", "gpt", "llama")
 TRANSFORMERS = ("gpt", "llama")

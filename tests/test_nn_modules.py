@@ -10,7 +10,7 @@ import pytest
 
 from test_nn_functional import check_gradients, random_tensor, use_plain_kernel
 from toy_gpt_train.nn import functional
-from toy_gpt_train.nn.batches import window_loss
+from toy_gpt_train.training.batches import window_loss
 from toy_gpt_train.nn.modules import Dropout, Embedding, LanguageModel, LayerNorm, Linear, Module, RMSNorm
 from toy_gpt_train.nn.tensor import Parameter, Tensor, from_lists
 from toy_gpt_train.nn.transformer import Block, FeedForward, KVCache, MultiHeadAttention, SwiGLU, TransformerLM

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from toy_gpt_train.nn.batches import draw_windows, window_loss
+from toy_gpt_train.training.batches import draw_windows, window_loss
 from toy_gpt_train.nn.modules import LanguageModel
 from toy_gpt_train.nn.optim import SGD, AdamW, clip_grad_norm, cosine_schedule
 from toy_gpt_train.nn.tensor import Parameter, Tensor

@@ -11,7 +11,7 @@ from test_nn_functional import random_tensor, use_plain_kernel
 from test_nn_modules import HEADS, gpt, llama, shaken
 from toy_gpt_train.nn import functional as ours
 from toy_gpt_train.nn.attention import rope, scaled_dot_product_attention
-from toy_gpt_train.nn.batches import window_loss
+from toy_gpt_train.training.batches import window_loss
 from toy_gpt_train.nn.optim import SGD, AdamW, clip_grad_norm, cosine_schedule
 from toy_gpt_train.nn.tensor import Parameter, Shape, Tensor
 from toy_gpt_train.nn.transformer import MultiHeadAttention

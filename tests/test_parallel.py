@@ -21,10 +21,10 @@ from hypothesis import strategies as st
 from conftest import needs_processes
 from toy_gpt_train.models.embeddings import EmbeddingsModel
 from toy_gpt_train.models.gpt import GPTModel
-from toy_gpt_train.models.neural import Architecture
+from toy_gpt_train.models.network import Architecture
 from toy_gpt_train.models.sizes import NeuralSettings
-from toy_gpt_train.nn.batches import draw_windows
-from toy_gpt_train.nn.parallel import (
+from toy_gpt_train.training.batches import draw_windows
+from toy_gpt_train.training.workers import (
     OneProcess,
     Outcome,
     Piece,
@@ -38,7 +38,7 @@ from toy_gpt_train.nn.parallel import (
     sum_outcomes,
 )
 from toy_gpt_train.progress import Progress
-from toy_gpt_train.train_steps import train_steps
+from toy_gpt_train.training.steps import train_steps
 
 CONTEXT = 4
 # Large enough that one gradient (264 KB) does not fit into the buffer of a pipe.

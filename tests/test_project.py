@@ -11,16 +11,16 @@ import pytest
 
 from toy_gpt_train.a_tokenizer import read_tokens
 from toy_gpt_train.b_vocab import Vocabulary
-from toy_gpt_train.check import check_project, problems
+from toy_gpt_train.cli.check import check_project, problems
 from toy_gpt_train.d_train import SCORED_OF_TRAINING, TrainSettings, train_run
 from toy_gpt_train.e_infer import load_run
 from toy_gpt_train.errors import InputError
-from toy_gpt_train.evaluation import score
+from toy_gpt_train.inference.evaluate import score
 from toy_gpt_train.io_artifacts import sha256_of_file
-from toy_gpt_train.ladder import declared_runs, run_name
-from toy_gpt_train.levels import LEVELS, level_for_kind
+from toy_gpt_train.cli.ladder import declared_runs, run_name
+from toy_gpt_train.models.registry import LEVELS, level_for_kind
 from toy_gpt_train.models.kneser_ney import KneserNeyModel
-from toy_gpt_train.models.neural import NeuralModel
+from toy_gpt_train.models.network import NeuralModel
 from toy_gpt_train.project import BASE_DIR, IN_CHECKOUT, MANIFEST_NAME, RESOURCE_ROOT, declared_repo_name, load_manifest
 
 HELD = ("corpus", "artifacts", "outputs", MANIFEST_NAME)

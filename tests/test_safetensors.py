@@ -15,9 +15,9 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from toy_gpt_train import safetensors as module
+from toy_gpt_train.artifacts import safetensors as module
 from toy_gpt_train.errors import InputError
-from toy_gpt_train.safetensors import StoredTensor, read_safetensors, write_safetensors
+from toy_gpt_train.artifacts.safetensors import StoredTensor, read_safetensors, write_safetensors
 
 FLOAT = {"dtype": "F32", "shape": [1], "data_offsets": [0, 4]}
 LONE = "\ud800"  # one half of a surrogate pair

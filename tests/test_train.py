@@ -10,7 +10,7 @@ from reference import DenseTable, dense_softmax
 from toy_gpt_train.c_model import SimpleNextTokenModel, TableRow, compact_row
 from toy_gpt_train.d_train import make_training_pairs, train_model
 from toy_gpt_train.errors import StopTraining
-from toy_gpt_train.evaluation import score
+from toy_gpt_train.inference.evaluate import score
 from toy_gpt_train.math_training import conditional_entropy
 
 learning_rates = st.floats(0.001, 30) | st.sampled_from([0.001, 0.1, 0.5, 1.0, 2.0, 10.0, 30.0])

@@ -9,18 +9,18 @@ from unittest import mock
 
 import pytest
 
-from toy_gpt_train import train_steps as module
+from toy_gpt_train.training import steps as module
 from toy_gpt_train.d_train import TrainSettings, train_run
 from toy_gpt_train.e_infer import load_run
 from toy_gpt_train.errors import InputError, StopTraining
-from toy_gpt_train.levels import level_for_kind
-from toy_gpt_train.models.neural import Architecture
+from toy_gpt_train.models.registry import level_for_kind
+from toy_gpt_train.models.network import Architecture
 from toy_gpt_train.models.sizes import NeuralSettings
 from toy_gpt_train.nn import kernels
-from toy_gpt_train.nn.batches import draw_windows, window_loss
-from toy_gpt_train.nn.parallel import OneProcess, batch_gradient, cut_batch
+from toy_gpt_train.training.batches import draw_windows, window_loss
+from toy_gpt_train.training.workers import OneProcess, batch_gradient, cut_batch
 from toy_gpt_train.progress import Progress
-from toy_gpt_train.train_steps import train_steps
+from toy_gpt_train.training.steps import train_steps
 
 ARCHITECTURES = {
     "embeddings": Architecture(3),

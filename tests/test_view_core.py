@@ -28,12 +28,12 @@ from toy_gpt_train import io_artifacts
 from toy_gpt_train.c_model import SimpleNextTokenModel
 from toy_gpt_train.e_infer import Run, Sampling, choose_token, load_run, top_k
 from toy_gpt_train.errors import InputError
-from toy_gpt_train.explain import as_json, explain
+from toy_gpt_train.inference.explain import as_json, explain
 from toy_gpt_train.io_artifacts import context_label, csv_line, parse_number, read_csv, split_label
 from toy_gpt_train.math_training import softmax
-from toy_gpt_train.models import neural
+from toy_gpt_train.models import network as neural
 from toy_gpt_train.models.kneser_ney import KneserNeyModel, as_text
-from toy_gpt_train.models.neural import NeuralModel
+from toy_gpt_train.models.network import NeuralModel
 from toy_gpt_train.tokenizers import BPETokenizer, CharTokenizer, WordTokenizer
 from toy_gpt_train.tokenizers.pretokenize import pretokenize
 

@@ -18,10 +18,10 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from conftest import IN_WEBASSEMBLY, needs_threads
-from toy_gpt_train import view_server
+from toy_gpt_train.view import server as view_server
 from toy_gpt_train.errors import InputError
 from toy_gpt_train.project import IN_CHECKOUT
-from toy_gpt_train.view_server import VIEW_DIR, ExplorerServer, find_file, open_server, runs_index, serve
+from toy_gpt_train.view.server import VIEW_DIR, ExplorerServer, find_file, open_server, runs_index, serve
 
 Trained = Callable[..., Path]
 Listing = Callable[[Path], dict[str, bytes | None]]

@@ -9,7 +9,7 @@ import html
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Any, Literal
 
 from builder.paths import ROOT
 
@@ -107,6 +107,13 @@ def csv_columns(path: str) -> dict[str, list[str]]:
     with (ROOT / path).open(encoding="utf-8", newline="") as file:
         header, *rows = csv.reader(file)
     return {name: [row[i] for row in rows] for i, name in enumerate(header)}
+
+
+def run_meta(rung: str, corpus: str) -> dict[str, Any]:
+    """Return the metadata of a committed run of the ladder."""
+    path = ROOT / "artifacts" / "ladder" / rung / corpus / "00_meta.json"
+    meta: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+    return meta
 
 
 def csv_numbers(path: str) -> dict[str, list[float]]:

@@ -5,7 +5,6 @@ from typing import Final
 
 ROOT: Final = Path(__file__).resolve().parents[2]
 DOCS: Final = ROOT / "docs"
-LESSONS: Final = DOCS / "lessons"
 PACKAGE_NAME: Final = "toy_gpt_train"
 PACKAGE: Final = ROOT / "src" / PACKAGE_NAME
 STORIES: Final = ROOT / "corpus" / "030_stories.txt"

@@ -15,9 +15,9 @@ from typing import Any, Final
 from builder.npm import package_file
 from builder.paths import ROOT
 from toy_gpt_train.c_model import SimpleNextTokenModel
-from toy_gpt_train.levels import LEVELS
-from toy_gpt_train.models.neural import NeuralModel
-from toy_gpt_train.view_server import INDEX_NAME, VIEW_DIR, runs_index
+from toy_gpt_train.models.registry import LEVELS
+from toy_gpt_train.models.network import NeuralModel
+from toy_gpt_train.view.server import INDEX_NAME, VIEW_DIR, runs_index
 
 Content = str | bytes | Path
 

@@ -9,8 +9,8 @@ from pathlib import Path
 
 from builder.paths import DOCS, PACKAGE, ROOT
 from toy_gpt_train.e_infer import load_run
-from toy_gpt_train.levels import level_for_kind
-from toy_gpt_train.models.neural import NeuralModel
+from toy_gpt_train.models.registry import level_for_kind
+from toy_gpt_train.models.network import NeuralModel
 from toy_gpt_train.models.sizes import SIZE_NAMES, SIZES, settings_for
 
 _STORIES_RUNGS = ("450-kneser-ney", "500-embeddings", "600-attention", "700-gpt", "800-llama")

@@ -32,9 +32,9 @@ from typing import Any, Final, NamedTuple
 from toy_gpt_train.a_tokenizer import read_text
 from toy_gpt_train.b_vocab import Vocabulary
 from toy_gpt_train.c_model import Context, Pair, SimpleNextTokenModel, TableRow, token_row_index
-from toy_gpt_train.checkpoints import Checkpoints
+from toy_gpt_train.artifacts.checkpoints import Checkpoints
 from toy_gpt_train.errors import InputError, StopTraining
-from toy_gpt_train.evaluation import Scores, longest_context_floor, score, unigram_loss
+from toy_gpt_train.inference.evaluate import Scores, longest_context_floor, score, unigram_loss
 from toy_gpt_train.io_artifacts import (
     WEIGHT_DECIMALS,
     RowLabeler,
@@ -44,13 +44,13 @@ from toy_gpt_train.io_artifacts import (
     sha256_of_file,
     write_artifacts,
 )
-from toy_gpt_train.levels import Level
+from toy_gpt_train.models.registry import Level
 from toy_gpt_train.math_training import SMALLEST_PROBABILITY, conditional_entropy
-from toy_gpt_train.models.neural import NeuralModel
+from toy_gpt_train.models.network import NeuralModel
 from toy_gpt_train.models.sizes import NeuralSettings, settings_for
 from toy_gpt_train.models.tables import CountingModel
 from toy_gpt_train.tokenizers import BPETokenizer, Tokenizer, cutting_tokenizer
-from toy_gpt_train.train_steps import train_steps
+from toy_gpt_train.training.steps import train_steps
 
 DEFAULT_LEARNING_RATE: Final = 0.1
 DEFAULT_EPOCHS: Final = 50
@@ -286,7 +286,7 @@ def train_model(
     _check_training_numbers(learning_rate, epochs)
     if not pairs:
         raise ValueError("there are no training pairs")
-    contexts_of = _contexts_by_task(model, pairs)
+    contexts_of = contexts_by_task(model, pairs)
     work = _Work(sum(len(task.targets) * len(task.weights) for task in contexts_of) * epochs, on_progress)
     weights_of = {task: list(task.weights) for task in contexts_of}
     history: list[EpochRecord] = []
@@ -316,10 +316,23 @@ def train_model(
     return history
 
 
-def _contexts_by_task(
+def contexts_by_task(
     model: SimpleNextTokenModel, pairs: Sequence[Pair]
 ) -> dict[RowTask, list[tuple[Context, list[int]]]]:
-    """Return, for each task, the contexts that have it, each with the token ids of its cells."""
+    """Return which rows have the same task, and so learn the same weights.
+
+    Args:
+        model: The table before training.
+        pairs: (context ids, target id), as make_training_pairs gives them.
+
+    Returns:
+        For each task the contexts of its rows, each with the token ids of its cells.
+
+    Example:
+        >>> tasks = contexts_by_task(SimpleNextTokenModel(3, 1), [((0,), 2), ((1,), 2), ((2,), 0)])
+        >>> sorted([context for context, _ in contexts] for contexts in tasks.values())
+        [[(0,), (1,)], [(2,)]]
+    """
     targets_of: dict[Context, list[int]] = {}
     for context_ids, target_id in pairs:
         targets_of.setdefault(context_ids, []).append(target_id)

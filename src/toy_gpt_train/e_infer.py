@@ -45,12 +45,12 @@ from toy_gpt_train.io_artifacts import (
     read_model_table,
     token_ids_of_label,
 )
-from toy_gpt_train.levels import level_for_kind
+from toy_gpt_train.models.registry import level_for_kind
 from toy_gpt_train.math_training import SMALLEST_PROBABILITY, argmax
-from toy_gpt_train.models.neural import Architecture, NeuralModel
+from toy_gpt_train.models.network import Architecture, NeuralModel
 from toy_gpt_train.models.tables import CountingModel, TabularModel
 from toy_gpt_train.nn.tensor import Tensor
-from toy_gpt_train.safetensors import read_safetensors
+from toy_gpt_train.artifacts.safetensors import read_safetensors
 from toy_gpt_train.tokenizers import Tokenizer, tokenizer_from_meta
 
 # No average loss is larger: a probability counts as at least 1e-12.

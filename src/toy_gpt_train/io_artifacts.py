@@ -31,9 +31,9 @@ from typing import Any, Final, Protocol
 from toy_gpt_train.a_tokenizer import read_tokens
 from toy_gpt_train.c_model import Context, SimpleNextTokenModel, TableRow, token_row_index
 from toy_gpt_train.errors import InputError
-from toy_gpt_train.evaluation import score
+from toy_gpt_train.inference.evaluate import score
 from toy_gpt_train.math_training import conditional_entropy
-from toy_gpt_train.models.neural import NeuralModel
+from toy_gpt_train.models.network import NeuralModel
 from toy_gpt_train.models.tables import (
     CONTEXT,
     COUNT,
@@ -46,7 +46,7 @@ from toy_gpt_train.models.tables import (
     TabularModel,
 )
 from toy_gpt_train.project import MANIFEST_NAME, RESOURCE_ROOT, declared_repo_name
-from toy_gpt_train.safetensors import StoredTensor, write_safetensors
+from toy_gpt_train.artifacts.safetensors import StoredTensor, write_safetensors
 from toy_gpt_train.tokenizers.word import WordTokenizer
 
 SCHEMA_VERSION: Final = 1

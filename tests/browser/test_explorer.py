@@ -39,7 +39,7 @@ from toy_gpt_train.c_model import SimpleNextTokenModel
 from toy_gpt_train.e_infer import load_run
 from toy_gpt_train.project import RESOURCE_ROOT
 from toy_gpt_train.show import visible
-from toy_gpt_train.view_server import VIEW_DIR, open_server, runs_index
+from toy_gpt_train.view.server import VIEW_DIR, open_server, runs_index
 
 if TYPE_CHECKING:
     from playwright.sync_api import BrowserContext, Locator, Page

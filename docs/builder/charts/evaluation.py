@@ -8,8 +8,8 @@ from builder.paths import ROOT
 from toy_gpt_train.c_model import SimpleNextTokenModel
 from toy_gpt_train.d_train import DEFAULT_LEARNING_RATE, TrainSettings, make_training_pairs, read_and_split, train_model
 from toy_gpt_train.e_infer import load_run
-from toy_gpt_train.evaluation import score, unigram_loss
-from toy_gpt_train.levels import level_for_kind
+from toy_gpt_train.inference.evaluate import score, unigram_loss
+from toy_gpt_train.models.registry import level_for_kind
 
 _ANIMALS = ROOT / "corpus" / "001_animals.txt"
 _TABLES = ("100-unigram", "200-bigram", "400-context-3")

@@ -1,10 +1,9 @@
 """Charts of the ladder: how far the counting rungs get, what remains unpredictable, and what a text never showed."""
 
-import json
 from collections.abc import Sequence
 
-from builder.chart import Chart, csv_columns, csv_numbers
-from builder.paths import ROOT, STORIES
+from builder.chart import Chart, csv_columns, csv_numbers, run_meta
+from builder.paths import STORIES
 from toy_gpt_train.a_tokenizer import read_tokens
 from toy_gpt_train.b_vocab import Vocabulary
 from toy_gpt_train.d_train import make_training_pairs
@@ -133,6 +132,5 @@ def _runs(tokenizer: str) -> Sequence[dict[str, str]]:
 
 def _committed_loss(rung: str) -> float:
     """Return the loss of a committed run on the held-out part of the stories."""
-    path = ROOT / "artifacts" / "ladder" / rung / "030_stories" / "00_meta.json"
-    loss: float = json.loads(path.read_text(encoding="utf-8"))["metrics"]["val_loss"]
+    loss: float = run_meta(rung, "030_stories")["metrics"]["val_loss"]
     return loss

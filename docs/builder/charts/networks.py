@@ -1,15 +1,13 @@
 """Charts of the networks: how they learn, and what they have learned."""
 
-import json
 from collections.abc import Iterator, Sequence
-from typing import Any
 
 import numpy as np
 
-from builder.chart import Chart, csv_columns, csv_numbers
+from builder.chart import Chart, csv_columns, csv_numbers, run_meta
 from builder.paths import ROOT
 from toy_gpt_train.e_infer import load_run, start_token_ids
-from toy_gpt_train.models.neural import NeuralModel
+from toy_gpt_train.models.network import NeuralModel
 from toy_gpt_train.nn.optim import cosine_schedule
 
 _NETWORKS = ("500-embeddings", "600-attention", "700-gpt", "800-llama")
@@ -23,7 +21,7 @@ def step_sizes() -> Chart:
     log_path = "outputs/ladder/800-llama/030_stories/train_log.csv"
     log = csv_numbers(log_path)
     logged = dict(zip(map(int, log["step"]), log["learning_rate"], strict=True))
-    training = _meta("800-llama")["training"]
+    training = run_meta("800-llama", "030_stories")["training"]
     peak, warmup, total = training["learning_rate"], training["warmup"], training["steps"]
 
     def size(step: int) -> float:
@@ -47,7 +45,7 @@ def network_losses() -> list[Chart]:
     """Training and validation loss of the four networks on the stories, by how many tokens they have predicted."""
     tokens = sum(map(int, csv_columns(f"{_artifacts('500-embeddings')}/01_vocabulary.csv")["frequency"]))
     logs = {rung: csv_numbers(f"outputs/ladder/{rung}/030_stories/train_log.csv") for rung in _NETWORKS}
-    counting = _meta("450-kneser-ney")["metrics"]["val_loss"]
+    counting = run_meta("450-kneser-ney", "030_stories")["metrics"]["val_loss"]
     highest = max(loss for log in logs.values() for loss in (*log["avg_loss"], *log["val_loss"]))
 
     def chart(part: str, column: str) -> Chart:
@@ -150,9 +148,3 @@ def _attention(rung: str, text: str) -> Iterator[Sequence[Sequence[float]]]:
 def _artifacts(rung: str) -> str:
     """Return the folder of a committed run on the stories."""
     return f"artifacts/ladder/{rung}/030_stories"
-
-
-def _meta(rung: str) -> dict[str, Any]:
-    """Return the metadata of a committed run on the stories."""
-    meta: dict[str, Any] = json.loads((ROOT / _artifacts(rung) / "00_meta.json").read_text(encoding="utf-8"))
-    return meta

@@ -4,8 +4,8 @@ from builder.chart import Chart, csv_numbers
 from builder.paths import STORIES
 from toy_gpt_train.a_tokenizer import read_tokens
 from toy_gpt_train.b_vocab import Vocabulary
-from toy_gpt_train.c_model import Context, SimpleNextTokenModel
-from toy_gpt_train.d_train import make_training_pairs, row_task
+from toy_gpt_train.c_model import SimpleNextTokenModel
+from toy_gpt_train.d_train import contexts_by_task, make_training_pairs
 from toy_gpt_train.tokenizers.word import WordTokenizer
 
 _DEFAULT_LOG = "outputs/train_log.csv"
@@ -46,9 +46,6 @@ def patterns() -> Chart:
 
 def _contexts_and_patterns(token_ids: list[int], vocab_size: int, context_size: int) -> tuple[int, int]:
     """Return how many rows a text trains, and how many different things are learned by them."""
-    targets_of: dict[Context, list[int]] = {}
-    for context, target in make_training_pairs(token_ids, context_size):
-        targets_of.setdefault(context, []).append(target)
-    model = SimpleNextTokenModel(vocab_size, context_size)
-    tasks = {row_task(model.row(context), targets, vocab_size)[0] for context, targets in targets_of.items()}
-    return len(targets_of), len(tasks)
+    pairs = make_training_pairs(token_ids, context_size)
+    tasks = contexts_by_task(SimpleNextTokenModel(vocab_size, context_size), pairs)
+    return sum(map(len, tasks.values())), len(tasks)

@@ -1,18 +1,17 @@
 """Charts of the tables with a longer window: how rarely their rows are met, and what that does to unseen text."""
 
-import json
 from collections import Counter
 from collections.abc import Callable, Sequence
 from functools import cache
 from math import fsum, log
 
-from builder.chart import Chart, Value
+from builder.chart import Chart, Value, run_meta
 from builder.paths import ROOT
 from toy_gpt_train.a_tokenizer import read_tokens
 from toy_gpt_train.b_vocab import Vocabulary
 from toy_gpt_train.c_model import Context, SimpleNextTokenModel
 from toy_gpt_train.d_train import DEFAULT_EPOCHS, make_training_pairs, train_model
-from toy_gpt_train.evaluation import score
+from toy_gpt_train.inference.evaluate import score
 from toy_gpt_train.math_training import conditional_entropy
 from toy_gpt_train.tokenizers import Tokenizer
 from toy_gpt_train.tokenizers.char import CharTokenizer
@@ -51,7 +50,7 @@ def floor_and_loss() -> Chart:
     """The loss floor and the loss of the three trained tables on the animals."""
     rows: list[list[Value]] = []
     for rung in _SHORT_WINDOWS:
-        meta = json.loads((ROOT / f"artifacts/ladder/{rung}/001_animals/00_meta.json").read_text(encoding="utf-8"))
+        meta = run_meta(rung, "001_animals")
         floor, loss = meta["loss_floor"], meta["metrics"]["train_loss"]
         rows.append([_kind(rung), floor, loss, round(loss - floor, 6)])
     return Chart(

@@ -20,7 +20,7 @@ import random
 from collections.abc import Sequence
 from typing import ClassVar
 
-from toy_gpt_train.models.neural import Architecture, NeuralModel
+from toy_gpt_train.models.network import Architecture, NeuralModel
 from toy_gpt_train.nn.attention import attention_weights, scaled_dot_product_attention
 from toy_gpt_train.nn.functional import add, reshape
 from toy_gpt_train.nn.modules import Embedding, Glimpse, LanguageModel, Linear, Module

@@ -18,7 +18,7 @@ import random
 from collections.abc import Sequence
 from typing import ClassVar
 
-from toy_gpt_train.models.neural import Architecture, NeuralModel
+from toy_gpt_train.models.network import Architecture, NeuralModel
 from toy_gpt_train.nn.functional import reshape, tanh
 from toy_gpt_train.nn.modules import Embedding, Glimpse, LanguageModel, Linear
 from toy_gpt_train.nn.tensor import Tensor

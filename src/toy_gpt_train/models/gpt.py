@@ -12,7 +12,7 @@ import random
 from math import sqrt
 from typing import ClassVar
 
-from toy_gpt_train.models.neural import Architecture
+from toy_gpt_train.models.network import Architecture
 from toy_gpt_train.models.transformer import TransformerModel
 from toy_gpt_train.nn.functional import gelu
 from toy_gpt_train.nn.modules import Dropout, Embedding, LanguageModel, LayerNorm, Linear

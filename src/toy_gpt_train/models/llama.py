@@ -12,7 +12,7 @@ from math import sqrt
 from typing import ClassVar
 
 from toy_gpt_train.errors import InputError
-from toy_gpt_train.models.neural import Architecture
+from toy_gpt_train.models.network import Architecture
 from toy_gpt_train.models.transformer import TransformerModel
 from toy_gpt_train.nn.modules import Dropout, Embedding, LanguageModel, Linear, RMSNorm
 from toy_gpt_train.nn.transformer import Block, MultiHeadAttention, SwiGLU, TransformerLM

@@ -10,7 +10,7 @@ from math import isfinite
 from typing import Any, Final
 
 from toy_gpt_train.errors import InputError
-from toy_gpt_train.models.neural import Architecture
+from toy_gpt_train.models.network import Architecture
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,7 @@ and the whole window is read again.
 from collections.abc import Sequence
 
 from toy_gpt_train.errors import InputError
-from toy_gpt_train.models.neural import Architecture, NeuralModel
+from toy_gpt_train.models.network import Architecture, NeuralModel
 from toy_gpt_train.nn.kernels import Floats
 from toy_gpt_train.nn.tensor import Tensor
 from toy_gpt_train.nn.transformer import KVCache, TransformerLM

@@ -17,7 +17,9 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Final, NoReturn
 
-from toy_gpt_train import __version__, chat, check, ladder, tokenize_text, view_server
+from toy_gpt_train import __version__
+from toy_gpt_train.cli import chat, check, ladder, tokenize_text
+from toy_gpt_train.view import server as view_server
 from toy_gpt_train.a_tokenizer import read_text
 from toy_gpt_train.c_model import SimpleNextTokenModel
 from toy_gpt_train.d_train import (
@@ -28,18 +30,18 @@ from toy_gpt_train.d_train import (
     TrainSettings,
     train_run,
 )
-from toy_gpt_train.data.commands import add_commands
+from toy_gpt_train.cli.data import add_commands
 from toy_gpt_train.e_infer import Sampling, generate_tokens, load_run, next_token_probs, start_token_ids, top_k
 from toy_gpt_train.errors import InputError
-from toy_gpt_train.explain import as_json, as_text, explain
+from toy_gpt_train.inference.explain import as_json, as_text, explain
 from toy_gpt_train.io_artifacts import META_NAME, artifacts_dir_from_base_dir
-from toy_gpt_train.levels import LEVELS, level_for_kind
-from toy_gpt_train.models.neural import NeuralModel
+from toy_gpt_train.models.registry import LEVELS, level_for_kind
+from toy_gpt_train.models.network import NeuralModel
 from toy_gpt_train.models.sizes import DEFAULT_SIZE, SIZE_NAMES, settings_for
 from toy_gpt_train.progress import Progress
 from toy_gpt_train.project import BASE_DIR, RESOURCE_ROOT, load_manifest
 from toy_gpt_train.prompts import prompt_to_tokens, select_context_tokens
-from toy_gpt_train.report import evaluate_text, figures_of_training, figures_table, training_report
+from toy_gpt_train.cli.report import evaluate_text, figures_of_training, figures_table, training_report
 from toy_gpt_train.show import bars, table, visible
 from toy_gpt_train.tokenizers import TOKENIZER_KINDS
 

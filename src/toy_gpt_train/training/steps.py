@@ -22,13 +22,13 @@ from functools import partial
 from math import isfinite
 from typing import Any, Final
 
-from toy_gpt_train.checkpoints import Checkpoint, Checkpoints
+from toy_gpt_train.artifacts.checkpoints import Checkpoint, Checkpoints
 from toy_gpt_train.errors import InputError, StopTraining
-from toy_gpt_train.models.neural import NeuralModel
+from toy_gpt_train.models.network import NeuralModel
 from toy_gpt_train.models.sizes import NeuralSettings
-from toy_gpt_train.nn.batches import Window, draw_windows
+from toy_gpt_train.training.batches import Window, draw_windows
 from toy_gpt_train.nn.optim import AdamW, clip_grad_norm, cosine_schedule
-from toy_gpt_train.nn.parallel import (
+from toy_gpt_train.training.workers import (
     OneProcess,
     Outcome,
     SeveralProcesses,
@@ -38,7 +38,7 @@ from toy_gpt_train.nn.parallel import (
     sum_outcomes,
 )
 from toy_gpt_train.nn.tensor import Tensor
-from toy_gpt_train.safetensors import StoredTensor
+from toy_gpt_train.artifacts.safetensors import StoredTensor
 
 BETAS: Final = (0.9, 0.95)
 LAST_LEARNING_RATE: Final = 0.1  # of the largest

@@ -33,11 +33,11 @@ from urllib.parse import quote, unquote
 from toy_gpt_train.e_infer import load_meta
 from toy_gpt_train.errors import InputError
 from toy_gpt_train.io_artifacts import META_NAME, TRAIN_LOG_NAME, artifacts_dir_from_base_dir, outputs_dir_from_base_dir
-from toy_gpt_train.levels import level_for_kind
+from toy_gpt_train.models.registry import level_for_kind
 
 HELP: Final = "look into trained runs in a browser: what comes next, why, and the weights behind it"
 DEFAULT_PORT: Final = 8765
-VIEW_DIR: Final = Path(__file__).resolve().parent / "view"
+VIEW_DIR: Final = Path(__file__).resolve().parent
 INDEX_NAME: Final = "runs.json"
 
 _LOOPBACK: Final = "127.0.0.1"

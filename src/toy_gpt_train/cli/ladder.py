@@ -9,7 +9,7 @@ from typing import Final
 
 from toy_gpt_train.d_train import DEFAULT_BPE_VOCAB_SIZE, TrainSettings, read_and_split, train_run
 from toy_gpt_train.errors import InputError
-from toy_gpt_train.levels import LEVELS, Level, level_for_kind
+from toy_gpt_train.models.registry import LEVELS, Level, level_for_kind
 from toy_gpt_train.progress import Progress
 from toy_gpt_train.project import RESOURCE_ROOT, load_manifest
 from toy_gpt_train.show import table

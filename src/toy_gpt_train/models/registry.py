@@ -15,7 +15,7 @@ from toy_gpt_train.models.gpt import GPTModel
 from toy_gpt_train.models.kneser_ney import KneserNeyModel
 from toy_gpt_train.models.llama import LlamaModel
 from toy_gpt_train.models.mixture import SHORTEST_TEXT, MixtureModel
-from toy_gpt_train.models.neural import NeuralModel
+from toy_gpt_train.models.network import NeuralModel
 from toy_gpt_train.models.sizes import DEFAULT_SIZE, SIZES
 from toy_gpt_train.models.tables import CountingModel
 from toy_gpt_train.models.views import LOOK_BACK

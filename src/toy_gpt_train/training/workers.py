@@ -16,7 +16,7 @@ from contextlib import contextmanager
 from operator import add
 from typing import TYPE_CHECKING, NamedTuple, Protocol
 
-from toy_gpt_train.nn.batches import Window, window_loss
+from toy_gpt_train.training.batches import Window, window_loss
 from toy_gpt_train.nn.modules import LanguageModel
 
 if TYPE_CHECKING:

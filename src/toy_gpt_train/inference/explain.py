@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 from toy_gpt_train.e_infer import Run, top_k
 from toy_gpt_train.errors import InputError
 from toy_gpt_train.math_training import softmax
-from toy_gpt_train.models.neural import NeuralModel
+from toy_gpt_train.models.network import NeuralModel
 from toy_gpt_train.nn.modules import Glimpse
 from toy_gpt_train.show import table, visible
 

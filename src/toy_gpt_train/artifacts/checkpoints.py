@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any, Final, NamedTuple
 
 from toy_gpt_train.errors import InputError
-from toy_gpt_train.safetensors import StoredTensor, read_safetensors, write_safetensors
+from toy_gpt_train.artifacts.safetensors import StoredTensor, read_safetensors, write_safetensors
 
 STATE_NAME: Final = "state.json"
 WEIGHTS_NAME: Final = "weights.safetensors"

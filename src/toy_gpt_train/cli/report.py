@@ -12,7 +12,7 @@ from toy_gpt_train.a_tokenizer import read_tokens
 from toy_gpt_train.d_train import TrainResult, TrainSettings
 from toy_gpt_train.e_infer import Run
 from toy_gpt_train.errors import InputError
-from toy_gpt_train.evaluation import Scores, score_with_unknown, unigram_loss
+from toy_gpt_train.inference.evaluate import Scores, score_with_unknown, unigram_loss
 from toy_gpt_train.show import table
 
 

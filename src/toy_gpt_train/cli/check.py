@@ -11,8 +11,8 @@ from typing import Final
 from toy_gpt_train.e_infer import load_run
 from toy_gpt_train.errors import InputError
 from toy_gpt_train.io_artifacts import sha256_of_file
-from toy_gpt_train.ladder import run_name
-from toy_gpt_train.levels import level_for_kind
+from toy_gpt_train.cli.ladder import run_name
+from toy_gpt_train.models.registry import level_for_kind
 from toy_gpt_train.project import Manifest, load_manifest
 
 HELP: Final = "compare what SE_MANIFEST.toml declares with what lies on disk"

@@ -1,0 +1,1 @@
+"""inference/ - Step e grown up: what a trained model says."""

@@ -1,0 +1,1 @@
+"""training/ - Step d grown up: how models learn."""

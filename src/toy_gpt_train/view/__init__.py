@@ -1,0 +1,1 @@
+"""view/ - The explorer: pages for a browser, and the server that shows them."""
