@@ -1,11 +1,44 @@
 """Toy-GPT Train: how language models are really trained, in the Python standard library.
 
-Read the lettered modules in order: a_tokenizer, b_vocab, c_model, d_train, e_infer.
+    import toy_gpt_train as tg
+    run = tg.train("bigram", "my.txt")     # a path; or text="…"
+    run.generate("The ", 50)
+
+To learn how it works, read the lettered modules in order: a_tokenizer, b_vocab, c_model, d_train, e_infer, f_gpt.
 """
 
-from importlib.metadata import PackageNotFoundError, version
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
 
-try:
-    __version__ = version("toy-gpt-train")
-except PackageNotFoundError:  # the source tree on sys.path without an installation
-    __version__ = "0+source"
+if TYPE_CHECKING:
+    from toy_gpt_train.errors import InputError, StopTraining
+    from toy_gpt_train.run import Run, load, models, train
+
+# Each name of the public API, and the module it comes from, which is imported when the name is used.
+_PLACES = {
+    "InputError": "errors",
+    "StopTraining": "errors",
+    "Run": "run",
+    "load": "run",
+    "models": "run",
+    "train": "run",
+}
+
+__all__ = ["InputError", "Run", "StopTraining", "__version__", "load", "models", "train"]
+
+
+def __getattr__(name: str) -> Any:
+    if name == "__version__":
+        from importlib.metadata import PackageNotFoundError, version
+
+        try:
+            return version("toy-gpt-train")
+        except PackageNotFoundError:  # the source tree on sys.path without an installation
+            return "0+source"
+    if name in _PLACES:
+        return getattr(import_module(f"{__name__}.{_PLACES[name]}"), name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return __all__

@@ -6,7 +6,11 @@ standard error, so that standard output holds results only.
 
 import sys
 import time
-from typing import Final, TextIO
+from collections.abc import Callable
+from typing import Any, Final, TextIO
+
+# Told the fraction done, from 0 to 1, and a few words. It may raise errors.StopTraining.
+OnProgress = Callable[[float, str], None]
 
 _PATIENCE_SECONDS: Final = 1.0
 _REDRAW_SECONDS: Final = 0.1

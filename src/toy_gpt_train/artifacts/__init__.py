@@ -1,1 +1,4 @@
-"""artifacts/ - The files of a run: one module a format, reader beside writer."""
+"""artifacts/ - The files of a run: one module for each format, reader beside writer.
+
+What the files are called, their headers and labels are the contract in io_artifacts.py.
+"""

@@ -1,12 +1,10 @@
-"""checkpoints.py - A training that was stopped goes on where it was.
+"""checkpoints.py - A training run that was stopped can be resumed.
 
 A checkpoint is a folder with all that the next step depends on: the weights and AdamW's averages (safetensors), and
-the step, the random state, the log so far, and what the run is (JSON). It is written aside and renamed, so there is
-either a whole one or none.
+the step, the random state, the log so far, and what the run is (JSON). It is written under a temporary name and renamed,
+so there is either a whole checkpoint or none.
 
 REQ: a run that was killed and resumed ends with the same weights and the same log, bit for bit, as one that was not.
-
-It does not know how training works.
 """
 
 import json
@@ -15,10 +13,12 @@ import re
 import shutil
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Final, NamedTuple
+from typing import Any, Final
 
+from toy_gpt_train.artifacts.safetensors import read_safetensors, write_safetensors
 from toy_gpt_train.errors import InputError
-from toy_gpt_train.artifacts.safetensors import StoredTensor, read_safetensors, write_safetensors
+from toy_gpt_train.files import read_json_object
+from toy_gpt_train.training.steps import Checkpoint
 
 STATE_NAME: Final = "state.json"
 WEIGHTS_NAME: Final = "weights.safetensors"
@@ -27,27 +27,11 @@ OPTIMIZER_NAME: Final = "optimizer.safetensors"
 _FOLDER: Final = re.compile(r"step-([0-9]{8})")
 
 
-class Checkpoint(NamedTuple):
-    """What the next step depends on.
-
-    Attributes:
-        step: How many steps were done.
-        weights: The parameters, by name.
-        optimizer: What the optimizer remembers, by name.
-        progress: The random state and the log so far, as JSON.
-    """
-
-    step: int
-    weights: Mapping[str, StoredTensor]
-    optimizer: Mapping[str, StoredTensor]
-    progress: dict[str, Any]
-
-
 class Checkpoints:
     """The checkpoints of one run.
 
     Args:
-        folder: Where they lie; the newest only is kept.
+        folder: Where they are; only the newest is kept.
         every: Steps from one to the next; 0 to write none.
         identity: What the run is, as JSON: its text, its model and all its numbers.
     """
@@ -87,10 +71,7 @@ class Checkpoints:
                 shutil.rmtree(path, ignore_errors=True)  # older ones, and what a killed run left half-written
 
     def load(self) -> Checkpoint | None:
-        """Read the newest checkpoint.
-
-        Returns:
-            The checkpoint; None where there is none.
+        """Read the newest checkpoint; None where there is none.
 
         Raises:
             InputError: It belongs to another run (the first difference is named), or it is damaged.
@@ -100,17 +81,17 @@ class Checkpoints:
         if path is None:
             return None
         try:
-            state = json.loads((path / STATE_NAME).read_bytes().decode("utf-8"))
+            state = read_json_object(path / STATE_NAME)
             identity, step, progress = state["identity"], state["step"], state["progress"]
             known = {name: identity.get(name) for name in self._identity}
-        except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
-            raise InputError(f"{path / STATE_NAME}: not the state of a training: {error}") from error
+        except (KeyError, AttributeError) as error:
+            raise InputError(f"{path / STATE_NAME}: not the state of a training run: {error}") from error
         for name, mine in self._identity.items():
             if known[name] != mine:
                 what = f"its {name.replace('_', ' ')} is {_short(known[name])}, not {_short(mine)}"
                 raise InputError(f"{path}: this checkpoint is of another run: {what}")
         if type(step) is not int or path.name != f"step-{step:08}" or not isinstance(progress, dict):
-            raise InputError(f"{path / STATE_NAME}: not the state of a training")
+            raise InputError(f"{path / STATE_NAME}: not the state of a training run")
         weights, _ = read_safetensors(path / WEIGHTS_NAME)
         optimizer, _ = read_safetensors(path / OPTIMIZER_NAME)
         return Checkpoint(step, weights, optimizer, progress)

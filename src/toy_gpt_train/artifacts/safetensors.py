@@ -9,10 +9,8 @@ Concepts:
     tensor: numbers in rows and columns, or with fewer or more dimensions; the shape says how many along each.
     dtype: how a number is stored: F64 in 8 bytes, F32 in 4. The format has others, which this module refuses.
 
-WHY this format: weights that no one has to execute to read. A pickle, the older habit, is a program: whoever loads
-one runs what its author wrote. Here are numbers, and a header that can be checked against the file's size.
-
-It knows names, shapes and numbers; it does not know models, or which tensors one needs.
+WHY this format: weights that nobody has to execute to read. A pickle, the older habit, is a program: loading one runs
+what its author wrote. Here are numbers, and a header that can be checked against the file's size.
 """
 
 import json
@@ -22,9 +20,10 @@ from array import array
 from collections.abc import Iterable, Mapping
 from math import isfinite
 from pathlib import Path
-from typing import Any, BinaryIO, Final, Literal, NamedTuple, TypeGuard
+from typing import Any, BinaryIO, Final, Literal, TypeGuard
 
 from toy_gpt_train.errors import InputError
+from toy_gpt_train.files import decode_utf8, parse_json_object
 
 LENGTH_BYTES: Final = 8
 MAX_HEADER: Final = 100_000_000  # bytes; the limit of the reference library
@@ -33,21 +32,12 @@ METADATA: Final = "__metadata__"
 TYPECODES: Final[dict[str, Literal["d", "f"]]] = {"F64": "d", "F32": "f"}
 DTYPES: Final[dict[str, str]] = {typecode: dtype for dtype, typecode in TYPECODES.items()}
 
-Place = tuple[int, int, str, list[int], Literal["d", "f"]]  # where a tensor lies: begin, end, name, shape, typecode
+Place = tuple[int, int, str, list[int], Literal["d", "f"]]  # where a tensor is: begin, end, name, shape, typecode
 
 
-class StoredTensor(NamedTuple):
-    """A tensor as it lies in the file: its shape, () for a single number, and its numbers, row-major.
-
-    The array's typecode tells the dtype: array("d") is stored as F64, array("f") as F32.
-
-    Example:
-        >>> StoredTensor(shape=(2, 1), data=array("f", [1, 2])).data[1]
-        2.0
-    """
-
-    shape: tuple[int, ...]
-    data: "array[float]"
+# A tensor as it is in the file: its shape, () for a single number, and its numbers, row-major. The array's typecode says
+# the dtype: array("d") is stored as F64, array("f") as F32.
+StoredTensor = tuple[tuple[int, ...], "array[float]"]
 
 
 def write_safetensors(
@@ -73,7 +63,7 @@ def write_safetensors(
     _check_text(tensors, {} if metadata is None else metadata)
     header: dict[str, object] = {} if metadata is None else {METADATA: dict(sorted(metadata.items()))}
     # WHY 8-byte numbers first: so every number lies at a multiple of its own size.
-    ordered = sorted(tensors.items(), key=lambda item: (-item[1].data.itemsize, item[0]))
+    ordered = sorted(tensors.items(), key=lambda item: (-item[1][1].itemsize, item[0]))
     end = 0
     for name, (shape, data) in ordered:
         if data.typecode not in DTYPES:
@@ -87,8 +77,8 @@ def write_safetensors(
     text += b" " * (-len(text) % 8)
     with path.open("wb") as file:
         file.write(len(text).to_bytes(LENGTH_BYTES, "little") + text)
-        for _, tensor in ordered:
-            file.write(_swapped_on_big_endian(tensor.data))
+        for _, (_, data) in ordered:
+            file.write(_swapped_on_big_endian(data))
 
 
 def read_safetensors(path: Path) -> tuple[dict[str, StoredTensor], dict[str, str]]:
@@ -109,7 +99,7 @@ def read_safetensors(path: Path) -> tuple[dict[str, StoredTensor], dict[str, str
     Example:
         read_safetensors(path) gives back what write_safetensors(path, tensors, metadata) was given.
     """
-    tensors = {}
+    tensors: dict[str, StoredTensor] = {}
     try:
         with path.open("rb") as file:
             header, data_size = _read_header(file, os.fstat(file.fileno()).st_size)
@@ -120,7 +110,7 @@ def read_safetensors(path: Path) -> tuple[dict[str, StoredTensor], dict[str, str
                 data.fromfile(file, (end - begin) // data.itemsize)
                 data = _swapped_on_big_endian(data)
                 _check_finite(name, data)
-                tensors[name] = StoredTensor(tuple(shape), data)
+                tensors[name] = tuple(shape), data
     except (ValueError, RecursionError, EOFError) as error:
         raise InputError(f"{path}: {error}") from error
     return tensors, metadata
@@ -137,20 +127,7 @@ def _read_header(file: BinaryIO, size: int) -> tuple[dict[str, Any], int]:
     text = file.read(length)
     if not text.startswith(b"{"):
         raise ValueError("the header is not a JSON object")
-    try:
-        return json.loads(text.decode("utf-8"), object_pairs_hook=_unique), data_size
-    except (ValueError, RecursionError) as error:
-        raise ValueError(f"the header cannot be read ({error})") from error
-
-
-def _unique(pairs: Iterable[tuple[str, Any]]) -> dict[str, Any]:
-    # WHY refused: of two equal names another program may take the other one, and so see another model.
-    members: dict[str, Any] = {}
-    for name, value in pairs:
-        if name in members:
-            raise ValueError(f"the name {name!r:.60} comes twice")
-        members[name] = value
-    return members
+    return parse_json_object(decode_utf8(text, Path("header")), Path("header"), unique=True), data_size
 
 
 def _places(header: Mapping[str, object], data_size: int) -> list[Place]:

@@ -1,1 +1,1 @@
-"""inference/ - Step e grown up: what a trained model says."""
+"""inference/ - Step e grown up: what a trained model predicts, writes, and how well. Token ids in, token ids out."""

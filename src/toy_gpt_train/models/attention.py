@@ -1,4 +1,4 @@
-"""attention.py - Rung 600: which earlier token matters, learned.
+"""attention.py - Model 600: which earlier token matters, learned.
 
 Every token is its learned vector plus the vector of its position. From that it makes a query ("what do I look for?"),
 a key ("what am I?") and a value ("what do I tell?"). The last token compares its query with every key, and the values,
@@ -12,28 +12,25 @@ How much a token matters now depends on what it is and on what asks.
 Source: Bahdanau, Cho and Bengio (2015), "Neural machine translation by jointly learning to align and translate", for
 the idea; Vaswani et al. (2017), "Attention is all you need", for this form.
 
-One head can look for one thing at a time, and there is only one step of thought. Heads, blocks and what keeps them
-trainable make the Transformer (rung 700).
+One head can look for one thing at a time, and there is only one step of thought. Several heads, stacked blocks and what
+keeps them trainable make the Transformer (model 700).
 """
 
 import random
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import ClassVar
 
-from toy_gpt_train.models.network import Architecture, NeuralModel
+from toy_gpt_train.models.architecture import Architecture, network_options
+from toy_gpt_train.models.base import Option
+from toy_gpt_train.models.network import NetworkModel
 from toy_gpt_train.nn.attention import attention_weights, scaled_dot_product_attention
-from toy_gpt_train.nn.functional import add, reshape
-from toy_gpt_train.nn.modules import Embedding, Glimpse, LanguageModel, Linear, Module
+from toy_gpt_train.nn.functional import reshape
+from toy_gpt_train.nn.modules import Embedding, LensStep, Linear, Module, Network
 from toy_gpt_train.nn.tensor import Tensor
 
 
 class OneHead(Module):
-    """The three maps of a single attention head.
-
-    Args:
-        size: C.
-        generator: The source of randomness.
-    """
+    """The three linear layers of a single attention head, C to C each."""
 
     def __init__(self, size: int, generator: random.Random) -> None:
         self.q_proj = Linear(size, size, bias=False, generator=generator)
@@ -42,23 +39,15 @@ class OneHead(Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Return (B, T, C) for x of (B, T, C)."""
-        query, key, value = (part.forward(x) for part in (self.q_proj, self.k_proj, self.v_proj))
-        return scaled_dot_product_attention(query, key, value)
+        return scaled_dot_product_attention(self.q_proj(x), self.k_proj(x), self.v_proj(x))
 
     def weights(self, x: Tensor) -> list[float]:
         """Return how much each token looks at each, (B, T, T) as a flat list."""
-        return attention_weights(self.q_proj.forward(x), self.k_proj.forward(x))
+        return attention_weights(self.q_proj(x), self.k_proj(x))
 
 
-class AttentionNetwork(LanguageModel):
-    """Vectors of tokens and positions, one head, and one map to logits.
-
-    Args:
-        vocab_size: V.
-        context_size: N.
-        architecture: C.
-        generator: The source of randomness.
-    """
+class AttentionNetwork(Network):
+    """Vectors of tokens and positions, one head, and one matrix to logits."""
 
     def __init__(
         self, vocab_size: int, context_size: int, architecture: Architecture, generator: random.Random
@@ -69,30 +58,30 @@ class AttentionNetwork(LanguageModel):
         self.attention = OneHead(size, generator)
         self.output = Linear(size, vocab_size, generator=generator)
 
-    def forward(self, ids: Sequence[Sequence[int]]) -> Tensor:
+    def forward(self, ids: Sequence[Sequence[int]], *, exact: bool = False) -> Tensor:
         """Return (B, T, V): the logits of the token after each token."""
-        return self.output.forward(self.attention.forward(self._embed(ids)))
+        return self.output(self.attention(self._embed(ids, exact)))
 
-    def _embed(self, ids: Sequence[Sequence[int]]) -> Tensor:
-        x = self.token_embeddings.forward(ids)
-        places = self.position_embeddings.forward([range(x.shape[1])])
-        return add(x, reshape(places, places.shape[1:]))
+    def _embed(self, ids: Sequence[Sequence[int]], exact: bool) -> Tensor:
+        x = self.token_embeddings(ids, exact=exact)
+        positions = self.position_embeddings([range(x.shape[1])], exact=exact)
+        return x + reshape(positions, positions.shape[1:])
 
-    def glimpses(self, ids: Sequence[int]) -> list[Glimpse]:
+    def logit_lens(self, ids: Sequence[int]) -> list[LensStep]:
         """Follow one prediction: what the network says before it looks at any token, and after."""
-        weights = self.attention.weights(self._embed([ids]))[-len(ids) :]
-        after = list(self.forward([ids]).data[-self.output.weight.shape[0] :])
+        weights = self.attention.weights(self._embed([ids], exact=True))[-len(ids) :]
+        after = list(self([ids], exact=True).data[-self.output.weight.shape[0] :])
         assert self.output.bias is not None
-        return [Glimpse("no token", [], list(self.output.bias.data)), Glimpse("attention", [weights], after)]
+        return [LensStep("no token", [], list(self.output.bias.data)), LensStep("attention", [weights], after)]
 
 
-class AttentionModel(NeuralModel):
-    """Rung 600; see NeuralModel for the arguments."""
+class AttentionModel(NetworkModel):
+    """Model 600; see NetworkModel for the arguments."""
 
-    uses: ClassVar[tuple[str, ...]] = ("embedding_dim",)
+    options: ClassVar[Mapping[str, Option]] = network_options("embedding_dim")
 
     @classmethod
-    def build(cls, vocab_size: int, context_size: int, architecture: Architecture, seed: int) -> LanguageModel:
+    def build_network(cls, vocab_size: int, context_size: int, architecture: Architecture, seed: int) -> Network:
         """Return an untrained network."""
         return AttentionNetwork(vocab_size, context_size, architecture, random.Random(seed))
 

@@ -1,8 +1,8 @@
-"""embeddings.py - Rung 500: tokens as learned vectors.
+"""embeddings.py - Model 500: tokens as learned vectors.
 
-A table knows nothing of likeness: what it learned about "cat" says nothing about "dog". Here every token is a vector
-of C numbers that training moves, so that tokens used alike come to lie close together. The vectors of the N context
-tokens, one after the other, are multiplied by one matrix and give the logits:
+A table knows nothing about similarity: what it learned about "cat" says nothing about "dog". Here every token is a
+vector of C numbers that training moves, and tokens that are used alike end up close together. The vectors of the N
+context tokens, one after the other, are multiplied by one matrix and give the logits:
 
     logits = W [e(w_-N); …; e(w_-1)] + b        or, with a hidden layer,  W tanh(U [e; …; e] + c) + b
 
@@ -10,29 +10,24 @@ The number of weights grows with N, not with V to the N.
 
 Source: Bengio, Ducharme, Vincent and Jauvin (2003), "A neural probabilistic language model".
 
-It does not know which of the N tokens matter for a prediction: each place has weights of its own, the same for every
-text. Attention (rung 600) is the answer to that.
+It does not know which of the N tokens matter for a prediction: each position has weights of its own, the same for every
+text. Attention (model 600) is the answer to that.
 """
 
 import random
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import ClassVar
 
-from toy_gpt_train.models.network import Architecture, NeuralModel
+from toy_gpt_train.models.architecture import Architecture, network_options
+from toy_gpt_train.models.base import Option
+from toy_gpt_train.models.network import NetworkModel
 from toy_gpt_train.nn.functional import reshape, tanh
-from toy_gpt_train.nn.modules import Embedding, Glimpse, LanguageModel, Linear
+from toy_gpt_train.nn.modules import Embedding, LensStep, Linear, Network
 from toy_gpt_train.nn.tensor import Tensor
 
 
-class EmbeddingsNetwork(LanguageModel):
-    """N vectors side by side, perhaps a hidden layer, and one map to logits.
-
-    Args:
-        vocab_size: V.
-        context_size: N.
-        architecture: C, and the size of the hidden layer (0 for none).
-        generator: The source of randomness.
-    """
+class EmbeddingsNetwork(Network):
+    """N vectors side by side, perhaps a hidden layer, and one matrix to logits."""
 
     def __init__(
         self, vocab_size: int, context_size: int, architecture: Architecture, generator: random.Random
@@ -42,37 +37,37 @@ class EmbeddingsNetwork(LanguageModel):
         self.hidden = Linear(size, architecture.hidden_dim, generator=generator) if architecture.hidden_dim else None
         self.output = Linear(architecture.hidden_dim or size, vocab_size, generator=generator)
 
-    def forward(self, ids: Sequence[Sequence[int]]) -> Tensor:
+    def forward(self, ids: Sequence[Sequence[int]], *, exact: bool = False) -> Tensor:
         """Return (B, 1, V): the logits of the token after B contexts of N ids."""
-        x = self.token_embeddings.forward(ids)
+        x = self.token_embeddings(ids, exact=exact)
         return self._read(reshape(x, (x.shape[0], 1, x.shape[1] * x.shape[2])))
 
     def _read(self, x: Tensor) -> Tensor:
-        return self.output.forward(x if self.hidden is None else tanh(self.hidden.forward(x)))
+        return self.output(x if self.hidden is None else tanh(self.hidden(x)))
 
-    def glimpses(self, ids: Sequence[int]) -> list[Glimpse]:
+    def logit_lens(self, ids: Sequence[int]) -> list[LensStep]:
         """Follow one prediction: what the network says knowing no token, the last one, the last two, and so on.
 
         A token not yet known is a vector of zeros.
         """
-        x = self.token_embeddings.forward([ids])
+        x = self.token_embeddings([ids], exact=True)
         length, size = x.shape[1:]
-        glimpses: list[Glimpse] = []
+        steps: list[LensStep] = []
         for known in range(length + 1):
             hidden = (length - known) * size
-            partly = Tensor([0.0] * hidden + list(x.data[hidden:]), (1, 1, length * size))
+            partly = Tensor([0.0] * hidden + list(x.data[hidden:]), (1, 1, length * size), exact=True)
             place = "last token" if known == 1 else f"last {known} tokens" if known else "no token"
-            glimpses.append(Glimpse(place, [], list(self._read(partly).data)))
-        return glimpses
+            steps.append(LensStep(place, [], list(self._read(partly).data)))
+        return steps
 
 
-class EmbeddingsModel(NeuralModel):
-    """Rung 500; see NeuralModel for the arguments."""
+class EmbeddingsModel(NetworkModel):
+    """Model 500; see NetworkModel for the arguments."""
 
-    uses: ClassVar[tuple[str, ...]] = ("embedding_dim", "hidden_dim")
+    options: ClassVar[Mapping[str, Option]] = network_options("embedding_dim", "hidden_dim")
 
     @classmethod
-    def build(cls, vocab_size: int, context_size: int, architecture: Architecture, seed: int) -> LanguageModel:
+    def build_network(cls, vocab_size: int, context_size: int, architecture: Architecture, seed: int) -> Network:
         """Return an untrained network."""
         return EmbeddingsNetwork(vocab_size, context_size, architecture, random.Random(seed))
 
@@ -89,12 +84,12 @@ class EmbeddingsModel(NeuralModel):
         return vocab_size * architecture.embedding_dim + into_hidden + ((hidden or size) + 1) * vocab_size
 
     @property
-    def least_context(self) -> int:
-        """How many tokens forward() needs: all N, for each place has weights of its own."""
+    def min_context(self) -> int:
+        """How many tokens the network needs: all N, for each position has weights of its own."""
         return self.context_size
 
     @property
-    def places(self) -> int:
+    def num_targets(self) -> int:
         """How many tokens the network predicts in a window of N + 1: the last."""
         return 1
 
@@ -104,7 +99,7 @@ class EmbeddingsModel(NeuralModel):
         return 1
 
     def input_label(self, index: int) -> str:
-        """Return what a row of 02_model_weights.csv is called: without a hidden layer, how far back and which number.
+        """Return what a row of 02_model_weights.csv is called: without a hidden layer, how far back, and which number.
 
         Example:
             >>> EmbeddingsModel(2, 3, Architecture(4)).input_label(5)

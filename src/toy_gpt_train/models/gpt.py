@@ -1,4 +1,4 @@
-"""gpt.py - Rung 700: the Transformer, with GPT-2's block.
+"""gpt.py - Model 700: the Transformer, with GPT-2's block.
 
 Several heads look for several things at once; a feed-forward layer lets each token think about what it got; every
 part adds to a stream that runs through, so that gradients reach the first block undamped; LayerNorm keeps the numbers
@@ -10,22 +10,19 @@ between the token embeddings and the output; here they are two, so that each can
 
 import random
 from math import sqrt
-from typing import ClassVar
 
-from toy_gpt_train.models.network import Architecture
+from toy_gpt_train.models.architecture import Architecture
 from toy_gpt_train.models.transformer import TransformerModel
 from toy_gpt_train.nn.functional import gelu
-from toy_gpt_train.nn.modules import Dropout, Embedding, LanguageModel, LayerNorm, Linear
+from toy_gpt_train.nn.modules import Dropout, Embedding, LayerNorm, Linear, Network
 from toy_gpt_train.nn.transformer import Block, FeedForward, MultiHeadAttention, TransformerLM
 
 
 class GPTModel(TransformerModel):
-    """Rung 700; see NeuralModel for the arguments."""
-
-    uses: ClassVar[tuple[str, ...]] = ("embedding_dim", "hidden_dim", "heads", "layers", "dropout")
+    """Model 700; see NetworkModel for the arguments."""
 
     @classmethod
-    def build(cls, vocab_size: int, context_size: int, architecture: Architecture, seed: int) -> LanguageModel:
+    def build_network(cls, vocab_size: int, context_size: int, architecture: Architecture, seed: int) -> Network:
         """Return an untrained network."""
         cls.check(architecture)
         generator = random.Random(seed)

@@ -1,4 +1,4 @@
-"""llama.py - Rung 800: the modern block.
+"""llama.py - Model 800: the modern block.
 
 The same Transformer with three parts replaced: RMSNorm divides by the size of the numbers and leaves their mean
 alone; rotation (RoPE) turns queries and keys by their position, so that attention sees how far apart two tokens are;
@@ -9,19 +9,16 @@ Source: Touvron et al. (2023), "LLaMA: open and efficient foundation language mo
 
 import random
 from math import sqrt
-from typing import ClassVar
 
 from toy_gpt_train.errors import InputError
-from toy_gpt_train.models.network import Architecture
+from toy_gpt_train.models.architecture import Architecture
 from toy_gpt_train.models.transformer import TransformerModel
-from toy_gpt_train.nn.modules import Dropout, Embedding, LanguageModel, Linear, RMSNorm
+from toy_gpt_train.nn.modules import Dropout, Embedding, Linear, Network, RMSNorm
 from toy_gpt_train.nn.transformer import Block, MultiHeadAttention, SwiGLU, TransformerLM
 
 
 class LlamaModel(TransformerModel):
-    """Rung 800; see NeuralModel for the arguments. A head has an even number of dimensions, for they turn in pairs."""
-
-    uses: ClassVar[tuple[str, ...]] = ("embedding_dim", "hidden_dim", "heads", "layers", "dropout")
+    """Model 800; see NetworkModel for the arguments. A head has an even number of dimensions: they turn in pairs."""
 
     @staticmethod
     def check(architecture: Architecture) -> None:
@@ -32,7 +29,7 @@ class LlamaModel(TransformerModel):
             raise InputError(f"rotation turns numbers in pairs, so a head needs an even number of them, not {size}")
 
     @classmethod
-    def build(cls, vocab_size: int, context_size: int, architecture: Architecture, seed: int) -> LanguageModel:
+    def build_network(cls, vocab_size: int, context_size: int, architecture: Architecture, seed: int) -> Network:
         """Return an untrained network."""
         cls.check(architecture)
         generator = random.Random(seed)

@@ -1,69 +1,75 @@
-r"""mixture.py - Rung 460: how far should I trust a long memory? Learn it.
+r"""mixture.py - Model 460: how far should I trust a long memory? Learn it.
 
 Several Kneser-Ney models look at the same history, each in its own way: the last 3, 5 or 8 characters, the word so far
-and the words before it, the place in the line. Each is an expert that gives a whole distribution. They are
-multiplied, each raised to a learned power, and normalized:
+and the words before it, the column in the line. Each is an expert that gives a whole distribution. They are
+multiplied, each raised to a learned power (its mixture weight), and normalized:
 
     p(w | h) = exp(sum_k lambda_k(h) log p_k(w | h)) / Z(h)
 
-The powers depend on the context: they are a base and a correction for each gate, looked up by the previous token, by
-the place in the line, and by how far the longest memory matched and how often it had been there. They start at 1/K
-and always sum to 1. The gradient of the loss for one power is, as for softmax, what came less what was expected:
+The weights depend on the context: they are a base and a correction for each gate, looked up by the previous token, by
+the column in the line, and by how far the longest memory matched and how often it had been there. They start at 1/K
+and always sum to 1. The gradient of the loss for one weight is, as for softmax, what came less what was expected:
 
     d(-log p(w)) / d lambda_k = -(log p_k(w) - sum_v p(v) log p_k(v))
 
-REQ: the powers are learned on a tenth of the training text that the experts had not counted then.
+REQ: the weights are learned on a tenth of the training text that the experts have not counted yet.
 WHY: an expert is always right about text it has counted, so it would be trusted blindly.
 
 Source: Hinton (2002), "Training products of experts by minimizing contrastive divergence", for products; Klakow (1998),
 "Log-linear interpolation of language models", for language models; Mahoney (2005), "Adaptive weighing of context
 models for lossless data compression", for weights chosen by context.
-
-It knows no files and no command line.
 """
 
 import random
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from math import log
 from operator import mul
 from typing import Any, ClassVar, Final, NamedTuple
 
-from toy_gpt_train.c_model import Prediction, check_context
+from toy_gpt_train.errors import InputError
 from toy_gpt_train.math_training import SMALLEST_PROBABILITY, argmax, softmax
-from toy_gpt_train.models.kneser_ney import Discounts, KneserNeyModel, Seen
-from toy_gpt_train.models.tables import COUNT, NUMBER, TEXT, TOKEN, Column, ModelTable
+from toy_gpt_train.models.base import COUNT, NUMBER, TEXT, TOKEN, Column, Content, Model, ModelTable, Record, Text
+from toy_gpt_train.models.kneser_ney import (
+    DISCOUNTS,
+    Discounts,
+    Followers,
+    KneserNey,
+    check_discounts,
+    interpolate_all,
+)
+from toy_gpt_train.models.scores import Prediction
 from toy_gpt_train.models.views import LAGS, LONGEST_LAG, LOOK_BACK, TEXT_VIEWS, Views
+from toy_gpt_train.progress import OnProgress
 
 DISCOUNTS_NAME: Final = "03_discounts.csv"
 WEIGHTS_NAME: Final = "04_mixing_weights.csv"
 
-SLICE: Final = 0.1  # of the training text, at its end, for the mixing weights
-SHORTEST_TEXT: Final = LONGEST_LAG + 2
-LARGEST_POWER: Final = 1000.0  # in a file that is read; learned ones stay near 1
+SLICE: Final = 0.1  # of the training text, at its end, for the weights
+LARGEST_WEIGHT: Final = 1000.0  # in a file that is read; learned ones stay near 1
 _CACHED_NUMBERS: Final = 2_000_000
 
-Powers = list[float]
+Weights = list[float]
 
 
 @dataclass(frozen=True)
 class Recipe:
-    """Which experts there are, and what chooses their powers.
+    """Which experts there are, and what chooses their weights.
 
     Attributes:
-        chains: For each expert its views, the most important first; backing off drops the last.
+        contexts: For each expert the views that are its context, the most important first; backing off drops the last.
         gates: What a correction is looked up by: ``previous``, ``column``, ``matched``.
     """
 
-    chains: tuple[tuple[str, ...], ...]
+    contexts: tuple[tuple[str, ...], ...]
     gates: tuple[str, ...]
 
 
 # OBS: chosen by the loss on a slice of the training part of Tiny Shakespeare, not of its validation part. There the
 # views of words and lines gained most, then the gate of the previous token; the gate of the match gained little.
 CHARACTERS: Final = Recipe(
-    chains=(
+    contexts=(
         LAGS[:3],
         LAGS[:5],
         LAGS[:8],
@@ -72,11 +78,11 @@ CHARACTERS: Final = Recipe(
     ),
     gates=("previous", "column", "matched"),
 )
-OTHER_TOKENS: Final = Recipe(chains=(LAGS[:1], LAGS[:3]), gates=("matched",))
+OTHER_TOKENS: Final = Recipe(contexts=(LAGS[:1], LAGS[:3]), gates=("matched",))
 
 
-class Look(NamedTuple):
-    """What the experts say at one place of a text.
+class Opinions(NamedTuple):
+    """What the experts say at one position of a text.
 
     Attributes:
         logs: log p_k(w) as K lists of V.
@@ -89,12 +95,12 @@ class Look(NamedTuple):
     matched: int
 
 
-def mix(logs: Sequence[Sequence[float]], vectors: Iterable[Powers]) -> list[float]:
-    """Multiply the experts, each raised to its power, and normalize.
+def mix(logs: Sequence[Sequence[float]], vectors: Iterable[Weights]) -> list[float]:
+    """Multiply the experts, each raised to its weight, and normalize.
 
     Args:
         logs: log p_k(w) as K lists of V.
-        vectors: The base and corrections; their sum are the K powers.
+        vectors: The base and corrections; their sum is the K weights.
 
     Returns:
         V probabilities; they sum to 1.
@@ -104,319 +110,278 @@ def mix(logs: Sequence[Sequence[float]], vectors: Iterable[Powers]) -> list[floa
         [0.75, 0.25]
     """
     scores = [0.0] * len(logs[0])
-    for power, row in zip(map(sum, zip(*vectors, strict=True)), logs, strict=True):
-        scores = [score + power * x for score, x in zip(scores, row, strict=True)]
+    for weight, row in zip(map(sum, zip(*vectors, strict=True)), logs, strict=True):
+        scores = [score + weight * x for score, x in zip(scores, row, strict=True)]
     return softmax(scores)
 
 
-class MixtureModel:
+class Mixture(Model):
     """A learned log-linear mixture of Kneser-Ney models over different views of the history.
 
-    Args:
-        vocab_size: V.
-        context_size: How many tokens the views look back, 64.
-
     Attributes:
-        experts: One Kneser-Ney model for each chain of the recipe.
-        base: The powers that hold everywhere.
+        experts: One Kneser-Ney model for each context of the recipe.
+        base: The weights that hold everywhere.
         corrections: For each gate, what is added to them, by the gate's value.
-
-    Raises:
-        ValueError: ``context_size`` is not 64, or ``vocab_size`` makes no sense.
     """
 
-    train_loss_on: ClassVar[str] = "the last tenth of the training text"
+    default_context: ClassVar[int] = LOOK_BACK
     learning_rate: ClassVar[float] = 0.003  # falls linearly to 0
+    train_loss_on: ClassVar[str] = "the last tenth of the training text"
 
     def __init__(self, vocab_size: int, context_size: int = LOOK_BACK) -> None:
+        super().__init__(vocab_size, context_size)
         if context_size != LOOK_BACK:
-            raise ValueError(f"the views look back {LOOK_BACK} tokens, not {context_size}")
-        self.vocab_size = vocab_size
-        self.context_size = context_size
+            raise InputError(f"the views look back {LOOK_BACK} tokens, not {context_size}")
         self._prepare([""] * vocab_size)
 
     def _prepare(self, tokens: Sequence[str]) -> None:
         """Set up views and untrained experts for a vocabulary."""
         self._views = Views(tokens)
         self.recipe = CHARACTERS if self._views.are_characters else OTHER_TOKENS
-        self.experts = [KneserNeyModel(self.vocab_size, len(chain)) for chain in self.recipe.chains]
-        self.base: Powers = [1 / len(self.experts)] * len(self.experts)
-        self.corrections: list[dict[int, Powers]] = [{} for _ in self.recipe.gates]
+        self.experts = [KneserNey(self.vocab_size, len(views)) for views in self.recipe.contexts]
+        self.base: Weights = [1 / len(self.experts)] * len(self.experts)
+        self.corrections: list[dict[int, Weights]] = [{} for _ in self.recipe.gates]
         self._begin: list[dict[str, list[float]]] = [{} for _ in self.experts]
-        memories = [len(chain) if set(chain) <= set(LAGS) else 0 for chain in self.recipe.chains]
+        memories = [len(views) if set(views) <= set(LAGS) else 0 for views in self.recipe.contexts]
         self._longest = memories.index(max(memories))  # the expert with the longest memory of plain tokens
-
-    @property
-    def least_context(self) -> int:
-        """How many tokens forward() needs: none, for every expert backs off."""
-        return 0
 
     # --- learning ------------------------------------------------------------------------------------------
 
+    @classmethod
+    def min_tokens(cls, context: int) -> int:
+        """Return the length of the longest memory, and two tokens: one to count, one to learn weights on."""
+        return LONGEST_LAG + 2
+
     def fit(
         self,
-        token_ids: Sequence[int],
-        tokens: Sequence[str],
+        text: Text,
+        settings: Any = None,
         *,
         seed: int = 0,
-        on_progress: Callable[[float, str], None] | None = None,
-    ) -> dict[str, float]:
-        """Count most of the text, learn the powers on the rest, then count all of it.
+        on_progress: OnProgress | None = None,
+        **_: Any,
+    ) -> Iterator[Record]:
+        """Count most of the text, learn the weights on the rest, then count all of it.
 
         Cost: K distributions over V tokens for each token of the last tenth; the counting is quick beside it.
 
-        Args:
-            token_ids: The text as T token ids.
-            tokens: The vocabulary's tokens, by id.
-            seed: For the order in which the last tenth is visited.
-            on_progress: Called with the fraction done and a few words.
-
-        Returns:
-            ``avg_loss`` and ``accuracy`` on the last tenth while learning, each token's taken before its update,
-            and the ``loss_floor`` of the longest memory on the whole text.
-
-        Raises:
-            ValueError: The text is too short.
+        Yields:
+            One record: ``avg_loss`` and ``accuracy`` on the last tenth while learning, each token's taken before its
+            update.
         """
-        if len(token_ids) < SHORTEST_TEXT:
-            raise ValueError(f"{len(token_ids)} tokens are too few: a mixture needs {SHORTEST_TEXT}")
-        cut = len(token_ids) - max(int(len(token_ids) * SLICE), 1)
-        self._prepare(tokens)
-        columns = self._views.columns(token_ids)
-        self._count(columns, token_ids[:cut])
-        learned = self._learn_powers(columns, token_ids, cut, seed, on_progress)
-        self._count(columns, token_ids)
-        return {**learned, "loss_floor": self.experts[self._longest].loss_floor()}
+        ids = text.ids[: text.num_train]
+        if len(ids) < self.min_tokens(self.context_size):
+            raise InputError(f"{len(ids)} tokens are too few: a mixture needs {self.min_tokens(self.context_size)}")
+        cut = len(ids) - max(int(len(ids) * SLICE), 1)
+        self._prepare(text.tokens or [""] * self.vocab_size)
+        columns = self._views.columns(ids)
+        self._count(columns, ids[:cut])
+        learned = self._learn_weights(columns, ids, cut, seed, on_progress)
+        self._count(columns, ids)
+        yield {"epoch": 1, **learned}
 
-    def _count(self, columns: Mapping[str, str], token_ids: Sequence[int]) -> None:
-        """Let every expert count a text, from the first place where all its views lie within the text."""
+    def loss_floor(self, train_ids: Sequence[int]) -> float:
+        """Return the loss floor of the longest memory."""
+        return self.experts[self._longest].loss_floor()
+
+    def _count(self, columns: Mapping[str, str], ids: Sequence[int]) -> None:
+        """Let every expert count a text, from the first position where all its views lie within the text."""
         self._begin = [{} for _ in self.experts]
-        end = len(token_ids)
-        for expert, chain in zip(self.experts, self.recipe.chains, strict=True):
-            expert.orders.clear()  # WHY first: the old counts need not lie in memory beside the new ones
-            start = max(LAGS.index(name) + 1 if name in LAGS else 0 for name in chain)
-            views = [columns[name][start:end] for name in reversed(chain)]
-            text = map(chr, token_ids[start:])
-            expert.fit_grams(Counter(map("".join, zip(*views, text, strict=True))))
+        end = len(ids)
+        for expert, names in zip(self.experts, self.recipe.contexts, strict=True):
+            expert.orders.clear()  # WHY first: the old counts need not be in memory beside the new ones
+            start = max(LAGS.index(name) + 1 if name in LAGS else 0 for name in names)
+            views = [columns[name][start:end] for name in reversed(names)]
+            expert.fit_ngrams(Counter(map("".join, zip(*views, map(chr, ids[start:]), strict=True))))
 
-    def _learn_powers(
+    def _learn_weights(
         self,
         columns: Mapping[str, str],
-        token_ids: Sequence[int],
+        ids: Sequence[int],
         start: int,
         seed: int,
-        on_progress: Callable[[float, str], None] | None,
-    ) -> dict[str, float]:
+        on_progress: OnProgress | None,
+    ) -> Record:
         """Take one step of gradient descent for each token from ``start`` on, in random order."""
-        places = list(range(start, len(token_ids)))
-        random.Random(seed).shuffle(places)
+        positions = list(range(start, len(ids)))
+        random.Random(seed).shuffle(positions)
         loss = 0.0
         correct = 0
-        for step, place in enumerate(places):
-            look = self._look(columns, place)
-            for by_value, value in zip(self.corrections, look.gates, strict=True):
+        for step, position in enumerate(positions):
+            said = self._ask(columns, position)
+            for by_value, value in zip(self.corrections, said.gates, strict=True):
                 by_value.setdefault(value, [0.0] * len(self.experts))
-            vectors = self._vectors(look.gates)
-            probs = mix(look.logs, vectors)
-            target = token_ids[place]
+            vectors = self._vectors(said.gates)
+            probs = mix(said.logs, vectors)
+            target = ids[position]
             loss -= log(max(probs[target], SMALLEST_PROBABILITY))
             correct += argmax(probs) == target
-            rate = self.learning_rate * (1 - step / len(places))
-            slopes = [row[target] - sum(map(mul, probs, row)) for row in look.logs]
-            mean = sum(slopes) / len(slopes)  # taken off, so that the powers still sum to 1
+            rate = self.learning_rate * (1 - step / len(positions))
+            slopes = [row[target] - sum(map(mul, probs, row)) for row in said.logs]
+            mean = sum(slopes) / len(slopes)  # taken off, so that the weights still sum to 1
             for vector in vectors:
                 for k, slope in enumerate(slopes):
                     vector[k] += rate * (slope - mean)
             if on_progress is not None and step % 100 == 0:
-                on_progress(step / len(places), f"learning whom to trust, loss {loss / (step + 1):.4f}")
-        return {"avg_loss": loss / len(places), "accuracy": correct / len(places)}
+                on_progress(step / len(positions), f"learning whom to trust, loss {loss / (step + 1):.4f}")
+        return {"avg_loss": loss / len(positions), "accuracy": correct / len(positions)}
 
     # --- predicting ----------------------------------------------------------------------------------------
 
-    def _look(self, columns: Mapping[str, str], place: int) -> Look:
-        """Ask every expert about a place, and find the vectors that its powers are the sum of."""
+    def _ask(self, columns: Mapping[str, str], position: int) -> Opinions:
+        """Ask every expert about a position, and find the values of the gates."""
         logs: list[list[float]] = []
-        longest: Sequence[Seen] = ()
-        for k, (expert, chain) in enumerate(zip(self.experts, self.recipe.chains, strict=True)):
-            history = "".join([columns[name][place] for name in reversed(chain)])
-            met = expert.matched(history)
-            logs.append(self._log_distribution(k, history, met))
+        longest: Sequence[Followers] = ()
+        for k, (expert, names) in enumerate(zip(self.experts, self.recipe.contexts, strict=True)):
+            history = "".join([columns[name][position] for name in reversed(names)])
+            matched = expert.matched(history)
+            logs.append(self._log_distribution(k, history, matched))
             if k == self._longest:
-                longest = met
+                longest = matched
         gates = {
-            "previous": ord(columns["lag_1"][place]),
-            "column": ord(columns["column"][place]) if "column" in columns else 0,
+            "previous": ord(columns["lag_1"][position]),
+            "column": ord(columns["column"][position]) if "column" in columns else 0,
             # How far the longest memory matched, and how often it had been there, in powers of two.
             "matched": 10 * (len(longest) - 1) + min(sum(longest[-1].counts.values()).bit_length(), 9),
         }
-        return Look(logs, [gates[gate] for gate in self.recipe.gates], len(longest))
+        return Opinions(logs, [gates[gate] for gate in self.recipe.gates], len(longest))
 
-    def _vectors(self, gates: Sequence[int]) -> list[Powers]:
-        """Return the base and a correction for each gate; their sum are the powers. New corrections are zero."""
+    def _vectors(self, gates: Sequence[int]) -> list[Weights]:
+        """Return the base and a correction for each gate; their sum is the weights. New corrections are zero."""
         found = (by_value.get(gate) for by_value, gate in zip(self.corrections, gates, strict=True))
         return [self.base, *(vector for vector in found if vector is not None)]
 
-    def _log_distribution(self, k: int, history: str, met: Sequence[Seen]) -> list[float]:
+    def _log_distribution(self, k: int, history: str, matched: Sequence[Followers]) -> list[float]:
         """Return log p_k for all tokens. The shortest two lengths, with most followers, are worked out once."""
         begin = self._begin[k]
         probs = begin.get(history[-1:])
         if probs is None:
-            probs = _interpolate(met[:2], [1 / self.vocab_size] * self.vocab_size)
+            probs = interpolate_all(matched[:2], [1 / self.vocab_size] * self.vocab_size)
             if len(begin) * self.vocab_size < _CACHED_NUMBERS:
                 begin[history[-1:]] = probs
-        return list(map(log, _interpolate(met[2:], probs)))
+        return list(map(log, interpolate_all(matched[2:], probs)))
 
-    def forward(self, *context_ids: int) -> list[float]:
+    def next_probs(self, ids: Sequence[int], cache: Any = None) -> list[float]:
         """Return the probability of every token to come next.
 
-        Args:
-            *context_ids: Up to N token ids, oldest first.
-
-        Returns:
-            V probabilities, by token id; they sum to 1.
-
-        Raises:
-            ValueError: There are more than N ids, or one is outside 0..V-1.
-
         Example:
-            >>> MixtureModel(vocab_size=2).forward(0, 1)
+            >>> Mixture(vocab_size=2).next_probs([0, 1])
             [0.5, 0.5]
         """
-        check_context(context_ids, self)
-        look = self._look(self._views.columns(context_ids), len(context_ids))
-        return mix(look.logs, self._vectors(look.gates))
+        context = self.context(ids)
+        said = self._ask(self._views.columns(context), len(context))
+        return mix(said.logs, self._vectors(said.gates))
 
-    def predictions(self, token_ids: Sequence[int], start: int = 0) -> Iterator[Prediction]:
-        """Score a text: how likely was each token, given the tokens before it?
+    def score(self, ids: Sequence[int], start: int = 0) -> Iterator[Prediction]:
+        """Score a text; ``context_seen`` is that of the longest memory.
 
-        Cost: K distributions over V tokens for each.
-
-        Args:
-            token_ids: The text as T token ids.
-            start: The place of the first token to score; those before it are context only.
-
-        Yields:
-            A prediction for each of the T - start tokens. ``context_seen`` is said of the longest memory.
+        Cost: K distributions over V tokens for each token.
         """
-        columns = self._views.columns(token_ids)
-        longest = len(self.recipe.chains[self._longest]) + 1
-        for place in range(start, len(token_ids)):
-            look = self._look(columns, place)
-            probs = mix(look.logs, self._vectors(look.gates))
-            target = token_ids[place]
+        columns = self._views.columns(ids)
+        longest = len(self.recipe.contexts[self._longest]) + 1
+        for position in range(start, len(ids)):
+            said = self._ask(columns, position)
+            probs = mix(said.logs, self._vectors(said.gates))
+            target = ids[position]
             probability = probs[target] if target < self.vocab_size else 0.0
-            yield Prediction(probability, argmax(probs), look.matched == longest)
+            yield Prediction(probability, argmax(probs), said.matched == longest)
 
     def num_parameters(self) -> int:
-        """Return how many numbers training has set: all the experts' counts and discounts, and the powers."""
+        """Return how many numbers training has set: all the experts' counts and discounts, and the weights."""
         vectors = 1 + sum(map(len, self.corrections))
         return sum(expert.num_parameters() for expert in self.experts) + vectors * len(self.experts)
 
-    # --- the model as tables -------------------------------------------------------------------------------
+    # --- its content, for files ----------------------------------------------------------------------------
 
-    def _columns(self) -> dict[str, tuple[Column, ...]]:
-        powers = (Column(f"expert_{k}", NUMBER) for k in range(1, len(self.experts) + 1))
-        return {
-            **{_counts_name(k): _counts_columns(chain) for k, chain in enumerate(self.recipe.chains)},
-            DISCOUNTS_NAME: _DISCOUNTS_COLUMNS,
-            WEIGHTS_NAME: (Column("gate", TEXT), Column("value", COUNT), *powers),
-        }
-
-    def expect_tables(self, tokens: Sequence[str]) -> dict[str, tuple[Column, ...]]:
-        """Get ready to be read; return the columns of each table that from_tables needs, by file name."""
+    def expected_tables(self, layout: str, tokens: Sequence[str]) -> dict[str, tuple[Column, ...]]:
+        """Prepare the experts for a vocabulary; return the columns of each table."""
         self._prepare(tokens)
         return self._columns()
 
-    def to_tables(self) -> list[ModelTable]:
-        """Return the counts of every expert, the discounts, and the powers."""
-        rows: dict[str, tuple[int, Iterable[tuple[Any, ...]]]] = {}
-        for k, expert in enumerate(self.experts):
-            size = sum(len(seen.counts) for seen in expert.orders[-1].contexts.values())
-            rows[_counts_name(k)] = size, self._count_rows(expert, self.recipe.chains[k])
+    def _columns(self) -> dict[str, tuple[Column, ...]]:
+        weights = (Column(f"expert_{k}", NUMBER) for k in range(1, len(self.experts) + 1))
+        return {
+            **{_counts_name(k): _counts_columns(names) for k, names in enumerate(self.recipe.contexts)},
+            DISCOUNTS_NAME: (Column("expert", COUNT), Column("context_size", COUNT), *DISCOUNTS),
+            WEIGHTS_NAME: (Column("gate", TEXT), Column("value", COUNT), *weights),
+        }
+
+    def content(self) -> Content:
+        """Return the counts of every expert, the discounts, the weights, and the recipe."""
+        rows: dict[str, tuple[int, Iterable[tuple[Any, ...]]]] = {
+            _counts_name(k): (expert.num_ngrams(), self._count_rows(expert, self.recipe.contexts[k]))
+            for k, expert in enumerate(self.experts)
+        }
         discounts = [
             (k, length, *order.discounts)
             for k, expert in enumerate(self.experts, start=1)
             for length, order in enumerate(expert.orders)
         ]
-        powers: list[tuple[Any, ...]] = [("base", 0, *self.base)]
+        weights: list[tuple[Any, ...]] = [("base", 0, *self.base)]
         for gate, by_value in zip(self.recipe.gates, self.corrections, strict=True):
-            powers += [(gate, value, *vector) for value, vector in sorted(by_value.items())]
+            weights += [(gate, value, *vector) for value, vector in sorted(by_value.items())]
         rows[DISCOUNTS_NAME] = len(discounts), discounts
-        rows[WEIGHTS_NAME] = len(powers), powers
-        return [ModelTable(name, columns, *rows[name]) for name, columns in self._columns().items()]
+        rows[WEIGHTS_NAME] = len(weights), weights
+        tables = [ModelTable(name, columns, *rows[name]) for name, columns in self._columns().items()]
+        recipe = {"chains": list(map(list, self.recipe.contexts)), "gates": list(self.recipe.gates)}
+        return Content("tables", tables, about={"recipe": recipe})
 
-    def _count_rows(self, expert: KneserNeyModel, chain: Sequence[str]) -> Iterator[tuple[Any, ...]]:
-        """Yield an expert's longest grams: the views of the context, the token, and how often they met."""
+    def _count_rows(self, expert: KneserNey, names: Sequence[str]) -> Iterator[tuple[Any, ...]]:
+        """Yield an expert's longest n-grams: the views of the context, the token, and how often they met."""
         texts = self._views.text_of_code()
-        read = [texts.__getitem__ if name in TEXT_VIEWS else ord for name in reversed(chain)]
-        for context, seen in expert.orders[-1].contexts.items():
+        read = [texts.__getitem__ if name in TEXT_VIEWS else ord for name in reversed(names)]
+        for context, followers in expert.orders[-1].contexts.items():
             values = [value(code) for value, code in zip(read, context, strict=True)]
-            for token_id, count in seen.counts.items():
+            for token_id, count in followers.counts.items():
                 yield (*values, token_id, count)
 
-    def from_tables(self, tables: Mapping[str, Iterable[tuple[Any, ...]]]) -> None:
-        """Become the model that to_tables described; expect_tables has been called.
-
-        Args:
-            tables: The rows of each table, by file name.
-
-        Raises:
-            ValueError: The tables do not fit together.
-        """
+    def load_tables(self, tables: Mapping[str, Iterable[tuple[Any, ...]]]) -> None:
+        """Become the model that content() described; expected_tables() has been called."""
+        ngrams = [self._read_ngrams(k, tables[_counts_name(k)]) for k in range(len(self.experts))]
+        wanted = [(k, n) for k, names in enumerate(self.recipe.contexts, 1) for n in range(len(names) + 1)]
         discounts: dict[tuple[int, int], Discounts] = {}
-        grams = [self._read_grams(k, tables[_counts_name(k)]) for k in range(len(self.experts))]
-        for k, length, once, twice, more in tables[DISCOUNTS_NAME]:
-            if not (0 < once <= 1 and 0 < twice <= 2 and 0 < more <= 3):
-                raise ValueError(f"{DISCOUNTS_NAME}: a discount takes nothing, or more than was counted")
-            discounts[k - 1, length] = once, twice, more
-        wanted = [[(k, length) for length in range(len(chain) + 1)] for k, chain in enumerate(self.recipe.chains)]
-        if set(discounts) != {key for keys in wanted for key in keys}:
+        for k, length, *numbers in tables[DISCOUNTS_NAME]:
+            checked = check_discounts(numbers)
+            if checked is None:
+                raise ValueError("a discount takes nothing, or more than was counted")
+            discounts[k, length] = checked
+        if sorted(discounts) != wanted:
             raise ValueError(f"{DISCOUNTS_NAME}: not a row for each expert and length")
-        for expert, counted, keys in zip(self.experts, grams, wanted, strict=True):
-            expert.fit_grams(counted, [discounts[key] for key in keys])
-        self._read_powers(tables[WEIGHTS_NAME])
+        for k, (expert, counted) in enumerate(zip(self.experts, ngrams, strict=True), start=1):
+            expert.fit_ngrams(counted, [discounts[k, n] for n in range(expert.context_size + 1)])
+        self._read_weights(tables[WEIGHTS_NAME])
 
-    def _read_grams(self, k: int, rows: Iterable[tuple[Any, ...]]) -> dict[str, int]:
-        chain = self.recipe.chains[k]
-        write = [self._views.code if name in TEXT_VIEWS else _code_point for name in reversed(chain)]
-        grams: dict[str, int] = {}
+    def _read_ngrams(self, k: int, rows: Iterable[tuple[Any, ...]]) -> dict[str, int]:
+        write = [self._views.code if name in TEXT_VIEWS else _code_point for name in reversed(self.recipe.contexts[k])]
+        ngrams: dict[str, int] = {}
         for *values, token_id, count in rows:
-            gram = "".join(code(value) for code, value in zip(write, values, strict=True)) + chr(token_id)
-            if gram in grams or count < 1:
-                raise ValueError(f"{_counts_name(k)}: a count below 1, or a context and token that stand there twice")
-            grams[gram] = count
-        if not grams:
+            ngram = "".join(code(value) for code, value in zip(write, values, strict=True)) + chr(token_id)
+            if ngram in ngrams or count < 1:
+                raise ValueError("a count below 1, or a context and token that are there twice")
+            ngrams[ngram] = count
+        if not ngrams:
             raise ValueError(f"{_counts_name(k)}: there is nothing in it")
-        return grams
+        return ngrams
 
-    def _read_powers(self, rows: Iterable[tuple[Any, ...]]) -> None:
+    def _read_weights(self, rows: Iterable[tuple[Any, ...]]) -> None:
         by_gate = dict(zip(self.recipe.gates, self.corrections, strict=True))
         for number, (gate, value, *vector) in enumerate(rows):
-            if max(map(abs, vector)) > LARGEST_POWER:
-                raise ValueError(f"{WEIGHTS_NAME}: a power out of all proportion: {max(vector, key=abs)}")
+            if max(map(abs, vector)) > LARGEST_WEIGHT:
+                raise ValueError(f"a weight out of all proportion: {max(vector, key=abs)}")
             if number == 0 and gate == "base":
                 self.base = vector
             elif gate in by_gate and value not in by_gate[gate]:
                 by_gate[gate][value] = vector
             else:
-                raise ValueError(f"{WEIGHTS_NAME}: the gate {gate[:20]!r} is unknown, out of place or there twice")
-
-
-_DISCOUNTS_COLUMNS: Final = (
-    Column("expert", COUNT),
-    Column("context_size", COUNT),
-    Column("once", NUMBER),
-    Column("twice", NUMBER),
-    Column("three_or_more", NUMBER),
-)
+                raise ValueError(f"the gate {gate[:20]!r} is unknown, out of place or there twice")
 
 
 def _counts_name(k: int) -> str:
     return f"02_counts_{k + 1}.csv"
 
 
-def _counts_columns(chain: Sequence[str]) -> tuple[Column, ...]:
-    views = [Column(name, TOKEN if name in LAGS else TEXT if name in TEXT_VIEWS else COUNT) for name in reversed(chain)]
+def _counts_columns(names: Sequence[str]) -> tuple[Column, ...]:
+    views = [Column(name, TOKEN if name in LAGS else TEXT if name in TEXT_VIEWS else COUNT) for name in reversed(names)]
     return (*views, Column("token", TOKEN), Column("count", COUNT))
 
 
@@ -425,13 +390,3 @@ def _code_point(value: int) -> str:
         return chr(value)
     except (ValueError, OverflowError):
         raise ValueError(f"{value} is no value of a view") from None
-
-
-def _interpolate(met: Iterable[Seen], probs: list[float]) -> list[float]:
-    """Add length after length to a distribution, as KneserNeyModel.interpolate does for one token."""
-    for seen in met:
-        gamma = seen.gamma
-        probs = [gamma * p for p in probs]
-        for token_id, share in seen.shares.items():
-            probs[token_id] += share
-    return probs

@@ -1,138 +1,46 @@
-"""neural.py - What every rung that is a neural network has in common.
+"""network.py - What all models that are neural networks have in common.
 
-A network (nn/) turns ids into logits. The model around it has the face of all rungs: probabilities for a context,
-scores for a text, and its weights as tables to be written and read.
+A network (nn/) turns ids into logits. The model around it has the interface of all models: probabilities for a
+context, scores for a text, and its weights as tables to be written and read.
 
 Concepts:
     parameter: one array of weights with a name, for example ``blocks.0.attention.q_proj.weight``.
     role: what a parameter is for; it decides the name of the file that holds it.
-    glimpse: what the network is about to say, seen half-way through.
-
-It knows no files, only tables and names for them, and not how a network is trained (train_steps.py).
+    logit lens: what the network would say if it had to stop half-way.
 """
 
-import re
 from array import array
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, fields
-from itertools import islice
+from dataclasses import asdict
+from functools import partial
 from math import exp
 from typing import Any, ClassVar, Final
 
-from toy_gpt_train.c_model import Prediction, check_context
 from toy_gpt_train.errors import InputError
-from toy_gpt_train.math_training import argmax, softmax
-from toy_gpt_train.models.tables import COUNT, NUMBER, NUMBER_BY_TOKEN, TEXT, TOKEN, Column, ModelTable
-from toy_gpt_train.nn.kernels import exact, transpose
-from toy_gpt_train.nn.modules import Glimpse, LanguageModel
-from toy_gpt_train.nn.tensor import Parameter, Tensor
+from toy_gpt_train.io_artifacts import WEIGHT_DECIMALS
+from toy_gpt_train.math_training import argmax
+from toy_gpt_train.models.architecture import Architecture
+from toy_gpt_train.models.base import TENSORS_NAME, Column, Content, Model, Record, Text
+from toy_gpt_train.models.parameter_tables import parameter_columns, parameter_file, parameter_table, read_parameter
+from toy_gpt_train.models.scores import Prediction
+from toy_gpt_train.nn.modules import LensStep, Network
+from toy_gpt_train.nn.tensor import Tensor
+from toy_gpt_train.progress import OnProgress
 
-# Past this, weights are written as one file of numbers that no person would read anyway.
+# Past this, weights are written as one binary file: nobody would read so many numbers in tables.
 LARGEST_IN_TABLES: Final = 200_000
 LARGEST_WEIGHT: Final = 1e6  # in a file that is read; learned ones are near 1
+# WHY: scoring a long text with a network takes as long as training on it; its end tells the train loss well enough.
+SCORED_OF_TRAINING: Final = 5_000
+EPOCH_DEFINITION: Final = (
+    "One epoch is as many predictions as the training text has tokens; the windows are drawn from random places."
+)
 
 _WINDOWS_AT_ONCE: Final = 16
-_LARGEST_DIMENSION: Final = 65_536
 
 
-@dataclass(frozen=True)
-class Architecture:
-    """How large a network is; a rung uses what it has.
-
-    Attributes:
-        embedding_dim: C, numbers a token.
-        hidden_dim: F, numbers a token inside the feed-forward layer; in rung 500 the hidden layer, 0 for none.
-        heads: H, how many heads share the C numbers.
-        layers: How many blocks.
-        dropout: The share of numbers put to 0 while training.
-    """
-
-    embedding_dim: int
-    hidden_dim: int = 0
-    heads: int = 1
-    layers: int = 1
-    dropout: float = 0.0
-
-    def __post_init__(self) -> None:
-        for name, least in (("embedding_dim", 1), ("hidden_dim", 0), ("heads", 1), ("layers", 1)):
-            value = getattr(self, name)
-            if not least <= value <= _LARGEST_DIMENSION:
-                shown = value if abs(value) < 10**12 else "a number far too large"
-                raise InputError(f"{name} must be from {least} to {_LARGEST_DIMENSION}, got {shown}")
-        if not 0 <= self.dropout < 1:
-            raise InputError(f"dropout must be at least 0 and below 1, got {self.dropout}")
-        if self.embedding_dim % self.heads:
-            raise InputError(f"{self.heads} heads cannot share an embedding of {self.embedding_dim} numbers evenly")
-
-    @staticmethod
-    def from_mapping(numbers: Mapping[str, Any]) -> "Architecture":
-        """Return the architecture that a run's metadata describe.
-
-        Raises:
-            InputError: A number is missing, too many, of the wrong type or out of range.
-
-        Example:
-            >>> numbers = {"embedding_dim": 8, "hidden_dim": 32, "heads": 2, "layers": 1, "dropout": 0.0}
-            >>> Architecture.from_mapping(numbers).heads
-            2
-        """
-        known = {field.name: float if field.name == "dropout" else int for field in fields(Architecture)}
-        for name, value in numbers.items():
-            if name not in known:
-                raise InputError(f"the architecture has an unknown number {name[:40]!r}")
-            if isinstance(value, bool) or not isinstance(value, (int, known[name])):
-                raise InputError(f"{name} of the architecture is no {known[name].__name__}")
-        for name in known:
-            if name not in numbers:
-                raise InputError(f"the architecture has no {name}")
-        return Architecture(**numbers)
-
-
-# What each parameter is for, and the name of its file. The numbers keep the files in the order of reading.
-_FILE_OF_ROLE: Final = {
-    "output.weight": "02_model_weights",
-    "token_embeddings.weight": "03_token_embeddings",
-    "position_embeddings.weight": "04_positional_embeddings",
-    "attention.q_proj.weight": "05_W_Q",
-    "attention.k_proj.weight": "06_W_K",
-    "attention.v_proj.weight": "07_W_V",
-    "attention.q_proj.bias": "08_b_Q",
-    "attention.k_proj.bias": "09_b_K",
-    "attention.v_proj.bias": "10_b_V",
-    "attention.o_proj.weight": "11_W_O",
-    "attention.o_proj.bias": "12_b_O",
-    "feed_forward.up_proj.weight": "13_W_up",
-    "feed_forward.up_proj.bias": "14_b_up",
-    "feed_forward.gate_proj.weight": "15_W_gate",
-    "feed_forward.down_proj.weight": "16_W_down",
-    "feed_forward.down_proj.bias": "17_b_down",
-    "hidden.weight": "18_W_hidden",
-    "hidden.bias": "19_b_hidden",
-    "norm_1.weight": "20_norm_1_gain",
-    "norm_1.bias": "21_norm_1_shift",
-    "norm_2.weight": "22_norm_2_gain",
-    "norm_2.bias": "23_norm_2_shift",
-    "norm.weight": "24_final_norm_gain",
-    "norm.bias": "25_final_norm_shift",
-    "output.bias": "26_output_bias",
-}
-
-
-def parameter_file(name: str) -> str:
-    """Return the file that holds a parameter; from the second block on its number is in the name.
-
-    Example:
-        >>> parameter_file("blocks.0.attention.q_proj.weight"), parameter_file("blocks.1.attention.q_proj.weight")
-        ('05_W_Q.csv', '05_W_Q_block_2.csv')
-    """
-    match = re.fullmatch(r"(?:blocks\.([0-9]+)\.)?(.+)", name)
-    assert match is not None
-    block = f"_block_{int(match[1]) + 1}" if int(match[1] or 0) else ""
-    return f"{_FILE_OF_ROLE[match[2]]}{block}.csv"
-
-
-class NeuralModel:
-    """A rung that is a neural network.
+class NetworkModel(Model):
+    """A model that is a neural network.
 
     Args:
         vocab_size: V.
@@ -144,30 +52,57 @@ class NeuralModel:
         network: What turns ids into logits.
 
     Raises:
-        ValueError: ``vocab_size`` or ``context_size`` is too small, or the architecture does not fit the rung.
+        ValueError: A size is too small, or the architecture does not fit the model.
     """
 
+    layouts: ClassVar[tuple[str, ...]] = ("tables", "safetensors")
+    smallest_context: ClassVar[int] = 1
     train_loss_on: ClassVar[str] = "the end of the training text"
-    uses: ClassVar[tuple[str, ...]]  # the numbers of an Architecture that the rung has
+    trains_in_steps: ClassVar[bool] = True
 
     def __init__(self, vocab_size: int, context_size: int, architecture: Architecture, seed: int = 0) -> None:
-        if vocab_size < 1 or context_size < 1:
-            raise InputError(
-                f"a network needs a vocabulary and a context of at least 1, got {vocab_size}, {context_size}"
-            )
-        self.vocab_size = vocab_size
-        self.context_size = context_size
+        super().__init__(vocab_size, context_size)
         self.architecture = architecture
-        self.network = self.build(vocab_size, context_size, architecture, seed)
+        self.network = self.build_network(vocab_size, context_size, architecture, seed)
+
+    # --- building ------------------------------------------------------------------------------------------
 
     @classmethod
-    def build(cls, vocab_size: int, context_size: int, architecture: Architecture, seed: int) -> LanguageModel:
+    def settings(cls, name: str, context: int | None, **given: Any) -> Any:
+        """Return the settings of a size, with some of its numbers replaced."""
+        from toy_gpt_train.models.sizes import settings_for  # WHY here: a model that only predicts needs no sizes
+
+        settings = settings_for(name, context=context, **given)
+        cls.check(settings.architecture)
+        return settings
+
+    @classmethod
+    def build(cls, vocab_size: int, settings: Any, seed: int) -> "NetworkModel":
+        """Return an untrained model."""
+        return cls(vocab_size, settings.context, settings.architecture, seed)
+
+    @classmethod
+    def from_meta(cls, meta: Mapping[str, Any], most_numbers: int) -> "NetworkModel":
+        """Return an untrained model of the size that the metadata gives."""
+        described = meta.get("architecture")
+        if not isinstance(described, dict):
+            raise InputError("architecture is missing or no dict")
+        size = meta["vocab_size"], meta["context_size"], Architecture.from_mapping(described)
+        if len(meta["start_tokens"]) != meta["context_size"]:
+            raise InputError(f"{len(meta['start_tokens'])} start_tokens for a context of {meta['context_size']}")
+        num_weights = cls.count_parameters(*size)
+        if num_weights > most_numbers:
+            raise InputError(f"a network of {num_weights} weights is described, but the files are too small to hold it")
+        return cls(*size)
+
+    @classmethod
+    def build_network(cls, vocab_size: int, context_size: int, architecture: Architecture, seed: int) -> Network:
         """Return an untrained network."""
         raise NotImplementedError
 
     @staticmethod
     def check(architecture: Architecture) -> None:
-        """Refuse, with InputError, what the rung cannot be built of."""
+        """Refuse, with InputError, what the network cannot be built of."""
 
     @classmethod
     def count_parameters(cls, vocab_size: int, context_size: int, architecture: Architecture) -> int:
@@ -175,12 +110,12 @@ class NeuralModel:
         raise NotImplementedError
 
     @property
-    def least_context(self) -> int:
-        """How many tokens forward() needs: there is no answer to nothing."""
+    def min_context(self) -> int:
+        """How many tokens the network needs: there is no answer to nothing."""
         return 1
 
     @property
-    def places(self) -> int:
+    def num_targets(self) -> int:
         """How many tokens the network predicts in a window of N + 1: each but the first."""
         return self.context_size
 
@@ -188,76 +123,97 @@ class NeuralModel:
     def stride(self) -> int:
         """How many tokens of a text are scored by one reading of a window.
 
-        WHY half a window: a network that predicts at every place scores a whole window at once, but its first places
-        have hardly any context. So windows overlap by half, and every token has at least half a window before it.
+        WHY half a window: a network that predicts at every position scores a whole window at once, but its first
+        positions have hardly any context. So windows overlap by half, and every token has at least half a window before
+        it.
         """
         return max(self.context_size // 2, 1)
 
+    # --- learning ------------------------------------------------------------------------------------------
+
+    def fit(
+        self,
+        text: Text,
+        settings: Any,
+        *,
+        seed: int = 0,
+        workers: int = 1,
+        checkpoints: Any = None,
+        on_progress: OnProgress | None = None,
+    ) -> Iterator[Record]:
+        """Learn step by step from random windows; see training/steps.py."""
+        from toy_gpt_train.training.steps import train_steps  # WHY here: a model that only predicts needs none of it
+
+        build = partial(type(self).build_network, self.vocab_size, self.context_size, self.architecture, 0)
+        yield from train_steps(
+            self.network,
+            text.ids,
+            text.num_train,
+            settings,
+            build=build,
+            num_targets=self.num_targets,
+            seed=seed,
+            workers=workers,
+            checkpoints=checkpoints,
+            on_progress=on_progress,
+        )
+        self._round_weights()
+
+    def scored_from(self, num_train: int) -> int | None:
+        """Return the first of the last 5,000 training tokens."""
+        return max(num_train - SCORED_OF_TRAINING, self.min_context)
+
+    def training_record(self, settings: Any, history: Sequence[Record]) -> dict[str, Any]:
+        """Return all numbers of the settings, and how often the text was gone through."""
+        numbers = asdict(settings)
+        del numbers["architecture"]
+        numbers["piece_size"] = numbers.pop("micro_batch")  # as the files have always called it
+        last = history[-1]
+        if last["step"] < settings.steps:
+            # WHY beside the steps it was to have: the step size of each followed from those.
+            numbers["stopped_after_step"] = last["step"]
+        return {**numbers, "epochs": round(last["epoch"], 6), "epoch_definition": EPOCH_DEFINITION}
+
     # --- predicting ----------------------------------------------------------------------------------------
 
-    def forward(self, *context_ids: int) -> list[float]:
-        """Return the probability of every token to come next.
+    def logits(self, ids: Sequence[int], cache: Any = None) -> list[float]:
+        """Return V logits for the token after a text, from exact products."""
+        return list(self._read(self.context(ids), cache).data[-self.vocab_size :])
 
-        Args:
-            *context_ids: ``least_context`` to N token ids, oldest first.
+    def _read(self, context: tuple[int, ...], cache: Any) -> Tensor:
+        """Return the logits at the end of a context, and perhaps at positions before it."""
+        return self.network([context], exact=True)
 
-        Returns:
-            V probabilities, by token id; they sum to 1.
+    def logit_lens(self, ids: Sequence[int]) -> list[LensStep]:
+        """Follow one prediction through the network."""
+        return self.network.logit_lens(self.context(ids))
 
-        Raises:
-            ValueError: There are too few or too many ids, or one is outside 0..V-1.
-        """
-        check_context(context_ids, self)
-        return softmax(self.logits(context_ids))
+    def score(self, ids: Sequence[int], start: int = 0) -> Iterator[Prediction]:
+        """Score a text; 1/V where there is not enough context.
 
-    def logits(self, context_ids: Sequence[int]) -> list[float]:
-        """Return V logits for the token after a context, in full precision."""
-        with exact():
-            return list(self._read_context(context_ids).data[-self.vocab_size :])
-
-    def _read_context(self, context_ids: Sequence[int]) -> Tensor:
-        """Return the logits at the end of a context, and perhaps at places before it."""
-        return self.network.forward([context_ids])
-
-    def glimpses(self, context_ids: Sequence[int]) -> list[Glimpse]:
-        """Follow one prediction through the network; the last logits are those that forward() uses."""
-        check_context(tuple(context_ids), self)
-        with exact():
-            return self.network.glimpses(context_ids)
-
-    def predictions(self, token_ids: Sequence[int], start: int = 0) -> Iterator[Prediction]:
-        """Score a text: how likely was each token, given the tokens before it?
-
-        Args:
-            token_ids: The text as T token ids; V stands for a token that is not in the vocabulary, and what comes
-                after it is predicted without what came before it.
-            start: The place of the first token to score; those before it are context only.
-
-        Yields:
-            A prediction for each of the T - start tokens; 1/V where there is not enough context. A network keeps no
-            record of the contexts it met, so ``context_seen`` is None.
+        What comes after an unknown token is predicted without what came before it. A network keeps no record of the
+        contexts it met, so ``context_seen`` is None.
         """
         blind = Prediction(1 / self.vocab_size, 0, None)
         begin = 0
-        while begin < len(token_ids):
+        while begin < len(ids):
             end = begin
-            while end < len(token_ids) and token_ids[end] < self.vocab_size:
+            while end < len(ids) and ids[end] < self.vocab_size:
                 end += 1
-            first = begin + self.least_context
+            first = begin + self.min_context
             yield from [blind] * (min(first, end) - max(begin, start))
-            yield from self._score_windows(token_ids[begin:end], max(first, start) - begin)
-            if start <= end < len(token_ids):
+            yield from self._score_windows(ids[begin:end], max(first, start) - begin)
+            if start <= end < len(ids):
                 yield blind
             begin = end + 1
 
-    def _score_windows(self, token_ids: Sequence[int], start: int) -> Iterator[Prediction]:
-        """Score tokens that are all in the vocabulary, from a place on that has enough context."""
-        firsts = range(start, len(token_ids), self.stride)
+    def _score_windows(self, ids: Sequence[int], start: int) -> Iterator[Prediction]:
+        """Score tokens that are all in the vocabulary, from a position on that has enough context."""
         waiting: list[tuple[Sequence[int], Sequence[int]]] = []
-        for first in firsts:
-            targets = token_ids[first : first + self.stride]
+        for first in range(start, len(ids), self.stride):
+            targets = ids[first : first + self.stride]
             last = first + len(targets) - 1
-            window = token_ids[max(last - self.context_size, 0) : last]
+            window = ids[max(last - self.context_size, 0) : last]
             if waiting and len(waiting[0][0]) != len(window):
                 yield from self._score_batch(waiting)
                 waiting = []
@@ -270,12 +226,12 @@ class NeuralModel:
 
     def _score_batch(self, windows: Sequence[tuple[Sequence[int], Sequence[int]]]) -> Iterator[Prediction]:
         """Score the last tokens of windows of one length."""
-        logits = self.network.forward([window for window, _ in windows])
+        logits = self.network([window for window, _ in windows])
         block = logits.shape[1] * self.vocab_size
         for i, (_, targets) in enumerate(windows):
             first = (i + 1) * block - len(targets) * self.vocab_size
-            for place, target in enumerate(targets):
-                begin = first + place * self.vocab_size
+            for position, target in enumerate(targets):
+                begin = first + position * self.vocab_size
                 row = logits.data[begin : begin + self.vocab_size]
                 best = argmax(row)
                 total = sum([exp(logit - row[best]) for logit in row])
@@ -285,114 +241,73 @@ class NeuralModel:
         """Return how many numbers training has set."""
         return self.network.num_parameters()
 
-    # --- the weights, to be written and read ---------------------------------------------------------------
+    # --- its content, for files ----------------------------------------------------------------------------
 
     @property
-    def fits_tables(self) -> bool:
-        """Whether the weights are few enough to be written as tables."""
-        return self.num_parameters() <= LARGEST_IN_TABLES
+    def _layout(self) -> str:
+        return "tables" if self.num_parameters() <= LARGEST_IN_TABLES else "safetensors"
 
-    def round_weights(self, decimals: int) -> None:
-        """Round every weight to what its file will hold: ``decimals`` in a table, 32 bits otherwise.
-
-        REQ: done before the final evaluation, so that what the artifacts hold is what was evaluated.
+    def _round_weights(self) -> None:
+        """Round every weight to what its file will hold: six decimals in a table, 32 bits otherwise.
 
         Raises:
             InputError: A weight has grown so large that no file with it would be read.
         """
-        to_decimals = self.fits_tables
+        to_decimals = self._layout == "tables"
         for name, parameter in self.network.named_parameters():
             _check_weights(name, parameter)
             if to_decimals:
-                parameter.data = array("d", [round(weight, decimals) + 0.0 for weight in parameter.data])
+                parameter.data = array("d", [round(weight, WEIGHT_DECIMALS) + 0.0 for weight in parameter.data])
             else:
                 parameter.data = array("d", array("f", parameter.data))
 
-    def load_weights(self, weights: Mapping[str, Tensor]) -> None:
-        """Take over the weights of every parameter, by name; ValueError where they do not fit.
+    def load_tensors(self, tensors: Mapping[str, tuple[tuple[int, ...], Any]]) -> None:
+        """Take over the weights of every parameter, by name.
 
         WHY a limit: what a network computes from larger numbers might not be finite.
         """
+        weights = {name: Tensor(data, shape) for name, (shape, data) in tensors.items()}
         for name, tensor in weights.items():
             _check_weights(name, tensor)
         self.network.load_state_dict(weights)
 
-    def to_tables(self) -> list[ModelTable]:
-        """Return a table for every parameter, in the order of their files."""
-        tables = [
-            ModelTable(parameter_file(name), _columns(name, parameter), len(self._labels(name, parameter)), rows)
-            for name, parameter in self.network.named_parameters()
-            for rows in [self._rows(name, parameter)]
+    def content(self) -> Content:
+        """Return a table for every parameter, in the order of their files; or tensors, where they are many."""
+        named = list(self.network.named_parameters())
+        in_tables = self._layout == "tables"
+        parameters = [
+            {"name": name, "file": parameter_file(name) if in_tables else TENSORS_NAME, "shape": list(parameter.shape)}
+            for name, parameter in named
         ]
-        return sorted(tables, key=lambda table: table.name)
+        about = {"architecture": asdict(self.architecture), "parameters": parameters}
+        if not in_tables:
+            tensors = {name: (parameter.shape, array("f", parameter.data)) for name, parameter in named}
+            return Content("safetensors", tensors=tensors, about=about)
+        tables = [parameter_table(name, parameter, self.input_label) for name, parameter in named]
+        tables.sort(key=lambda table: table.name)
+        return Content("tables", tables, decimals=WEIGHT_DECIMALS, about=about)
 
-    def expect_tables(self, tokens: Sequence[str]) -> dict[str, tuple[Column, ...]]:
-        """Return the columns of each table that from_tables needs, by file name."""
+    def expected_tables(self, layout: str, tokens: Sequence[str]) -> dict[str, tuple[Column, ...]]:
+        """Return the columns of each parameter's table."""
         named = self.network.named_parameters()
-        return {parameter_file(name): _columns(name, parameter) for name, parameter in named}
+        return {parameter_file(name): parameter_columns(name, parameter) for name, parameter in named}
 
-    def from_tables(self, tables: Mapping[str, Iterable[tuple[Any, ...]]]) -> None:
-        """Become the model that to_tables described; ValueError where the tables do not fit together."""
-        weights: dict[str, Tensor] = {}
-        for name, parameter in self.network.named_parameters():
-            file = parameter_file(name)
-            labels = self._labels(name, parameter)
-            rows = list(islice(tables[file], len(labels) + 1))
-            if len(rows) != len(labels):
-                more = "more" if len(rows) > len(labels) else len(rows)
-                raise InputError(f"{file}: {more} rows where the network has {len(labels)}")
-            numbers: list[float] = []
-            for label, row in zip(labels, rows, strict=True):
-                if row[: len(label)] != label:
-                    raise InputError(f"{file}: a row begins {str(row[0])[:40]!r} where {label[0]!r} should stand")
-                numbers += row[len(label) :]
-            if _is_map(name, parameter):
-                numbers = transpose(numbers, parameter.shape[1], parameter.shape[0])
-            weights[name] = Tensor(numbers, parameter.shape)
-        self.load_weights(weights)
+    def load_tables(self, tables: Mapping[str, Iterable[tuple[Any, ...]]]) -> None:
+        """Take over the weights that content() described."""
+        read = {
+            name: (
+                parameter.shape,
+                read_parameter(name, parameter, self.input_label, tables[parameter_file(name)]),
+            )
+            for name, parameter in self.network.named_parameters()
+        }
+        self.load_tensors(read)
 
     def input_label(self, index: int) -> str:
         """Return what a row of 02_model_weights.csv is called: the number of the last layer that it weighs."""
         return f"dim_{index}"
 
-    def _labels(self, name: str, parameter: Parameter) -> list[tuple[Any, ...]]:
-        """Return the first cells of each row of a parameter's table."""
-        rows = parameter.shape[1] if _is_map(name, parameter) else parameter.shape[0]
-        if name == "output.weight":
-            return [(self.input_label(i),) for i in range(rows)]
-        return [(i, i) if name in _BY_TOKEN else (i,) for i in range(rows)]
-
-    def _rows(self, name: str, parameter: Parameter) -> Iterator[tuple[Any, ...]]:
-        """Yield the rows of a parameter's table. A map is written inputs by outputs, as the W of x W."""
-        labels = self._labels(name, parameter)
-        numbers = transpose(parameter.data, *parameter.shape) if _is_map(name, parameter) else parameter.data
-        size = len(numbers) // len(labels)
-        for i, label in enumerate(labels):
-            yield *label, *numbers[i * size : (i + 1) * size]
-
 
 def _check_weights(name: str, tensor: Tensor) -> None:
     if not all(abs(weight) <= LARGEST_WEIGHT for weight in tensor.data):  # so that NaN does not pass
         raise InputError(f"{name} has a weight beyond {LARGEST_WEIGHT:g}, which makes no sense")
-
-
-_BY_TOKEN: Final = ("token_embeddings.weight", "output.bias")  # a row for each token of the vocabulary
-
-
-def _is_map(name: str, parameter: Parameter) -> bool:
-    """Whether a parameter maps numbers to numbers, unlike a list of vectors or a single vector."""
-    return len(parameter.shape) == 2 and not name.endswith("embeddings.weight")
-
-
-def _columns(name: str, parameter: Parameter) -> tuple[Column, ...]:
-    """Return the columns of a parameter's table."""
-    if name == "output.weight":
-        return Column("input_token", TEXT), Column("", NUMBER_BY_TOKEN)
-    if len(parameter.shape) == 1:
-        numbers = [Column("value", NUMBER)]
-    else:
-        width = parameter.shape[0] if _is_map(name, parameter) else parameter.shape[1]
-        numbers = [Column(f"dim_{j}", NUMBER) for j in range(width)]
-    if name in _BY_TOKEN:
-        return Column("token_id", COUNT), Column("token", TOKEN), *numbers
-    return Column("position" if name.startswith("position") else "dim", COUNT), *numbers

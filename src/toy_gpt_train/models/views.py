@@ -1,9 +1,9 @@
 """views.py - One history, seen in different ways.
 
 What comes next may depend on the last three tokens, or on the word so far and the word before it, or on how far the
-line has come. Each of these is a view: a value for every place of a text, known before the token at that place is.
+line has come. Each of these is a view: a value for every position of a text, known before the token there is.
 
-REQ: a view depends on the last 64 tokens only, so that a window of the text tells the same as all of it.
+REQ: a view depends on the last 64 tokens only, so a window of the text gives the same views as all of it.
 
 It does not know what is learned from the views.
 """
@@ -16,7 +16,7 @@ from toy_gpt_train.models.kneser_ney import as_text
 LOOK_BACK: Final = 64
 LONGEST_LAG: Final = 8
 
-# WHY limits: a word is known by its last 16 letters, and forgotten when it ended too long ago.
+# WHY limits: a word is represented by its last 16 letters, and forgotten when it ended too long ago.
 _WORD_LETTERS: Final = 16
 _WORD_REACH: Final = 32
 _SECOND_WORD_REACH: Final = 47
@@ -30,7 +30,7 @@ TEXT_VIEWS: Final = ("prefix", "word_1", "word_2")
 class Views:
     """Computes the views of a text.
 
-    A view is a string with one code point for each place, so that several views of a place, joined, are a context.
+    A view is a string with one code point for each position, so several views of a position, joined, are a context.
 
     Args:
         tokens: The vocabulary's tokens, by id.
@@ -75,23 +75,23 @@ class Views:
         return views
 
     def _word_views(self, token_ids: Sequence[int]) -> dict[str, str]:
-        """Return the word so far, the two words before it, and the place in the line."""
+        """Return the word so far, the two words before it, and the column in the line."""
         code, tokens = self.code, self._tokens
         prefix, word_1, word_2, column = [code("")], [code("")], [code("")], [chr(0)]
         part = last = second = ""
         last_end = second_end = -LOOK_BACK
-        place_in_line = 0
-        for place, token_id in enumerate(token_ids, start=1):
+        column_now = 0
+        for position, token_id in enumerate(token_ids, start=1):
             character = tokens[token_id]
             if character.isalpha() or character == "'":
                 part = (part + character.lower())[-_WORD_LETTERS:]
             elif part:
                 part, last, second = "", part, last
-                last_end, second_end = place - 1, last_end
-            place_in_line = 0 if character == "\n" else place_in_line + 1
+                last_end, second_end = position - 1, last_end
+            column_now = 0 if character == "\n" else column_now + 1
             prefix.append(code(part))
-            word_1.append(code(last if place - last_end <= _WORD_REACH else ""))
-            word_2.append(code(second if place - second_end <= _SECOND_WORD_REACH else ""))
-            column.append(chr(min(place_in_line, _LAST_COLUMN) // _COLUMN_STEP))
+            word_1.append(code(last if position - last_end <= _WORD_REACH else ""))
+            word_2.append(code(second if position - second_end <= _SECOND_WORD_REACH else ""))
+            column.append(chr(min(column_now, _LAST_COLUMN) // _COLUMN_STEP))
         joined = ("".join(view) for view in (prefix, word_1, word_2, column))
         return dict(zip((*TEXT_VIEWS, "column"), joined, strict=True))

@@ -1,4 +1,4 @@
-"""batches.py - Windows of text to learn from, and what a network makes of them.
+"""batches.py - Windows of text to learn from, and how surprised a network is by them.
 
 A window is N + 1 tokens: the first N are what the network reads, and each but the first is what it should have
 predicted from those before it.
@@ -8,7 +8,7 @@ import random
 from collections.abc import Sequence
 
 from toy_gpt_train.nn.functional import cross_entropy
-from toy_gpt_train.nn.modules import LanguageModel
+from toy_gpt_train.nn.modules import Network
 from toy_gpt_train.nn.tensor import Tensor
 
 Window = Sequence[int]
@@ -17,7 +17,7 @@ Window = Sequence[int]
 def draw_windows(
     token_ids: Sequence[int], context_size: int, batch_size: int, generator: random.Random
 ) -> list[Window]:
-    """Draw windows of N + 1 tokens from random places of a text.
+    """Draw windows of N + 1 tokens from random positions of a text.
 
     Args:
         token_ids: The text, at least N + 1 tokens.
@@ -35,14 +35,14 @@ def draw_windows(
         >>> draw_windows([7, 8, 9], 2, 2, random.Random(0))
         [[7, 8, 9], [7, 8, 9]]
     """
-    places = len(token_ids) - context_size
-    if places < 1:
+    positions = len(token_ids) - context_size
+    if positions < 1:
         raise ValueError(f"{len(token_ids)} tokens are too few for a window of {context_size + 1}")
-    starts = [generator.randrange(places) for _ in range(batch_size)]
+    starts = [generator.randrange(positions) for _ in range(batch_size)]
     return [token_ids[start : start + context_size + 1] for start in starts]
 
 
-def window_loss(model: LanguageModel, windows: Sequence[Window]) -> tuple[Tensor, int, int]:
+def window_loss(model: Network, windows: Sequence[Window]) -> tuple[Tensor, int, int]:
     """Return how surprised a network is by windows of text.
 
     Args:
@@ -50,11 +50,11 @@ def window_loss(model: LanguageModel, windows: Sequence[Window]) -> tuple[Tensor
         windows: B windows of N + 1 token ids.
 
     Returns:
-        The mean loss in nats, how many tokens were predicted, and for how many the likeliest was right.
+        The mean loss in nats, how many tokens were predicted, and for how many the most likely token was right.
     """
-    logits = model.forward([window[:-1] for window in windows])
-    places = logits.shape[1]  # N, or 1 for a network that only predicts what follows the whole window
-    targets = [token_id for window in windows for token_id in window[-places:]]
+    logits = model([window[:-1] for window in windows])
+    positions = logits.shape[1]  # N, or 1 for a network that only predicts what follows the whole window
+    targets = [token_id for window in windows for token_id in window[-positions:]]
     size = logits.shape[2]
     rows = (list(logits.data[i : i + size]) for i in range(0, len(logits.data), size))
     correct = sum(row.index(max(row)) == target for row, target in zip(rows, targets, strict=True))

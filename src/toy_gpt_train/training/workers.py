@@ -1,12 +1,10 @@
-"""parallel.py - The gradient of a batch, piece by piece, in this process or in several.
+"""workers.py - The gradient of a batch, micro-batch by micro-batch, in this process or in several.
 
-A batch is cut into pieces (micro-batches). Each piece has a gradient of its own, and the batch's is their sum: so a
-batch may be larger than memory holds (gradient accumulation), and pieces may be worked on at the same time (data
-parallelism). Each process has a copy of the network and is sent the weights before each batch.
+A batch is cut into micro-batches. Each has a gradient of its own, and the batch's is their sum: so a batch may be larger
+than memory holds (gradient accumulation), and micro-batches may be processed at the same time (data parallelism). Each
+process has a copy of the network and is sent the weights before each batch, as plain arrays of numbers.
 
-REQ: the sum is taken in the order of the pieces, whoever worked on them, so the number of processes changes nothing.
-
-What travels between the processes is plain arrays of numbers.
+REQ: the sum is taken in the order of the micro-batches, so the number of processes changes nothing.
 """
 
 import signal
@@ -17,14 +15,14 @@ from operator import add
 from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 from toy_gpt_train.training.batches import Window, window_loss
-from toy_gpt_train.nn.modules import LanguageModel
+from toy_gpt_train.nn.modules import Network
 
 if TYPE_CHECKING:
     from multiprocessing.connection import Connection
 
 
-class Piece(NamedTuple):
-    """A part of a batch.
+class MicroBatch(NamedTuple):
+    """A part of a batch, processed at once.
 
     Attributes:
         windows: Windows of token ids, all of one length.
@@ -37,13 +35,13 @@ class Piece(NamedTuple):
     seed: int = 0
 
 
-class Outcome(NamedTuple):
-    """What came of a piece, or of a whole batch.
+class BatchStats(NamedTuple):
+    """The result of a micro-batch, or of a whole batch.
 
     Attributes:
         loss: The mean over its tokens, in nats.
         num_tokens: How many tokens were predicted.
-        correct: For how many the likeliest was right.
+        correct: For how many the most likely token was right.
     """
 
     loss: float
@@ -51,85 +49,82 @@ class Outcome(NamedTuple):
     correct: int
 
 
-def cut_batch(windows: Sequence[Window], piece_size: int, seeds: Callable[[], int]) -> list[Piece]:
-    """Cut a batch into pieces.
+def cut_batch(windows: Sequence[Window], size: int, seeds: Callable[[], int]) -> list[MicroBatch]:
+    """Cut a batch into micro-batches.
 
     Args:
         windows: The batch.
-        piece_size: Windows a piece; the last may have fewer.
-        seeds: Gives a seed for each piece.
-
-    Returns:
-        The pieces.
+        size: Windows per micro-batch; the last may have fewer.
+        seeds: Gives a seed for each of them.
 
     Example:
-        >>> [piece.share for piece in cut_batch([[1, 2], [3, 4], [5, 6], [7, 8]], 3, lambda: 0)]
+        >>> [micro_batch.share for micro_batch in cut_batch([[1, 2], [3, 4], [5, 6], [7, 8]], 3, lambda: 0)]
         [0.75, 0.25]
     """
-    parts = (windows[start : start + piece_size] for start in range(0, len(windows), piece_size))
-    return [Piece(part, len(part) / len(windows), seeds()) for part in parts]
+    parts = (windows[start : start + size] for start in range(0, len(windows), size))
+    return [MicroBatch(part, len(part) / len(windows), seeds()) for part in parts]
 
 
-def piece_gradient(model: LanguageModel, piece: Piece) -> tuple[Outcome, "array[float]"]:
-    """Return what a network makes of a piece, and the piece's part of the batch's gradient.
+def micro_batch_gradient(model: Network, micro_batch: MicroBatch) -> tuple[BatchStats, "array[float]"]:
+    """Return the result of a micro-batch, and its part of the batch's gradient.
 
     Args:
-        model: The network; its gradients are forgotten.
-        piece: The piece.
+        model: The network; its gradients are reset.
+        micro_batch: What to learn from.
 
     Returns:
-        The outcome, and the gradients of all parameters one after the other.
+        The result, and the gradients of all parameters one after the other.
     """
     model.train()
-    model.seed_dropout(piece.seed)
+    model.seed_dropout(micro_batch.seed)
     model.zero_grad()
-    loss, num_tokens, correct = window_loss(model, piece.windows)
-    loss.backward([piece.share])
+    loss, num_tokens, correct = window_loss(model, micro_batch.windows)
+    loss.backward([micro_batch.share])
     gradient = array("d")
     for parameter in model.parameters():
         gradient.extend(parameter.grad if parameter.grad is not None else array("d", bytes(8 * len(parameter.data))))
     model.zero_grad()
     model.train(False)
-    return Outcome(loss.item(), num_tokens, correct), gradient
+    return BatchStats(loss.item(), num_tokens, correct), gradient
 
 
-def piece_loss(model: LanguageModel, piece: Piece) -> tuple[Outcome, "array[float]"]:
-    """Return what a network makes of a piece, with no gradient."""
-    loss, num_tokens, correct = window_loss(model, piece.windows)
-    return Outcome(loss.item(), num_tokens, correct), array("d")
+def micro_batch_loss(model: Network, micro_batch: MicroBatch) -> tuple[BatchStats, "array[float]"]:
+    """Return the result of a micro-batch, with no gradient."""
+    loss, num_tokens, correct = window_loss(model, micro_batch.windows)
+    return BatchStats(loss.item(), num_tokens, correct), array("d")
 
 
 class Workers(Protocol):
-    """Whoever works on pieces."""
+    """What processes micro-batches."""
 
-    def outcomes(self, pieces: Sequence[Piece], *, with_gradient: bool) -> Iterator[tuple[Outcome, "array[float]"]]:
-        """Yield what came of each piece, in their order."""
+    def results(self, micro_batches: Sequence[MicroBatch], *, with_gradient: bool) -> Iterator[tuple[BatchStats, "array[float]"]]:
+        """Yield the result and the gradient of each micro-batch, in their order."""
 
     def close(self) -> None:
         """Stop working."""
 
 
-class OneProcess:
-    """Works on all pieces itself.
+class SerialWorkers:
+    """Processes all micro-batches in this process.
 
     Args:
         model: The network.
     """
 
-    def __init__(self, model: LanguageModel) -> None:
+    def __init__(self, model: Network) -> None:
         self._model = model
 
-    def outcomes(self, pieces: Sequence[Piece], *, with_gradient: bool) -> Iterator[tuple[Outcome, "array[float]"]]:
-        """Yield what came of each piece, in their order."""
-        work = piece_gradient if with_gradient else piece_loss
-        return (work(self._model, piece) for piece in pieces)
+    def results(self, micro_batches: Sequence[MicroBatch], *, with_gradient: bool) -> Iterator[tuple[BatchStats, "array[float]"]]:
+        """Yield the result and the gradient of each micro-batch, in their order."""
+        work = micro_batch_gradient if with_gradient else micro_batch_loss
+        return (work(self._model, micro_batch) for micro_batch in micro_batches)
 
     def close(self) -> None:
         """Nothing to stop."""
 
 
-class SeveralProcesses:
-    """Shares pieces out among processes, each with a network of its own.
+class ProcessWorkers:
+    """Shares micro-batches among processes, each with a network of its own.
 
     Args:
         model: The network whose weights count.
@@ -140,8 +135,8 @@ class SeveralProcesses:
         OSError: They cannot be started.
     """
 
-    def __init__(self, model: LanguageModel, build: Callable[[], LanguageModel], number: int) -> None:
-        # WHY here: some places where Python runs (a browser) have no processes, and one process needs none of it.
+    def __init__(self, model: Network, build: Callable[[], Network], number: int) -> None:
+        # WHY here: in some places where Python runs (a browser) there are no processes, and one process needs none.
         from multiprocessing import get_context
 
         self._model = model
@@ -154,8 +149,8 @@ class SeveralProcesses:
             theirs.close()
             self._connections.append(ours)
 
-    def outcomes(self, pieces: Sequence[Piece], *, with_gradient: bool) -> Iterator[tuple[Outcome, "array[float]"]]:
-        """Yield what came of each piece, in their order.
+    def results(self, micro_batches: Sequence[MicroBatch], *, with_gradient: bool) -> Iterator[tuple[BatchStats, "array[float]"]]:
+        """Yield the result and the gradient of each micro-batch, in their order.
 
         Raises:
             ChildProcessError: A process has ended.
@@ -165,11 +160,11 @@ class SeveralProcesses:
         try:
             for i, connection in enumerate(self._connections):
                 connection.send_bytes(weights)
-                connection.send_bytes(_to_bytes(pieces[i::number], with_gradient=with_gradient))
-            for i in range(len(pieces)):
+                connection.send_bytes(_to_bytes(micro_batches[i::number], with_gradient=with_gradient))
+            for i in range(len(micro_batches)):
                 connection = self._connections[i % number]
                 loss, num_tokens, correct = _floats(connection.recv_bytes())
-                yield Outcome(loss, int(num_tokens), int(correct)), _floats(connection.recv_bytes())
+                yield BatchStats(loss, int(num_tokens), int(correct)), _floats(connection.recv_bytes())
         except (EOFError, OSError) as error:
             raise ChildProcessError("a worker process has ended; train again with --workers 1 to see why") from error
 
@@ -181,7 +176,7 @@ class SeveralProcesses:
 
 @contextmanager
 def _control_c_waits() -> Iterator[None]:
-    """Let Ctrl-C wait while a process is started; the process inherits that, and never hears it.
+    """Hold Ctrl-C back while a process is started; the process inherits that, and never receives it.
 
     WHY not in the process itself: it would answer with a traceback until it got there.
     """
@@ -198,8 +193,8 @@ def _control_c_waits() -> Iterator[None]:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
-def _serve(connection: "Connection", build: Callable[[], LanguageModel]) -> None:
-    """Work on what comes through a connection until it is closed."""
+def _serve(connection: "Connection", build: Callable[[], Network]) -> None:
+    """Process what comes through a connection until it is closed."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # where it was not inherited
     model = build()
     try:
@@ -209,13 +204,13 @@ def _serve(connection: "Connection", build: Callable[[], LanguageModel]) -> None
             for parameter in model.parameters():
                 parameter.data = weights[start : start + len(parameter.data)]
                 start += len(parameter.data)
-            pieces, work = _from_bytes(connection.recv_bytes())
-            for piece in pieces:
-                outcome, gradient = work(model, piece)
-                connection.send_bytes(array("d", outcome).tobytes())
+            micro_batches, work = _from_bytes(connection.recv_bytes())
+            for micro_batch in micro_batches:
+                stats, gradient = work(model, micro_batch)
+                connection.send_bytes(array("d", stats).tobytes())
                 connection.send_bytes(gradient.tobytes())
     except (EOFError, OSError):
-        return  # whoever asked has gone
+        return  # the other end is gone
 
 
 def _floats(message: bytes) -> "array[float]":
@@ -224,60 +219,60 @@ def _floats(message: bytes) -> "array[float]":
     return floats
 
 
-def _to_bytes(pieces: Sequence[Piece], *, with_gradient: bool) -> bytes:
-    """Write pieces as numbers: whether gradients are wanted; then for each its share, seed, sizes, and ids."""
+def _to_bytes(micro_batches: Sequence[MicroBatch], *, with_gradient: bool) -> bytes:
+    """Write micro-batches as numbers: whether gradients are wanted; then for each its share, seed, sizes, and ids."""
     numbers = array("d", [with_gradient])
-    for windows, share, seed in pieces:
+    for windows, share, seed in micro_batches:
         numbers.extend([share, seed, len(windows), len(windows[0])])
         for window in windows:
             numbers.extend(window)
     return numbers.tobytes()
 
 
-Work = Callable[[LanguageModel, Piece], tuple[Outcome, "array[float]"]]
+Work = Callable[[Network, MicroBatch], tuple[BatchStats, "array[float]"]]
 
 
-def _from_bytes(message: bytes) -> tuple[list[Piece], Work]:
+def _from_bytes(message: bytes) -> tuple[list[MicroBatch], Work]:
     numbers = iter(_floats(message))
-    work = piece_gradient if next(numbers) else piece_loss
-    pieces: list[Piece] = []
+    work = micro_batch_gradient if next(numbers) else micro_batch_loss
+    micro_batches: list[MicroBatch] = []
     for share in numbers:
         seed, num_windows, length = (int(next(numbers)) for _ in range(3))
         windows = [[int(next(numbers)) for _ in range(length)] for _ in range(num_windows)]
-        pieces.append(Piece(windows, share, seed))
-    return pieces, work
+        micro_batches.append(MicroBatch(windows, share, seed))
+    return micro_batches, work
 
 
-def batch_gradient(model: LanguageModel, workers: Workers, pieces: Sequence[Piece]) -> Outcome:
+def batch_gradient(model: Network, workers: Workers, micro_batches: Sequence[MicroBatch]) -> BatchStats:
     """Give every parameter the gradient of a batch's mean loss.
 
     Args:
         model: The network whose parameters get it.
-        workers: Who works on the pieces.
-        pieces: The batch; their shares sum to 1.
+        workers: What processes the micro-batches.
+        micro_batches: The batch; their shares sum to 1.
 
     Returns:
-        What came of the whole batch.
+        The result of the whole batch.
     """
     total = array("d")
-    outcomes: list[Outcome] = []
-    for outcome, gradient in workers.outcomes(pieces, with_gradient=True):
-        outcomes.append(outcome)
-        total = gradient if len(outcomes) == 1 else array("d", map(add, total, gradient))
+    results: list[BatchStats] = []
+    for stats, gradient in workers.results(micro_batches, with_gradient=True):
+        results.append(stats)
+        total = gradient if len(results) == 1 else array("d", map(add, total, gradient))
     start = 0
     for parameter in model.parameters():
         parameter.grad = total[start : start + len(parameter.data)]
         start += len(parameter.data)
-    return sum_outcomes(outcomes)
+    return sum_stats(results)
 
 
-def sum_outcomes(outcomes: Sequence[Outcome]) -> Outcome:
-    """Return what came of all pieces together.
+def sum_stats(results: Sequence[BatchStats]) -> BatchStats:
+    """Return the result of all micro-batches together.
 
     Example:
-        >>> sum_outcomes([Outcome(1.0, 3, 2), Outcome(2.0, 1, 0)])
-        Outcome(loss=1.25, num_tokens=4, correct=2)
+        >>> sum_stats([BatchStats(1.0, 3, 2), BatchStats(2.0, 1, 0)])
+        BatchStats(loss=1.25, num_tokens=4, correct=2)
     """
-    num_tokens = sum(outcome.num_tokens for outcome in outcomes)
-    loss = sum(outcome.loss * outcome.num_tokens for outcome in outcomes) / num_tokens
-    return Outcome(loss, num_tokens, sum(outcome.correct for outcome in outcomes))
+    num_tokens = sum(stats.num_tokens for stats in results)
+    loss = sum(stats.loss * stats.num_tokens for stats in results) / num_tokens
+    return BatchStats(loss, num_tokens, sum(stats.correct for stats in results))

@@ -1,0 +1,169 @@
+"""model_tables.py - The tables that a model describes itself with, as CSV files: tokens in place of their ids.
+
+It does not know models; it knows the kinds of columns that they have (models/base.py).
+"""
+
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from toy_gpt_train.artifacts.csv_files import csv_line, parse_int, parse_numbers, read_csv
+from toy_gpt_train.errors import InputError
+from toy_gpt_train.io_artifacts import (
+    NO_CONTEXT_LABEL,
+    REST_MARK,
+    context_label,
+    escape_token,
+    format_number,
+    split_label,
+)
+from toy_gpt_train.models.base import (
+    CONTEXT,
+    COUNT,
+    NUMBER,
+    OTHER_TOKENS,
+    TEXT,
+    TOKEN,
+    WEIGHT,
+    Column,
+    ModelTable,
+)
+
+# --- writing ------------------------------------------------------------------------------------------------
+
+
+def write_model_table(path: Path, table: ModelTable, tokens: Sequence[str]) -> None:
+    """Write one table of a model.
+
+    Args:
+        path: The file.
+        table: The model's own description.
+        tokens: The vocabulary's tokens, by id.
+    """
+    texts = [_text_of(column, tokens) for column in table.columns]
+    columns = len(table.columns)
+    with path.open("w", encoding="utf-8", newline="") as file:
+        file.write(csv_line(_header(table.columns, tokens)))
+        for row in table.rows:
+            cells = [text(cell) for text, cell in zip(texts, row[: columns - 1], strict=False)]
+            cells += map(texts[-1], row[columns - 1 :])  # the last column may stand for many
+            file.write(csv_line(cells))
+
+
+def _header(columns: Iterable[Column], tokens: Sequence[str]) -> list[str]:
+    """Return the names of columns, with those of all tokens where a column stands for them."""
+    return [name for column in columns for name in (tokens if column.by_token else [column.name])]
+
+
+def _text_of(column: Column, tokens: Sequence[str]) -> Callable[[Any], str]:
+    """Return the function that turns a column's values into text."""
+    if column.holds == CONTEXT:
+        return lambda ids: context_label([tokens[i] for i in ids])
+    if column.holds == TOKEN:
+        return lambda token_id: tokens[token_id]
+    if column.holds == OTHER_TOKENS:
+        return lambda token_id: REST_MARK if token_id is None else escape_token(tokens[token_id])
+    return _Formatted().__getitem__ if column.holds == WEIGHT else str
+
+
+class _Formatted(dict[float, str]):
+    """Weights as text. WHY remembered: most weights of a table's row are equal."""
+
+    def __missing__(self, weight: float) -> str:
+        if len(self) > 10_000:
+            self.clear()
+        text = self[weight] = format_number(weight)
+        return text
+
+
+# --- reading ------------------------------------------------------------------------------------------------
+
+
+class TableReader:
+    """Reads the tables of one run; remembers where it is, so that a fault found later can be located.
+
+    Args:
+        tokens: The vocabulary's tokens, by id.
+        context_size: How many tokens a context label has.
+
+    Attributes:
+        where: The file and the line that was read last.
+    """
+
+    def __init__(self, tokens: Sequence[str], context_size: int) -> None:
+        self._tokens = tokens
+        self._ids = {token: token_id for token_id, token in enumerate(tokens)}
+        self._context_size = context_size
+        self.where = ""
+
+    def rows(self, path: Path, columns: Sequence[Column], num_rows: object) -> Iterator[tuple[Any, ...]]:
+        """Yield the rows that write_model_table wrote, ids in place of tokens.
+
+        Args:
+            path: The file.
+            columns: What the model expects.
+            num_rows: How many rows there must be, as the metadata says.
+
+        Raises:
+            InputError: The file is damaged, has another number of rows, or does not fit the vocabulary.
+            OSError: It cannot be read.
+        """
+        parts = list(self._parts(columns))
+        count = 0
+        for line, cells in read_csv(path, _header(columns, self._tokens)):
+            self.where = f"{path}, line {line}:"
+            count += 1
+            row: list[Any] = []
+            for begin, end, parse in parts:
+                row += parse(cells[begin:end])
+            yield tuple(row)
+        if count != num_rows:
+            raise InputError(f"{path}: {count} rows where the metadata says {str(num_rows)[:40]}")
+
+    def _parts(self, columns: Sequence[Column]) -> Iterator[tuple[int, int, Callable[[list[str]], Sequence[Any]]]]:
+        """Yield (begin, end, function) for runs of cells; numbers side by side are parsed at once."""
+        begin = 0
+        runs: list[tuple[str, int]] = []
+        for column in columns:
+            width = len(self._tokens) if column.by_token else 1
+            holds = NUMBER if column.holds == WEIGHT else column.holds
+            if holds == NUMBER and runs and runs[-1][0] == NUMBER:
+                runs[-1] = NUMBER, runs[-1][1] + width
+            else:
+                runs.append((holds, width))
+        parse: Mapping[str, Callable[[list[str]], Sequence[Any]]] = {
+            CONTEXT: lambda cells: [self._context(cells[0])],
+            TOKEN: lambda cells: [self._token(cells[0])],
+            OTHER_TOKENS: lambda cells: [None if cells[0] == REST_MARK else self._label(cells[0], 1)[0]],
+            TEXT: lambda cells: cells,
+            COUNT: lambda cells: [parse_int(cells[0], f"{self.where} count")],
+            NUMBER: lambda cells: parse_numbers(cells, f"{self.where} weight"),
+        }
+        for holds, width in runs:
+            yield begin, begin + width, parse[holds]
+            begin += width
+
+    def _token(self, token: str) -> int:
+        token_id = self._ids.get(token)
+        if token_id is None:
+            raise InputError(f"{self.where} {token[:40]!r} is not in the vocabulary")
+        return token_id
+
+    def _context(self, label: str) -> tuple[int, ...]:
+        if self._context_size > 0:
+            return self._label(label, self._context_size)
+        if label != NO_CONTEXT_LABEL:
+            raise InputError(f"{self.where} the row is {label[:40]!r} instead of {NO_CONTEXT_LABEL!r}")
+        return ()
+
+    def _label(self, label: str, count: int) -> tuple[int, ...]:
+        """Return the token ids of a label that names ``count`` tokens."""
+        try:
+            tokens = label.split("|") if "\\" not in label else split_label(label)
+        except ValueError as error:
+            raise InputError(f"{self.where} {error}: {label[:40]!r}") from error
+        if len(tokens) != count:
+            raise InputError(f"{self.where} {label[:40]!r} names {len(tokens)} tokens instead of {count}")
+        if not all(token in self._ids for token in tokens):
+            raise InputError(f"{self.where} {label[:40]!r} has a token that is not in the vocabulary")
+        return tuple(self._ids[token] for token in tokens)

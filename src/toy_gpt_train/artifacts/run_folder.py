@@ -1,0 +1,192 @@
+"""run_folder.py - A whole run on disk: written all or nothing, read back exactly.
+
+    BASE/artifacts/NAME/   what inference reads
+    BASE/outputs/NAME/     the log
+"""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, Final, NamedTuple
+
+from toy_gpt_train.artifacts.metadata import Meta, read_meta, saved_meta, write_meta
+from toy_gpt_train.artifacts.model_tables import TableReader, write_model_table
+from toy_gpt_train.artifacts.safetensors import read_safetensors, write_safetensors
+from toy_gpt_train.artifacts.train_log import read_training_log, write_training_log
+from toy_gpt_train.artifacts.vocabulary import read_vocabulary, write_vocabulary
+from toy_gpt_train.errors import InputError
+from toy_gpt_train.files import StagedFiles, read_json_object, staged_files
+from toy_gpt_train.io_artifacts import (
+    META_NAME,
+    TRAIN_LOG_NAME,
+    VOCABULARY_NAME,
+    artifacts_dir_from_base_dir,
+    outputs_dir_from_base_dir,
+)
+from toy_gpt_train.models.base import TENSORS_NAME, Content, Model
+from toy_gpt_train.models.registry import find_model
+from toy_gpt_train.tokenizers import Tokenizer, tokenizer_class
+
+_LEAST_BYTES_PER_NUMBER: Final = 2  # a digit and a separator
+_TRAIN_HINT: Final = "toy-gpt train"
+
+
+class SavedRun(NamedTuple):
+    """A run as its files give it.
+
+    Attributes:
+        meta: 00_meta.json.
+        tokenizer: Knows the vocabulary.
+        frequencies: How often the training text had each token, by id.
+        model: Ready to predict.
+        history: The log; empty where there is none.
+    """
+
+    meta: Meta
+    tokenizer: Tokenizer
+    frequencies: list[int]
+    model: Model
+    history: list[dict[str, float]]
+
+
+# --- writing ------------------------------------------------------------------------------------------------
+
+
+def write_run(run: SavedRun, base_dir: Path, name: str = "", corpus_path: Path | None = None) -> list[Path]:
+    """Write a whole run: the artifacts and the training log, all of it or nothing.
+
+    Args:
+        run: What to write; metadata as new_meta() makes them.
+        base_dir: The folder of the run.
+        name: A folder below artifacts/ and outputs/, for example ``ladder/200-bigram/001_animals``.
+        corpus_path: The file that was learned, if it was one.
+
+    Returns:
+        The paths written, the metadata last.
+
+    Raises:
+        OSError: Something could not be written; what was there before is still there.
+    """
+    artifacts = artifacts_dir_from_base_dir(base_dir) / name
+    before = _listed_artifacts(artifacts / META_NAME)
+    content = run.model.content()
+    with staged_files() as staged:
+        write_vocabulary(staged.path(artifacts / VOCABULARY_NAME), run.tokenizer.tokens, run.frequencies)
+        _write_content(staged, artifacts, content, run.tokenizer.tokens)
+        for file, text in run.tokenizer.files().items():
+            staged.path(artifacts / file).write_bytes(text.encode("utf-8"))
+        names = [META_NAME, *(path.name for path in staged.targets())]
+        if run.history:
+            write_training_log(staged.path(outputs_dir_from_base_dir(base_dir) / name / TRAIN_LOG_NAME), run.history)
+        files = {"artifacts": {file: file for file in names}, "weights": _weights_record(content)}
+        meta = saved_meta(run.meta, base_dir, corpus_path, **files, **content.about)
+        write_meta(staged.path(artifacts / META_NAME), meta)
+    # WHY: another model has other files, and what it left would look like a part of this run.
+    for file in before - set(names):
+        (artifacts / file).unlink(missing_ok=True)
+    return staged.targets()
+
+
+def _write_content(staged: StagedFiles, folder: Path, content: Content, tokens: Sequence[str]) -> None:
+    """Write the files that hold what was learned."""
+    for table in content.tables:
+        write_model_table(staged.path(folder / table.name), table, tokens)
+    if content.tensors:
+        write_safetensors(staged.path(folder / TENSORS_NAME), content.tensors)
+
+
+def _weights_record(content: Content) -> dict[str, Any]:
+    """Return the metadata's ``weights``, which say how to read the files."""
+    record: dict[str, Any] = {"layout": content.layout}
+    if content.decimals is not None:
+        record["decimals"] = content.decimals
+    if content.tables:
+        rows = {table.name: table.num_rows for table in content.tables}
+        # A table's own file is one of rows; the view beside it has no number of its own.
+        record["rows"] = rows if content.layout == "tables" else content.tables[0].num_rows
+    return record
+
+
+def _listed_artifacts(meta_path: Path) -> set[str]:
+    """Return the plain file names that a run's metadata list; none where there are no readable metadata."""
+    try:
+        listed = read_json_object(meta_path)["artifacts"]
+        return {name for name in listed if Path(name).name == name and (meta_path.parent / name).is_file()}
+    except (OSError, ValueError, KeyError, TypeError):
+        return set()
+
+
+# --- reading ------------------------------------------------------------------------------------------------
+
+
+def find_artifacts(path: Path) -> Path:
+    """Return the folder of a run's artifacts: PATH/artifacts, or PATH itself where it holds the metadata."""
+    return path if (path / META_NAME).is_file() else artifacts_dir_from_base_dir(path)
+
+
+def read_run(folder: Path) -> SavedRun:
+    """Read all artifacts of a run.
+
+    Args:
+        folder: The folder with 00_meta.json.
+
+    Returns:
+        The run; its model gives bit for bit the probabilities of the one that was written.
+
+    Raises:
+        InputError: A file is missing or damaged, or two disagree.
+        OSError: A file cannot be read.
+    """
+    _require_files(folder, [META_NAME, VOCABULARY_NAME])
+    meta = read_meta(folder / META_NAME)
+    tokens, frequencies = read_vocabulary(folder / VOCABULARY_NAME)
+    if len(tokens) != meta["vocab_size"]:
+        path = folder / VOCABULARY_NAME
+        raise InputError(f"{path}: {len(tokens)} tokens where the metadata says {meta['vocab_size']}")
+    tokenizer = tokenizer_class(meta["tokenizer"].get("kind")).from_vocabulary(tokens, folder)
+    try:
+        # WHY: a size that is not true must not fill the memory before the weights are read.
+        num_bytes = sum(path.stat().st_size for path in folder.iterdir() if path.is_file())
+        model = find_model(meta["model_kind"]).model_class.from_meta(meta, num_bytes // _LEAST_BYTES_PER_NUMBER)
+    except InputError as error:
+        raise InputError(f"{folder / META_NAME}: {error}") from error
+    _read_content(folder, meta, model, tokens)
+    return SavedRun(meta, tokenizer, frequencies, model, read_training_log(_log_of(folder)))
+
+
+def _log_of(folder: Path) -> Path:
+    """Return where the log of a run lies: in outputs/ beside artifacts/, below the same name."""
+    parts = folder.absolute().parts
+    if "artifacts" not in parts:
+        return folder / TRAIN_LOG_NAME
+    at = len(parts) - 1 - parts[::-1].index("artifacts")
+    return Path(*parts[:at], "outputs", *parts[at + 1 :], TRAIN_LOG_NAME)
+
+
+def _require_files(folder: Path, names: Sequence[str]) -> None:
+    missing = [str(folder / name) for name in names if not (folder / name).is_file()]
+    if missing:
+        raise InputError(f"missing {', '.join(missing)}; to make them, run: {_TRAIN_HINT}")
+
+
+def _read_content(folder: Path, meta: Meta, model: Model, tokens: Sequence[str]) -> None:
+    """Make a model the one that described itself in these files."""
+    layout, rows = meta["weights"]["layout"], meta["weights"].get("rows")
+    reader = TableReader(tokens, meta["context_size"])
+    try:
+        if layout == "safetensors":
+            reader.where = f"{folder / TENSORS_NAME}:"
+            _require_files(folder, [TENSORS_NAME])
+            tensors, _ = read_safetensors(folder / TENSORS_NAME)
+            model.load_tensors(tensors)
+            return
+        expected = model.expected_tables(layout, tokens)
+        num_rows: Mapping[str, Any] = rows if isinstance(rows, dict) else dict.fromkeys(expected, rows)
+        if expected.keys() != num_rows.keys():
+            different = ", ".join(sorted(expected.keys() ^ num_rows.keys()))
+            raise InputError(f"{folder / META_NAME}: the rows of other files than the model has: {different[:200]}")
+        _require_files(folder, list(expected))
+        model.load_tables({name: reader.rows(folder / name, expected[name], num_rows[name]) for name in expected})
+    except ValueError as error:
+        # What the files' readers refuse names a file already; what the model refuses does not.
+        located = str(error).startswith((str(folder), "missing "))
+        raise InputError(str(error) if located else f"{reader.where or folder} {error}") from error

@@ -1,0 +1,34 @@
+"""vocabulary.py - 01_vocabulary.csv: ``token_id,token,frequency``, ids 0 to V-1 in order."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from toy_gpt_train.artifacts.csv_files import csv_line, parse_int, read_csv
+from toy_gpt_train.errors import InputError
+from toy_gpt_train.io_artifacts import VOCABULARY_HEADER
+
+
+def write_vocabulary(path: Path, tokens: Sequence[str], frequencies: Sequence[int]) -> None:
+    """Write the tokens by id, each with its frequency in the training text."""
+    with path.open("w", encoding="utf-8", newline="") as file:
+        file.write(csv_line(VOCABULARY_HEADER))
+        for token_id, (token, frequency) in enumerate(zip(tokens, frequencies, strict=True)):
+            file.write(csv_line([token_id, token, frequency]))
+
+
+def read_vocabulary(path: Path) -> tuple[list[str], list[int]]:
+    """Return the tokens by id, and their frequencies.
+
+    Raises:
+        InputError: The file is damaged: a wrong header, a missing cell, ids that are not 0, 1, 2, …, a token twice.
+        OSError: It cannot be read.
+    """
+    frequencies: dict[str, int] = {}
+    for line, (id_text, token, frequency) in read_csv(path, VOCABULARY_HEADER):
+        where = f"{path}, line {line}:"
+        if parse_int(id_text, f"{where} token_id") != len(frequencies):
+            raise InputError(f"{where} token_id {id_text} where {len(frequencies)} should be")
+        if token in frequencies:
+            raise InputError(f"{where} token {token[:40]!r} is there twice")
+        frequencies[token] = parse_int(frequency, f"{where} frequency")
+    return list(frequencies), list(frequencies.values())

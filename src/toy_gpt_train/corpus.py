@@ -1,0 +1,58 @@
+"""corpus.py - A text to learn from, read once.
+
+REQ: whatever is recorded of a corpus (its hash, its size) is that of the bytes that were learned. The file is never
+opened again: it may be a pipe, or change while a model is trained.
+
+It does not know tokens.
+"""
+
+import hashlib
+import io
+from dataclasses import dataclass
+from pathlib import Path
+
+from toy_gpt_train.files import decode_utf8, read_bytes
+
+
+@dataclass(frozen=True)
+class Corpus:
+    """A text and where it came from.
+
+    Attributes:
+        text: The text, every character as it is, without a leading byte-order mark.
+        name: What to call it: its file's name.
+        sha256: Of its bytes, in hexadecimal.
+        path: The file; None for text that came from no file.
+    """
+
+    text: str
+    name: str
+    sha256: str
+    path: Path | None = None
+
+    @property
+    def num_lines(self) -> int:
+        """How many of its lines are not blank."""
+        return sum(bool(line.strip()) for line in io.StringIO(self.text, newline=""))
+
+
+def read_corpus(path: Path) -> Corpus:
+    """Read a text file, a pipe or a device.
+
+    Raises:
+        OSError: It cannot be read.
+        InputError: It is too large to hold in memory, or not UTF-8.
+    """
+    data = read_bytes(path)
+    text = decode_utf8(data, path).removeprefix("\ufeff")
+    return Corpus(text, path.name, hashlib.sha256(data).hexdigest(), path)
+
+
+def corpus_of(text: str, name: str = "text") -> Corpus:
+    """Make a corpus of a text in memory.
+
+    Example:
+        >>> corpus_of("one\\n\\ntwo").num_lines
+        2
+    """
+    return Corpus(text, name, hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest())

@@ -1,0 +1,60 @@
+"""generate.py - Continuing a text: predict, choose, append, and look again."""
+
+import random
+from collections.abc import Iterator, Sequence
+
+from toy_gpt_train.inference.sampling import GREEDY, Sampling, choose_token
+from toy_gpt_train.models.base import Model
+from toy_gpt_train.tokenizers.base import Tokenizer
+
+
+def next_tokens(
+    model: Model, ids: Sequence[int], sampling: Sampling = GREEDY
+) -> Iterator[tuple[Sequence[float], int]]:
+    """Continue a text, token by token, without end.
+
+    Args:
+        model: Any model.
+        ids: The beginning, at least ``model.min_context`` tokens.
+        sampling: How to choose; greedy by default.
+
+    Yields:
+        The V probabilities of the next token, and the id that was chosen.
+
+    Raises:
+        InputError: There are too few tokens to start from.
+    """
+    generator = random.Random(sampling.seed)
+    cache = model.new_cache()
+    text = list(ids)
+    while True:
+        probs = model.next_probs(text, cache)
+        chosen = choose_token(probs, sampling, generator)
+        yield probs, chosen
+        text.append(chosen)
+
+
+def prompt_ids(prompt: str, tokenizer: Tokenizer, model: Model) -> list[int]:
+    """Return the last N ids of a prompt: what the model looks at. Only these must be known.
+
+    Raises:
+        InputError: One of the last N tokens is not in the vocabulary.
+    """
+    unknown = tokenizer.vocab_size
+    ids = tokenizer.encode(prompt, unknown)
+    last = ids[max(len(ids) - model.context_size, 0) :]
+    if unknown in last:
+        tokenizer.token_ids(tokenizer.tokenize(prompt)[len(ids) - len(last) :])  # says which, and what is like it
+    return last
+
+
+def continued(prompt: str, ids: Sequence[int], tokenizer: Tokenizer) -> str:
+    """Return a prompt and the tokens that follow it as one text.
+
+    Args:
+        prompt: The text as it was given; a tokenizer that forgets white space gets single spaces.
+        ids: The tokens after it.
+        tokenizer: Of the model.
+    """
+    start = prompt if tokenizer.exact else " ".join(prompt.split())
+    return start + (tokenizer.separator if start and ids else "") + tokenizer.decode(ids)

@@ -1,0 +1,94 @@
+"""architecture.py - How large a network is, and the options that set it."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
+from typing import Any, Final
+
+from toy_gpt_train.errors import InputError
+from toy_gpt_train.models.base import Option
+
+_LARGEST_DIMENSION: Final = 65_536
+
+# The options of all networks; each has those numbers of an Architecture that it uses.
+_SHAPE_OPTIONS: Final = {
+    "embedding_dim": Option(int, "C", "numbers per token"),
+    "hidden_dim": Option(int, "F", "size of the feed-forward layer; in embeddings of a hidden layer", flag="hidden"),
+    "heads": Option(int, "H", "attention heads"),
+    "layers": Option(int, "L", "Transformer blocks"),
+    "dropout": Option(float, "P", "share of numbers set to 0 while training"),
+}
+_TRAINING_OPTIONS: Final = {
+    "steps": Option(int, "S", "batches to learn from"),
+    "batch_size": Option(int, "B", "windows per batch"),
+    "micro_batch": Option(int, "B", "windows processed at a time (default: a quarter of the batch)", flag="piece-size"),
+    "learning_rate": Option(float, "LR", "the largest step size of AdamW"),
+    "warmup": Option(int, "S", "steps until the full learning rate (default: a twentieth of all)"),
+    "weight_decay": Option(float, "D", "share of the learning rate taken off every weight (default: 0.1)"),
+    "clip": Option(float, "G", "greatest length of a gradient (default: 1)"),
+    "eval_every": Option(int, "S", "steps from one line of the log to the next (default: a twentieth of all)"),
+}
+SIZE_NAMES: Final = ("tiny", "small", "medium")
+
+
+def network_options(*uses: str) -> dict[str, Option]:
+    """Return the options of a network that uses these numbers of an Architecture.
+
+    Example:
+        >>> "heads" in network_options("embedding_dim")
+        False
+    """
+    size = {"size": Option(str, "SIZE", "how large, and how long to learn (default: tiny)", choices=SIZE_NAMES)}
+    return {**size, **{name: _SHAPE_OPTIONS[name] for name in uses}, **_TRAINING_OPTIONS}
+
+
+@dataclass(frozen=True)
+class Architecture:
+    """How large a network is; each model uses some of these numbers.
+
+    Attributes:
+        embedding_dim: C, numbers per token.
+        hidden_dim: F, numbers per token inside the feed-forward layer; in embeddings the hidden layer, 0 for none.
+        heads: H, how many heads share the C numbers.
+        layers: How many blocks.
+        dropout: The share of numbers set to 0 while training.
+    """
+
+    embedding_dim: int
+    hidden_dim: int = 0
+    heads: int = 1
+    layers: int = 1
+    dropout: float = 0.0
+
+    def __post_init__(self) -> None:
+        for name, least in (("embedding_dim", 1), ("hidden_dim", 0), ("heads", 1), ("layers", 1)):
+            value = getattr(self, name)
+            if not least <= value <= _LARGEST_DIMENSION:
+                shown = value if abs(value) < 10**12 else "a number far too large"
+                raise InputError(f"{name} must be from {least} to {_LARGEST_DIMENSION}, got {shown}")
+        if not 0 <= self.dropout < 1:
+            raise InputError(f"dropout must be at least 0 and below 1, got {self.dropout}")
+        if self.embedding_dim % self.heads:
+            raise InputError(f"{self.heads} heads cannot share an embedding of {self.embedding_dim} numbers evenly")
+
+    @staticmethod
+    def from_mapping(numbers: Mapping[str, Any]) -> "Architecture":
+        """Return the architecture that a run's metadata describe.
+
+        Raises:
+            InputError: A number is missing, unknown, of the wrong type or out of range.
+
+        Example:
+            >>> numbers = {"embedding_dim": 8, "hidden_dim": 32, "heads": 2, "layers": 1, "dropout": 0.0}
+            >>> Architecture.from_mapping(numbers).heads
+            2
+        """
+        known = {field.name: float if field.name == "dropout" else int for field in fields(Architecture)}
+        for name, value in numbers.items():
+            if name not in known:
+                raise InputError(f"the architecture has an unknown number {name[:40]!r}")
+            if isinstance(value, bool) or not isinstance(value, (int, known[name])):
+                raise InputError(f"{name} of the architecture is no {known[name].__name__}")
+        for name in known:
+            if name not in numbers:
+                raise InputError(f"the architecture has no {name}")
+        return Architecture(**numbers)

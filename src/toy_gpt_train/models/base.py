@@ -1,0 +1,338 @@
+"""base.py - The one interface of all models.
+
+A language model is a function: give it the tokens so far, it gives a probability to every token that may come next.
+Everything above models/ uses models through this interface only; nothing there asks which class a model has. A new
+model is one file with a subclass of Model, and one line in registry.py.
+
+A model knows ids and numbers. It knows no files and no command line: it describes its content as tables, and
+artifacts/ writes and reads them.
+"""
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from math import log
+from typing import Any, ClassVar, Final, NamedTuple, Self
+
+from toy_gpt_train.errors import InputError
+from toy_gpt_train.math_training import SMALLEST_PROBABILITY, argmax, softmax
+from toy_gpt_train.models.scores import Prediction, longest_context_floor
+from toy_gpt_train.progress import OnProgress
+
+Record = dict[str, float]  # one line of the training log
+
+# WHY: counting models keep a token id as one character of a string, and need two ids more.
+MAX_VOCABULARY: Final = 0x110000 - 2
+
+
+# --- what a model learns from, and what can be set ----------------------------------------------------------
+
+
+class Text(NamedTuple):
+    """A text as a model gets it.
+
+    Attributes:
+        ids: The token ids, the held-out part included.
+        num_train: How many of them, from the start, are to be learned.
+        tokens: The vocabulary's tokens as text, by id.
+    """
+
+    ids: Sequence[int]
+    num_train: int
+    tokens: Sequence[str] = ()
+
+
+class Option(NamedTuple):
+    """A number or word that can be set for the training of a model; flags of the command line are made of it."""
+
+    type: type
+    metavar: str
+    help: str
+    choices: tuple[str, ...] = ()
+    flag: str = ""  # where it is not the name
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What decides how a model looks and learns, beside the text and the seed; models with more options add to it.
+
+    Attributes:
+        context: N, how many tokens the model looks back.
+    """
+
+    context: int
+
+
+# --- how a model describes itself to files ------------------------------------------------------------------
+
+TENSORS_NAME: Final = "02_model_weights.safetensors"  # the file of weights that are too many for tables
+
+CONTEXT: Final = "context"
+TOKEN: Final = "token"  # noqa: S105 - a kind of column
+TEXT: Final = "text"
+COUNT: Final = "count"
+NUMBER: Final = "number"
+WEIGHT: Final = "weight"
+OTHER_TOKENS: Final = "token or all others"
+
+
+class Column(NamedTuple):
+    """A column of a model's table.
+
+    Attributes:
+        name: Its header.
+        holds: CONTEXT (a tuple of token ids, shown as a label), TOKEN (a token id, shown as the token), OTHER_TOKENS (a
+            token id, or None for all tokens without a line of their own), TEXT, COUNT (a whole number of 0 or more),
+            NUMBER (a float that is read back exactly) or WEIGHT (a float of six decimals).
+        by_token: Whether it stands for V columns, one for each token of the vocabulary, named after them.
+    """
+
+    name: str
+    holds: str
+    by_token: bool = False
+
+
+class ModelTable(NamedTuple):
+    """One table of a model's content.
+
+    Attributes:
+        name: The artifact's file name, for example ``02_counts.csv``.
+        columns: What its columns are called and hold.
+        num_rows: How many rows there are; a file with another number is not whole.
+        rows: The rows, in a fixed order.
+    """
+
+    name: str
+    columns: tuple[Column, ...]
+    num_rows: int
+    rows: Iterable[tuple[Any, ...]]
+
+
+@dataclass(frozen=True)
+class Content:
+    """All that a trained model is.
+
+    Attributes:
+        layout: How it is written: one of the model's ``layouts``.
+        tables: Its numbers as tables, in the order of writing.
+        tensors: Its numbers as (shape, flat array of floats) by name, where there are too many for tables.
+        decimals: How many digits after the point its weights have; None where they are exact.
+        about: What the metadata must say besides, so that the model can be built again.
+    """
+
+    layout: str
+    tables: Sequence[ModelTable] = ()
+    tensors: Mapping[str, tuple[tuple[int, ...], Any]] = field(default_factory=dict)
+    decimals: int | None = None
+    about: Mapping[str, Any] = field(default_factory=dict)
+
+
+# --- the interface ------------------------------------------------------------------------------------------
+
+
+class Model(ABC):
+    """A next-token model. A subclass overrides ``logits`` or ``next_probs``; each is the default of the other.
+
+    Args:
+        vocab_size: V, the number of different tokens, at least 1.
+        context_size: N, how many tokens the model looks back, at least 0.
+
+    Raises:
+        ValueError: A size makes no sense.
+    """
+
+    options: ClassVar[Mapping[str, Option]] = {}
+    layouts: ClassVar[tuple[str, ...]] = ("tables",)
+    default_context: ClassVar[int] = 0  # where neither the name nor the user says it
+    smallest_context: ClassVar[int] = 0
+    learning_rate: ClassVar[float] = 0.0  # of a model that has no such option; 0 where it learns by counting alone
+    train_loss_on: ClassVar[str] = "the training text"
+    trains_in_steps: ClassVar[bool] = False  # whether workers can share the work, and checkpoints keep it
+
+    def __init__(self, vocab_size: int, context_size: int) -> None:
+        if not 1 <= vocab_size <= MAX_VOCABULARY:
+            raise InputError(f"the vocabulary must have 1 to {MAX_VOCABULARY} different tokens, got {vocab_size}")
+        if context_size < self.smallest_context:
+            raise InputError(f"the context must be at least {self.smallest_context}, got {context_size}")
+        self.vocab_size = vocab_size
+        self.context_size = context_size
+
+    # --- building ------------------------------------------------------------------------------------------
+
+    @classmethod
+    def settings(cls, name: str, context: int | None, **given: Any) -> Settings:
+        """Return checked settings, with defaults for what is not given.
+
+        Args:
+            name: What the model is called.
+            context: N; the model's default where None.
+            **given: Values for some of ``options``.
+
+        Raises:
+            InputError: A value makes no sense.
+        """
+        return Settings(cls.default_context if context is None else context)
+
+    @classmethod
+    def build(cls, vocab_size: int, settings: Any, seed: int) -> Self:
+        """Return an untrained model."""
+        return cls(vocab_size, settings.context)
+
+    @classmethod
+    def from_meta(cls, meta: Mapping[str, Any], most_numbers: int) -> Self:
+        """Return an untrained model of the size that a run's metadata gives.
+
+        Args:
+            meta: The metadata; ``vocab_size`` and ``context_size`` have been checked.
+            most_numbers: How many numbers the run's files can hold; a larger model is refused before it is made.
+
+        Raises:
+            InputError: The metadata describe no such model.
+        """
+        return cls(meta["vocab_size"], meta["context_size"])
+
+    @property
+    def min_context(self) -> int:
+        """How many tokens the model needs before it can predict."""
+        return 0
+
+    # --- learning ------------------------------------------------------------------------------------------
+
+    @classmethod
+    def min_tokens(cls, context: int) -> int:
+        """Return how many tokens the model needs to learn from."""
+        return context + 1
+
+    @abstractmethod
+    def fit(
+        self,
+        text: Text,
+        settings: Any,
+        *,
+        seed: int = 0,
+        workers: int = 1,
+        checkpoints: Any = None,
+        on_progress: OnProgress | None = None,
+    ) -> Iterator[Record]:
+        """Learn a text.
+
+        REQ: when it ends, the model is the one that its files will hold, rounded as they are.
+
+        Args:
+            text: What to learn.
+            settings: From ``settings()``.
+            seed: For whatever is drawn at random.
+            workers: How many processes share the work; they change no number.
+            checkpoints: Where to keep checkpoints, and what to resume from; None for nowhere.
+            on_progress: Told the fraction done and a few words. It may raise StopTraining: what has been learned so
+                far is kept, or the exception is passed on where there is nothing yet to keep.
+
+        Yields:
+            Records of the log: ``epoch``, ``avg_loss``, ``accuracy``, and what else the model measures.
+        """
+
+    def loss_floor(self, train_ids: Sequence[int]) -> float:
+        """Return the lowest average loss that a table of the model's context can reach on the training text."""
+        return longest_context_floor(train_ids, self.context_size)
+
+    def scored_from(self, num_train: int) -> int | None:
+        """Return the first training token that the final train loss is measured on; None to take the last record's."""
+        return None
+
+    def training_record(self, settings: Any, history: Sequence[Record]) -> dict[str, Any]:
+        """Return what the metadata's ``training`` says: how the model learned."""
+        return {"learning_rate": self.learning_rate, "epochs": 1}
+
+    # --- predicting ----------------------------------------------------------------------------------------
+
+    def context(self, ids: Sequence[int]) -> tuple[int, ...]:
+        """Return the last N ids of a text, checked.
+
+        Raises:
+            ValueError: There are fewer than ``min_context``, or one is outside 0..V-1.
+        """
+        context = tuple(ids[max(len(ids) - self.context_size, 0) :])
+        if len(context) < self.min_context:
+            more = "s" if self.min_context > 1 else ""
+            raise InputError(f"the model needs {self.min_context} token{more} to start from, got {len(context)}")
+        if not all(0 <= token_id < self.vocab_size for token_id in context):
+            raise ValueError(f"token ids are 0 to {self.vocab_size - 1}, got {context}")
+        return context
+
+    def new_cache(self) -> Any:
+        """Return what a model remembers of a text from one token to the next; None where it gains nothing."""
+        return None
+
+    def logits(self, ids: Sequence[int], cache: Any = None) -> list[float]:
+        """Return V logits for the token after a text.
+
+        Args:
+            ids: The text so far; only its last N tokens count.
+            cache: From new_cache(), the same one for a text that grows token by token.
+
+        Raises:
+            ValueError: As context().
+        """
+        return [log(max(p, SMALLEST_PROBABILITY)) for p in self.next_probs(ids, cache)]
+
+    def next_probs(self, ids: Sequence[int], cache: Any = None) -> list[float]:
+        """Return V probabilities for the token after a text; arguments as for logits()."""
+        return softmax(self.logits(ids, cache))
+
+    def score(self, ids: Sequence[int], start: int = 0) -> Iterator[Prediction]:
+        """Score a text: how likely was each token, given the tokens before it?
+
+        Args:
+            ids: The text as T token ids; V stands for a token that is not in the vocabulary.
+            start: The first position to score; the tokens before it are context only.
+
+        Yields:
+            A prediction for each of the T - start tokens.
+        """
+        for position in range(start, len(ids)):
+            before = ids[max(position - self.context_size, 0) : position]
+            if len(before) < self.min_context or self.vocab_size in before:
+                yield Prediction(1 / self.vocab_size, 0, False)
+                continue
+            probs = self.next_probs(before)
+            target = ids[position]
+            yield Prediction(probs[target] if target < self.vocab_size else 0.0, argmax(probs), None)
+
+    def logit_lens(self, ids: Sequence[int]) -> list[Any]:
+        """Return how a network comes to its prediction, step by step; the last step's logits are those of logits().
+
+        Raises:
+            InputError: The model is no network.
+        """
+        raise InputError("only a network has steps to explain; what this model knows can be read in its files")
+
+    # --- its content, for files ----------------------------------------------------------------------------
+
+    @abstractmethod
+    def num_parameters(self) -> int:
+        """Return how many numbers training has set."""
+
+    @abstractmethod
+    def content(self) -> Content:
+        """Return all that is needed to become this model again."""
+
+    @abstractmethod
+    def expected_tables(self, layout: str, tokens: Sequence[str]) -> dict[str, tuple[Column, ...]]:
+        """Get ready to be read; return the columns of each table that load_tables needs, by file name.
+
+        Args:
+            layout: As the metadata says.
+            tokens: The vocabulary's tokens, by id.
+        """
+
+    @abstractmethod
+    def load_tables(self, tables: Mapping[str, Iterable[tuple[Any, ...]]]) -> None:
+        """Become the model that content() described.
+
+        Raises:
+            ValueError: The tables do not fit together.
+        """
+
+    def load_tensors(self, tensors: Mapping[str, tuple[tuple[int, ...], Any]]) -> None:
+        """Become the model that content() described with tensors; only models with that layout can."""
+        raise ValueError("the model is not written as tensors")

@@ -1,0 +1,354 @@
+"""ngram_table.py - Models 100 to 400: a table with one row of weights for each context of N tokens.
+
+REQ: the table of V to the N rows is never allocated.
+WHY: a row that was never trained is all zeros, so it need not exist. In a trained row all tokens that never came
+after the context have had the same gradient at every step, so they share one weight: a row is a small map
+{token: weight} and the weight of the rest. c_model.py and d_train.py have the same model the textbook way.
+"""
+
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from itertools import product
+from math import exp
+from typing import Any, ClassVar, Final, NamedTuple
+
+from toy_gpt_train.errors import InputError
+from toy_gpt_train.io_artifacts import EMBEDDINGS_NAME, WEIGHT_DECIMALS, WEIGHTS_NAME, weights_layout
+from toy_gpt_train.math_training import conditional_entropy
+from toy_gpt_train.models.base import (
+    CONTEXT,
+    COUNT,
+    OTHER_TOKENS,
+    WEIGHT,
+    Column,
+    Content,
+    Model,
+    ModelTable,
+    Option,
+    Record,
+    Text,
+)
+from toy_gpt_train.models.scores import Prediction, summarize
+from toy_gpt_train.progress import OnProgress
+
+Context = tuple[int, ...]
+
+_DENSE: Final = (Column("input_token", CONTEXT), Column("", WEIGHT, by_token=True))
+_SPARSE: Final = (Column("input_token", CONTEXT), Column("output_token", OTHER_TOKENS), Column("weight", WEIGHT))
+_VIEW: Final = (Column("row", COUNT), Column("label", CONTEXT), Column("x", WEIGHT), Column("y", WEIGHT))
+
+
+class TableRow(NamedTuple):
+    """The V logits of one context: those of ``weights``, and ``rest`` for each of the other tokens.
+
+    Example:
+        >>> TableRow({2: 0.9}, -0.3).dense(4)
+        [-0.3, -0.3, 0.9, -0.3]
+    """
+
+    weights: dict[int, float]
+    rest: float
+
+    def logit(self, token_id: int) -> float:
+        """Return the weight of one token."""
+        return self.weights.get(token_id, self.rest)
+
+    def dense(self, vocab_size: int) -> list[float]:
+        """Return all V weights."""
+        row = [self.rest] * vocab_size
+        for token_id, weight in self.weights.items():
+            row[token_id] = weight
+        return row
+
+
+# The row of every context that training has not met.
+ZERO_ROW: Final = TableRow({}, 0.0)
+
+
+def compact_row(weights: Mapping[int, float], rest: float, vocab_size: int) -> TableRow:
+    """Write a row in its one canonical form: the most common weight is the rest, all others are kept by token id.
+
+    WHY one form: sums of floats depend on their order. Equal rows must give bit for bit equal probabilities,
+    whether they come from training, from a dense CSV row or from a sparse one.
+
+    Args:
+        weights: Weights by token id.
+        rest: The weight of each token that is not in ``weights``.
+        vocab_size: V.
+
+    Returns:
+        The same V logits; the smaller weight is the rest where two are equally common.
+
+    Example:
+        >>> compact_row({0: 0.5, 1: -0.5, 2: -0.5}, 0.0, vocab_size=3)
+        TableRow(weights={0: 0.5}, rest=-0.5)
+    """
+    counts = Counter(weights.values())
+    counts[rest] += vocab_size - len(weights)
+    most = max(counts.values())
+    common = min(weight for weight, count in counts.items() if count == most)
+    token_ids: Iterable[int] = sorted(weights) if common == rest else range(vocab_size)
+    own = {token_id: weights.get(token_id, rest) for token_id in token_ids}
+    return TableRow({token_id: weight for token_id, weight in own.items() if weight != common}, common)
+
+
+def row_probabilities(row: TableRow, vocab_size: int) -> TableRow:
+    """Return softmax over a row, in O(tokens seen) instead of O(V): probabilities in the form of a row.
+
+    Example:
+        >>> row_probabilities(TableRow({}, 0.0), vocab_size=4)
+        TableRow(weights={}, rest=0.25)
+    """
+    top = max(row.weights.values(), default=row.rest)
+    num_rest = vocab_size - len(row.weights)
+    if num_rest > 0:
+        top = max(top, row.rest)
+    exps = {token_id: exp(weight - top) for token_id, weight in row.weights.items()}
+    rest = exp(row.rest - top) if num_rest > 0 else 0.0
+    total = sum(exps.values()) + num_rest * rest
+    return TableRow({token_id: e / total for token_id, e in exps.items()}, rest / total)
+
+
+def most_likely(probs: TableRow, vocab_size: int) -> int:
+    """Return argmax of V probabilities in the form of a row: the smallest id among the largest.
+
+    Example:
+        >>> most_likely(TableRow({0: 0.2, 2: 0.4}, 0.4), vocab_size=3)
+        1
+    """
+    best = max(probs.weights.values(), default=0.0)
+    candidates = [token_id for token_id, probability in probs.weights.items() if probability == best]
+    if probs.rest >= best and len(probs.weights) < vocab_size:
+        unseen = next(token_id for token_id in range(vocab_size) if token_id not in probs.weights)
+        candidates = [*candidates, unseen] if probs.rest == best else [unseen]
+    return min(candidates)
+
+
+def training_pairs(ids: Sequence[int], context_size: int) -> list[tuple[Context, int]]:
+    """Slide a window over a text: each token with a full context before it becomes a (context, target) pair.
+
+    Example:
+        >>> training_pairs([3, 1, 2, 4], 2)
+        [((3, 1), 2), ((1, 2), 4)]
+    """
+    if context_size == 0:
+        return [((), target) for target in ids]
+    # WHY zip: N views of the text, each one token further on, give all windows without a Python loop.
+    contexts = zip(*(ids[start:] for start in range(context_size)), strict=False)
+    return list(zip(contexts, ids[context_size:], strict=False))
+
+
+class NGramTable(Model):
+    """A table of next-token weights: one row for each context of ``context_size`` tokens.
+
+    Attributes:
+        rows: The rows that training has touched, by context; every other row is all zeros.
+
+    Example:
+        >>> NGramTable(vocab_size=4, context_size=2).next_probs([0, 1])
+        [0.25, 0.25, 0.25, 0.25]
+    """
+
+    options: ClassVar[Mapping[str, Option]] = {
+        "epochs": Option(int, "E", "a table's passes over the text (default: 50)"),
+        "learning_rate": Option(
+            float, "LR", "step size of gradient descent (default: 0.1 for a table; a network's by its size)"
+        ),
+    }
+    layouts: ClassVar[tuple[str, ...]] = ("all", "observed", "sparse")
+
+    def __init__(self, vocab_size: int, context_size: int) -> None:
+        super().__init__(vocab_size, context_size)
+        self.rows: dict[Context, TableRow] = {}
+        self._is_sparse = False  # whether its file is about to be read as such
+
+    @classmethod
+    def settings(cls, name: str, context: int | None, **given: Any) -> Any:
+        """Return how a table learns: epochs and step size."""
+        # WHY here: a model that only predicts needs no code for training.
+        from toy_gpt_train.training.tables import TableSettings
+
+        return TableSettings(context=cls.default_context if context is None else context, **given)
+
+    @property
+    def min_context(self) -> int:
+        """How many tokens the table needs: all N, for a row has one context."""
+        return self.context_size
+
+    # --- learning ------------------------------------------------------------------------------------------
+
+    def fit(self, text: Text, settings: Any, *, on_progress: OnProgress | None = None, **_: Any) -> Iterator[Record]:
+        """Learn by gradient descent: pairs in the order of the text, one update for each, ``epochs`` times over.
+
+        Yields:
+            A record for each epoch: ``avg_loss`` and ``accuracy`` over all pairs, each taken before its update; and
+            ``val_loss`` and ``val_accuracy`` on the held-out part, where there is one.
+        """
+        from toy_gpt_train.training.tables import train_rows
+
+        pairs = training_pairs(text.ids[: text.num_train], self.context_size)
+        if not pairs:
+            raise InputError("there are no training pairs")
+        rows_of = self.rows_by_task(pairs)
+        validated = text.num_train < len(text.ids)
+        weights: Mapping[Any, Sequence[float]] = {}
+        tasks = {task: len(rows) for task, rows in rows_of.items()}
+        for number, (loss, correct, weights) in enumerate(train_rows(tasks, settings, on_progress), start=1):
+            record = {"epoch": number, "avg_loss": loss / len(pairs), "accuracy": correct / len(pairs)}
+            if validated:
+                self._take_over(rows_of, weights)
+                scores = summarize(zip(self.score(text.ids, text.num_train), text.ids[text.num_train :], strict=True))
+                record.update(val_loss=scores.loss, val_accuracy=scores.accuracy)
+            yield record
+        self._take_over(rows_of, weights)
+        self._round_weights()
+
+    def rows_by_task(self, pairs: Sequence[tuple[Context, int]]) -> "dict[Any, list[tuple[Context, list[int]]]]":
+        """Return the rows that have the same task, and so learn the same weights: contexts, each with its tokens."""
+        from toy_gpt_train.training.tables import row_task
+
+        targets_of: dict[Context, list[int]] = {}
+        for context, target in pairs:
+            targets_of.setdefault(context, []).append(target)
+        rows_of: dict[Any, list[tuple[Context, list[int]]]] = {}
+        for context, targets in targets_of.items():
+            task, token_ids = row_task(*self.rows.get(context, ZERO_ROW), targets, self.vocab_size)
+            rows_of.setdefault(task, []).append((context, token_ids))
+        return rows_of
+
+    def _take_over(
+        self, rows_of: Mapping[Any, Sequence[tuple[Context, list[int]]]], weights: Mapping[Any, Sequence[float]]
+    ) -> None:
+        """Give every context the weights that its task has learned."""
+        for task, rows in rows_of.items():
+            own = list(weights[task])
+            rest = own.pop(task.rest_cell)
+            if len(own) == self.vocab_size:
+                rest = 0.0  # it stands for no token
+            for context, token_ids in rows:
+                self.rows[context] = TableRow(dict(zip(token_ids, own, strict=True)), rest)
+
+    def _round_weights(self) -> None:
+        """Round every weight, bring every row to its canonical form, and forget rows that are all zeros."""
+        for context, (weights, rest) in list(self.rows.items()):
+            rounded = {token_id: round(weight, WEIGHT_DECIMALS) + 0.0 for token_id, weight in weights.items()}
+            row = compact_row(rounded, round(rest, WEIGHT_DECIMALS) + 0.0, self.vocab_size)
+            self.rows[context] = row
+            if row == ZERO_ROW:
+                del self.rows[context]
+
+    def loss_floor(self, train_ids: Sequence[int]) -> float:
+        """Return the conditional entropy of the training pairs: no table of this context gets below it."""
+        return conditional_entropy(training_pairs(train_ids, self.context_size))
+
+    def scored_from(self, num_train: int) -> int | None:
+        """Return the first token with a full context: a table is scored on the whole training text."""
+        return self.context_size
+
+    def training_record(self, settings: Any, history: Sequence[Record]) -> dict[str, Any]:
+        """Return the step size, and how many epochs there were."""
+        return {"learning_rate": settings.learning_rate, "epochs": len(history)}
+
+    # --- predicting ----------------------------------------------------------------------------------------
+
+    def logits(self, ids: Sequence[int], cache: Any = None) -> list[float]:
+        """Return the row of the context; all zeros where training never met it."""
+        return self.rows.get(self.context(ids), ZERO_ROW).dense(self.vocab_size)
+
+    def next_probs(self, ids: Sequence[int], cache: Any = None) -> list[float]:
+        """Return softmax of the row of the context."""
+        row = self.rows.get(self.context(ids), ZERO_ROW)
+        return row_probabilities(row, self.vocab_size).dense(self.vocab_size)
+
+    def score(self, ids: Sequence[int], start: int = 0) -> Iterator[Prediction]:
+        """Score a text; a token with fewer than N tokens before it has a context never seen.
+
+        Cost: O(tokens seen) for each context, which is worked out once.
+        """
+        unseen = TableRow({}, 1 / self.vocab_size), 0
+        known: dict[Context, tuple[TableRow, int]] = {}
+        for position in range(start, len(ids)):
+            context = tuple(ids[max(position - self.context_size, 0) : position])
+            row = self.rows.get(context)
+            if row is not None and context not in known:
+                probs = row_probabilities(row, self.vocab_size)
+                known[context] = probs, most_likely(probs, self.vocab_size)
+            probs, best = unseen if row is None else known[context]
+            yield Prediction(probs.logit(ids[position]), best, row is not None)
+
+    def num_parameters(self) -> int:
+        """Return how many weights training has touched: the cells of all rows that exist."""
+        return len(self.rows) * self.vocab_size
+
+    # --- its content, for files ----------------------------------------------------------------------------
+
+    def content(self) -> Content:
+        """Return the weights in the layout that their number asks for, and the first two of each row as a view."""
+        layout = weights_layout(self.vocab_size, self.context_size, len(self.rows))
+        num_rows = self.vocab_size**self.context_size if layout == "all" else len(self.rows)
+        if layout == "sparse":
+            num_lines = len(self.rows) + sum(len(row.weights) for row in self.rows.values())
+            weights = ModelTable(WEIGHTS_NAME, _SPARSE, num_lines, self._sparse_lines())
+        else:
+            lines = ((context, *row.dense(self.vocab_size)) for context, row in self._rows_in(layout))
+            weights = ModelTable(WEIGHTS_NAME, _DENSE, num_rows, lines)
+        view = ModelTable(EMBEDDINGS_NAME, _VIEW, num_rows, self._view_lines(layout))
+        return Content(layout, (weights, view), decimals=WEIGHT_DECIMALS)
+
+    def _rows_in(self, layout: str) -> Iterator[tuple[Context, TableRow]]:
+        """Yield the (context, row) pairs that a layout holds, by index."""
+        every = product(range(self.vocab_size), repeat=self.context_size)
+        for context in every if layout == "all" else sorted(self.rows):
+            yield context, self.rows.get(context, ZERO_ROW)
+
+    def _sparse_lines(self) -> Iterator[tuple[Any, ...]]:
+        """Yield a line for each weight of its own, and after those of a row the weight of all other tokens."""
+        for context, row in self._rows_in("sparse"):
+            yield from ((context, token_id, weight) for token_id, weight in row.weights.items())
+            yield context, None, row.rest
+
+    def _view_lines(self, layout: str) -> Iterator[tuple[Any, ...]]:
+        """Yield the first two weights of each row. OBS: they are not learned as an embedding."""
+        for context, row in self._rows_in(layout):
+            index = 0  # the context's ids as the digits of a number in base V
+            for token_id in context:
+                index = index * self.vocab_size + token_id
+            yield index, context, row.logit(0), row.logit(1) if self.vocab_size > 1 else 0.0
+
+    def expected_tables(self, layout: str, tokens: Sequence[str]) -> dict[str, tuple[Column, ...]]:
+        """Return the columns of the weights file; the view is not needed."""
+        self._is_sparse = layout == "sparse"
+        return {WEIGHTS_NAME: _SPARSE if layout == "sparse" else _DENSE}
+
+    def load_tables(self, tables: Mapping[str, Iterable[tuple[Any, ...]]]) -> None:
+        """Become the table whose weights were written, dense or sparse."""
+        rows = self._whole_rows(tables[WEIGHTS_NAME]) if self._is_sparse else self._dense_rows(tables[WEIGHTS_NAME])
+        met: set[Context] = set()
+        for context, row in rows:
+            if context in met:
+                raise InputError("the row is there twice")
+            met.add(context)
+            # WHY: layout "all" also holds the contexts that training never met.
+            if row != ZERO_ROW:
+                self.rows[context] = row
+
+    def _dense_rows(self, lines: Iterable[tuple[Any, ...]]) -> Iterator[tuple[Context, TableRow]]:
+        for context, *cells in lines:
+            yield context, compact_row(dict(enumerate(cells)), 0.0, self.vocab_size)
+
+    def _whole_rows(self, lines: Iterable[tuple[Any, ...]]) -> Iterator[tuple[Context, TableRow]]:
+        """Yield rows of several lines, each ended by the line of all other tokens."""
+        weights: dict[int, float] = {}
+        current: Context | None = None
+        for context, token_id, weight in lines:
+            if current not in (None, context):
+                raise InputError("the row before has no line for '*', all other tokens")
+            if token_id in weights:
+                raise InputError("the token is there twice in its row")
+            if token_id is None:
+                yield context, compact_row(weights, weight, self.vocab_size)
+                weights, current = {}, None
+            else:
+                weights[token_id], current = weight, context
+        if current is not None:
+            raise InputError("the file ends in the middle of a row")

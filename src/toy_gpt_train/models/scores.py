@@ -1,0 +1,112 @@
+"""scores.py - How surprised was a model by a text? Predictions of single tokens, and their averages.
+
+Concepts:
+    loss: the average cross-entropy, in nats per token.
+    perplexity: exp(loss), the number of equally likely tokens that would surprise as much.
+    loss floor: the conditional entropy of a text; no table of this context can have a lower average loss on it.
+"""
+
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from math import exp, fsum, log
+from typing import NamedTuple
+
+from toy_gpt_train.math_training import SMALLEST_PROBABILITY, conditional_entropy
+
+_SHORT_CONTEXT = 8
+
+
+class Prediction(NamedTuple):
+    """What a model said of one token of a text.
+
+    Attributes:
+        probability: The probability it gave to the token that came.
+        most_likely: The id of the token it thought most likely.
+        context_seen: Whether training met the full context before it; None where the model keeps no record.
+    """
+
+    probability: float
+    most_likely: int
+    context_seen: bool | None
+
+
+@dataclass(frozen=True)
+class Scores:
+    """The average over all scored tokens.
+
+    Attributes:
+        num_tokens: How many tokens were scored.
+        loss: Average cross-entropy in nats per token.
+        accuracy: The share of tokens that were the most likely.
+        unseen_context_share: The share of tokens whose full context training never met; None where the model keeps
+            no record of contexts.
+    """
+
+    num_tokens: int
+    loss: float
+    accuracy: float
+    unseen_context_share: float | None
+
+    @property
+    def perplexity(self) -> float:
+        """exp(loss)."""
+        return exp(self.loss)
+
+    @property
+    def bits_per_token(self) -> float:
+        """The loss in bits: nats over log 2."""
+        return self.loss / log(2)
+
+    def bits_per_byte(self, num_bytes: int) -> float:
+        """Return the total surprise in bits over the bytes that the scored tokens stand for."""
+        return self.bits_per_token * self.num_tokens / num_bytes
+
+
+def summarize(scored: Iterable[tuple[Prediction, int]]) -> Scores:
+    """Average (prediction, token that came) observations.
+
+    Raises:
+        ValueError: There are none.
+
+    Example:
+        >>> summarize([(Prediction(0.5, 1, True), 1), (Prediction(0.5, 1, False), 0)]).accuracy
+        0.5
+    """
+    losses: list[float] = []
+    correct = unseen = 0
+    recorded = True
+    for prediction, token_id in scored:
+        losses.append(-log(max(prediction.probability, SMALLEST_PROBABILITY)))
+        correct += prediction.most_likely == token_id
+        unseen += not prediction.context_seen
+        recorded = recorded and prediction.context_seen is not None
+    if not losses:
+        raise ValueError("there is no token to score")
+    count = len(losses)
+    return Scores(count, fsum(losses) / count, correct / count, unseen / count if recorded else None)
+
+
+def longest_context_floor(token_ids: Sequence[int], context_size: int) -> float:
+    """Return the lowest average loss that a table of a long context can reach on a text.
+
+    Only contexts that occur at least twice can leave any surprise. So the few positions whose last tokens occur twice
+    are found first, and full contexts are compared at those positions alone.
+
+    Args:
+        token_ids: The text as T token ids.
+        context_size: N, below T.
+
+    Returns:
+        Nats per token, as conditional_entropy of all T - N pairs.
+
+    Example:
+        >>> round(longest_context_floor([0, 1, 0, 2, 0, 1], 1), 4)
+        0.3819
+    """
+    text = "".join(map(chr, token_ids))  # slices of a string are the smallest windows there are
+    short = min(context_size, _SHORT_CONTEXT)
+    positions = range(context_size, len(text))
+    met = Counter(text[i - short : i] for i in positions)
+    twice = [i for i in positions if met[text[i - short : i]] > 1]
+    return conditional_entropy((text[i - context_size : i], text[i]) for i in twice) * len(twice) / len(positions)

@@ -1,0 +1,489 @@
+"""run.py - The public API: train a model, load one, use it.
+
+    import toy_gpt_train as tg
+    run = tg.train("bigram", text="one fish two fish red fish blue fish")
+    run.next("fish")
+    run.save("my_run")
+
+It does steps a to e with the rooms below it; nothing is printed, and nothing is written until a run is saved.
+"""
+
+import time
+from collections import Counter
+from collections.abc import Callable, Sequence
+from contextlib import closing, nullcontext
+from dataclasses import asdict, dataclass
+from itertools import islice
+from os import PathLike
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from toy_gpt_train.artifacts.checkpoints import Checkpoints
+from toy_gpt_train.artifacts.metadata import new_meta
+from toy_gpt_train.artifacts.run_folder import SavedRun, find_artifacts, read_run, write_run
+from toy_gpt_train.corpus import Corpus, corpus_of, read_corpus
+from toy_gpt_train.errors import InputError
+from toy_gpt_train.inference.evaluate import Evaluation, evaluate, unigram_loss
+from toy_gpt_train.inference.generate import continued, next_tokens, prompt_ids
+from toy_gpt_train.inference.sampling import Sampling, top_k
+from toy_gpt_train.loss_curve import loss_curve_svg
+from toy_gpt_train.models.base import Model, Record, Text
+from toy_gpt_train.models.registry import LADDER, ModelEntry, find_model
+from toy_gpt_train.models.scores import summarize
+from toy_gpt_train.progress import OnProgress, Progress
+from toy_gpt_train.project import RESOURCE_ROOT, load_manifest
+from toy_gpt_train.tokenizers import DEFAULT_VOCAB_SIZE, Tokenizer, tokenizer_class
+
+AnyPath = str | PathLike[str]
+
+
+# --- texts --------------------------------------------------------------------------------------------------
+
+
+class EncodedText(NamedTuple):
+    """A text as numbers, and what of it is held out.
+
+    Attributes:
+        tokenizer: Knows the vocabulary.
+        ids: The whole text.
+        num_train: How many of them are to be learned.
+        held_out_sizes: The bytes of the text that each held-out token stands for.
+    """
+
+    tokenizer: Tokenizer
+    ids: list[int]
+    num_train: int
+    held_out_sizes: list[int]
+
+    @property
+    def frequencies(self) -> list[int]:
+        """How often the training part has each token, by id."""
+        counts = Counter(self.ids[: self.num_train])
+        return [counts[token_id] for token_id in range(self.tokenizer.vocab_size)]
+
+
+def encode_corpus(corpus: Corpus, kind: str, bpe_vocab: int, val_fraction: float) -> EncodedText:
+    """Cut a text into a training part and a held-out part, and encode both.
+
+    WHY the vocabulary of words and characters has the held-out tokens too: which tokens exist is given (a word list, an
+    alphabet); how often they occur, and after what, is learned from the training part alone. BPE learns its merges, so
+    it sees the training part only.
+
+    Args:
+        corpus: The text.
+        kind: ``word``, ``char`` or ``bpe``.
+        bpe_vocab: Where byte-level BPE stops merging.
+        val_fraction: The share at the end of the text that is held out.
+
+    Raises:
+        InputError: There is no such tokenizer, a number makes no sense, or the text is empty.
+    """
+    if not 0 <= val_fraction < 1:
+        raise InputError(f"the held-out share must be at least 0 and below 1, got {val_fraction}")
+    tokenizer_type = tokenizer_class(kind)
+    cut = tokenizer_type.cut(corpus.text, 1 - val_fraction)
+    train_text, held_out_text = corpus.text[:cut], corpus.text[cut:]
+    tokenizer = tokenizer_type.from_text(train_text if tokenizer_type.learned else corpus.text, bpe_vocab)
+    train_ids = tokenizer.encode(train_text)
+    held_out_ids = tokenizer.encode(held_out_text)
+    if not train_ids and not held_out_ids:
+        raise InputError(f"{corpus.path or corpus.name}: the corpus is empty: there is no token to learn from")
+    return EncodedText(tokenizer, train_ids + held_out_ids, len(train_ids), tokenizer.sizes(held_out_text))
+
+
+def check_length(entry: ModelEntry, context: int, num_train: int, corpus: Corpus) -> None:
+    """Refuse a text that is too short for a model.
+
+    Raises:
+        InputError: It is.
+    """
+    needed = entry.model_class.min_tokens(context)
+    if num_train < needed:
+        remedy = "" if entry.context is not None else "; give it more text with --corpus, or look back less with --context"
+        raise InputError(
+            f"{corpus.path or corpus.name}: {num_train} training tokens are too few: {entry.name} needs at least "
+            f"{needed}{remedy}"
+        )
+
+
+# --- a run --------------------------------------------------------------------------------------------------
+
+
+class NextToken(NamedTuple):
+    """One token that may come next."""
+
+    token: str
+    id: int
+    probability: float
+
+
+@dataclass(frozen=True, repr=False)
+class Run:
+    """A trained model with everything that belongs to it.
+
+    Attributes:
+        model: The model.
+        tokenizer: How its text is cut; knows the vocabulary.
+        frequencies: How often the training text had each token, by id.
+        meta: What 00_meta.json says.
+        history: The training log, one record per epoch or every few steps.
+        held_out: The scores on the held-out part; None where nothing was held out, or the run was loaded.
+        unigram_loss: The loss of guessing by frequency, in nats per token: on the held-out part, or else on the training
+            part; None where the run was loaded.
+        train_seconds: How long training took; None where the run was loaded.
+    """
+
+    model: Model
+    tokenizer: Tokenizer
+    frequencies: list[int]
+    meta: dict[str, Any]
+    history: list[Record]
+    held_out: Evaluation | None = None
+    unigram_loss: float | None = None
+    train_seconds: float | None = None
+    _corpus_path: Path | None = None
+    _checkpoints: Checkpoints | None = None
+
+    @property
+    def name(self) -> str:
+        """What the model is called, for example ``context-3``."""
+        name: str = self.meta["model_kind"]
+        return name
+
+    def __repr__(self) -> str:
+        metrics = self.meta["metrics"]
+        kind = "val" if "val_loss" in metrics else "train"
+        loss = metrics[f"{kind}_loss"]
+        return f"<Run {self.name}, {self.tokenizer.kind}, V={self.model.vocab_size}, {kind} loss {loss:.2f}>"
+
+    def _repr_html_(self) -> str:
+        return loss_curve_svg(repr(self)[1:-1], self.history)
+
+    # --- using it ------------------------------------------------------------------------------------------
+
+    def generate(
+        self, prompt: str = "", num: int = 100, *, temperature: float = 0.8, top_p: float = 1.0, seed: int = 0
+    ) -> str:
+        """Continue a text.
+
+        Args:
+            prompt: The beginning; the start of the training text where it is empty.
+            num: How many tokens to add.
+            temperature: 0: always the most likely token; 1: draw by probability.
+            top_p: Draw only among the most likely tokens that together have this probability.
+            seed: The same seed gives the same text.
+
+        Returns:
+            The prompt and what follows.
+
+        Raises:
+            InputError: A number makes no sense, or the model does not know the last tokens of the prompt.
+        """
+        if num < 0:
+            raise InputError(f"num must be at least 0, got {num}")
+        chosen = islice(next_tokens(self.model, self.start_ids(prompt), Sampling(temperature, top_p, seed)), num)
+        return continued(prompt or self.start_text, [token_id for _, token_id in chosen], self.tokenizer)
+
+    def next(self, prompt: str = "", k: int = 5) -> list[NextToken]:
+        """Return the k most likely next tokens after a text, most likely first.
+
+        Raises:
+            InputError: ``k`` is below 1, or the model does not know the last tokens of the prompt.
+        """
+        if k < 1:
+            raise InputError(f"k must be at least 1, got {k}")
+        probs = self.model.next_probs(self.start_ids(prompt))
+        return [NextToken(self.tokenizer.tokens[i], i, p) for i, p in top_k(probs, k)]
+
+    def start_ids(self, prompt: str = "") -> list[int]:
+        """Return the token ids that a prediction starts from: the last ones of the prompt, or the corpus's first."""
+        if prompt:
+            return prompt_ids(prompt, self.tokenizer, self.model)
+        return self.tokenizer.token_ids(self.meta["start_tokens"])
+
+    @property
+    def start_text(self) -> str:
+        """The first tokens of the training text, as text."""
+        return self.tokenizer.decode(self.start_ids())
+
+    def score(
+        self,
+        corpus: AnyPath | None = None,
+        *,
+        text: str | None = None,
+        unknown: str = "uniform",
+        progress: bool | OnProgress = False,
+    ) -> Evaluation:
+        """Score every token of a text.
+
+        Args:
+            corpus: A text file; or give ``text``.
+            text: The text itself.
+            unknown: What to do with tokens outside the vocabulary: ``uniform`` gives each the probability 1/V,
+                ``skip`` leaves them out, ``error`` refuses.
+            progress: Whether to show a bar, or a function that is told the fraction done.
+
+        Raises:
+            InputError: The text is empty, or has unknown tokens where that is an error.
+            OSError: It cannot be read.
+        """
+        if unknown not in ("uniform", "skip", "error"):
+            raise InputError(f"unknown must be uniform, skip or error, got {unknown!r:.40}")
+        read = _corpus(corpus, text)
+        name, vocab_size = read.path or read.name, self.model.vocab_size
+        ids = self.tokenizer.encode(read.text, vocab_size)
+        if not ids:
+            raise InputError(f"{name}: the text is empty: there is no token in it")
+        if unknown != "uniform" and vocab_size in ids:
+            tokens = self.tokenizer.tokenize(read.text)
+            extra = list(dict.fromkeys(token for token, i in zip(tokens, ids, strict=True) if i == vocab_size))
+            if unknown == "error":
+                raise InputError(
+                    f"{name}: {len(extra)} different tokens are not in the vocabulary, among them "
+                    f"{', '.join(map(repr, extra[:3])):.200}; choose --unknown skip or --unknown uniform"
+                )
+            if set(ids) == {vocab_size}:
+                raise InputError(f"{name}: none of its tokens is in the vocabulary")
+        sizes = self.tokenizer.sizes(read.text)
+        with _shown(progress, f"scoring {read.name}") as told:
+            return evaluate(
+                self.model, ids, sizes, self.frequencies, skip_unknown=unknown == "skip", on_progress=told
+            )
+
+    def save(self, base_dir: AnyPath, name: str = "") -> list[Path]:
+        """Write the run to a folder: artifacts/ (what ``load`` reads) and outputs/ (the log), all of it or nothing.
+
+        Args:
+            base_dir: The folder; a run that is there already is replaced.
+            name: A folder below artifacts/ and outputs/.
+
+        Returns:
+            The paths written, the metadata last.
+
+        Raises:
+            OSError: Something could not be written; what was there before is still there.
+        """
+        saved = SavedRun(self.meta, self.tokenizer, self.frequencies, self.model, self.history)
+        paths = write_run(saved, Path(base_dir), name, self._corpus_path)
+        if self._checkpoints is not None:
+            self._checkpoints.clear()
+        return paths
+
+
+# --- making one ---------------------------------------------------------------------------------------------
+
+
+def models() -> list[str]:
+    """Return the names of all models, in the order of the ladder; ``context-N`` exists for any N.
+
+    Example:
+        >>> models()[:2]
+        ['unigram', 'bigram']
+    """
+    return [entry.name for entry in LADDER]
+
+
+def load(path: AnyPath) -> Run:
+    """Open a saved run.
+
+    Args:
+        path: The folder it was saved to, or a folder of artifacts.
+
+    Raises:
+        InputError: A file is missing or damaged.
+        OSError: A file cannot be read.
+    """
+    saved = read_run(find_artifacts(Path(path)))
+    return Run(saved.model, saved.tokenizer, saved.frequencies, saved.meta, saved.history)
+
+
+def train(
+    model: str = "context-3",
+    corpus: AnyPath | Corpus | None = None,
+    *,
+    text: str | None = None,
+    tokenizer: str = "word",
+    bpe_vocab: int = DEFAULT_VOCAB_SIZE,
+    val_fraction: float = 0.0,
+    context: int | None = None,
+    seed: int = 0,
+    workers: int = 1,
+    checkpoint_dir: AnyPath | None = None,
+    checkpoint_every: int = 0,
+    resume: bool = False,
+    progress: bool | OnProgress = False,
+    on_record: Callable[[Record], None] | None = None,
+    **options: Any,
+) -> Run:
+    """Train a model: text, tokens, ids, training, evaluation.
+
+    Args:
+        model: Its name; models() lists them.
+        corpus: A text file; or give ``text``. Without both, the project's default corpus.
+        text: The text itself.
+        tokenizer: ``word``, ``char`` or ``bpe``.
+        bpe_vocab: Where byte-level BPE stops merging.
+        val_fraction: The share at the end of the text that is held out for evaluation.
+        context: How many tokens the model looks back, where its name does not say.
+        seed: The same seed gives the same model; tables draw nothing at random.
+        workers: Processes that share a network's work; they change no number.
+        checkpoint_dir: Where a network's checkpoints are kept until the run is saved.
+        checkpoint_every: Steps from one checkpoint to the next; 0 for none.
+        resume: Whether to continue from the newest checkpoint.
+        progress: Whether to show a bar, or a function that is told the fraction done and a few words. It may raise
+            StopTraining.
+        on_record: Called with each record of the log as it is made.
+        **options: What can be set for this model, for example ``epochs`` for a table or ``steps`` for a network.
+
+    Returns:
+        The run; nothing has been written but checkpoints.
+
+    Raises:
+        InputError: The text, an option or a number cannot be used.
+        OSError: A file cannot be read.
+        StopTraining: The model has nothing to keep before its end, or all was learned already.
+
+    Example:
+        >>> train("bigram", text="one fish two fish", epochs=20).next("one", k=1)[0].token
+        'fish'
+    """
+    begun = time.perf_counter()
+    entry = find_model(model)
+    _check_options(entry, options, workers, checkpoint_every, resume)
+    settings = entry.model_class.settings(entry.name, entry.chosen_context(context), **options)
+    read = corpus if isinstance(corpus, Corpus) else _corpus(corpus, text)
+    encoded = encode_corpus(read, tokenizer, bpe_vocab, val_fraction)
+    check_length(entry, settings.context, encoded.num_train, read)
+    built = entry.model_class.build(encoded.tokenizer.vocab_size, settings, seed)
+    checkpoints = None
+    if checkpoint_every or resume:
+        identity = _identity(entry, settings, read, encoded, tokenizer, bpe_vocab, val_fraction, seed)
+        checkpoints = _checkpoints(checkpoint_dir, checkpoint_every, resume, identity)
+    learned = Text(encoded.ids, encoded.num_train, encoded.tokenizer.tokens)
+    history: list[Record] = []
+    with _shown(progress, f"training {entry.name}") as told:
+        for record in built.fit(
+            learned, settings, seed=seed, workers=workers, checkpoints=checkpoints, on_progress=told
+        ):
+            history.append(record)
+            if on_record is not None:
+                on_record(record)
+        metrics, floor = _measure_training(built, encoded, history, told)
+        train_seconds = time.perf_counter() - begun
+        held_out = _measure_held_out(built, encoded, told)
+    if held_out is not None:
+        metrics.update(val_loss=held_out.loss, val_accuracy=held_out.accuracy)
+    train_ids = encoded.ids[: encoded.num_train]
+    meta = new_meta(
+        read,
+        built.training_record(settings, history),
+        model_kind=entry.name,
+        vocab_size=built.vocab_size,
+        context_size=built.context_size,
+        tokenizer={"kind": tokenizer},
+        start_tokens=[encoded.tokenizer.tokens[i] for i in encoded.ids[: built.context_size]],
+        seed=seed,
+        val_fraction=val_fraction,
+        metrics={name: round(value, 6) for name, value in metrics.items()},
+        loss_floor=round(floor, 6),
+    )
+    return Run(
+        built,
+        encoded.tokenizer,
+        encoded.frequencies,
+        meta,
+        history,
+        held_out,
+        held_out.unigram_loss if held_out else unigram_loss(encoded.frequencies, train_ids),
+        train_seconds,
+        read.path,
+        checkpoints,
+    )
+
+
+def _check_options(
+    entry: ModelEntry, options: dict[str, Any], workers: int, checkpoint_every: int, resume: bool
+) -> None:
+    """Refuse what means nothing to a model, and numbers that make no sense."""
+    in_steps = {"workers": workers != 1, "checkpoint_every": checkpoint_every != 0, "resume": resume}
+    for name in (*options, *(name for name, is_set in in_steps.items() if is_set)):
+        known = entry.model_class.trains_in_steps if name in in_steps else name in entry.model_class.options
+        if not known:
+            raise InputError(f"{name.replace('_', '-')} means nothing to {entry.name}")
+    if workers < 1:
+        raise InputError(f"there must be at least 1 worker, got {workers}")
+    if checkpoint_every < 0:
+        raise InputError(f"the steps between checkpoints must be at least 0, got {checkpoint_every}")
+
+
+def _corpus(path: AnyPath | None, text: str | None) -> Corpus:
+    if path is not None and text is not None:
+        raise InputError("give a corpus or a text, not both")
+    if text is not None:
+        return corpus_of(text)
+    return read_corpus(RESOURCE_ROOT / load_manifest().corpus if path is None else Path(path))
+
+
+def _shown(progress: bool | OnProgress, title: str) -> Any:
+    """Return a context that gives what is told of progress: a bar, a given function, or None."""
+    if progress is True:
+        return closing(Progress(title))
+    return nullcontext(progress or None)
+
+
+def _measure_training(
+    model: Model, encoded: EncodedText, history: Sequence[Record], on_progress: OnProgress | None
+) -> tuple[dict[str, float], float]:
+    """Return loss and accuracy on the training part, and its loss floor; the floor joins the log."""
+    ids = encoded.ids[: encoded.num_train]
+    floor = model.loss_floor(ids)
+    start = model.scored_from(encoded.num_train)
+    if start is None:
+        measured = {"train_loss": history[-1]["avg_loss"], "train_accuracy": history[-1]["accuracy"]}
+    else:
+        scores = summarize(zip(model.score(ids, start), ids[start:], strict=True))
+        measured = {"train_loss": scores.loss, "train_accuracy": scores.accuracy}
+    for record in history:
+        record.update(loss_floor=floor, above_floor=record["avg_loss"] - floor)
+    return measured, floor
+
+
+def _measure_held_out(model: Model, encoded: EncodedText, on_progress: OnProgress | None) -> Evaluation | None:
+    if encoded.num_train == len(encoded.ids):
+        return None
+    sizes = [0] * encoded.num_train + encoded.held_out_sizes
+    return evaluate(model, encoded.ids, sizes, encoded.frequencies, encoded.num_train, on_progress=on_progress)
+
+
+def _identity(
+    entry: ModelEntry,
+    settings: Any,
+    corpus: Corpus,
+    encoded: EncodedText,
+    kind: str,
+    bpe_vocab: int,
+    val_fraction: float,
+    seed: int,
+) -> dict[str, Any]:
+    """Return what a run is: every number that changes what it learns."""
+    numbers = asdict(settings)
+    return {
+        "corpus": corpus.sha256,
+        "tokenizer": kind,
+        "merges up to": bpe_vocab if encoded.tokenizer.learned else 0,
+        "vocabulary": encoded.tokenizer.vocab_size,
+        "held-out share": val_fraction,
+        "model": entry.name,
+        **numbers.pop("architecture", {}),
+        **numbers,
+        "seed": seed,
+    }
+
+
+def _checkpoints(folder: AnyPath | None, every: int, resume: bool, identity: dict[str, Any]) -> Checkpoints:
+    if folder is None:
+        raise InputError("checkpoints need a folder: give checkpoint_dir")
+    checkpoints = Checkpoints(Path(folder), every, identity)
+    if (newest := checkpoints.newest()) and not resume:
+        raise InputError(f"{newest} is of a training run that was stopped; continue with --resume, or remove it")
+    return checkpoints

@@ -1,0 +1,183 @@
+"""tables.py - Gradient descent on the rows of a table, one pattern of targets at a time.
+
+For each pair (context, next token), every weight of the context's row moves a small step:
+
+    row -= learning_rate * (probs - onehot(target))
+
+Two facts make this fast without changing a number. A pair changes no row but its context's, so rows can be trained one
+after the other. And rows that meet the same pattern of targets from the same start go through the same weights, so each
+pattern is trained once. benchmarks/bench_tables.py prints how many patterns a text has.
+
+It knows rows as cells, and not which contexts they belong to.
+
+Source: the gradient of softmax with cross-entropy is probs - onehot: Bridle (1990), "Probabilistic interpretation of
+feedforward classification network outputs".
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from math import exp, inf, isfinite, log
+from typing import Final, NamedTuple
+
+from toy_gpt_train.errors import InputError, StopTraining
+from toy_gpt_train.math_training import SMALLEST_PROBABILITY
+from toy_gpt_train.progress import OnProgress
+
+# WHY blocks: one row may hold most of the text (the unigram's only row holds all of it), and its progress is shown too.
+_BLOCK_STEPS: Final = 256
+
+
+@dataclass(frozen=True)
+class TableSettings:
+    """How a table learns.
+
+    Attributes:
+        epochs: Passes over the text.
+        learning_rate: Step size of gradient descent.
+        context: N, how many tokens the table looks back.
+    """
+
+    epochs: int = 50
+    learning_rate: float = 0.1
+    context: int = 3
+
+    def __post_init__(self) -> None:
+        if not (isfinite(self.learning_rate) and 0 < self.learning_rate <= 1000):
+            raise InputError(f"the learning rate must be above 0 and at most 1000, got {self.learning_rate}")
+        if self.epochs < 1:
+            raise InputError(f"epochs must be at least 1, got {self.epochs}")
+
+
+class RowTask(NamedTuple):
+    """All that the training of one row depends on; rows with equal tasks learn equal weights.
+
+    A row is worked on as cells: one for each token that has, or will have, a weight of its own, and one that stands
+    for all other tokens. Cells are in the order of the (smallest) token id they stand for, so that the first
+    largest cell is argmax's answer.
+
+    Attributes:
+        targets: The cells of the targets, in the order of the text.
+        weights: The weight of each cell before training.
+        rest_cell: The cell that stands for all other tokens.
+        num_rest: How many tokens those are.
+    """
+
+    targets: tuple[int, ...]
+    weights: tuple[float, ...]
+    rest_cell: int
+    num_rest: int
+
+
+def row_task(
+    weights: Mapping[int, float], rest: float, targets: Sequence[int], vocab_size: int
+) -> tuple[RowTask, list[int]]:
+    """Return the task of one row, and the token ids of its cells in order (the rest's cell left out).
+
+    Args:
+        weights: The row's own weights by token id.
+        rest: The weight of every other token.
+        targets: The token ids that follow the row's context, in the order of the text.
+        vocab_size: V.
+
+    Raises:
+        ValueError: A token id is outside 0..V-1.
+
+    Example:
+        >>> row_task({}, 0.0, [2, 2], vocab_size=4)
+        (RowTask(targets=(1, 1), weights=(0.0, 0.0), rest_cell=0, num_rest=3), [2])
+    """
+    token_ids = sorted({*weights, *targets})
+    if token_ids[0] < 0 or token_ids[-1] >= vocab_size:
+        raise ValueError(f"token ids are 0 to {vocab_size - 1}, got {token_ids[0]} to {token_ids[-1]}")
+    num_rest = vocab_size - len(token_ids)
+    rest_cell = next((i for i, token_id in enumerate(token_ids) if i != token_id), len(token_ids))
+    cell_of = {token_id: i + (i >= rest_cell) for i, token_id in enumerate(token_ids)}
+    cells = [weights.get(token_id, rest) for token_id in token_ids]
+    # WHY -inf: a rest of no tokens must never be the largest cell, and exp(-inf) is 0.
+    cells.insert(rest_cell, rest if num_rest else -inf)
+    return RowTask(tuple(cell_of[target] for target in targets), tuple(cells), rest_cell, num_rest), token_ids
+
+
+class Epoch(NamedTuple):
+    """The result of one pass over all rows.
+
+    Attributes:
+        loss: The summed loss of all pairs in nats, each taken before its update.
+        correct: How many targets were the most likely token before their update.
+        weights: What each task has learned so far.
+    """
+
+    loss: float
+    correct: int
+    weights: Mapping[RowTask, Sequence[float]]
+
+
+def train_rows(
+    tasks: Mapping[RowTask, int], settings: TableSettings, on_progress: OnProgress | None = None
+) -> Iterator[Epoch]:
+    """Train rows by gradient descent: targets in order, one update for each, ``epochs`` times over.
+
+    Args:
+        tasks: For each task how many rows have it.
+        settings: Step size and epochs.
+        on_progress: Where it raises StopTraining, the epoch is the last one.
+
+    Yields:
+        The result of each epoch.
+    """
+    weights_of = {task: list(task.weights) for task in tasks}
+    total = sum(len(task.targets) * len(task.weights) for task in tasks) * settings.epochs
+    done = 0
+    stopped = False
+    for epoch in range(1, settings.epochs + 1):
+        epoch_loss = 0.0
+        epoch_correct = 0
+        for task, num_rows in tasks.items():
+            weights = weights_of[task]
+            for start in range(0, len(task.targets), _BLOCK_STEPS):
+                block = task.targets[start : start + _BLOCK_STEPS]
+                weights, loss, correct = descend(weights, block, task, settings.learning_rate)
+                epoch_loss += loss * num_rows
+                epoch_correct += correct * num_rows
+                done += len(block) * len(weights)
+                if on_progress is not None:
+                    try:
+                        on_progress(done / total, f"epoch {epoch}/{settings.epochs}")
+                    except StopTraining:
+                        stopped = True
+            weights_of[task] = weights
+        yield Epoch(epoch_loss, epoch_correct, weights_of)
+        if stopped:
+            return
+
+
+def descend(
+    weights: list[float], targets: Sequence[int], task: RowTask, learning_rate: float
+) -> tuple[list[float], float, int]:
+    """Take one gradient step for each target, in order.
+
+    Cost: a step is a few passes over the row's cells, however large V is.
+
+    Args:
+        weights: The row's cells.
+        targets: Cells of the targets.
+        task: Says which cell stands for several tokens, and for how many.
+        learning_rate: Step size.
+
+    Returns:
+        The new weights, the summed loss, and how many targets were predicted; both taken before each update.
+    """
+    rest_cell, more = task.rest_cell, task.num_rest - 1
+    loss = 0.0
+    correct = 0
+    for target in targets:
+        top = max(weights)
+        exps = [exp(weight - top) for weight in weights]
+        total = sum(exps) + more * exps[rest_cell]
+        loss -= log(max(exps[target] / total, SMALLEST_PROBABILITY))
+        correct += exps.index(1.0) == target  # exp(0): the first cell with the largest weight
+        # The gradient of cell j is probs[j], minus 1 at the target.
+        scale = learning_rate / total
+        weights = [weight - scale * e for weight, e in zip(weights, exps, strict=True)]
+        weights[target] += learning_rate
+    return weights, loss, correct
