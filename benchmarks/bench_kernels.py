@@ -1,12 +1,12 @@
-"""bench_kernels.py - What a multiply-add costs, and how a training step and its memory grow.
+"""bench_kernels.py - The cost of a multiply-add, and how the time and memory of a training step grow.
 
     uv run python benchmarks/bench_kernels.py
 
 Prints, in one run:
 
-1. Nanoseconds per multiply-add of the plain and of the packed matrix product, by shape, and of what matmul() chooses.
+1. Nanoseconds per multiply-add, by shape, of the plain and the packed matrix product, and of what matmul() chooses.
 2. The time of a training step of small Llama-like models: by width at equal batch, and by batch at equal width.
-3. The bytes that training keeps for each weight, and what activations take beside them.
+3. The bytes that training keeps per weight, and the memory of the activations.
 """
 
 import random
@@ -15,15 +15,15 @@ from collections.abc import Callable, Sequence
 from itertools import pairwise
 from time import perf_counter
 
-from toy_gpt_train.training.batches import Window, window_loss
 from toy_gpt_train.nn.kernels import matmul, packed_matmul, plain_matmul
 from toy_gpt_train.nn.modules import Dropout, Embedding, Linear, RMSNorm
 from toy_gpt_train.nn.optim import AdamW
 from toy_gpt_train.nn.transformer import Block, MultiHeadAttention, SwiGLU, TransformerLM
 from toy_gpt_train.show import table
+from toy_gpt_train.training.batches import Window, window_loss
 
-# (how many products, rows of A, columns of A, columns of B); first those of DESIGN.md, then what a small Transformer
-# meets: its maps on 256 tokens, the gradient of a map, attention on 32 sequences and heads, and hardly anything.
+# (how many products, rows of A, columns of A, columns of B): first two large ones, then those of a small Transformer:
+# its linear layers on 256 tokens, the gradient of one, attention on 32 sequences and heads, and some tiny products.
 SHAPES = [
     (1, 512, 128, 512),
     (1, 256, 64, 64),
@@ -41,18 +41,18 @@ SHAPES = [
     (1, 8, 16, 16),
     (4, 8, 4, 8),
 ]
-SECONDS_A_SHAPE = 0.4
+SECONDS_PER_SHAPE = 0.4
 VOCAB_SIZE, LAYERS, HEADS, CONTEXT = 65, 2, 4, 16
 WIDTHS, BATCH_OF_WIDTHS = (16, 32, 64, 128), 4
 BATCHES, WIDTH_OF_BATCHES = (2, 4, 8, 16), 32
-SECONDS_A_TABLE = 6.0
+SECONDS_PER_TABLE = 6.0
 MEMORY_WIDTH, MEMORY_BATCHES = 64, (1, 2, 4, 8)
 
 # --- products -----------------------------------------------------------------------------------------------
 
 
 def best_seconds(works: Sequence[Callable[[], object]], budget: float) -> list[float]:
-    """Return the shortest time of each; they take turns, three times or more, until the budget is spent."""
+    """Return the shortest time of each; they take turns, at least three times, until the budget is spent."""
     best = [float("inf")] * len(works)
     end = perf_counter() + budget
     turns = 0
@@ -66,15 +66,15 @@ def best_seconds(works: Sequence[Callable[[], object]], budget: float) -> list[f
 
 
 def bench_shape(batch: int, m: int, k: int, n: int, generator: random.Random) -> list[object]:
-    """Return a line of the table for one shape."""
+    """Return the row of the table for one shape."""
     a = [generator.gauss(0.0, 1.0) for _ in range(batch * m * k)]
     b = [generator.gauss(0.0, 1.0) for _ in range(batch * k * n)]
-    exact, packed = plain_matmul(a, b, m, k, n, batch), packed_matmul(a, b, m, k, n, batch)
-    error = max(abs(x - y) for x, y in zip(packed, exact, strict=True)) / max(map(abs, exact))
+    plain, packed = plain_matmul(a, b, m, k, n, batch), packed_matmul(a, b, m, k, n, batch)
+    error = max(abs(x - y) for x, y in zip(packed, plain, strict=True)) / max(map(abs, plain))
     choice = "packed" if matmul(a, b, m, k, n, batch) == packed else "plain"
     works = [lambda kernel=kernel: kernel(a, b, m, k, n, batch) for kernel in (plain_matmul, packed_matmul, matmul)]
     plain_time, packed_time, chosen_time = (
-        1e9 * seconds / (batch * m * k * n) for seconds in best_seconds(works, SECONDS_A_SHAPE)
+        1e9 * seconds / (batch * m * k * n) for seconds in best_seconds(works, SECONDS_PER_SHAPE)
     )
     times = [f"{plain_time:.1f}", f"{packed_time:.1f}", f"{plain_time / packed_time:.2f}", f"{chosen_time:.1f}"]
     return [batch, f"{m}x{k}x{n}", *times, choice, f"{error:.1e}"]
@@ -82,7 +82,7 @@ def bench_shape(batch: int, m: int, k: int, n: int, generator: random.Random) ->
 
 def bench_products() -> None:
     """Print nanoseconds per multiply-add, by shape."""
-    print("nanoseconds per multiply-add; error of the packed product, of the largest result")
+    print("nanoseconds per multiply-add; error of the packed product, relative to the largest result")
     generator = random.Random(0)
     rows = [bench_shape(*shape, generator) for shape in SHAPES]
     print(table(["batch", "shape", "plain", "packed", "plain/packed", "matmul()", "chosen", "error"], rows))
@@ -91,11 +91,11 @@ def bench_products() -> None:
 # --- steps --------------------------------------------------------------------------------------------------
 
 
-class Training:
+class Trainer:
     """A Llama-like model and its optimizer.
 
     Args:
-        width: Numbers a token; the feed-forward layer has 8/3 of it, a multiple of 8.
+        width: Values per token; the feed-forward layer has 8/3 as many, rounded down to a multiple of 8.
         generator: The source of randomness.
     """
 
@@ -131,24 +131,24 @@ def draw_batch(batch: int, generator: random.Random) -> list[Window]:
 
 
 def bench_steps(settings: Sequence[tuple[int, int]]) -> None:
-    """Print the time of a step for each (width, batch), and how many times the line above it and its weights are."""
+    """Print the time of a step for each (width, batch), and its growth and that of the weights from row to row."""
     generator = random.Random(0)
-    trainings = [Training(width, generator) for width, _ in settings]
+    trainers = [Trainer(width, generator) for width, _ in settings]
     batches = [draw_batch(batch, generator) for _, batch in settings]
-    works = [lambda t=t, b=b: t.step(b) for t, b in zip(trainings, batches, strict=True)]
-    times = best_seconds(works, SECONDS_A_TABLE)
-    weights = [training.model.num_parameters() for training in trainings]
+    works = [lambda t=t, b=b: t.step(b) for t, b in zip(trainers, batches, strict=True)]
+    times = best_seconds(works, SECONDS_PER_TABLE)
+    weights = [trainer.model.num_parameters() for trainer in trainers]
     rows = [
         [width, batch, count, more, f"{1e3 * seconds:.1f}", longer, f"{batch * CONTEXT / seconds:.0f}"]
         for (width, batch), count, more, seconds, longer in zip(
             settings, weights, growth(weights), times, growth(times), strict=True
         )
     ]
-    print(table(["width", "batch", "weights", "growth", "ms a step", "growth", "tokens/s"], rows))
+    print(table(["width", "batch", "weights", "growth", "ms per step", "growth", "tokens/s"], rows))
 
 
 def growth(numbers: Sequence[float]) -> list[str]:
-    """Return how many times the one before each number is; nothing for the first."""
+    """Return the ratio of each number to the one before; an empty text for the first."""
     return ["", *(f"{after / before:.2f}" for before, after in pairwise(numbers))]
 
 
@@ -156,59 +156,56 @@ def growth(numbers: Sequence[float]) -> list[str]:
 
 
 def traced() -> int:
-    """Return the bytes that are allocated now."""
+    """Return the bytes allocated now."""
     return tracemalloc.get_traced_memory()[0]
 
 
 def top() -> int:
-    """Return the most bytes that were allocated at once, and begin to count anew."""
+    """Return the most bytes that were allocated at once since the last call."""
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.reset_peak()
     return peak
 
 
 def bench_memory() -> None:
-    """Print the bytes a weight that are kept from step to step, and what activations take at their peak."""
+    """Print the bytes per weight that are kept from step to step, and the memory of the activations."""
     generator = random.Random(0)
     tracemalloc.start()
     empty = traced()
-    training = Training(MEMORY_WIDTH, generator)
-    count = training.model.num_parameters()
+    trainer = Trainer(MEMORY_WIDTH, generator)
+    count = trainer.model.num_parameters()
     for _ in range(2):
-        training.step(draw_batch(1, generator))
-    print(
-        f"{count} weights: {(traced() - empty) / count:.1f} bytes a weight after two steps (itself, gradient, moments)"
-    )
+        trainer.step(draw_batch(1, generator))
+    kept = (traced() - empty) / count
+    print(f"{count} weights: {kept:.1f} bytes per weight after two steps (the weight, its gradient, its two moments)")
     rows = []
     for batch in MEMORY_BATCHES:
         windows = draw_batch(batch, generator)
         held = traced()
         top()
-        # WHY keep the last gradients: the new ones are added to them, so that what comes on top is activations.
-        loss, _, _ = window_loss(training.model, windows)
+        # WHY keep the last gradients: the new ones are added to them, so only activations need more memory.
+        loss, _, _ = window_loss(trainer.model, windows)
         forward = traced() - held
         loss.backward()
         peak = top() - held
-        training.optimizer.step()
+        trainer.optimizer.step()
         tokens = batch * CONTEXT
         sizes = [megabytes(size) for size in (held - empty, forward, peak)]
         rows.append([tokens, *sizes, f"{forward / tokens / 1e3:.0f}"])
         del loss
     tracemalloc.stop()
-    print(table(["tokens", "kept MB", "activations MB", "peak MB", "kB a token"], rows))
+    print(table(["tokens", "kept MB", "activations MB", "peak MB", "kB per token"], rows))
 
 
 def megabytes(count: int) -> str:
-    """Return a number of bytes in MB."""
+    """Return a number of bytes as MB."""
     return f"{count / 1e6:.2f}"
 
 
 def main() -> None:
     """Print all tables."""
     bench_products()
-    print(
-        f"\na training step of {LAYERS} blocks, {HEADS} heads, {CONTEXT} tokens a window; growth: times the line above"
-    )
+    print(f"\na training step of {LAYERS} blocks, {HEADS} heads, {CONTEXT} tokens per window; growth: from row to row")
     bench_steps([(width, BATCH_OF_WIDTHS) for width in WIDTHS])
     print()
     bench_steps([(WIDTH_OF_BATCHES, batch) for batch in BATCHES])

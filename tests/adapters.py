@@ -1,9 +1,10 @@
-"""adapters.py - Which code the exercises check: one function a component, each calling the project's own.
+"""adapters.py - Which code the exercises check: one function per component, each calling the project's own.
 
-To have your own code checked, change the body of a function so that it calls yours. exercises/README.md shows how;
+To check your own code, change the body of a function so that it calls yours. exercises/README.md shows how;
 exercises/starter.py has the same functions with shapes, formulas and examples.
 
-Numbers go in and come out as nested lists, so your code need know nothing of this project.
+Values go in and come out as nested lists, so your code needs to know nothing about this project. Here they become
+exact tensors, because the results are compared.
 """
 
 import random
@@ -11,13 +12,13 @@ from array import array
 from pathlib import Path
 from typing import Any
 
+from toy_gpt_train.artifacts.safetensors import StoredTensor, read_safetensors, write_safetensors
 from toy_gpt_train.nn import attention, functional, transformer
-from toy_gpt_train.training.batches import draw_windows
 from toy_gpt_train.nn.modules import Dropout, Embedding, Linear, Module, RMSNorm
 from toy_gpt_train.nn.optim import AdamW, clip_grad_norm, cosine_schedule
 from toy_gpt_train.nn.tensor import Parameter, Tensor, from_lists
-from toy_gpt_train.artifacts.safetensors import StoredTensor, read_safetensors, write_safetensors
 from toy_gpt_train.tokenizers.bpe import BPETokenizer
+from toy_gpt_train.training.batches import draw_windows
 
 Vector = list[float]
 Matrix = list[Vector]
@@ -31,37 +32,44 @@ Merge = tuple[bytes, bytes]
 
 def run_linear(x: Matrix, weight: Matrix, bias: Vector | None = None) -> Matrix:
     """Return y = x W^T + b for every row of x."""
-    return functional.linear(from_lists(x), from_lists(weight), None if bias is None else from_lists(bias)).tolist()
+    return functional.linear(exact(x), exact(weight), None if bias is None else exact(bias)).tolist()
 
 
 def run_embedding(ids: list[list[int]], weight: Matrix) -> Batch:
-    """Look up row number id of the weight, for every id."""
-    return functional.embedding(ids, from_lists(weight)).tolist()
+    """Look up the row of the weight for every id."""
+    return functional.embedding(ids, exact(weight)).tolist()
 
 
 def run_rmsnorm(x: Matrix, weight: Vector, eps: float = 1e-5) -> Matrix:
     """Return y_j = weight_j x_j / sqrt(mean(x^2) + eps) for every row of x."""
-    return functional.rms_norm(from_lists(x), from_lists(weight), eps).tolist()
+    return functional.rms_norm(exact(x), exact(weight), eps).tolist()
 
 
 def run_rope(x: Matrix, start: int = 0) -> Matrix:
-    """Turn the pair (x_2i, x_2i+1) of the token at position p by the angle p / 10000^(2i/D), for every i."""
-    return attention.rope(from_lists(x), start).tolist()
+    """Rotate the pair (x_2i, x_2i+1) of the token at position p by the angle p / 10000^(2i/D), for every i."""
+    return attention.rope(exact(x), start).tolist()
 
 
 def run_swiglu(x: Matrix, gate: Matrix, up: Matrix, down: Matrix) -> Matrix:
-    """Return W_down (silu(W_gate x) * W_up x) for every row of x; * goes number by number."""
-    return functional.swiglu(from_lists(x), w1=from_lists(gate), w2=from_lists(down), w3=from_lists(up)).tolist()
+    """Return W_down (silu(W_gate x) * W_up x) for every row of x; * is elementwise."""
+    module = transformer.SwiGLU(len(x[0]), len(gate), generator=random.Random(0))
+    _load(module, {"gate_proj.weight": gate, "up_proj.weight": up, "down_proj.weight": down})
+    return module(exact(x)).tolist()
 
 
 def run_softmax(x: Matrix) -> Matrix:
     """Return p_j = exp(x_j) / sum over i of exp(x_i) for every row of x."""
-    return functional.softmax(from_lists(x)).tolist()
+    return functional.softmax(exact(x)).tolist()
 
 
 def run_cross_entropy(logits: Matrix, targets: list[int]) -> float:
     """Return the mean over all rows of -log softmax(row)[target], in nats."""
-    return functional.cross_entropy(from_lists(logits), targets).item()
+    return functional.cross_entropy(exact(logits), targets).item()
+
+
+def exact(nested: Any) -> Tensor:
+    """Return a tensor that is computed with in full precision."""
+    return from_lists(nested, exact=True)
 
 
 # --- the Transformer ----------------------------------------------------------------------------------------
@@ -69,23 +77,23 @@ def run_cross_entropy(logits: Matrix, targets: list[int]) -> float:
 
 def run_attention(query: Matrix, key: Matrix, value: Matrix) -> Matrix:
     """Return softmax(Q K^T / sqrt(D)) V, where token t sees tokens 0 to t only (causal)."""
-    return attention.scaled_dot_product_attention(from_lists(query), from_lists(key), from_lists(value)).tolist()
+    return attention.scaled_dot_product_attention(exact(query), exact(key), exact(value)).tolist()
 
 
 def run_multihead(x: Batch, weights: Weights, num_heads: int, rotary: bool) -> Batch:
-    """Return W_o (the outputs of H causal attentions side by side), each on its own D numbers of the maps' outputs."""
+    """Return W_o (the outputs of H causal attentions side by side), each on its own D values of Q, K and V."""
     module = transformer.MultiHeadAttention(
         len(x[0][0]), num_heads, generator=random.Random(0), bias=False, rotary=rotary
     )
     _load(module, weights)
-    return module.forward(from_lists(x)).tolist()
+    return module(exact(x)).tolist()
 
 
 def run_block(x: Batch, weights: Weights, num_heads: int) -> Batch:
     """Return one block of Llama: x = x + attention(norm_1(x)), and then x + feed_forward(norm_2(x))."""
     module = _new_block(len(x[0][0]), len(weights["feed_forward.gate_proj.weight"]), num_heads)
     _load(module, weights)
-    return module.forward(from_lists(x)).tolist()
+    return module(exact(x)).tolist()
 
 
 def run_lm(ids: list[list[int]], weights: Weights, num_heads: int, num_layers: int) -> Batch:
@@ -102,7 +110,7 @@ def run_lm(ids: list[list[int]], weights: Weights, num_heads: int, num_layers: i
         dropout=Dropout(0.0, generator),
     )
     _load(module, weights)
-    return module.forward(ids).tolist()
+    return module(ids, exact=True).tolist()
 
 
 def _new_block(embed_dim: int, hidden_dim: int, num_heads: int) -> transformer.Block:
@@ -117,14 +125,14 @@ def _new_block(embed_dim: int, hidden_dim: int, num_heads: int) -> transformer.B
 
 
 def _load(module: Module, weights: Weights) -> None:
-    module.load_state_dict({name: from_lists(numbers) for name, numbers in weights.items()})
+    module.load_state_dict({name: from_lists(nested) for name, nested in weights.items()})
 
 
 # --- training -----------------------------------------------------------------------------------------------
 
 
 def run_clipping(gradients: list[Vector], max_norm: float) -> list[Vector]:
-    """Multiply all gradients by max_norm / (norm + 1e-6), where their common norm is above max_norm."""
+    """Multiply all gradients by max_norm / (norm + 1e-6) if their common norm is above max_norm."""
     parameters = [Parameter([0.0] * len(gradient), (len(gradient),)) for gradient in gradients]
     for parameter, gradient in zip(parameters, gradients, strict=True):
         parameter.add_gradient(gradient)
@@ -152,18 +160,18 @@ def run_schedule(step: int, peak: float, warmup: int, total: int, floor: float) 
 
 
 def run_batches(token_ids: list[int], context_size: int, batch_size: int, seed: int) -> list[list[int]]:
-    """Draw windows of context_size + 1 tokens from random places of a text, every place as likely."""
+    """Draw windows of context_size + 1 tokens from random places in a text, all equally likely."""
     return [list(window) for window in draw_windows(token_ids, context_size, batch_size, random.Random(seed))]
 
 
 def run_checkpoint_save(path: Path, tensors: Weights) -> None:
-    """Write numbers and their names to a file, so that no digit is lost."""
-    flat = {name: from_lists(numbers) for name, numbers in tensors.items()}
+    """Write named nested lists to a file without losing a digit."""
+    flat = {name: from_lists(nested) for name, nested in tensors.items()}
     write_safetensors(path, {name: StoredTensor(t.shape, array("d", t.data)) for name, t in flat.items()})
 
 
 def run_checkpoint_load(path: Path) -> Weights:
-    """Read what run_checkpoint_save wrote: the same names, shapes and numbers."""
+    """Read what run_checkpoint_save wrote: the same names, shapes and values."""
     stored, _ = read_safetensors(path)
     return {name: Tensor(tensor.data, tensor.shape).tolist() for name, tensor in stored.items()}
 
@@ -174,16 +182,16 @@ def run_checkpoint_load(path: Path) -> Weights:
 def run_tokenizer_encode(
     text: str, vocab: dict[int, bytes], merges: list[Merge], special_tokens: list[str]
 ) -> list[int]:
-    """Cut text into pre-tokens, and merge the bytes of each: the earliest merge first, as long as there is one."""
+    """Split text into pre-tokens and merge the bytes of each: the earliest merge first, until none applies."""
     return BPETokenizer(vocab, merges, special_tokens).encode(text)
 
 
 def run_tokenizer_decode(ids: list[int], vocab: dict[int, bytes]) -> str:
-    """Join the bytes of all ids, and read them as UTF-8; what is not UTF-8 becomes U+FFFD."""
+    """Join the bytes of all ids and decode them as UTF-8; invalid bytes become U+FFFD."""
     return BPETokenizer(vocab, []).decode(ids)
 
 
 def run_bpe_training(text: str, vocab_size: int) -> tuple[dict[int, bytes], list[Merge]]:
-    """Make the most frequent pair of neighbours a new token, until there are vocab_size tokens or no pairs."""
+    """Merge the most frequent pair of neighbors into a new token until there are vocab_size tokens or no pairs."""
     tokenizer = BPETokenizer.from_text(text, vocab_size)
     return tokenizer.vocab, tokenizer.merges

@@ -155,7 +155,7 @@ def run(server: Server, out: Path, *script: Behaviour, **options: object) -> boo
 
 def test_fetch_writes_the_text_and_nothing_else(server, out):
     told: list[float] = []
-    assert run(server, out, whole, report=lambda fraction, status: told.append(fraction)) is True
+    assert run(server, out, whole, on_progress=lambda fraction, status: told.append(fraction)) is True
     assert listing_of(out.parent) == {"text.txt": CONTENT}
     assert told == sorted(told)
     assert told[-1] == 1.0
@@ -215,7 +215,7 @@ def test_what_has_arrived_outlives_a_stop(server, out, stop):
             raise stop
 
     with pytest.raises(stop):
-        run(server, out, whole, force=True, report=stop_halfway)
+        run(server, out, whole, force=True, on_progress=stop_halfway)
     left = listing_of(out.parent)
     assert left.keys() == {"text.txt", "text.txt.part"}
     assert left["text.txt"] == b"old"

@@ -1,6 +1,7 @@
-"""Tensors and their operations: values worked out by hand, and every gradient against finite differences."""
+"""Tensors and their operations: values computed by hand, and every gradient against finite differences."""
 
 import gc
+import operator
 import random
 from array import array
 from collections.abc import Callable, Sequence
@@ -8,65 +9,54 @@ from functools import partial
 from itertools import pairwise
 from math import copysign, cos, exp, fsum, hypot, isnan, log, nan, pi, prod, sin, sqrt
 from math import tanh as tanh_of
-from operator import mul as times
+from operator import add, matmul, mul
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from toy_gpt_train.nn import attention, functional
+from toy_gpt_train.nn import attention, functional, kernels
 from toy_gpt_train.nn.attention import attention_weights, merge_heads, rope, split_heads
 from toy_gpt_train.nn.attention import scaled_dot_product_attention as attend
 from toy_gpt_train.nn.functional import (
-    add,
     cross_entropy,
     dropout,
     embedding,
     gelu,
     layer_norm,
     linear,
-    mul,
     relu,
     reshape,
     rms_norm,
     silu,
     softmax,
-    swiglu,
     tanh,
 )
-from toy_gpt_train.nn.kernels import plain_matmul
 from toy_gpt_train.nn.tensor import Parameter, Shape, Tensor, from_lists
+from toy_gpt_train.nn.transformer import SwiGLU
 
 STEP = 1e-5  # of the finite differences
 
 
-def use_plain_kernel(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Multiply matrices in floats alone; the packed kernel's rounding would hide what a finite difference shows."""
-    for module in (functional, attention):
-        monkeypatch.setattr(module, "matmul", plain_matmul)
+def random_tensor(*shape: int, seed: int = 0, least: float = 0.0, exact: bool = True) -> Tensor:
+    """Normal values; those nearer to 0 than ``least`` are moved away from it.
 
-
-@pytest.fixture(autouse=True)
-def _plain_kernel(monkeypatch):
-    use_plain_kernel(monkeypatch)
-
-
-def random_tensor(*shape: int, seed: int = 0, least: float = 0.0) -> Tensor:
-    """Normal numbers; those nearer to 0 than ``least`` are moved away from it."""
+    WHY exact: the packed kernel's rounding would hide what a finite difference shows.
+    """
     generator = random.Random(f"{shape} {seed}")
     drawn = (generator.gauss(0, 1) for _ in range(prod(shape)))
-    return Tensor([x if abs(x) >= least else x + copysign(least, x) for x in drawn], shape)
+    return Tensor([x if abs(x) >= least else x + copysign(least, x) for x in drawn], shape, exact=exact)
 
 
 def check_gradients(function: Callable[..., Tensor], *tensors: Tensor, places: int | None = None) -> None:
-    """Hold all gradients of a function against central differences.
+    """Compare all gradients of a function with central differences.
 
-    The loss is the sum of the function's numbers times fixed random coefficients, so that no error cancels out.
+    The loss is the sum of the function's values times fixed random coefficients, so that no error cancels out.
 
     Args:
         function: Takes the tensors.
-        tensors: All that it takes.
-        places: How many numbers of each tensor are tried, drawn at random; all where None.
+        tensors: All of its arguments.
+        places: How many values of each tensor are tried, drawn at random; all if None.
     """
     generator = random.Random(1)
     result = function(*tensors)
@@ -82,7 +72,7 @@ def check_gradients(function: Callable[..., Tensor], *tensors: Tensor, places: i
             kept, losses = tensor.data[i], []
             for moved in (kept + STEP, kept - STEP):
                 tensor.data[i] = moved
-                losses.append(fsum(map(times, coefficients, function(*tensors).data)))
+                losses.append(fsum(map(mul, coefficients, function(*tensors).data)))
             tensor.data[i] = kept
             slope = (losses[0] - losses[1]) / (2 * STEP)
             assert tensor.grad[i] == pytest.approx(slope, rel=1e-6, abs=1e-8), f"argument {number}, place {i}"
@@ -95,7 +85,14 @@ IDS = [[2, 0, 2], [1, 2, 4]]  # 2 three times, 3 never
 
 def through_rows(x: Tensor) -> Tensor:
     """A tensor used three times, once through another operation."""
-    return add(mul(x, tanh(x)), x)
+    return x * tanh(x) + x
+
+
+def swiglu(x: Tensor, gate: Tensor, up: Tensor, down: Tensor) -> Tensor:
+    """The module SwiGLU with these weights."""
+    part = SwiGLU(gate.shape[1], gate.shape[0], generator=random.Random(0))
+    part.gate_proj.weight, part.up_proj.weight, part.down_proj.weight = gate, up, down
+    return part(x)
 
 
 GRADIENTS: list[tuple[str, Callable[..., Tensor], list[Shape]]] = [
@@ -103,30 +100,35 @@ GRADIENTS: list[tuple[str, Callable[..., Tensor], list[Shape]]] = [
     ("linear of one row", linear, [(4,), (3, 4), (3,)]),
     ("linear of sequences", linear, [(2, 3, 4), (5, 4), (5,)]),
     ("linear without bias", linear, [(2, 3, 2), (4, 2)]),
-    ("linear from and to one number", linear, [(3, 1), (1, 1), (1,)]),
+    ("linear from and to one value", linear, [(3, 1), (1, 1), (1,)]),
     ("linear with its own input", lambda x: linear(x, x), [(3, 4)]),
     ("embedding", lambda w: embedding(IDS, w), [(5, 3)]),
-    ("reshape", lambda x: mul(reshape(x, (3, 2)), reshape(x, (3, 2))), [(2, 3)]),
+    ("reshape", lambda x: reshape(x, (3, 2)) * reshape(x, (3, 2)), [(2, 3)]),
     ("add", add, [(2, 3), (2, 3)]),
     ("add to each row", add, [(2, 4, 3), (3,)]),
     ("add to each sequence", add, [(2, 4, 3), (4, 3)]),
-    ("add one number", add, [(2, 3), ()]),
-    ("add to itself", lambda x: add(x, x), [(2, 3)]),
+    ("add one value", add, [(2, 3), ()]),
+    ("add to itself", lambda x: x + x, [(2, 3)]),
     ("mul", mul, [(2, 3), (2, 3)]),
     ("mul each row", mul, [(2, 4, 3), (3,)]),
     ("mul each sequence", mul, [(2, 4, 3), (4, 3)]),
-    ("mul by one number", mul, [(2, 3), ()]),
-    ("mul by itself", lambda x: mul(x, x), [(2, 3)]),
+    ("mul by one value", mul, [(2, 3), ()]),
+    ("mul by itself", lambda x: x * x, [(2, 3)]),
+    ("matmul", matmul, [(3, 4), (4, 2)]),
+    ("matmul of one row", matmul, [(4,), (4, 3)]),
+    ("matmul of sequences", matmul, [(2, 3, 4), (4, 5)]),
+    ("matmul from and to one value", matmul, [(3, 1), (1, 1)]),
+    ("matmul by itself", lambda x: x @ x, [(3, 3)]),
     ("used three times", through_rows, [(2, 3)]),
     ("relu", relu, [(3, 5)]),
     ("tanh", tanh, [(3, 5)]),
     ("gelu", gelu, [(3, 5)]),
     ("silu", silu, [(3, 5)]),
-    ("swiglu", swiglu, [(2, 3, 4), (5, 4), (4, 5), (5, 4)]),
+    ("swiglu", swiglu, [(2, 3, 4), (5, 4), (5, 4), (4, 5)]),
     ("dropout", lambda x: dropout(x, 0.4, random.Random(3)), [(4, 5)]),
     ("softmax", softmax, [(3, 4)]),
     ("softmax of sequences", softmax, [(2, 2, 3)]),
-    ("softmax of one number a row", softmax, [(3, 1)]),
+    ("softmax of one value per row", softmax, [(3, 1)]),
     ("cross_entropy", lambda x: cross_entropy(x, [2, 0, 2]), [(3, 4)]),
     ("cross_entropy of sequences", lambda x: cross_entropy(x, [2, 0, 1, 1]), [(2, 2, 3)]),
     ("layer_norm", layer_norm, [(3, 4), (4,), (4,)]),
@@ -151,7 +153,7 @@ GRADIENTS: list[tuple[str, Callable[..., Tensor], list[Shape]]] = [
 
 @pytest.mark.parametrize(("function", "shapes"), [c[1:] for c in GRADIENTS], ids=[c[0] for c in GRADIENTS])
 def test_gradients_are_slopes(function, shapes):
-    # No number so near to 0 that relu's bend lies between the two ends of a difference.
+    # No value is so near to 0 that the two ends of a difference are on both sides of relu's kink.
     check_gradients(function, *(random_tensor(*shape, seed=i, least=0.01) for i, shape in enumerate(shapes)))
 
 
@@ -162,8 +164,12 @@ def test_the_tables_have_every_operation():
         for name, value in vars(module).items()
         if getattr(value, "__module__", "") == module.__name__ and not name.startswith("_")
     }
+    operations |= {name.strip("_") for name in vars(Tensor) if callable(vars(operator).get(name))}
+    assert operations >= {"add", "mul", "matmul", "linear"}
     for table in (GRADIENTS, BY_HAND):
-        assert operations - {"attention_weights"} <= {name.split(" ")[0].rstrip(",") for name, *_ in table}
+        assert operations - {"attention_weights", "softmax_backward"} <= {
+            name.split(" ")[0].rstrip(",") for name, *_ in table
+        }
 
 
 def test_a_wrong_gradient_is_found():
@@ -177,6 +183,46 @@ def test_a_wrong_gradient_is_found():
 
     with pytest.raises(AssertionError, match="argument 0, place 0"):
         check_gradients(wrong, Tensor([1.0, 2.0], (2,)))
+
+
+# --- full precision -----------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("function", "shapes"), [c[1:] for c in GRADIENTS], ids=[c[0] for c in GRADIENTS])
+def test_a_tensor_is_exact_if_one_of_its_parents_is(function, shapes):
+    for chosen in (None, *range(len(shapes))):
+        tensors = [random_tensor(*shape, exact=i == chosen) for i, shape in enumerate(shapes)]
+        assert function(*tensors).exact == (chosen is not None)
+
+
+def test_an_embedding_can_be_exact():
+    table = random_tensor(5, 3, exact=False)
+    assert (embedding(IDS, table, exact=True).exact, embedding(IDS, table).exact) == (True, False)
+
+
+PRODUCTS: list[tuple[str, Callable[..., Tensor], list[Shape], set[int]]] = [
+    ("matmul, left", matmul, [(9, 16), (16, 10)], {0}),
+    ("matmul, right", matmul, [(9, 16), (16, 10)], {1}),
+    ("linear, x", linear, [(9, 16), (10, 16), (10,)], {0}),
+    ("linear, weight", linear, [(9, 16), (10, 16), (10,)], {1}),
+    ("attention", attend, [(2, 9, 16)] * 3, {0, 1, 2}),
+]
+
+
+@pytest.mark.parametrize(("function", "shapes", "exact"), [c[1:] for c in PRODUCTS], ids=[c[0] for c in PRODUCTS])
+def test_exact_products_forward_and_backward_are_those_of_the_plain_kernel(monkeypatch, function, shapes, exact):
+    def run(exact: set[int]) -> list[list[float]]:
+        """The result, and the gradients of the two matrices (or three)."""
+        tensors = [random_tensor(*shape, seed=i, exact=i in exact) for i, shape in enumerate(shapes)]
+        result = function(*tensors)
+        values = list(result.data)
+        result.backward(random_tensor(*result.shape, seed=9).data)
+        return [values, *(list(tensor.grad) for tensor in tensors if len(tensor.shape) > 1)]
+
+    packed, full = run(set()), run(exact)
+    monkeypatch.setattr(kernels, "packed_matmul", kernels.plain_matmul)
+    assert full == run(set())
+    assert all(one != other for one, other in zip(packed, full, strict=True))
 
 
 # --- values by hand -----------------------------------------------------------------------------------------
@@ -214,10 +260,13 @@ BY_HAND: list[tuple[str, Callable[..., Tensor], list[Nested], Nested]] = [
     ("reshape", lambda x: reshape(x, (3, 2)), [[[1, 2, 3], [4, 5, 6]]], [[1, 2], [3, 4], [5, 6]]),
     ("add", add, [[[1, 2], [3, 4]], [[10, 20], [30, 40]]], [[11, 22], [33, 44]]),
     ("add to each row", add, [[[1, 2], [3, 4]], [10, 20]], [[11, 22], [13, 24]]),
-    ("add one number", add, [[[1, 2], [3, 4]], 5], [[6, 7], [8, 9]]),
+    ("add one value", add, [[[1, 2], [3, 4]], 5], [[6, 7], [8, 9]]),
     ("mul", mul, [[[1, 2], [3, 4]], [[-1, 0.5], [2, 0]]], [[-1, 1], [6, 0]]),
     ("mul each row", mul, [[[1, 2], [3, 4]], [10, 20]], [[10, 40], [30, 80]]),
-    ("mul by one number", mul, [[[1, 2], [3, 4]], -2], [[-2, -4], [-6, -8]]),
+    ("mul by one value", mul, [[[1, 2], [3, 4]], -2], [[-2, -4], [-6, -8]]),
+    ("matmul", matmul, [[[1, 2], [3, 4]], [[1, 2, 0], [1, 0, -1]]], [[3, 2, -2], [7, 6, -4]]),
+    ("matmul of one row", matmul, [[1, 2], [[3], [4]]], [11]),
+    ("matmul of sequences", matmul, [[[[1, 2]], [[0, 1]]], [[3, 5], [4, 6]]], [[[11, 17]], [[4, 6]]]),
     ("relu", relu, [[-2, -0.0, 0, 3]], [0, 0, 0, 3]),
     ("tanh", tanh, [[0, log(2), -log(3), 1000]], [0, 0.6, -0.8, 1]),
     ("gelu", gelu, [[0, 1, -0.5, 100, -100]], [0, gelu_of(1), gelu_of(-0.5), 100, 0]),
@@ -225,7 +274,7 @@ BY_HAND: list[tuple[str, Callable[..., Tensor], list[Nested], Nested]] = [
     (
         "swiglu",
         swiglu,
-        [[[2]], [[1], [0.5]], [[3, 10]], [[1], [-1]]],
+        [[[2]], [[1], [0.5]], [[1], [-1]], [[3, 10]]],
         [[3 * (2 * sigmoid(2)) * 2 + 10 * (1 * sigmoid(1)) * -2]],
     ),
     ("dropout", lambda x: dropout(x, 0.0, random.Random(0)), [[1, 2]], [1, 2]),
@@ -239,7 +288,7 @@ BY_HAND: list[tuple[str, Callable[..., Tensor], list[Nested], Nested]] = [
     ),
     ("cross_entropy, likely", lambda x: cross_entropy(x, [0]), [[1000, -1000]], [0]),
     ("cross_entropy, unlikely", lambda x: cross_entropy(x, [1]), [[1000, -1000]], [2000]),
-    ("cross_entropy, all alike", lambda x: cross_entropy(x, [5]), [[-1000] * 8], [log(8)]),
+    ("cross_entropy, all equal", lambda x: cross_entropy(x, [5]), [[-1000] * 8], [log(8)]),
     (
         "layer_norm",
         partial(layer_norm, eps=0.0),
@@ -291,7 +340,7 @@ def shape_of(nested: object) -> Shape:
 
 @pytest.mark.parametrize(("function", "arguments", "expected"), [c[1:] for c in BY_HAND], ids=[c[0] for c in BY_HAND])
 def test_values_by_hand(function, arguments, expected):
-    result = function(*map(from_lists, arguments))
+    result = function(*(from_lists(argument, exact=True) for argument in arguments))
     assert result.shape == shape_of(expected)
     assert list(result.data) == pytest.approx(flat(expected), rel=1e-12, abs=1e-14)
 
@@ -300,7 +349,7 @@ def test_values_by_hand(function, arguments, expected):
     ("logits", "target", "gradient"),
     [([1000.0, -1000.0], 0, [0, 0]), ([1000.0, -1000.0], 1, [1, -1]), ([-1000.0, -1000.0], 1, [0.5, -0.5])],
 )
-def test_the_gradient_of_a_surprise_is_stable(logits, target, gradient):
+def test_the_gradient_of_cross_entropy_is_stable(logits, target, gradient):
     x = of(logits)
     cross_entropy(x, [target]).backward()
     assert x.grad == gradient
@@ -344,7 +393,7 @@ def test_dropout_keeps_the_mean():
     assert abs(data.count(0.0) - p * size) < 5 * sqrt(size * p * (1 - p))  # five standard deviations
 
 
-def test_dropout_sends_gradients_only_where_numbers_went():
+def test_dropout_sends_gradients_only_where_values_went():
     x = Tensor([1.0] * 50, (50,))
     y = dropout(x, 0.5, random.Random(0))
     thinned = list(y.data)
@@ -353,7 +402,7 @@ def test_dropout_sends_gradients_only_where_numbers_went():
     assert 0.0 in thinned
 
 
-def test_dropout_is_a_matter_of_its_generator():
+def test_the_generator_decides_dropout():
     x = Tensor([1.0] * 50, (50,))
     one, same, other = (dropout(x, 0.5, random.Random(seed)).data for seed in (0, 0, 1))
     assert one == same != other
@@ -369,7 +418,7 @@ def attention_by_hand(query: Tensor, key: Tensor, value: Tensor) -> list[list[fl
     first = len(keys) - len(queries)
     rows = []
     for t, q in enumerate(queries):
-        scores = [exp(fsum(map(times, q, k)) / sqrt(len(q))) for k in keys[: first + t + 1]]
+        scores = [exp(fsum(map(mul, q, k)) / sqrt(len(q))) for k in keys[: first + t + 1]]
         rows.append(
             [fsum(s * v[d] for s, v in zip(scores, values, strict=False)) / fsum(scores) for d in range(len(q))]
         )
@@ -388,7 +437,7 @@ def test_attention_of_many_heads_is_each_head_alone(num_queries, num_keys):
 
 
 @pytest.mark.parametrize(("num_queries", "num_keys"), [(1, 1), (1, 4), (3, 3), (2, 5)])
-def test_attention_weights_are_shares_of_what_was_before(num_queries, num_keys):
+def test_attention_weights_are_shares_of_earlier_tokens(num_queries, num_keys):
     weights = attention_weights(random_tensor(2, 3, num_queries, 4), random_tensor(2, 3, num_keys, 4))
     rows = [weights[i : i + num_keys] for i in range(0, len(weights), num_keys)]
     assert len(rows) == 2 * 3 * num_queries
@@ -399,7 +448,7 @@ def test_attention_weights_are_shares_of_what_was_before(num_queries, num_keys):
         assert row[seen:] == [0.0] * (num_keys - seen)
 
 
-def test_tokens_without_a_preference_average_what_was_before():
+def test_tokens_without_a_preference_average_earlier_values():
     values = of([1.0, 10.0], [3.0, 20.0], [8.0, 60.0])
     averages = attend(Tensor([0.0] * 6, (3, 2)), random_tensor(3, 2), values)
     assert averages.data == pytest.approx([1, 10, 2, 15, 4, 30], rel=1e-12)
@@ -429,7 +478,7 @@ def test_gradients_of_earlier_tokens_never_reach_later_ones():
 def test_rotated_products_depend_on_the_distance_only(place, distance, shift, size):
     query, key = random_tensor(1, size, seed=1), random_tensor(1, size, seed=2)
     here, there = (
-        fsum(map(times, rope(query, start).data, rope(key, start + distance).data)) for start in (place, place + shift)
+        fsum(map(mul, rope(query, start).data, rope(key, start + distance).data)) for start in (place, place + shift)
     )
     assert here == pytest.approx(there, abs=1e-10)
 
@@ -440,8 +489,8 @@ def test_rotation_changes_directions_and_no_lengths():
     for old, new in ((tensor.data[i : i + 2] for tensor in (x, turned)) for i in range(0, len(x.data), 2)):
         assert hypot(*new) == pytest.approx(hypot(*old), rel=1e-12)
         assert list(new) != list(old)
-    products = [fsum(map(times, rope(of([1.0, 0.0]), p).data, [1.0, 0.0])) for p in range(4)]
-    assert all(a > b for a, b in pairwise(products))  # farther apart, until half a turn
+    products = [fsum(map(mul, rope(of([1.0, 0.0]), p).data, [1.0, 0.0])) for p in range(4)]
+    assert all(a > b for a, b in pairwise(products))  # smaller with the distance, until half a turn
 
 
 def test_rotation_begins_where_it_is_told():
@@ -469,20 +518,24 @@ def test_split_and_merge_are_inverse(batch, length, num_heads, size):
 # --- what is refused ----------------------------------------------------------------------------------------
 
 REFUSED: list[tuple[str, Callable[[], object], type[Exception], str | None]] = [
-    ("too few numbers", lambda: Tensor([1.0], (2,)), ValueError, "1 numbers do not make"),
-    ("too many numbers", lambda: Tensor([1.0, 2.0, 3.0], (2, 1)), ValueError, r"3 numbers .* \(2, 1\)"),
-    ("too few in a parameter", lambda: Parameter([1.0], (2,)), ValueError, "1 numbers"),
-    ("reshape", lambda: reshape(of(1, 2), (3,)), ValueError, r"2 numbers .* \(3,\)"),
+    ("too few values", lambda: Tensor([1.0], (2,)), ValueError, "1 values do not make"),
+    ("too many values", lambda: Tensor([1.0, 2.0, 3.0], (2, 1)), ValueError, r"3 values .* \(2, 1\)"),
+    ("too few in a parameter", lambda: Parameter([1.0], (2,)), ValueError, "1 values"),
+    ("reshape", lambda: reshape(of(1, 2), (3,)), ValueError, r"2 values .* \(3,\)"),
     ("one item of two", lambda: of(1, 2).item(), ValueError, None),
     ("one item of none", lambda: Tensor([], (0,)).item(), ValueError, None),
     ("ragged rows", lambda: from_lists([[1], [2, 3]]), ValueError, "different lengths"),
     ("ragged depths", lambda: from_lists([[[1, 2]], [[1], [2]]]), ValueError, "different lengths"),
     ("a list and a number", lambda: from_lists([[1], 2]), ValueError, None),
     ("a number and a list", lambda: from_lists([1, [2]]), ValueError, None),
-    ("add, other shape", lambda: add(of(1, 2), of(1)), ValueError, r"\(1,\) does not fit .* \(2,\)"),
-    ("add, more dimensions", lambda: add(of(1, 2), of([1, 2])), ValueError, "does not fit"),
-    ("add, leading dimension", lambda: add(of([1, 2]), of([1], [2])), ValueError, "does not fit"),
-    ("mul, other shape", lambda: mul(of([1, 2], [3, 4]), of(1, 2, 3, 4)), ValueError, "does not fit"),
+    ("add, other shape", lambda: of(1, 2) + of(1), ValueError, r"\(1,\) does not fit .* \(2,\)"),
+    ("add, more dimensions", lambda: of(1, 2) + of([1, 2]), ValueError, "does not fit"),
+    ("add, leading dimension", lambda: of([1, 2]) + of([1], [2]), ValueError, "does not fit"),
+    ("mul, other shape", lambda: of([1, 2], [3, 4]) * of(1, 2, 3, 4), ValueError, "does not fit"),
+    ("matmul, other size", lambda: of([1, 2]) @ of([1, 2]), ValueError, r"shape \(1, 2\) by one of shape \(1, 2\)"),
+    ("matmul by a vector", lambda: of([1, 2]) @ of(1, 2), ValueError, r"shape \(1, 2\) by one of shape \(2,\)"),
+    ("matmul by many matrices", lambda: of(1, 2) @ of([[1], [2]]), ValueError, "cannot multiply"),
+    ("matmul of one value", lambda: from_lists(1) @ of([1]), ValueError, "cannot multiply"),
     ("id below 0", lambda: embedding([[0, -1]], of([1], [2])), IndexError, "0 to 1, got -1 to 0"),
     ("id above V - 1", lambda: embedding([[0], [2]], of([1], [2])), IndexError, "0 to 1, got 0 to 2"),
     ("too few targets", lambda: cross_entropy(of([1, 2], [3, 4]), [0]), ValueError, "1 targets for 2 rows"),
@@ -490,9 +543,9 @@ REFUSED: list[tuple[str, Callable[[], object], type[Exception], str | None]] = [
     ("target above V - 1", lambda: cross_entropy(of([1, 2]), [2]), IndexError, None),
     ("rope of an odd size", lambda: rope(of([1, 2, 3])), ValueError, "in pairs, a head has 3"),
     ("more queries than keys", lambda: attend(of([1], [2]), of([1]), of([1])), ValueError, None),
-    ("no gradient for two numbers", lambda: of(1, 2).backward(), ValueError, "single number"),
-    ("a short gradient", lambda: of(1, 2).backward([1.0]), ValueError, "a gradient of 1 numbers .* of 2"),
-    ("a long gradient", lambda: of(1).backward([1.0, 1.0]), ValueError, "a gradient of 2 numbers .* of 1"),
+    ("no gradient for two values", lambda: of(1, 2).backward(), ValueError, "single value"),
+    ("a short gradient", lambda: of(1, 2).backward([1.0]), ValueError, "a gradient of 1 values .* of 2"),
+    ("a long gradient", lambda: of(1).backward([1.0, 1.0]), ValueError, "a gradient of 2 values .* of 1"),
 ]
 
 
@@ -517,10 +570,19 @@ def test_lists_there_and_back(nested):
 
 
 def shape_of_lists(nested: object) -> Shape:
-    """Like shape_of, where there may be nothing in a list."""
+    """Like shape_of, for lists that may be empty."""
     if not isinstance(nested, list):
         return ()
     return (len(nested), *shape_of_lists(nested[0])) if nested else (0,)
+
+
+def test_tensors_are_shown_by_their_shape():
+    assert repr(of([1, 2, 3], [4, 5, 6])) == "Tensor(shape=(2, 3))"
+    assert repr(Parameter([1.0], (1,))) == "Parameter(shape=(1,))"
+
+
+def test_lists_can_be_exact():
+    assert (from_lists([1.0], exact=True).exact, from_lists([1.0]).exact) == (True, False)
 
 
 def test_integers_become_floats_and_tuples_lists():
@@ -533,15 +595,15 @@ def test_a_parameter_is_kept_in_arrays():
     weight = Parameter([1.0, 2.0], (2,))
     assert weight.data == array("d", [1.0, 2.0])
     for expected in ([5.0, 6.0], [10.0, 12.0]):  # a second loss adds to the gradient
-        mul(weight, Tensor([5.0, 6.0], (2,))).backward([1.0, 1.0])
+        (weight * Tensor([5.0, 6.0], (2,))).backward([1.0, 1.0])
         assert weight.grad == array("d", expected)
     assert weight.data == array("d", [1.0, 2.0])
 
 
-def test_gradients_reach_the_beginnings_and_stay_nowhere_between():
+def test_gradients_reach_the_inputs_and_stay_nowhere_between():
     x, y = of(2.0), of(3.0)
-    product = mul(x, y)
-    total = add(product, x)
+    product = x * y
+    total = product + x
     total.backward()
     assert (x.grad, y.grad) == ([4.0], [2.0])
     assert product.grad is None
@@ -557,18 +619,18 @@ def test_a_gradient_of_the_caller_is_not_changed():
 
 
 def test_each_operation_has_its_whole_gradient_before_it_passes_it_on():
-    # Diamonds upon diamonds: each doubles the number of ways, and each operation is visited once.
+    # Diamonds upon diamonds: each doubles the number of paths, and each operation is visited once.
     x = of(1.0)
     y = x
     for _ in range(60):
-        y = add(y, y)
+        y = y + y
     y.backward()
     assert x.grad == [2.0**60]
 
 
 def test_a_second_walk_is_refused():
     x = of(3.0)
-    loss = mul(x, x)
+    loss = x * x
     loss.backward()
     with pytest.raises(RuntimeError, match="has been through this operation before"):
         loss.backward()
@@ -577,8 +639,8 @@ def test_a_second_walk_is_refused():
 
 def test_two_losses_over_one_operation_are_refused():
     x = of(2.0)
-    shared = mul(x, x)
-    one, two = add(shared, shared), mul(shared, shared)
+    shared = x * x
+    one, two = shared + shared, shared * shared
     one.backward()
     with pytest.raises(RuntimeError, match="has been through this operation before"):
         two.backward()
@@ -593,13 +655,13 @@ def test_a_deep_network_is_no_problem(operation):
     y.backward()
     assert x.grad == [1.0]
     assert one.grad == [10_000.0 * (2.0 if operation is mul else 1.0)]
-    for _ in range(10_000):  # and one that is thrown away without a walk
+    for _ in range(10_000):  # and one that is deleted without a walk
         y = operation(y, one)
     del y
 
 
 def alive() -> int:
-    """How many Tensors there are."""
+    """How many Tensors exist."""
     gc.collect()
     return sum(isinstance(thing, Tensor) for thing in gc.get_objects())
 
@@ -610,7 +672,7 @@ def chain_of(x: Tensor, length: int) -> Tensor:
     return x
 
 
-def test_a_walk_lets_go_of_what_it_passed():
+def test_a_walk_releases_what_it_passed():
     x = of(0.5)
     before = alive()
     loss = chain_of(x, 100)
@@ -621,7 +683,7 @@ def test_a_walk_lets_go_of_what_it_passed():
     assert (loss._parents, loss.grad) == ((), None)
 
 
-def test_activations_are_let_go_during_the_walk():
+def test_activations_are_released_during_the_walk():
     counts = []
 
     def counting(x: Tensor) -> Tensor:
@@ -635,7 +697,7 @@ def test_activations_are_let_go_during_the_walk():
     before = alive()
     loss = counting(chain_of(counting(x), 100))
     loss.backward()
-    # When the last operation is walked through, all 102 are there; when the first is, only itself and the loss.
+    # When the last operation is visited, all 102 exist; when the first is, only itself and the loss.
     assert counts == [before + 102, before + 2]
 
 
@@ -646,15 +708,15 @@ def two_by_two() -> Tensor:
 @pytest.mark.parametrize(
     ("call", "error", "message"),
     [
-        (lambda: linear(two_by_two(), Tensor([1.0, 2.0, 3.0], (1, 3))), ValueError, "rows of 3 numbers"),
-        (lambda: rms_norm(two_by_two(), Tensor([1.0], (1,))), ValueError, "rows of 1 numbers"),
-        (lambda: layer_norm(two_by_two(), Tensor([1.0], (1,)), Tensor([1.0], (1,))), ValueError, "rows of 1 numbers"),
+        (lambda: linear(two_by_two(), Tensor([1.0, 2.0, 3.0], (1, 3))), ValueError, "rows of 3 values"),
+        (lambda: rms_norm(two_by_two(), Tensor([1.0], (1,))), ValueError, "rows of 1 values"),
+        (lambda: layer_norm(two_by_two(), Tensor([1.0], (1,)), Tensor([1.0], (1,))), ValueError, "rows of 1 values"),
         (lambda: embedding([[0, 1], [0]], two_by_two()), ValueError, "different lengths"),
         (lambda: embedding([[2]], two_by_two()), IndexError, "ids are 0 to 1, got 2 to 2"),
         (lambda: cross_entropy(two_by_two(), [0, -1]), IndexError, "targets are 0 to 1, got -1 to 0"),
         (lambda: cross_entropy(two_by_two(), [0, 2]), IndexError, "targets are 0 to 1, got 0 to 2"),
         (lambda: dropout(two_by_two(), 1.0, random.Random(0)), ValueError, "got 1.0"),
-        (lambda: split_heads(Tensor([1.0, 2.0, 3.0], (1, 1, 3)), 2), ValueError, "2 heads cannot share 3 numbers"),
+        (lambda: split_heads(Tensor([1.0, 2.0, 3.0], (1, 1, 3)), 2), ValueError, "2 heads cannot share 3 values"),
         (
             lambda: attention_weights(two_by_two(), Tensor([1.0, 2.0], (1, 2))),
             ValueError,
@@ -667,5 +729,5 @@ def test_what_does_not_fit_is_refused(call, error, message):
         call()
 
 
-def test_relu_does_not_hide_what_is_no_number():
+def test_relu_does_not_hide_nan():
     assert isnan(relu(of(nan)).item())

@@ -1,4 +1,4 @@
-"""The matrix product: both kernels against exact arithmetic, on ordinary numbers and on the worst there are."""
+"""The matrix product: both kernels against exact arithmetic, on ordinary values and in the worst cases."""
 
 import random
 from array import array
@@ -11,18 +11,18 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from toy_gpt_train.nn import kernels
-from toy_gpt_train.nn.kernels import exact, matmul, packed_matmul, plain_matmul, transpose
+from toy_gpt_train.nn.kernels import column_sums, matmul, packed_matmul, plain_matmul, transpose
 
 Shape = tuple[int, int, int, int]  # m, k, n, batch
 
-PROMISED_ERROR = Fraction(1, 10**6)  # times k, the largest number of A and the largest of B, while k is below 512
+PROMISED_ERROR = Fraction(1, 10**6)  # times k, the largest value of A and the largest of B, while k is below 512
 PROMISED_FOR_LONG_SUMS = 4 * PROMISED_ERROR  # while it is below 8,192
 KERNELS = [plain_matmul, packed_matmul, matmul]
-LEAST, GREATEST = 2.0**-400, 2.0**399  # between them the packed kernel is at work
+LEAST, GREATEST = 2.0**-400, 2.0**399  # the packed kernel runs between them
 
 
 def exact_product(a: Sequence[float], b: Sequence[float], m: int, k: int, n: int, batch: int = 1) -> list[Fraction]:
-    """The product as the formula says, without any rounding."""
+    """The product by the formula, without any rounding."""
     left, right = list(map(Fraction, a)), list(map(Fraction, b))
     return [
         sum(left[(p * m + i) * k + q] * right[(p * k + q) * n + j] for q in range(k))
@@ -33,7 +33,7 @@ def exact_product(a: Sequence[float], b: Sequence[float], m: int, k: int, n: int
 
 
 def error_of(product: Sequence[float], a: Sequence[float], b: Sequence[float], *shape: int) -> Fraction:
-    """The greatest error of a product, in the unit of the promise: k times the largest of A times the largest of B."""
+    """The largest error of a product, in units of k times the largest value of A times the largest value of B."""
     unit = shape[1] * Fraction(max(map(abs, a))) * Fraction(max(map(abs, b)))
     errors = [abs(Fraction(c) - x) for c, x in zip(product, exact_product(a, b, *shape), strict=True)]
     return max(errors) / unit if unit else max(errors)
@@ -47,7 +47,7 @@ def sizes(shape: Shape) -> tuple[int, int]:
 # --- by hand ------------------------------------------------------------------------------------------------
 
 BY_HAND = [
-    ("one number", [3.0], [-2.0], (1, 1, 1, 1), [-6.0]),
+    ("one value", [3.0], [-2.0], (1, 1, 1, 1), [-6.0]),
     ("a row and a column", [1.0, 2.0, 3.0], [4.0, 5.0, 6.0], (1, 3, 1, 1), [32.0]),
     ("a column and a row", [1.0, -2.0], [3.0, 4.0, 5.0], (2, 1, 3, 1), [3.0, 4.0, 5.0, -6.0, -8.0, -10.0]),
     ("two by two", [1.0, 2.0, 3.0, 4.0], [5.0, 6.0, 7.0, 8.0], (2, 2, 2, 1), [19.0, 22.0, 43.0, 50.0]),
@@ -69,7 +69,7 @@ def test_keywords_are_the_names_of_the_dimensions():
 
 
 TRANSPOSED = [
-    ("one number", [7.0], (1, 1, 1), [7.0]),
+    ("one value", [7.0], (1, 1, 1), [7.0]),
     ("a row", [1.0, 2.0, 3.0], (1, 3, 1), [1.0, 2.0, 3.0]),
     ("two by three", [1.0, 2.0, 3.0, 4.0, 5.0, 6.0], (2, 3, 1), [1.0, 4.0, 2.0, 5.0, 3.0, 6.0]),
     ("three by two", [1.0, 2.0, 3.0, 4.0, 5.0, 6.0], (3, 2, 1), [1.0, 3.0, 5.0, 2.0, 4.0, 6.0]),
@@ -87,7 +87,7 @@ def test_transposes_by_hand(container, data, shape, expected):
 
 @given(st.integers(1, 6), st.integers(1, 6), st.integers(1, 3))
 @settings(max_examples=30, deadline=None)
-def test_transpose_puts_every_number_in_its_place_and_back(m, n, batch):
+def test_transpose_puts_every_value_in_its_place_and_back(m, n, batch):
     data = list(range(batch * m * n))
     swapped = transpose(data, m, n, batch)
     for p in range(batch):
@@ -115,7 +115,7 @@ KINDS: dict[str, Callable[[random.Random], float]] = {
 
 
 def matrix(kind: str, size: int, generator: random.Random, outlier: bool = False) -> list[float]:
-    """Numbers of a kind; with an outlier, one of them is far larger than all others."""
+    """Values of a kind; with an outlier, one of them is far larger than all others."""
     numbers = [KINDS[kind](generator) for _ in range(size)]
     if outlier:
         numbers[generator.randrange(size)] *= 1e9
@@ -150,7 +150,7 @@ def test_the_packed_kernel_on_any_small_matrices(data):
     m, k, n = (data.draw(st.integers(1, 3)) for _ in "mkn")
     a = data.draw(st.lists(numbers, min_size=m * k, max_size=m * k))
     b = data.draw(st.lists(numbers, min_size=k * n, max_size=k * n))
-    # The promise for matrices of nothing but numbers below 2 to the -400 is another test's.
+    # Matrices with nothing but values below 2^-400 have a test of their own.
     a[-1] = copysign(max(abs(a[-1]), LEAST), a[-1])
     b[-1] = copysign(max(abs(b[-1]), LEAST), b[-1])
     assert error_of(packed_matmul(a, b, m, k, n), a, b, m, k, n) <= PROMISED_ERROR
@@ -169,13 +169,13 @@ def test_both_kernels_are_exact_on_integers(shape, seed):
 @pytest.mark.parametrize("k", [1, 2, 15, 16, 63, 64, 255, 256, 511, 512, 2048, 4096, 8191])
 @pytest.mark.parametrize("sign", [1, -1])
 def test_the_promised_error_where_all_roundings_point_one_way(k, sign):
-    # Every number is just below the middle between two multiples of the unit that its matrix is rounded to, and its
-    # matrix's largest number is just above a power of two, where a unit is the greatest part of it.
+    # Every value is just below the middle between two multiples of the unit that its matrix is rounded to, and the
+    # largest value of each matrix is just above a power of two, where the unit is largest in comparison.
     bits = 51 - k.bit_length()
     a = [1 + 0.4999 * 2.0 ** (1 - bits // 2)] * k
     b = [sign * (1 + 0.4999 * 2.0 ** (1 - (bits - bits // 2)))] * (k * 8)
     m = 1 + 1000 // (8 * k)
-    exact = k * Fraction(a[0]) * Fraction(b[0])  # every number of the product is the same
+    exact = k * Fraction(a[0]) * Fraction(b[0])  # every value of the product is the same
     for kernel in (plain_matmul, packed_matmul, matmul):
         product = kernel(a * m, b, m, k, 8)
         assert len(product) == m * 8
@@ -210,7 +210,7 @@ def test_fields_at_their_limits_do_not_spill_into_their_neighbours():
 
 
 @pytest.mark.parametrize("kernel", KERNELS)
-@pytest.mark.parametrize("size", [2, 16])  # a product that matmul gives the plain kernel, and one for the packed
+@pytest.mark.parametrize("size", [2, 16])  # matmul uses the plain kernel for the first, the packed one for the second
 @pytest.mark.parametrize("bad", [inf, -inf, nan])
 @pytest.mark.parametrize("place", [0, 1])
 def test_infinity_and_nan_pass_on(kernel, size, bad, place):
@@ -251,7 +251,7 @@ def test_zeros_make_zeros(kernel, zero):
     assert all(map(isfinite, product))
 
 
-# --- what it is called with ---------------------------------------------------------------------------------
+# --- arguments ----------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("kernel", KERNELS)
@@ -288,17 +288,23 @@ def test_the_packed_kernel_is_for_many_wide_rows(monkeypatch, shape, chosen):
     assert calls == [chosen]
 
 
-def test_full_precision_is_the_plain_kernel_until_the_block_ends():
+def test_full_precision_is_the_plain_kernel():
     generator = random.Random(0)
     a, b = (matrix("normal", 64 * 64, generator) for _ in "ab")
     plain, packed = (kernel(a, b, 64, 64, 64) for kernel in (plain_matmul, packed_matmul))
     assert plain != packed
-    with exact():
-        assert matmul(a, b, 64, 64, 64) == plain
-        with exact():
-            assert matmul(a, b, 64, 64, 64) == plain
-        assert matmul(a, b, 64, 64, 64) == plain
+    assert matmul(a, b, 64, 64, 64, exact=True) == plain
     assert matmul(a, b, 64, 64, 64) == packed
-    with pytest.raises(KeyError), exact():
-        raise KeyError
-    assert matmul(a, b, 64, 64, 64) == packed
+
+
+@pytest.mark.parametrize(
+    ("data", "n", "sums"),
+    [
+        ([1.0, 2.0, 3.0, 4.0, 5.0, 6.0], 3, [5.0, 7.0, 9.0]),
+        ([1.0, 2.0, 3.0, 4.0], 1, [10.0]),
+        ([1.0, 2.0, 3.0], 3, [1.0, 2.0, 3.0]),
+        (array("d", [0.5, -1.0, 0.25, 3.0]), 2, [0.75, 2.0]),
+    ],
+)
+def test_column_sums_by_hand(data, n, sums):
+    assert list(column_sums(data, n)) == sums

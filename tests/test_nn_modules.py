@@ -8,10 +8,9 @@ from math import exp, fsum, sqrt
 
 import pytest
 
-from test_nn_functional import check_gradients, random_tensor, use_plain_kernel
-from toy_gpt_train.nn import functional
-from toy_gpt_train.training.batches import window_loss
-from toy_gpt_train.nn.modules import Dropout, Embedding, LanguageModel, LayerNorm, Linear, Module, RMSNorm
+from test_nn_functional import check_gradients, random_tensor
+from toy_gpt_train.nn import functional, kernels
+from toy_gpt_train.nn.modules import Dropout, Embedding, LayerNorm, Linear, Module, Network, RMSNorm
 from toy_gpt_train.nn.tensor import Parameter, Tensor, from_lists
 from toy_gpt_train.nn.transformer import Block, FeedForward, KVCache, MultiHeadAttention, SwiGLU, TransformerLM
 
@@ -19,13 +18,8 @@ VOCAB, CHANNELS, HEADS, CONTEXT = 7, 8, 2, 6
 IDS = [[3, 1, 4, 1, 5, 0], [2, 6, 5, 3, 3, 6]]
 
 
-@pytest.fixture
-def plain_kernel(monkeypatch):
-    use_plain_kernel(monkeypatch)
-
-
 def gpt(channels: int = CHANNELS, blocks: int = 2, vocab: int = VOCAB, p: float = 0.0, seed: int = 0) -> TransformerLM:
-    """A network of GPT-2's parts."""
+    """A network with GPT-2's parts."""
     g = random.Random(seed)
     dropout = Dropout(p, g)
     return TransformerLM(
@@ -50,7 +44,7 @@ def gpt(channels: int = CHANNELS, blocks: int = 2, vocab: int = VOCAB, p: float 
 def llama(
     channels: int = CHANNELS, blocks: int = 2, vocab: int = VOCAB, p: float = 0.0, seed: int = 0
 ) -> TransformerLM:
-    """A network of Llama's parts."""
+    """A network with Llama's parts."""
     g = random.Random(seed)
     dropout = Dropout(p, g)
     return TransformerLM(
@@ -77,7 +71,7 @@ both_networks = pytest.mark.parametrize("network", NETWORKS)
 
 
 def shaken(model: TransformerLM) -> TransformerLM:
-    """The same network with no weight left at the 0 or 1 that it began with."""
+    """The same network with no weight left at its initial 0 or 1."""
     g = random.Random(1)
     for parameter in model.parameters():
         parameter.data = array("d", [w + g.gauss(0, 0.1) for w in parameter.data])
@@ -85,10 +79,16 @@ def shaken(model: TransformerLM) -> TransformerLM:
 
 
 def largest_difference(ours: object, theirs: object) -> float:
-    """Of nested lists, number by number."""
+    """Of nested lists, elementwise."""
     if isinstance(ours, list) and isinstance(theirs, list):
         return max(largest_difference(a, b) for a, b in zip(ours, theirs, strict=True))
     return abs(ours - theirs)
+
+
+def loss_of(model: Network, windows: Sequence[Sequence[int]], *, exact: bool = True) -> Tensor:
+    """The mean loss of predicting each token of each window but the first."""
+    logits = model([window[:-1] for window in windows], exact=exact)
+    return functional.cross_entropy(logits, [token_id for window in windows for token_id in window[1:]])
 
 
 # --- parts --------------------------------------------------------------------------------------------------
@@ -151,7 +151,7 @@ def test_number_of_parameters_by_hand():
     assert llama(blocks=3).num_parameters() == v * c + 3 * block + c + c * v
 
 
-def test_where_weights_begin():
+def test_initial_weights():
     g = random.Random(0)
     linear = Linear(100, 80, generator=g)
     assert list(linear.bias.data) == [0.0] * 80
@@ -171,7 +171,7 @@ def test_where_weights_begin():
     ]:
         size = len(weight.data)
         mean, square = fsum(weight.data) / size, fsum(w * w for w in weight.data) / size
-        # Both within five standard deviations of what so many normal numbers give.
+        # Both within five standard deviations of the expected value.
         assert abs(mean) < 5 * std / sqrt(size)
         assert abs(square / std**2 - 1) < 5 * sqrt(2 / size)
 
@@ -197,22 +197,22 @@ def test_parts_compute_their_operation():
     )
     swiglu, mlp = SwiGLU(4, 6, generator=g), FeedForward(4, 6, functional.relu, generator=g)
     gate, up, down = (part.weight for part in (swiglu.gate_proj, swiglu.up_proj, swiglu.down_proj))
-    gated = functional.mul(functional.silu(functional.linear(x, gate)), functional.linear(x, up))
-    bent = functional.relu(functional.linear(x, mlp.up_proj.weight, mlp.up_proj.bias))
+    gated = functional.silu(functional.linear(x, gate)) * functional.linear(x, up)
+    activated = functional.relu(functional.linear(x, mlp.up_proj.weight, mlp.up_proj.bias))
     for result, expected in [
-        (linear.forward(x), functional.linear(x, linear.weight, linear.bias)),
-        (table.forward([[2, 0]]), functional.embedding([[2, 0]], table.weight)),
-        (layer_norm.forward(x), functional.layer_norm(x, layer_norm.weight, layer_norm.bias)),
-        (rms_norm.forward(x), functional.rms_norm(x, rms_norm.weight)),
-        (RMSNorm(4, gain=False).forward(x), functional.rms_norm(x)),
-        (swiglu.forward(x), functional.linear(gated, down)),
-        (mlp.forward(x), functional.linear(bent, mlp.down_proj.weight, mlp.down_proj.bias)),
+        (linear(x), functional.linear(x, linear.weight, linear.bias)),
+        (table([[2, 0]]), functional.embedding([[2, 0]], table.weight)),
+        (layer_norm(x), functional.layer_norm(x, layer_norm.weight, layer_norm.bias)),
+        (rms_norm(x), functional.rms_norm(x, rms_norm.weight)),
+        (RMSNorm(4, gain=False)(x), functional.rms_norm(x)),
+        (swiglu(x), functional.linear(gated, down)),
+        (mlp(x), functional.linear(activated, mlp.down_proj.weight, mlp.down_proj.bias)),
     ]:
         assert result.tolist() == expected.tolist()
 
 
 class Nest(Module):
-    """Modules in a list, and things that are none."""
+    """Modules in a list, and attributes that are no modules."""
 
     def __init__(self) -> None:
         self.first = Parameter([1.0], (1,))
@@ -223,7 +223,7 @@ class Nest(Module):
         self.nothing = None
 
 
-def test_parameters_are_found_where_they_may_be():
+def test_parameters_are_found_in_attributes_and_lists():
     names = [name for name, _ in Nest().named_parameters()]
     in_list = [f"parts.{i}.{name}" for i in range(11) for name in ("weight", "bias")]
     assert names == ["first", *in_list, "inner.weight", "inner.bias"]
@@ -245,36 +245,36 @@ def test_train_reaches_all_children(network):
     assert not any(part.training for part in all_modules(model))
 
 
-def test_dropout_is_at_work_in_training_only():
+def test_dropout_is_active_in_training_only():
     x = random_tensor(4, 5)
     dropout = Dropout(0.5, random.Random(3))
-    assert dropout.forward(x) is x
+    assert dropout(x) is x
     dropout.train()
-    assert dropout.forward(x).data == functional.dropout(x, 0.5, random.Random(3)).data
+    assert dropout(x).data == functional.dropout(x, 0.5, random.Random(3)).data
     never = Dropout(0.0, random.Random(3))
     never.train()
-    assert never.forward(x) is x
+    assert never(x) is x
 
 
 @both_networks
-def test_dropout_of_a_network_starts_anew_from_a_seed(network):
+def test_a_seed_restarts_the_dropout_of_a_network(network):
     model = network(p=0.5)
-    still = model.forward(IDS).data
+    still = model(IDS).data
     model.train()
     runs = []
     for seed in (1, 1, 2):
         model.seed_dropout(seed)
-        runs.append(model.forward(IDS).data)
+        runs.append(model(IDS).data)
     assert runs[0] == runs[1]
     assert runs[0] != runs[2]
     assert runs[0] != still
-    assert model.forward(IDS).data != runs[2]  # it goes on
+    assert model(IDS).data != runs[2]  # the generator has moved on
     model.train(False)
-    assert model.forward(IDS).data == still
+    assert model(IDS).data == still
 
 
 class Nothing(Dropout):
-    """Lets nothing through."""
+    """Sets every value to 0."""
 
     def __init__(self) -> None:
         super().__init__(0.0, random.Random(0))
@@ -289,24 +289,32 @@ def test_dropout_stands_after_the_embeddings_and_after_each_part(network):
     x = random_tensor(2, 3, CHANNELS)
     block = model.blocks[0]
     block.dropout = Nothing()
-    assert block.forward(x).data == x.data
+    assert block(x).data == x.data
     one, other = [[1, 2, 3]], [[4, 5, 6]]
-    assert model.forward(one).data != model.forward(other).data
+    assert model(one).data != model(other).data
     model.dropout = Nothing()
-    assert model.forward(one).data == model.forward(other).data
+    assert model(one).data == model(other).data
 
 
-def test_a_language_model_must_say_how():
-    with pytest.raises(NotImplementedError):
-        LanguageModel().forward([[0]])
-    with pytest.raises(NotImplementedError):
-        LanguageModel().glimpses([0])
+def test_a_network_must_define_its_output():
+    for call in (lambda: Module()(), lambda: Network()([[0]]), lambda: Network().logit_lens([0])):
+        with pytest.raises(NotImplementedError):
+            call()
+
+
+def test_calling_a_module_is_calling_forward():
+    class Shifted(Linear):
+        def forward(self, x: Tensor) -> Tensor:
+            return super().forward(x) + from_lists([100.0])
+
+    layer, x = Shifted(1, 1, generator=random.Random(0), std=0.0), from_lists([[1.0], [2.0]])
+    assert layer(x).tolist() == layer.forward(x).tolist() == [[100.0], [100.0]]
 
 
 @both_networks
 def test_zero_grad_forgets_all_gradients(network):
     model = network()
-    window_loss(model, IDS)[0].backward()
+    loss_of(model, IDS).backward()
     assert all(p.grad is not None and len(p.grad) == len(p.data) for p in model.parameters())
     model.zero_grad()
     assert all(p.grad is None for p in model.parameters())
@@ -319,21 +327,21 @@ def test_zero_grad_forgets_all_gradients(network):
 def test_what_was_saved_is_what_is_loaded(network):
     model, other = shaken(network(seed=0)), network(seed=1)
     state = {name: Tensor(list(p.data), p.shape) for name, p in model.state_dict().items()}
-    assert other.forward(IDS).data != model.forward(IDS).data
+    assert other(IDS).data != model(IDS).data
     other.load_state_dict(state)
-    assert other.forward(IDS).data == model.forward(IDS).data
+    assert other(IDS).data == model(IDS).data
     assert all(isinstance(p, Parameter) and isinstance(p.data, array) for p in other.parameters())
     state["output.weight"].data[0] += 1.0  # what was read from is not held
-    assert other.forward(IDS).data == model.forward(IDS).data
+    assert other(IDS).data == model(IDS).data
 
 
 def test_a_network_can_be_loaded_from_another():
     model, other = gpt(seed=0), gpt(seed=1)
     other.load_state_dict(model.state_dict())
-    logits = model.forward(IDS).data
-    assert other.forward(IDS).data == logits
+    logits = model(IDS).data
+    assert other(IDS).data == logits
     model.output.weight.data[0] += 1.0  # they share no numbers
-    assert other.forward(IDS).data == logits != model.forward(IDS).data
+    assert other(IDS).data == logits != model(IDS).data
 
 
 def without(name: str) -> Callable[[dict[str, Tensor]], None]:
@@ -371,35 +379,34 @@ WINDOWS = [[3, 1, 4, 1, 5], [2, 6, 5, 3, 3]]
 
 
 @both_networks
-@pytest.mark.usefixtures("plain_kernel")
 def test_gradients_of_a_network_are_slopes(network):
     model = shaken(network(channels=4, blocks=2))
-    check_gradients(lambda *_: window_loss(model, WINDOWS)[0], *model.parameters(), places=3)
+    check_gradients(lambda *_: loss_of(model, WINDOWS), *model.parameters(), places=3)
 
 
 @both_networks
-@pytest.mark.usefixtures("plain_kernel")
 def test_gradients_of_a_network_with_dropout_are_slopes(network):
     model = shaken(network(channels=4, blocks=1, p=0.3))
     model.train()
 
     def loss(*_: Tensor) -> Tensor:
         model.seed_dropout(5)
-        return window_loss(model, WINDOWS)[0]
+        return loss_of(model, WINDOWS)
 
     check_gradients(loss, *model.parameters(), places=2)
 
 
 @pytest.mark.parametrize("options", [{}, {"bias": False}, {"rotary": True}], ids=str)
-@pytest.mark.usefixtures("plain_kernel")
 def test_gradients_of_attention_are_slopes(options):
     part = MultiHeadAttention(4, 2, generator=random.Random(0), **options)
-    check_gradients(lambda x, *_: part.forward(x), random_tensor(2, 3, 4), *part.parameters())
+    check_gradients(lambda x, *_: part(x), random_tensor(2, 3, 4), *part.parameters())
 
 
-def loss_and_gradients(model: TransformerLM, windows: Sequence[Sequence[int]]) -> tuple[float, dict[str, list[float]]]:
+def loss_and_gradients(
+    model: TransformerLM, windows: Sequence[Sequence[int]], *, exact: bool
+) -> tuple[float, dict[str, list[float]]]:
     model.zero_grad()
-    loss, _, _ = window_loss(model, windows)
+    loss = loss_of(model, windows, exact=exact)
     loss.backward()
     return loss.item(), {name: list(p.grad) for name, p in model.named_parameters()}
 
@@ -409,15 +416,16 @@ def test_both_kernels_train_a_network_alike(network, monkeypatch):
     model = shaken(network(channels=32, vocab=30))
     g = random.Random(2)
     windows = [[g.randrange(30) for _ in range(CONTEXT + 1)] for _ in range(8)]
-    loss, gradients = loss_and_gradients(model, windows)
-    use_plain_kernel(monkeypatch)
-    plain_loss, plain_gradients = loss_and_gradients(model, windows)
+    loss, gradients = loss_and_gradients(model, windows, exact=False)
+    plain_loss, plain_gradients = loss_and_gradients(model, windows, exact=True)
+    monkeypatch.setattr(kernels, "packed_matmul", kernels.plain_matmul)
+    assert (plain_loss, plain_gradients) == loss_and_gradients(model, windows, exact=False)
     assert loss != plain_loss  # it was the other kernel
     assert loss == pytest.approx(plain_loss, rel=1e-6)
     for name, gradient in gradients.items():
         length = sqrt(fsum(b * b for b in plain_gradients[name]))
         distance = sqrt(fsum((a - b) ** 2 for a, b in zip(gradient, plain_gradients[name], strict=True)))
-        # A bias of the keys shifts all scores of a row alike: its true gradient is zero, and both have noise.
+        # A bias of the keys shifts all scores of a row equally: its true gradient is zero, and both are noise.
         assert distance <= 1e-5 * length + 1e-7, name
 
 
@@ -425,49 +433,47 @@ def test_both_kernels_train_a_network_alike(network, monkeypatch):
 
 
 @both_networks
-@pytest.mark.usefixtures("plain_kernel")
 def test_later_tokens_never_change_earlier_logits(network):
     model = shaken(network())
-    before = model.forward([[3, 1, 4, 1, 5, 0]]).tolist()[0]
+    before = model([[3, 1, 4, 1, 5, 0]], exact=True).tolist()[0]
     for place in range(6):
         changed = [3, 1, 4, 1, 5, 0]
         changed[place] = 6
-        after = model.forward([changed]).tolist()[0]
+        after = model([changed], exact=True).tolist()[0]
         assert after[:place] == before[:place]
         assert all(a != b for a, b in zip(after[place:], before[place:], strict=True))
 
 
 @both_networks
-@pytest.mark.usefixtures("plain_kernel")
 def test_sequences_of_a_batch_do_not_see_each_other(network):
     model = shaken(network())
-    together = model.forward(IDS)
+    together = model(IDS, exact=True)
     assert together.shape == (2, 6, VOCAB)
-    assert together.tolist() == [model.forward([ids]).tolist()[0] for ids in IDS]
+    assert together.tolist() == [model([ids], exact=True).tolist()[0] for ids in IDS]
 
 
 @both_networks
 def test_the_order_of_tokens_matters(network):
     model = shaken(network())
-    ordered, swapped = (model.forward([ids]).tolist()[0][2] for ids in ([1, 2, 3], [2, 1, 3]))
+    ordered, swapped = (model([ids]).tolist()[0][2] for ids in ([1, 2, 3], [2, 1, 3]))
     assert largest_difference(ordered, swapped) > 1e-3
 
 
-def test_learned_places_tell_equal_tokens_apart_and_rotation_does_not():
-    first, second = shaken(gpt()).forward([[2, 2]]).tolist()[0]
+def test_learned_positions_distinguish_equal_tokens_and_rotation_does_not():
+    first, second = shaken(gpt())([[2, 2]]).tolist()[0]
     assert largest_difference(first, second) > 1e-3
-    first, second = shaken(llama()).forward([[2, 2]]).tolist()[0]
+    first, second = shaken(llama())([[2, 2]]).tolist()[0]
     assert largest_difference(first, second) < 1e-12
 
 
-def test_learned_places_end_where_the_context_ends():
+def test_learned_positions_end_with_the_context():
     with pytest.raises(IndexError, match="0 to 5"):
-        gpt().forward([[0] * (CONTEXT + 1)])
-    assert llama().forward([[0] * (CONTEXT + 1)]).shape == (1, CONTEXT + 1, VOCAB)
+        gpt()([[0] * (CONTEXT + 1)])
+    assert llama()([[0] * (CONTEXT + 1)]).shape == (1, CONTEXT + 1, VOCAB)
 
 
 def test_heads_must_share_evenly():
-    with pytest.raises(ValueError, match="3 heads cannot share 8 numbers"):
+    with pytest.raises(ValueError, match="3 heads cannot share 8 values"):
         MultiHeadAttention(8, 3, generator=random.Random(0))
 
 
@@ -476,31 +482,32 @@ def test_heads_must_share_evenly():
 PIECES = [[1] * 6, [6], [3, 1, 2], [1, 5], [5, 1]]  # how many tokens are read at a time
 
 
-def read_in_pieces(model: TransformerLM, ids: list[list[int]], pieces: Sequence[int]) -> list[list[list[float]]]:
+def read_in_pieces(
+    model: TransformerLM, ids: list[list[int]], pieces: Sequence[int], *, exact: bool
+) -> list[list[list[float]]]:
     caches = [KVCache() for _ in model.blocks]
     logits: list[list[list[float]]] = [[] for _ in ids]
     for size, end in zip(pieces, accumulate(pieces), strict=True):
         assert [len(cache) for cache in caches] == [end - size] * len(caches)
-        part = model.forward([sequence[end - size : end] for sequence in ids], caches).tolist()
+        part = model([sequence[end - size : end] for sequence in ids], caches, exact=exact).tolist()
         logits = [old + new for old, new in zip(logits, part, strict=True)]
     return logits
 
 
 @both_networks
 @pytest.mark.parametrize("pieces", PIECES, ids=str)
-@pytest.mark.usefixtures("plain_kernel")
 def test_reading_in_pieces_is_reading_at_once(network, pieces):
-    model = shaken(network())
-    whole = model.forward(IDS).tolist()
-    assert largest_difference(read_in_pieces(model, IDS, pieces), whole) < 1e-9
+    model = shaken(network(channels=32, vocab=30))
+    whole = model(IDS, exact=True).tolist()
+    assert largest_difference(read_in_pieces(model, IDS, pieces, exact=True), whole) < 1e-9
 
 
 @both_networks
 @pytest.mark.parametrize("pieces", [[1] * 6, [3, 1, 2]], ids=str)
 def test_reading_in_pieces_with_the_packed_kernel(network, pieces):
     model = shaken(network(channels=32, vocab=30))
-    whole = model.forward(IDS).tolist()
-    assert 0 < largest_difference(read_in_pieces(model, IDS, pieces), whole) < 1e-4
+    whole = model(IDS).tolist()
+    assert 0 < largest_difference(read_in_pieces(model, IDS, pieces, exact=False), whole) < 1e-4
 
 
 def test_a_cache_joins_heads_and_sequences_in_order():
@@ -509,40 +516,47 @@ def test_a_cache_joins_heads_and_sequences_in_order():
     keys, values = random_tensor(2, 3, 5, 2, seed=1), random_tensor(2, 3, 5, 2, seed=2)
 
     def tokens(x: Tensor, begin: int, end: int) -> Tensor:
-        part = [number for b in x.tolist() for h in b for row in h[begin:end] for number in row]
-        return Tensor(part, (2, 3, end - begin, 2))
+        part = [value for b in x.tolist() for h in b for row in h[begin:end] for value in row]
+        return Tensor(part, (2, 3, end - begin, 2), exact=x.exact)
 
     for begin, end in [(0, 2), (2, 3), (3, 5)]:
         joined = cache.extend(tokens(keys, begin, end), tokens(values, begin, end))
         assert len(cache) == end
         assert [x.tolist() for x in joined] == [tokens(x, 0, end).tolist() for x in (keys, values)]
+        assert all(x.exact for x in joined)
 
 
-# --- glimpses -----------------------------------------------------------------------------------------------
+# --- the logit lens -----------------------------------------------------------------------------------------
 
 
 @both_networks
-@pytest.mark.usefixtures("plain_kernel")
-def test_glimpses_end_with_what_forward_says(network):
+def test_the_lens_ends_with_the_logits_of_forward(network):
     model = shaken(network(blocks=3))
     for ids in ([3], [3, 1, 4, 1, 5]):
-        glimpses = model.glimpses(ids)
-        assert [glimpse.place for glimpse in glimpses] == ["embeddings", "block 1", "block 2", "block 3"]
-        assert glimpses[-1].logits == pytest.approx(model.forward([ids]).tolist()[0][-1], rel=1e-12)
-        assert glimpses[0].attention == []
-        for glimpse in glimpses:
-            assert len(glimpse.logits) == VOCAB
-        for glimpse in glimpses[1:]:
-            assert [len(shares) for shares in glimpse.attention] == [len(ids)] * HEADS
-            assert [fsum(shares) for shares in glimpse.attention] == pytest.approx([1.0] * HEADS, abs=1e-12)
+        steps = model.logit_lens(ids)
+        assert [step.place for step in steps] == ["embeddings", "block 1", "block 2", "block 3"]
+        assert steps[-1].logits == pytest.approx(model([ids], exact=True).tolist()[0][-1], rel=1e-12)
+        assert steps[0].attention == []
+        for step in steps:
+            assert len(step.logits) == VOCAB
+        for step in steps[1:]:
+            assert [len(shares) for shares in step.attention] == [len(ids)] * HEADS
+            assert [fsum(shares) for shares in step.attention] == pytest.approx([1.0] * HEADS, abs=1e-12)
 
 
 @both_networks
-@pytest.mark.usefixtures("plain_kernel")
-def test_a_glimpse_is_what_a_shorter_network_says(network):
+def test_the_lens_is_always_exact(network):
+    model, ids = shaken(network(channels=32, vocab=30)), [3, 1, 4, 1, 5]
+    logits = model.logit_lens(ids)[-1].logits
+    assert logits == pytest.approx(model([ids], exact=True).tolist()[0][-1], rel=1e-12)
+    assert largest_difference(logits, model([ids]).tolist()[0][-1]) > 1e-9
+
+
+@both_networks
+def test_a_lens_step_is_what_a_shorter_network_predicts(network):
     model = shaken(network(blocks=3))
-    glimpses = model.glimpses([3, 1, 4])
-    for number, glimpse in enumerate(glimpses):
+    steps = model.logit_lens([3, 1, 4])
+    for number, step in enumerate(steps):
         shorter = TransformerLM(
             model.token_embeddings,
             model.position_embeddings,
@@ -551,7 +565,7 @@ def test_a_glimpse_is_what_a_shorter_network_says(network):
             model.output,
             model.dropout,
         )
-        assert glimpse.logits == pytest.approx(shorter.forward([[3, 1, 4]]).tolist()[0][-1], rel=1e-12)
+        assert step.logits == pytest.approx(shorter([[3, 1, 4]], exact=True).tolist()[0][-1], rel=1e-12)
 
 
 def test_where_the_last_token_looks_by_hand():
@@ -560,8 +574,8 @@ def test_where_the_last_token_looks_by_hand():
     tokens, places = model.token_embeddings.weight.tolist(), model.position_embeddings.weight.tolist()
     x = from_lists([[a + b for a, b in zip(tokens[i], places[t], strict=True)] for t, i in enumerate(ids)])
     normed = functional.layer_norm(x, block.norm_1.weight, block.norm_1.bias)
-    query, keys = block.attention.q_proj.forward(normed).tolist()[-1], block.attention.k_proj.forward(normed).tolist()
-    shares = model.glimpses(ids)[1].attention
+    query, keys = block.attention.q_proj(normed).tolist()[-1], block.attention.k_proj(normed).tolist()
+    shares = model.logit_lens(ids)[1].attention
     assert len(shares) == HEADS
     for h in range(HEADS):
         own = range(h * size, (h + 1) * size)
@@ -570,13 +584,12 @@ def test_where_the_last_token_looks_by_hand():
 
 
 @pytest.mark.parametrize("rotary", [False, True])
-@pytest.mark.usefixtures("plain_kernel")
-def test_weights_are_the_shares_that_forward_takes(rotary):
+def test_weights_are_the_shares_that_forward_uses(rotary):
     part = MultiHeadAttention(4, 2, generator=random.Random(0), rotary=rotary)
     x = random_tensor(2, 3, 4)
     weights = part.weights(x)
     assert weights.shape == (2, 2, 3, 3)
-    values = part.v_proj.forward(x).tolist()
+    values = part.v_proj(x).tolist()
     mixed = [
         [
             [fsum(weights.tolist()[b][d // 2][t][s] * values[b][s][d] for s in range(3)) for d in range(4)]
@@ -584,8 +597,8 @@ def test_weights_are_the_shares_that_forward_takes(rotary):
         ]
         for b in range(2)
     ]
-    flat = Tensor([number for b in mixed for row in b for number in row], (2, 3, 4))
-    assert part.forward(x).data == pytest.approx(part.o_proj.forward(flat).data, rel=1e-12)
+    flat = from_lists(mixed)
+    assert part(x).data == pytest.approx(part.o_proj(flat).data, rel=1e-12)
     for rows in (rows for sequence in weights.tolist() for rows in sequence):
         assert [fsum(row) for row in rows] == pytest.approx([1.0] * 3, abs=1e-12)
         assert all(row[t + 1 :] == [0.0] * (2 - t) for t, row in enumerate(rows))

@@ -1,4 +1,4 @@
-"""Optimizers, the schedule, clipping, and batches: steps worked out by hand, and every window a slice of the text."""
+"""Optimizers, the schedule, clipping, and batches: steps computed by hand, and every window a slice of the text."""
 
 import random
 from array import array
@@ -9,10 +9,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from toy_gpt_train.training.batches import draw_windows, window_loss
-from toy_gpt_train.nn.modules import LanguageModel
+from toy_gpt_train.nn.modules import Network
 from toy_gpt_train.nn.optim import SGD, AdamW, clip_grad_norm, cosine_schedule
 from toy_gpt_train.nn.tensor import Parameter, Tensor
+from toy_gpt_train.training.batches import draw_windows, window_loss
 
 Optimizer = SGD | AdamW
 
@@ -24,7 +24,7 @@ def parameter(*numbers: float, grad: Sequence[float] | None = None) -> Parameter
 
 
 def path_of(weight: Parameter, optimizer: Optimizer, gradients: Sequence[float]) -> list[float]:
-    """Where the first number of a parameter is after each step."""
+    """The first value of a parameter after each step."""
     places = []
     for gradient in gradients:
         weight.grad = array("d", [gradient] * len(weight.data))
@@ -51,10 +51,10 @@ def test_sgd_by_hand(momentum, expected):
 
 
 ADAMW_BY_HAND = [
-    # A gradient that stays: m' is g and sqrt(v') is |g|, so each step is lr, however large g is.
+    # A constant gradient: m' is g and sqrt(v') is |g|, so each step is lr, however large g is.
     ({"eps": 0.0, "weight_decay": 0.0}, [0.2] * 3, [0.9, 0.8, 0.7]),
     ({"eps": 0.0, "weight_decay": 0.0}, [-5e6] * 3, [1.1, 1.2, 1.3]),
-    # Decay takes lr * weight_decay = 5 % off before: 0.95 - 0.1, 0.8075 - 0.1, 0.672125 - 0.1.
+    # Decay first subtracts lr * weight_decay = 5 %: 0.95 - 0.1, 0.8075 - 0.1, 0.672125 - 0.1.
     ({"eps": 0.0, "weight_decay": 0.5}, [3.0] * 3, [0.85, 0.7075, 0.572125]),
     # eps is added after the root: 0.1 * 3 / (3 + 1).
     ({"eps": 1.0, "weight_decay": 0.0}, [3.0] * 3, [0.925, 0.85, 0.775]),
@@ -64,7 +64,7 @@ ADAMW_BY_HAND = [
         [1.0, -1.0, 2.0],
         [0.9, 0.9 + 0.1 / 3, 0.9 + 0.1 / 3 - 0.1 / sqrt(85 / 37)],
     ),
-    # No gradient, and so no step but the decay.
+    # No gradient, so only the decay.
     ({"weight_decay": 1.0}, [0.0] * 3, [0.9, 0.81, 0.729]),
 ]
 
@@ -103,7 +103,7 @@ def test_the_step_size_may_change_before_every_step(make):
 @pytest.mark.parametrize(
     "make", [lambda w: SGD(w, 0.1, 0.9), lambda w: AdamW(w, 0.1, weight_decay=0.5)], ids=["SGD", "AdamW"]
 )
-def test_a_parameter_without_gradient_stays_and_the_others_go_on_alone(make):
+def test_a_parameter_without_gradient_stays_and_the_others_move_alone(make):
     still, one, two = parameter(1.0, -0.0), parameter(1.0), parameter(5.0, 5.0)
     alone = parameter(5.0, 5.0)
     together, single = make([still, one, two]), make([alone])
@@ -120,7 +120,7 @@ def test_a_parameter_without_gradient_stays_and_the_others_go_on_alone(make):
 @pytest.mark.parametrize(
     "make", [lambda w: SGD(w, 0.05, 0.9), lambda w: AdamW(w, 0.1, weight_decay=0.0)], ids=["SGD", "AdamW"]
 )
-def test_a_valley_is_walked_down(make):
+def test_a_valley_is_descended(make):
     # (x - 3)^2 + 10 (y + 1)^2
     weight = parameter(0.0, 0.0)
     optimizer = make([weight])
@@ -145,7 +145,7 @@ def test_a_valley_is_walked_down(make):
         ({"warmup": 0, "total": 4}, {0: 1.0, 2: 0.5, 4: 0.0}),
         ({"warmup": 0, "total": 4, "floor": 0.2}, {4: 0.2, 5: 0.2, 1000: 0.2}),  # past the end
         ({"warmup": 3, "total": 3, "floor": 0.2}, {0: 1 / 3, 2: 1.0, 3: 1.0, 4: 0.2}),
-        ({"warmup": 10, "total": 5}, {0: 0.1, 4: 0.5}),  # the end comes before the top
+        ({"warmup": 10, "total": 5}, {0: 0.1, 4: 0.5}),  # it ends before the peak
         ({"warmup": 0, "total": 0}, {0: 1.0}),
     ],
     ids=str,
@@ -184,7 +184,7 @@ def test_clipping_by_hand():
 
 
 @pytest.mark.parametrize("max_norm", [5.0, 5.1, inf])
-def test_a_short_gradient_is_left_as_it_is(max_norm):
+def test_a_short_gradient_is_not_changed(max_norm):
     weight = parameter(0.0, 0.0, grad=[3.0, 4.0])
     assert clip_grad_norm([weight], max_norm) == 5.0
     assert weight.grad == array("d", [3.0, 4.0])
@@ -220,7 +220,7 @@ def test_clipping_keeps_the_direction_and_bounds_the_length(gradients, max_norm)
 @given(st.integers(1, 30), st.integers(1, 8), st.integers(1, 6), st.integers(0, 10**6))
 @settings(max_examples=100, deadline=None)
 def test_every_window_is_a_slice_of_the_text(length, context_size, batch_size, seed):
-    text = list(range(100, 100 + length))  # each token tells where it stands
+    text = list(range(100, 100 + length))  # each token tells its position
     if length < context_size + 1:
         with pytest.raises(ValueError, match=f"{length} tokens are too few for a window of {context_size + 1}"):
             draw_windows(text, context_size, batch_size, random.Random(seed))
@@ -235,7 +235,7 @@ def test_every_window_is_a_slice_of_the_text(length, context_size, batch_size, s
 
 
 @pytest.mark.parametrize(("length", "context_size"), [(6, 2), (6, 5), (6, 1), (9, 3)])
-def test_windows_begin_everywhere_and_equally_often(length, context_size):
+def test_windows_begin_everywhere_equally_often(length, context_size):
     places, draws = length - context_size, 3000
     windows = draw_windows(range(length), context_size, draws, random.Random(0))
     starts = [window[0] for window in windows]
@@ -246,25 +246,25 @@ def test_windows_begin_everywhere_and_equally_often(length, context_size):
         assert abs(starts.count(start) - share * draws) <= 5 * sqrt(draws * share * (1 - share))
 
 
-def test_windows_go_on_where_the_generator_stands():
+def test_windows_continue_where_the_generator_stands():
     text, generator = list(range(1000)), random.Random(0)
     first, second = (draw_windows(text, 4, 3, generator) for _ in range(2))
     assert first != second
     assert first + second == draw_windows(text, 4, 6, random.Random(0))
 
 
-# --- what a network makes of windows ------------------------------------------------------------------------
+# --- the loss of a network on windows -----------------------------------------------------------------------
 
 
-class Scripted(LanguageModel):
-    """Says what it was told to, and remembers what it read."""
+class Scripted(Network):
+    """Returns the logits it was given, and remembers what it read."""
 
     def __init__(self, logits: list[list[list[float]]]) -> None:
         self.logits = Tensor(
             [x for b in logits for row in b for x in row], (len(logits), len(logits[0]), len(logits[0][0]))
         )
 
-    def forward(self, ids: Sequence[Sequence[int]]) -> Tensor:
+    def forward(self, ids: Sequence[Sequence[int]], *, exact: bool = False) -> Tensor:
         self.read = [list(sequence) for sequence in ids]
         return self.logits
 
@@ -276,11 +276,11 @@ ROWS = {name: [log(int(digit)) for digit in name] for name in ("512", "152", "12
 @pytest.mark.parametrize(
     ("rows", "windows", "read", "seen", "correct"),
     [
-        # Every place is predicted: the targets are 1, 2 and 2, 0.
+        # Every position is predicted: the targets are 1, 2 and 2, 0.
         ([["512", "125"], ["152", "161"]], [[0, 1, 2], [1, 2, 0]], [[0, 1], [1, 2]], "1521", 1),
         ([["152", "125"], ["125", "512"]], [[0, 1, 2], [1, 2, 0]], [[0, 1], [1, 2]], "5555", 4),
         ([["125"], ["512"]], [[0, 2], [1, 1]], [[0], [1]], "51", 1),
-        # Only what follows the whole window is: the targets are 2 and 0.
+        # Only the token after the whole window is predicted: the targets are 2 and 0.
         ([["125"], ["161"]], [[0, 1, 2], [1, 2, 0]], [[0, 1], [1, 2]], "51", 1),
         (
             [["125"], ["512"], ["152"]],

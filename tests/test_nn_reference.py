@@ -1,17 +1,17 @@
 """The neural engine against PyTorch: every operation forward and backward, optimizers, and whole networks."""
 
 import math
+import operator
 import random
 from array import array
 from collections.abc import Callable
 
 import pytest
 
-from test_nn_functional import random_tensor, use_plain_kernel
-from test_nn_modules import HEADS, gpt, llama, shaken
+from test_nn_functional import random_tensor, swiglu
+from test_nn_modules import HEADS, gpt, llama, loss_of, shaken
 from toy_gpt_train.nn import functional as ours
 from toy_gpt_train.nn.attention import rope, scaled_dot_product_attention
-from toy_gpt_train.training.batches import window_loss
 from toy_gpt_train.nn.optim import SGD, AdamW, clip_grad_norm, cosine_schedule
 from toy_gpt_train.nn.tensor import Parameter, Shape, Tensor
 from toy_gpt_train.nn.transformer import MultiHeadAttention
@@ -19,11 +19,6 @@ from toy_gpt_train.nn.transformer import MultiHeadAttention
 torch = pytest.importorskip("torch")
 theirs = torch.nn.functional
 DOUBLE = torch.float64
-
-
-@pytest.fixture(autouse=True)
-def _plain_kernel(monkeypatch):
-    use_plain_kernel(monkeypatch)
 
 
 def to_torch(tensor: Tensor):
@@ -35,7 +30,7 @@ def largest(numbers) -> float:
 
 
 def assert_close(ours_flat, theirs_tensor, name: str = "", rel: float = 1e-9) -> None:
-    """Number by number, in the unit of the largest."""
+    """Elementwise, relative to the largest."""
     reference = theirs_tensor.detach().reshape(-1).tolist()
     differences = [a - b for a, b in zip(ours_flat, reference, strict=True)]
     assert largest(differences) <= rel * max(largest(reference), 1e-3), name
@@ -51,7 +46,7 @@ IDS = [[2, 0, 2], [1, 2, 4]]
 
 
 def rope_by_complex_numbers(x, start: int = 0, base: float = 10000.0):
-    """Each pair is a complex number, and is multiplied by e to the i angle."""
+    """Each pair is a complex number, multiplied by e to the i angle."""
     length, size = x.shape[-2:]
     frequencies = base ** (-torch.arange(0, size, 2, dtype=DOUBLE) / size)
     angles = torch.outer(torch.arange(start, start + length, dtype=DOUBLE), frequencies)
@@ -68,7 +63,7 @@ def attend_with_mask(query, key, value):
     return theirs.scaled_dot_product_attention(query, key, value, attn_mask=mask)
 
 
-def mean_surprise(logits, targets: list[int]):
+def mean_loss(logits, targets: list[int]):
     return theirs.cross_entropy(logits.reshape(-1, logits.shape[-1]), torch.tensor(targets))
 
 
@@ -79,21 +74,23 @@ OPERATIONS: list[tuple[str, Callable[..., Tensor], Callable, list[Shape]]] = [
     ("linear of one row", ours.linear, theirs.linear, [(4,), (3, 4), (3,)]),
     ("embedding", lambda w: ours.embedding(IDS, w), lambda w: theirs.embedding(torch.tensor(IDS), w), [(5, 3)]),
     ("reshape", lambda x: ours.reshape(x, (3, 2)), lambda x: x.reshape(3, 2), [(2, 3)]),
-    ("add", ours.add, torch.add, [(2, 4, 3), (4, 3)]),
-    ("add one number", ours.add, torch.add, [(2, 3), ()]),
-    ("mul", ours.mul, torch.mul, [(2, 4, 3), (3,)]),
-    ("mul by itself", lambda x: ours.mul(x, x), lambda x: x * x, [(4,)]),
+    ("add", operator.add, torch.add, [(2, 4, 3), (4, 3)]),
+    ("add one value", operator.add, torch.add, [(2, 3), ()]),
+    ("mul", operator.mul, torch.mul, [(2, 4, 3), (3,)]),
+    ("mul by itself", lambda x: x * x, lambda x: x * x, [(4,)]),
+    ("matmul", operator.matmul, torch.matmul, [(2, 4, 3), (3, 5)]),
+    ("matmul of one row", operator.matmul, torch.matmul, [(3,), (3, 5)]),
     ("relu", ours.relu, theirs.relu, [(4, 5)]),
     ("tanh", ours.tanh, torch.tanh, [(4, 5)]),
     ("gelu", ours.gelu, lambda x: theirs.gelu(x, approximate="tanh"), [(4, 5)]),
     ("silu", ours.silu, theirs.silu, [(4, 5)]),
-    ("swiglu", ours.swiglu,
-     lambda x, w1, w2, w3: theirs.linear(theirs.silu(theirs.linear(x, w1)) * theirs.linear(x, w3), w2),
-     [(2, 3, 4), (6, 4), (4, 6), (6, 4)]),
+    ("swiglu", swiglu,
+     lambda x, gate, up, down: theirs.linear(theirs.silu(theirs.linear(x, gate)) * theirs.linear(x, up), down),
+     [(2, 3, 4), (6, 4), (6, 4), (4, 6)]),
     ("softmax", ours.softmax, lambda x: theirs.softmax(x, dim=-1), [(2, 3, 4)]),
-    ("cross_entropy", lambda x: ours.cross_entropy(x, [2, 0, 2]), lambda x: mean_surprise(x, [2, 0, 2]), [(3, 4)]),
+    ("cross_entropy", lambda x: ours.cross_entropy(x, [2, 0, 2]), lambda x: mean_loss(x, [2, 0, 2]), [(3, 4)]),
     ("cross_entropy of sequences", lambda x: ours.cross_entropy(x, [2, 0, 1, 1]),
-     lambda x: mean_surprise(x, [2, 0, 1, 1]), [(2, 2, 3)]),
+     lambda x: mean_loss(x, [2, 0, 1, 1]), [(2, 2, 3)]),
     ("layer_norm", ours.layer_norm, lambda x, w, b: theirs.layer_norm(x, (4,), w, b), [(2, 3, 4), (4,), (4,)]),
     ("layer_norm, eps", lambda x, w, b: ours.layer_norm(x, w, b, eps=0.3),
      lambda x, w, b: theirs.layer_norm(x, (4,), w, b, eps=0.3), [(3, 4), (4,), (4,)]),
@@ -131,14 +128,14 @@ def test_extreme_logits(row):
     x = Tensor(row, (1, 3))
     twin = to_torch(x)
     assert_close(ours.softmax(x).data, theirs.softmax(twin, dim=-1))
-    loss, expected = ours.cross_entropy(x, [1]), mean_surprise(twin, [1])
+    loss, expected = ours.cross_entropy(x, [1]), mean_loss(twin, [1])
     assert_close(loss.data, expected)
     loss.backward()
     expected.backward()
     assert_close(x.grad, twin.grad)
 
 
-# --- attention with its maps --------------------------------------------------------------------------------
+# --- attention with its linear layers -----------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("bias", [True, False])
@@ -159,7 +156,7 @@ def test_multi_head_attention(bias):
 
     x = random_tensor(3, 5, 8)
     x_twin = to_torch(x)
-    result = part.forward(x)
+    result = part(x)
     expected, shares = twin(x_twin, x_twin, x_twin, attn_mask=later_tokens(5), average_attn_weights=False)
     assert_close(result.data, expected, "forward")
     assert_close(part.weights(x).data, shares, "shares")
@@ -168,8 +165,8 @@ def test_multi_head_attention(bias):
     expected.backward(to_torch(gradient).detach())
     assert_close(x.grad, x_twin.grad, "x")
     for kind in ("weight", "bias") if bias else ("weight",):
-        mine = [number for p in projections for number in getattr(p, kind).grad]
-        # A bias of the keys shifts all scores of a row alike: its gradient is zero but for noise.
+        mine = [value for p in projections for value in getattr(p, kind).grad]
+        # A bias of the keys shifts all scores of a row equally: its gradient is zero but for noise.
         assert_close(mine, getattr(twin, f"in_proj_{kind}").grad, kind)
         assert_close(getattr(part.o_proj, kind).grad, getattr(twin.out_proj, kind).grad, kind)
 
@@ -178,7 +175,7 @@ def test_multi_head_attention(bias):
 
 
 def torch_gpt(w: dict, ids, num_blocks: int):
-    """GPT of torch's own encoder layers, which have the norms before each part."""
+    """A GPT of torch's own encoder layers, with the norms before each part."""
     x = theirs.embedding(ids, w["token_embeddings.weight"]) + w["position_embeddings.weight"][: ids.shape[1]]
     hidden, channels = w["blocks.0.feed_forward.up_proj.weight"].shape
     layer = torch.nn.TransformerEncoderLayer(
@@ -236,7 +233,7 @@ WINDOWS = [[3, 1, 4, 1, 5, 0], [2, 6, 5, 3, 3, 6], [0, 0, 1, 2, 2, 2]]
 
 def torch_loss(other: Callable, w: dict, num_blocks: int, windows: list[list[int]]):
     logits = other(w, torch.tensor([window[:-1] for window in windows]), num_blocks)
-    return mean_surprise(logits, [token_id for window in windows for token_id in window[1:]])
+    return mean_loss(logits, [token_id for window in windows for token_id in window[1:]])
 
 
 @NETWORKS
@@ -244,8 +241,8 @@ def test_networks_forward_and_backward(network, other):
     model = shaken(network(blocks=3))
     w = {name: to_torch(p) for name, p in model.named_parameters()}
     ids = [window[:-1] for window in WINDOWS]
-    assert_close(model.forward(ids).data, other(w, torch.tensor(ids), 3), "logits")
-    loss, _, _ = window_loss(model, WINDOWS)
+    assert_close(model(ids, exact=True).data, other(w, torch.tensor(ids), 3), "logits")
+    loss = loss_of(model, WINDOWS)
     expected = torch_loss(other, w, 3, WINDOWS)
     assert_close(loss.data, expected, "loss")
     loss.backward()
@@ -265,7 +262,7 @@ def test_networks_learn_alike(network, other):
         mine.lr = twin.param_groups[0]["lr"] = cosine_schedule(step, peak=0.01, warmup=2, total=8)
         model.zero_grad()
         twin.zero_grad()
-        loss, _, _ = window_loss(model, WINDOWS)
+        loss = loss_of(model, WINDOWS)
         expected = torch_loss(other, w, 1, WINDOWS)
         assert_close(loss.data, expected, f"loss of step {step}", rel=1e-7)
         losses.append(loss.item())
@@ -287,7 +284,7 @@ def test_networks_learn_alike(network, other):
 OPTIMIZERS = [
     ("SGD", lambda w: SGD(w, 0.05), lambda w: torch.optim.SGD(w, lr=0.05)),
     ("SGD, momentum", lambda w: SGD(w, 0.05, 0.9), lambda w: torch.optim.SGD(w, lr=0.05, momentum=0.9)),
-    ("AdamW as it comes", AdamW, torch.optim.AdamW),
+    ("AdamW with its defaults", AdamW, torch.optim.AdamW),
     *(
         (
             f"AdamW, decay {decay}",

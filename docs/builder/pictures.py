@@ -1,4 +1,4 @@
-"""Pictures of the docs site, drawn by hand: how things hang together, with numbers from the committed files."""
+"""Pictures of the docs site, drawn by hand: how things fit together, with numbers from the committed files."""
 
 import html
 from collections.abc import Sequence
@@ -101,7 +101,7 @@ def _block(name: str, embeddings: str, norm: str, attention: str, feed_forward: 
         _box(270, 96, 196, 44, attention),
         _box(120, 222, 110, 44, norm),
         _box(270, 222, 196, 44, feed_forward),
-        _box(10, 334, 250, 44, f"{norm}, map to V logits"),
+        _box(10, 334, 250, 44, f"{norm}, linear to V logits"),
     ]
     for y in (172, 298):
         parts.append(f'<circle cx="60" cy="{y}" r="12" fill="none" stroke="currentColor"/>')
@@ -115,12 +115,12 @@ def _block(name: str, embeddings: str, norm: str, attention: str, feed_forward: 
 
 
 def gpt_block() -> str:
-    """The parts of rung 700."""
+    """The parts of model 700."""
     return _block("gpt", "token + position vectors", "LayerNorm", "multi-head attention", "feed-forward, GELU")
 
 
 def llama_block() -> str:
-    """The parts of rung 800."""
+    """The parts of model 800."""
     return _block("llama", "token vectors", "RMSNorm", "attention with RoPE", "feed-forward, SwiGLU")
 
 

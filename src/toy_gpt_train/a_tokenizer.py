@@ -1,99 +1,58 @@
 """a_tokenizer.py - Step a: text becomes tokens.
 
-The learner's question: what does a model read? Not meaning, but a list of tokens. Here a token is whatever stands
-between white space, so "the cat runs ." has four. Other ways to cut text are in tokenizers/.
+The learner's question: what does a model read? Not meaning, but a list of tokens. Here a token is a word:
+whatever stands between white space, so "the cat runs ." has four. tokenizers/ has other ways to cut a text.
 
 Responsibilities:
-- Read a corpus file, exactly, and refuse what is not text.
+- Read a corpus file exactly as it is.
 - Split it into tokens.
 
 It does not know numbers: ids come in b_vocab.py.
 
-Run it: uv run python src/toy_gpt_train/a_tokenizer.py
+Run it: uv run python src/toy_gpt_train/a_tokenizer.py [FILE]
 """
 
+import argparse
+import sys
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Final
+from typing import Final, NoReturn
 
-from toy_gpt_train.errors import InputError
-from toy_gpt_train.project import RESOURCE_ROOT
-from toy_gpt_train.tokenizers import Tokenizer
-from toy_gpt_train.tokenizers.word import WordTokenizer
-
-CORPUS_DIR: Final[Path] = RESOURCE_ROOT / "corpus"
-# WHY a limit: every token of a text becomes a Python object or a place in a list, many times its size on disk. A file
-# far too large must fail at once, not after filling the memory; docs/limits says what fits.
-MAX_TEXT_BYTES: Final = 256 * 1024 * 1024
-
-DEFAULT_CORPUS: Final[Path] = CORPUS_DIR / "000_cat_dog.txt"
+# WHY two places: a checkout has its corpora in corpus/; an installed copy has them inside the package.
+_PACKAGE: Final = Path(__file__).resolve().parent
+IN_CHECKOUT: Final = (_PACKAGE.parents[1] / "SE_MANIFEST.toml").is_file()
+ROOT: Final = _PACKAGE.parents[1] if IN_CHECKOUT else _PACKAGE / "resources"
+DEFAULT_CORPUS: Final = ROOT / "corpus" / "000_cat_dog.txt"
 
 
 def read_text(path: Path) -> str:
-    """Read a text file as UTF-8, every character as it stands (a leading byte-order mark is dropped).
-
-    Args:
-        path: The file.
-
-    Returns:
-        Its text; line ends are left alone.
+    """Read a text file as UTF-8; line ends are left alone, a leading byte-order mark is dropped.
 
     Raises:
-        OSError: The file is missing, a folder, or unreadable.
-        InputError: The file is larger than 256 MB, or some bytes are not UTF-8 (the message gives the offset).
+        OSError: The file cannot be read.
+        ValueError: It is not UTF-8; the message gives the offset of the first wrong byte.
 
     Example:
         >>> read_text(DEFAULT_CORPUS).splitlines()[0]
         'the cat runs .'
     """
-    size = path.stat().st_size
-    with path.open("rb") as file:
-        # WHY not read(): a device or a pipe has no size, and may never end.
-        data = file.read(MAX_TEXT_BYTES + 1) if size <= MAX_TEXT_BYTES else b""
-    if max(size, len(data)) > MAX_TEXT_BYTES:
-        shown = f"{size / 2**20:.0f} MB" if size else "an endless stream"
-        limit = MAX_TEXT_BYTES // 2**20
-        raise InputError(f"{path}: {shown} of text is too large to hold in memory; the limit is {limit} MB")
+    data = Path(path).read_bytes()
     try:
         return data.decode("utf-8").removeprefix("\ufeff")
     except UnicodeDecodeError as error:
-        raise InputError(
-            f"{path}: not UTF-8 text: byte {error.object[error.start]:#04x} at offset {error.start}"
-        ) from None
-
-
-def read_tokens(path: Path, tokenizer: Tokenizer) -> list[str]:
-    """Read a text file and cut it into tokens.
-
-    Args:
-        path: The file.
-        tokenizer: How to cut it.
-
-    Returns:
-        The tokens in the order of the text, at least one.
-
-    Raises:
-        OSError: The file cannot be read.
-        InputError: It is not UTF-8, or holds no token at all.
-
-    Example:
-        >>> read_tokens(DEFAULT_CORPUS, WordTokenizer())[:2]
-        ['the', 'cat']
-    """
-    tokens = tokenizer.tokenize(read_text(path))
-    if not tokens:
-        raise InputError(f"{path}: the text is empty: there is no token in it")
-    return tokens
+        wrong = data[error.start]
+        raise ValueError(f"{path}: not UTF-8 text: byte {wrong:#04x} at offset {error.start}") from None
 
 
 class SimpleTokenizer:
-    """The words of a corpus: what stands between white space, in the order of the text.
+    """The words of a corpus, in the order of the text.
 
     Args:
         corpus_path: The text file; by default the corpus that comes with the project.
 
     Raises:
         OSError: The file cannot be read.
-        InputError: It is not UTF-8, or holds no token at all.
+        ValueError: It is not UTF-8, or there is no token in it.
 
     Example:
         >>> SimpleTokenizer().get_tokens()[:4]
@@ -102,26 +61,58 @@ class SimpleTokenizer:
 
     def __init__(self, corpus_path: Path | None = None) -> None:
         self.corpus_path = DEFAULT_CORPUS if corpus_path is None else Path(corpus_path)
-        self._tokens = read_tokens(self.corpus_path, WordTokenizer())
+        self._tokens = read_text(self.corpus_path).split()
+        if not self._tokens:
+            raise ValueError(f"{self.corpus_path}: the text is empty: there is no token in it")
 
     def get_tokens(self) -> list[str]:
-        """Return the tokens in the order of the text; a new list each time.
-
-        Example:
-            >>> len(SimpleTokenizer().get_tokens())
-            32
-        """
+        """Return the tokens; a new list each time."""
         return list(self._tokens)
 
 
-def main() -> None:
-    """Show the default corpus and its tokens."""
-    tokens = SimpleTokenizer().get_tokens()
-    print(f"corpus   {DEFAULT_CORPUS.name}")
-    print(f"text     {' / '.join(read_text(DEFAULT_CORPUS).splitlines()[:3])} / ...")
-    print(f"tokens   {len(tokens)}, of which {len(set(tokens))} different")
+# --- the command line of every step -------------------------------------------------------------------------
+
+
+class StepParser(argparse.ArgumentParser):
+    """The command line of a step: a user error becomes one line on standard error and exit code 2."""
+
+    def __init__(self, about: str) -> None:
+        more = "toy-gpt has everything else: other models and tokenizers, sampling, scoring, speed; see toy-gpt --help."
+        super().__init__(description=about.partition("\n")[0], epilog=more)
+
+    def error(self, message: str) -> NoReturn:
+        """Report a wrong argument."""
+        raise ValueError(message)
+
+    def run(self, step: Callable[..., None], argv: Sequence[str] | None) -> int:
+        """Call ``step`` with the arguments by name; return the exit code."""
+        try:
+            step(**vars(self.parse_args(argv)))
+        except (OSError, ValueError) as error:
+            print("error:", *str(error).split(), file=sys.stderr)
+            return 2
+        return 0
+
+    def add_corpus(self, name: str) -> None:
+        """Let the user name a text."""
+        self.add_argument(name, nargs="?", type=Path, default=DEFAULT_CORPUS, help=f"a text ({DEFAULT_CORPUS.name})")
+
+
+def show(corpus: Path) -> None:
+    """Print a corpus and its tokens."""
+    tokens = SimpleTokenizer(corpus).get_tokens()
+    print(f"corpus   {corpus.name}")
+    print(f"text     {' / '.join(read_text(corpus).splitlines()[:3])} / ...")
+    print(f"tokens   {len(tokens)}, {len(set(tokens))} of them different")
     print(f"first    {tokens[:8]}")
 
 
+def main(argv: Sequence[str] | None = None) -> int:
+    """Show what a model reads; return the exit code."""
+    parser = StepParser(__doc__)
+    parser.add_corpus("corpus")
+    return parser.run(show, argv)
+
+
 if __name__ == "__main__":
-    main()
+    raise SystemExit(main())

@@ -1,7 +1,7 @@
 """b_vocab.py - Step b: tokens become numbers.
 
-The learner's question: how do words become numbers? By a list: every different token gets the number of its
-place in sorted order, its id. The number says nothing about meaning; it is a row and a column of a table.
+The learner's question: how do words become numbers? With a list: each different token gets its position in
+sorted order, its id. The number says nothing about meaning; it is a row and a column of a table.
 
 Responsibilities:
 - Give each different token an id, 0 to V-1.
@@ -9,80 +9,48 @@ Responsibilities:
 
 It does not know the order of the tokens in the text: that is what a model learns.
 
-Run it: uv run python src/toy_gpt_train/b_vocab.py
+Run it: uv run python src/toy_gpt_train/b_vocab.py [FILE]
 """
 
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
 
-from toy_gpt_train.a_tokenizer import SimpleTokenizer
+from toy_gpt_train.a_tokenizer import SimpleTokenizer, StepParser
 
 
 class Vocabulary:
     """All different tokens of a text, numbered in sorted order.
 
-    Args:
-        tokens: The tokens of the text, repeats and all.
-        further: Tokens that get an id too, but are not counted: those of a held-out part of the text.
-
     Example:
         >>> vocab = Vocabulary(["b", "a", "b"])
-        >>> vocab.get_token_id("b"), vocab.get_id_token(0), vocab.get_token_frequency("b")
-        (1, 'a', 2)
+        >>> vocab.vocab_size(), vocab.get_token_id("b"), vocab.get_id_token(0), vocab.get_token_frequency("b")
+        (2, 1, 'a', 2)
     """
 
-    def __init__(self, tokens: Iterable[str], further: Iterable[str] = ()) -> None:
-        self._frequency = Counter(tokens)
-        self._tokens = sorted({*self._frequency, *further})
+    def __init__(self, tokens: Iterable[str]) -> None:
+        self._frequency: Mapping[str, int] = Counter(tokens)
+        self._tokens = sorted(self._frequency)
         self._ids = {token: token_id for token_id, token in enumerate(self._tokens)}
 
     def vocab_size(self) -> int:
-        """Return V, the number of different tokens.
-
-        Example:
-            >>> Vocabulary(["b", "a", "b"]).vocab_size()
-            2
-        """
+        """Return V, the number of different tokens."""
         return len(self._tokens)
 
     def get_token_id(self, token: str) -> int | None:
-        """Return the id of ``token``, 0 to V-1, or None where the text never had it.
-
-        Example:
-            >>> Vocabulary(["b", "a"]).get_token_id("z") is None
-            True
-        """
+        """Return the id of a token, or None if the text does not have it."""
         return self._ids.get(token)
 
     def get_id_token(self, token_id: int) -> str | None:
-        """Return the token with this id, or None where there is no such id.
-
-        Example:
-            >>> Vocabulary(["b", "a"]).get_id_token(1)
-            'b'
-        """
+        """Return the token with this id, or None if there is no such id."""
         return self._tokens[token_id] if 0 <= token_id < len(self._tokens) else None
 
     def get_token_frequency(self, token: str) -> int:
-        """Return how often ``token`` occurred; 0 for an unknown one.
-
-        Example:
-            >>> Vocabulary(["b", "a", "b"]).get_token_frequency("z")
-            0
-        """
-        return self._frequency[token]
-
-    def tokens(self) -> list[str]:
-        """Return all tokens by id; a new list each time.
-
-        Example:
-            >>> Vocabulary(["b", "a"]).tokens()
-            ['a', 'b']
-        """
-        return list(self._tokens)
+        """Return how often a token occurred; 0 for an unknown one."""
+        return self._frequency.get(token, 0)
 
     def encode(self, tokens: Iterable[str]) -> list[int]:
-        """Return the ids of tokens that the text had.
+        """Return the ids of known tokens.
 
         Raises:
             KeyError: A token is not in the vocabulary.
@@ -94,9 +62,9 @@ class Vocabulary:
         return [self._ids[token] for token in tokens]
 
 
-def main() -> None:
-    """Show the vocabulary of the default corpus."""
-    tokens = SimpleTokenizer().get_tokens()
+def show(corpus: Path) -> None:
+    """Print the vocabulary of a corpus, and its first tokens as ids."""
+    tokens = SimpleTokenizer(corpus).get_tokens()
     vocab = Vocabulary(tokens)
     print(f"{len(tokens)} tokens, {vocab.vocab_size()} different")
     print("id  token   frequency")
@@ -106,5 +74,12 @@ def main() -> None:
     print(f"{tokens[:8]}\nbecomes {vocab.encode(tokens[:8])}")
 
 
+def main(argv: Sequence[str] | None = None) -> int:
+    """Show how words become numbers; return the exit code."""
+    parser = StepParser(__doc__)
+    parser.add_corpus("corpus")
+    return parser.run(show, argv)
+
+
 if __name__ == "__main__":
-    main()
+    raise SystemExit(main())

@@ -49,10 +49,10 @@ def read_corpus(path: Path) -> Corpus:
 
 
 def corpus_of(text: str, name: str = "text") -> Corpus:
-    """Make a corpus of a text in memory.
+    r"""Make a corpus of a text in memory.
 
     Example:
-        >>> corpus_of("one\\n\\ntwo").num_lines
+        >>> corpus_of("one\n\ntwo").num_lines
         2
     """
     return Corpus(text, name, hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest())

@@ -7,13 +7,15 @@ whole; whatever interrupts the work leaves the old files as they were.
 It does not know what the files mean.
 """
 
+import codecs
 import glob
 import hashlib
 import json
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from errno import EISDIR
+from itertools import chain
 from pathlib import Path
 from typing import Any, BinaryIO, Final
 
@@ -77,6 +79,28 @@ def decode_utf8(data: bytes, path: Path) -> str:
         raise InputError(
             f"{path}, line {line}: not UTF-8 text: byte {data[error.start]:#04x} at offset {error.start}"
         ) from None
+
+
+def utf8_blocks(blocks: Iterable[bytes]) -> Iterator[str]:
+    """Yield the text of bytes that come in blocks, cut anywhere.
+
+    Raises:
+        InputError: They are not UTF-8; the message gives the offset of the byte.
+
+    Example:
+        >>> list(utf8_blocks([b"caf", bytes([0xC3]), bytes([0xA9])]))
+        ['caf', 'é']
+    """
+    decoder = codecs.getincrementaldecoder("utf-8")()
+    offset = 0  # of the first byte that is not decoded yet
+    for data, final in chain(((block, False) for block in blocks), [(b"", True)]):
+        try:
+            text = decoder.decode(data, final)
+        except UnicodeDecodeError as error:
+            raise InputError(f"not UTF-8 at byte {offset + error.start} ({error.reason})") from error
+        offset += len(text.encode("utf-8"))
+        if text:
+            yield text
 
 
 def read_text(path: Path, limit: int = MAX_BYTES) -> str:

@@ -10,6 +10,7 @@ It knows numbers only: no tokens, no models, no files.
 
 from collections import Counter
 from collections.abc import Hashable, Iterable, Sequence
+from heapq import nsmallest
 from math import exp, fsum, log
 from typing import Final
 
@@ -18,13 +19,7 @@ SMALLEST_PROBABILITY: Final = 1e-12
 
 
 def argmax(values: Sequence[float]) -> int:
-    """Return the index of the largest value, the first of them where several are largest.
-
-    Args:
-        values: Any numbers, at least one.
-
-    Returns:
-        An index into ``values``.
+    """Return the index of the largest value, the first one where several are largest.
 
     Raises:
         ValueError: ``values`` is empty.
@@ -38,14 +33,18 @@ def argmax(values: Sequence[float]) -> int:
     return values.index(max(values))
 
 
+def top_k(probs: Sequence[float], k: int) -> list[tuple[int, float]]:
+    """Return the k most likely tokens as (token id, probability), most likely first, ties by id.
+
+    Example:
+        >>> top_k([0.2, 0.5, 0.3], 2)
+        [(1, 0.5), (2, 0.3)]
+    """
+    return nsmallest(k, enumerate(probs), key=lambda item: (-item[1], item[0]))
+
+
 def softmax(scores: Sequence[float]) -> list[float]:
-    """Turn scores (logits) into probabilities: exp(score) over the sum of all exp(score).
-
-    Args:
-        scores: One finite logit for each token, in any range.
-
-    Returns:
-        As many probabilities; each is at least 0 and they sum to 1.
+    """Turn finite scores (logits) into probabilities: exp(score) over the sum of all exp(score).
 
     Raises:
         ValueError: ``scores`` is empty.
@@ -59,7 +58,7 @@ def softmax(scores: Sequence[float]) -> list[float]:
     """
     if not scores:
         raise ValueError("softmax of an empty sequence")
-    # WHY: a shift of all scores changes no ratio, and exp(0) is the largest term, so nothing overflows.
+    # WHY: shifting all scores changes no ratio, and exp(0) is now the largest term, so nothing overflows.
     top = max(scores)
     exps = [exp(score - top) for score in scores]
     total = sum(exps)
@@ -67,15 +66,10 @@ def softmax(scores: Sequence[float]) -> list[float]:
 
 
 def cross_entropy_loss(probs: Sequence[float], target_id: int) -> float:
-    """Return the surprise of one prediction: minus the log of the probability given to what came.
+    """Return the surprise of one prediction: minus the log of the probability given to the token that came.
 
-    Args:
-        probs: A probability for each token.
-        target_id: The token that really came.
-
-    Returns:
-        The loss in nats: 0 for certainty, log(V) for a uniform guess among V tokens. The probability is
-        taken as at least 1e-12.
+    The loss is in nats: 0 for certainty, log(V) for a uniform guess among V tokens. The probability is taken as at
+    least 1e-12.
 
     Raises:
         ValueError: ``target_id`` is not an index of ``probs``.
@@ -93,16 +87,11 @@ def cross_entropy_loss(probs: Sequence[float], target_id: int) -> float:
 
 
 def conditional_entropy(pairs: Iterable[tuple[Hashable, Hashable]]) -> float:
-    """Return the lowest average loss that any table of this context can reach on these pairs.
+    """Return the lowest average loss that any table can reach on these (context, target) pairs.
 
-    The best a table can do is to predict each token as often as it followed the context. What surprise is
-    left then is the entropy of the target given the context, H(target | context).
-
-    Args:
-        pairs: (context, target) observations.
-
-    Returns:
-        Nats a pair: minus the mean of log(count(context, target) / count(context)); 0 for no pairs.
+    The best a table can do is to predict each token as often as it followed the context. The surprise that
+    remains is the entropy of the target given the context, H(target | context), in nats per pair: the mean of
+    log(count(context) / count(context, target)).
 
     Example:
         >>> round(conditional_entropy([("a", 1), ("a", 2), ("b", 1), ("b", 1)]), 4)

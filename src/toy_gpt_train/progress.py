@@ -7,7 +7,7 @@ standard error, so that standard output holds results only.
 import sys
 import time
 from collections.abc import Callable
-from typing import Any, Final, TextIO
+from typing import Final, TextIO
 
 # Told the fraction done, from 0 to 1, and a few words. It may raise errors.StopTraining.
 OnProgress = Callable[[float, str], None]

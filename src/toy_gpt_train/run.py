@@ -10,8 +10,8 @@ It does steps a to e with the rooms below it; nothing is printed, and nothing is
 
 import time
 from collections import Counter
-from collections.abc import Callable, Sequence
-from contextlib import closing, nullcontext
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import closing, contextmanager
 from dataclasses import asdict, dataclass
 from itertools import islice
 from os import PathLike
@@ -23,7 +23,7 @@ from toy_gpt_train.artifacts.metadata import new_meta
 from toy_gpt_train.artifacts.run_folder import SavedRun, find_artifacts, read_run, write_run
 from toy_gpt_train.corpus import Corpus, corpus_of, read_corpus
 from toy_gpt_train.errors import InputError
-from toy_gpt_train.inference.evaluate import Evaluation, evaluate, unigram_loss
+from toy_gpt_train.inference.evaluate import Evaluation, evaluate, unigram_loss, watched
 from toy_gpt_train.inference.generate import continued, next_tokens, prompt_ids
 from toy_gpt_train.inference.sampling import Sampling, top_k
 from toy_gpt_train.loss_curve import loss_curve_svg
@@ -99,10 +99,10 @@ def check_length(entry: ModelEntry, context: int, num_train: int, corpus: Corpus
     """
     needed = entry.model_class.min_tokens(context)
     if num_train < needed:
-        remedy = "" if entry.context is not None else "; give it more text with --corpus, or look back less with --context"
+        more = "; give it more text with --corpus, or look back less with --context"
         raise InputError(
             f"{corpus.path or corpus.name}: {num_train} training tokens are too few: {entry.name} needs at least "
-            f"{needed}{remedy}"
+            f"{needed}{'' if entry.context is not None else more}"
         )
 
 
@@ -128,8 +128,8 @@ class Run:
         meta: What 00_meta.json says.
         history: The training log, one record per epoch or every few steps.
         held_out: The scores on the held-out part; None where nothing was held out, or the run was loaded.
-        unigram_loss: The loss of guessing by frequency, in nats per token: on the held-out part, or else on the training
-            part; None where the run was loaded.
+        unigram_loss: The loss of guessing by frequency, in nats per token: on the held-out part, or else on the
+            training part; None where the run was loaded.
         train_seconds: How long training took; None where the run was loaded.
     """
 
@@ -246,9 +246,7 @@ class Run:
                 raise InputError(f"{name}: none of its tokens is in the vocabulary")
         sizes = self.tokenizer.sizes(read.text)
         with _shown(progress, f"scoring {read.name}") as told:
-            return evaluate(
-                self.model, ids, sizes, self.frequencies, skip_unknown=unknown == "skip", on_progress=told
-            )
+            return evaluate(self.model, ids, sizes, self.frequencies, skip_unknown=unknown == "skip", on_progress=told)
 
     def save(self, base_dir: AnyPath, name: str = "") -> list[Path]:
         """Write the run to a folder: artifacts/ (what ``load`` reads) and outputs/ (the log), all of it or nothing.
@@ -424,11 +422,14 @@ def _corpus(path: AnyPath | None, text: str | None) -> Corpus:
     return read_corpus(RESOURCE_ROOT / load_manifest().corpus if path is None else Path(path))
 
 
-def _shown(progress: bool | OnProgress, title: str) -> Any:
-    """Return a context that gives what is told of progress: a bar, a given function, or None."""
+@contextmanager
+def _shown(progress: bool | OnProgress, title: str) -> Iterator[OnProgress | None]:
+    """Give what is told of progress: a bar, the given function, or None."""
     if progress is True:
-        return closing(Progress(title))
-    return nullcontext(progress or None)
+        with closing(Progress(title)) as bar:
+            yield bar.update
+    else:
+        yield progress or None
 
 
 def _measure_training(
@@ -441,7 +442,7 @@ def _measure_training(
     if start is None:
         measured = {"train_loss": history[-1]["avg_loss"], "train_accuracy": history[-1]["accuracy"]}
     else:
-        scores = summarize(zip(model.score(ids, start), ids[start:], strict=True))
+        scores = summarize(zip(watched(model, ids, start, on_progress), ids[start:], strict=True))
         measured = {"train_loss": scores.loss, "train_accuracy": scores.accuracy}
     for record in history:
         record.update(loss_floor=floor, above_floor=record["avg_loss"] - floor)

@@ -1,4 +1,4 @@
-"""compare.py - A snapshot's cases, and whether a result is close enough."""
+"""compare.py - The cases of a snapshot, and whether a result is close enough."""
 
 import json
 from collections.abc import Callable
@@ -9,20 +9,20 @@ SNAPSHOTS = Path(__file__).parent / "snapshots"
 
 
 def cases(name: str) -> list[dict[str, Any]]:
-    """Return the cases of snapshots/NAME.json: arguments by name, and what is expected."""
+    """Return the cases of snapshots/NAME.json: arguments by name, and the expected result."""
     return json.loads((SNAPSHOTS / f"{name}.json").read_text(encoding="utf-8"))["cases"]
 
 
 def check(name: str, function: Callable[..., Any], tolerance: float) -> None:
-    """Call a function with the arguments of every case, and compare what it returns with what is expected.
+    """Call a function of adapters.py with the arguments of every case, and compare its result with the expected one.
 
     Args:
-        name: Of the snapshot.
-        function: Of adapters.py.
-        tolerance: The greatest error, as a share of the largest expected number.
+        name: The snapshot.
+        function: The function.
+        tolerance: The largest error, as a share of the largest expected value.
 
     Raises:
-        AssertionError: A shape or a number is wrong; the message says where.
+        AssertionError: A shape or a value is wrong; the message says where.
     """
     __tracebackhide__ = True  # pytest then shows the message, not this function
     for number, case in enumerate(cases(name), start=1):
@@ -40,7 +40,7 @@ def check(name: str, function: Callable[..., Any], tolerance: float) -> None:
 
 
 def leaves(nested: Any, place: str = "result") -> dict[str, float]:
-    """Return the numbers of nested lists by place.
+    """Return the values of nested lists by place.
 
     Example:
         >>> leaves([[1.0, 2.0], []])

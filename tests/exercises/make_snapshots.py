@@ -1,10 +1,10 @@
-"""make_snapshots.py - Make the reference numbers that the exercises compare with: snapshots/*.json.
+"""make_snapshots.py - Make the reference values that the exercises compare with: snapshots/*.json.
 
-REQ: nothing here imports toy_gpt_train. The numbers come from PyTorch, from formulas in 50 decimal digits, and from
-Hugging Face's tokenizers, so they say something about the project as well.
+REQ: nothing here imports toy_gpt_train. The values come from PyTorch, from formulas in 50 decimal digits, and from
+Hugging Face's tokenizers, so they also test the project.
 
-The files are committed; nobody needs to make them again to do the exercises. A case holds the arguments of a function
-of adapters.py by name, and what is expected. Inputs are short decimals, so that the files stay small.
+The files are committed; the exercises do not need this script. A case holds the arguments of a function of adapters.py
+by name, and the expected result. Inputs are short decimals, which keeps the files small.
 
 Run it: uv run --with torch --group reference python tests/exercises/make_snapshots.py [NAME ...]
 """
@@ -30,7 +30,7 @@ getcontext().prec = 50
 
 
 def numbers(generator: random.Random, *shape: int, scale: float = 1.0) -> Any:
-    """Return nested lists of normal numbers, rounded to two digits."""
+    """Return nested lists of normal values, rounded to two decimals."""
     if not shape:
         return round(generator.gauss(0.0, scale), 2)
     return [numbers(generator, *shape[1:], scale=scale) for _ in range(shape[0])]
@@ -80,7 +80,7 @@ def rmsnorm() -> list[Case]:
 
 
 def rotated(x: Any, start: int = 0) -> Any:
-    """Turn pairs as complex numbers: a rotation is a product with a number of length 1."""
+    """Rotate pairs as complex numbers: a rotation is a product with a number of length 1."""
     import torch
 
     length, size = x.shape[-2:]
@@ -130,8 +130,8 @@ def attended(x: Any, weights: Any, num_heads: int, rotary: bool) -> Any:
     from torch.nn import functional
 
     batch, length, size = x.shape
-    maps = (functional.linear(x, weights[f"{name}_proj.weight"]) for name in "qkv")
-    query, key, value = (y.view(batch, length, num_heads, -1).transpose(1, 2) for y in maps)
+    projected = (functional.linear(x, weights[f"{name}_proj.weight"]) for name in "qkv")
+    query, key, value = (y.view(batch, length, num_heads, -1).transpose(1, 2) for y in projected)
     if rotary:
         query, key = rotated(query), rotated(key)
     heads = functional.scaled_dot_product_attention(query, key, value, is_causal=True)
@@ -153,7 +153,7 @@ def multihead() -> list[Case]:
 
 
 def arrays(case: Case) -> tuple[Any, Any]:
-    """Return the input and the weights of a case as PyTorch has them."""
+    """Return the input and the weights of a case as PyTorch tensors."""
     return float64(case["x"]), {name: float64(weight) for name, weight in case["weights"].items()}
 
 
@@ -243,7 +243,7 @@ def adamw() -> list[Case]:
     cases = []
     for lr, betas, eps, weight_decay in ((0.1, (0.9, 0.999), 1e-8, 0.0), (0.02, (0.8, 0.95), 0.01, 0.5)):
         weights, gradients = numbers(rng, 4), numbers(rng, 6, 4)
-        gradients[2][0] = 100.0  # one wild gradient
+        gradients[2][0] = 100.0  # one outlier
         case = {"weights": weights, "gradients": gradients, "lr": lr, "betas": betas, "eps": eps}
         cases.append(case | {"weight_decay": weight_decay})
         cases[-1]["expected"] = exact_adamw(**cases[-1])
@@ -258,7 +258,7 @@ def exact_adamw(
     eps: float,
     weight_decay: float,
 ) -> list[list[float]]:
-    """Follow each weight alone, step by step."""
+    """Follow each weight by itself, step by step."""
     beta1, beta2 = map(Decimal, betas)
     paths = []
     for weight, column in zip(weights, zip(*gradients, strict=True), strict=True):
@@ -323,7 +323,7 @@ def spelling() -> dict[str, str]:
 
 
 def trained(text: str, vocab_size: int, special_tokens: list[str]) -> tuple[Any, list[str], list[list[str]]]:
-    """Return Hugging Face's tokenizer trained on a text, its tokens by id and its merges, both spelled in Latin-1."""
+    """Return Hugging Face's tokenizer trained on a text, its tokens by id, and its merges, both spelled in Latin-1."""
     import tokenizers
 
     reference = tokenizers.Tokenizer(tokenizers.models.BPE())
@@ -361,8 +361,8 @@ def bpe_training() -> list[Case]:
 def text_without_ties() -> str:
     """Return random words, each several times.
 
-    WHY this seed: of equally frequent pairs Hugging Face takes that of lowest ids, and we the greatest bytes. Here no
-    such choice comes up in the first 20 merges.
+    WHY this seed: of equally frequent pairs, Hugging Face takes the one with the lowest ids, and we the one with the
+    greatest bytes. With this seed there is no such tie in the first 20 merges.
     """
     rng = random.Random(19803)
     counts = {"".join(rng.choices("aeino", k=rng.randrange(1, 5))): rng.randrange(1, 40) for _ in range(24)}
@@ -370,7 +370,7 @@ def text_without_ties() -> str:
 
 
 def learned(text: str, vocab_size: int) -> list[list[str]]:
-    """Learn merges by counting everything anew for each merge; bytes are characters of Latin-1."""
+    """Learn merges by recounting everything for each merge; bytes are characters of Latin-1."""
     import regex
 
     words = [[chr(byte) for byte in word.encode()] for word in regex.findall(GPT2_PATTERN, text)]
@@ -405,7 +405,7 @@ MAKERS: Final[dict[str, tuple[Callable[[], list[Case]], ...]]] = {
 
 
 def made_by(library: str, name: str) -> str:
-    """Say what the numbers come from."""
+    """Return where the values come from."""
     if library == "decimal":
         return BY_FORMULA
     version = sys.modules[library].__version__
@@ -417,7 +417,7 @@ def made_by(library: str, name: str) -> str:
 
 
 def laid_out(value: Any, depth: int = 0) -> str:
-    """Return JSON with one line for each innermost list; Python's repr makes every float exact."""
+    """Return JSON with one line per innermost list; Python's repr makes every float exact."""
     parts = value.values() if isinstance(value, dict) else value if isinstance(value, list) else []
     if not any(isinstance(part, dict | list) for part in parts):
         return json.dumps(value)
@@ -434,7 +434,7 @@ def snapshot_text(library: str, maker: Callable[[], list[Case]]) -> str:
 
 
 def main(names: list[str]) -> None:
-    """Write the files of these components, or all."""
+    """Write the files of these components, or all of them."""
     for library, makers in MAKERS.items():
         for maker in makers:
             if not names or maker.__name__ in names:

@@ -1,10 +1,10 @@
 """starter.py - The components of a language model, for you to write.
 
 Copy this file to tests/mine.py, write a function there, and let the function of the same name in tests/adapters.py
-call yours. README.md beside this file shows the way, with one example. What stands below "Example:" is True.
+call yours. README.md in this folder shows the steps, with one example. Each line below "Example:" is True.
 
-Numbers go in and come out as nested lists. Letters in the comments are sizes: N rows, B sequences, T tokens, C numbers
-a token, V tokens in the vocabulary, H heads, D = C/H numbers a head, F numbers inside a feed-forward layer.
+Values go in and come out as nested lists. Letters in the docstrings are sizes: N rows, B sequences, T tokens, C values
+per token, V tokens in the vocabulary, H heads, D = C/H values per head, F values inside a feed-forward layer.
 
     Matrix of shape (2, 3):  [[1.0, 2.0, 3.0], [4.0, 5.0, 6.0]]
 """
@@ -28,7 +28,7 @@ def run_linear(x: Matrix, weight: Matrix, bias: Vector | None = None) -> Matrix:
     Args:
         x: (N, in).
         weight: W, (out, in).
-        bias: b, (out,); None stands for zeros.
+        bias: b, (out,); None means zeros.
 
     Returns:
         (N, out).
@@ -40,7 +40,7 @@ def run_linear(x: Matrix, weight: Matrix, bias: Vector | None = None) -> Matrix:
 
 
 def run_embedding(ids: list[list[int]], weight: Matrix) -> Batch:
-    """Look up row number id of the weight, for every id.
+    """Look up the row of the weight for every id.
 
     Args:
         ids: (B, T), each from 0 to V-1.
@@ -76,9 +76,9 @@ def run_rmsnorm(x: Matrix, weight: Vector, eps: float = 1e-5) -> Matrix:
 
 
 def run_rope(x: Matrix, start: int = 0) -> Matrix:
-    """Turn the pair (x_2i, x_2i+1) of the token at position p by the angle p / 10000^(2i/D), for every i.
+    """Rotate the pair (x_2i, x_2i+1) of the token at position p by the angle p / 10000^(2i/D), for every i.
 
-    To turn (a, b) by an angle t is (a cos t - b sin t, a sin t + b cos t).
+    Rotating (a, b) by an angle t gives (a cos t - b sin t, a sin t + b cos t).
 
     Args:
         x: (T, D), D even: a query or a key of each token.
@@ -97,9 +97,9 @@ def run_rope(x: Matrix, start: int = 0) -> Matrix:
 
 
 def run_swiglu(x: Matrix, gate: Matrix, up: Matrix, down: Matrix) -> Matrix:
-    """Return W_down (silu(W_gate x) * W_up x) for every row of x; * goes number by number.
+    """Return W_down (silu(W_gate x) * W_up x) for every row of x; * is elementwise.
 
-    silu(a) = a / (1 + exp(-a)). Mind that exp overflows where a is far below 0.
+    silu(a) = a / (1 + exp(-a)). Note that exp overflows if a is far below 0.
 
     Args:
         x: (N, C).
@@ -122,7 +122,7 @@ def run_swiglu(x: Matrix, gate: Matrix, up: Matrix, down: Matrix) -> Matrix:
 def run_softmax(x: Matrix) -> Matrix:
     """Return p_j = exp(x_j) / sum over i of exp(x_i) for every row of x.
 
-    Mind that exp overflows; a shift of the whole row does not change p.
+    Note that exp overflows; a shift of the whole row does not change p.
 
     Args:
         x: (N, V).
@@ -144,7 +144,7 @@ def run_cross_entropy(logits: Matrix, targets: list[int]) -> float:
         targets: (N,), each from 0 to V-1.
 
     Returns:
-        One number.
+        One value.
 
     Example:
         round(run_cross_entropy([[0.0, 0.0]], [1]), 4) == 0.6931
@@ -176,15 +176,15 @@ def run_attention(query: Matrix, key: Matrix, value: Matrix) -> Matrix:
 
 
 def run_multihead(x: Batch, weights: Weights, num_heads: int, rotary: bool) -> Batch:
-    """Return W_o (the outputs of H causal attentions side by side), each on its own D numbers of the maps' outputs.
+    """Return W_o (the outputs of H causal attentions side by side), each on its own D values of Q, K and V.
 
-    Q = W_q x, K = W_k x, V = W_v x; head h takes the numbers h D to (h+1) D - 1 of each.
+    Q = W_q x, K = W_k x, V = W_v x; head h takes the values h D to (h+1) D - 1 of each.
 
     Args:
         x: (B, T, C).
         weights: "q_proj.weight", "k_proj.weight", "v_proj.weight", "o_proj.weight", (C, C) each; no biases.
         num_heads: H.
-        rotary: Whether queries and keys of each head are turned by their position (rope), from position 0.
+        rotary: Whether queries and keys of each head are rotated by their position (rope), from position 0.
 
     Returns:
         (B, T, C).
@@ -222,7 +222,7 @@ def run_lm(ids: list[list[int]], weights: Weights, num_heads: int, num_layers: i
     Args:
         ids: (B, T).
         weights: "token_embeddings.weight" (V, C); "blocks.0." before each name of run_block, "blocks.1." and so on;
-            "norm.weight" (C,), RMSNorm with eps 1e-5; "output.weight" (V, C), a linear map without bias.
+            "norm.weight" (C,), RMSNorm with eps 1e-5; "output.weight" (V, C), a linear layer without bias.
         num_heads: H.
         num_layers: How many blocks.
 
@@ -236,16 +236,16 @@ def run_lm(ids: list[list[int]], weights: Weights, num_heads: int, num_layers: i
 
 
 def run_clipping(gradients: list[Vector], max_norm: float) -> list[Vector]:
-    """Multiply all gradients by max_norm / (norm + 1e-6), where their common norm is above max_norm.
+    """Multiply all gradients by max_norm / (norm + 1e-6) if their common norm is above max_norm.
 
-    norm = sqrt(sum of the squares of all numbers of all gradients).
+    norm = sqrt(sum of the squares of all values of all gradients).
 
     Args:
-        gradients: Of each parameter; they may differ in length.
-        max_norm: The greatest length.
+        gradients: One for each parameter, of any length.
+        max_norm: The largest norm.
 
     Returns:
-        The gradients, in the same shape; as they were where the norm is at most max_norm.
+        The gradients, in the same shape; unchanged if the norm is at most max_norm.
 
     Example:
         run_clipping([[3.0], [4.0]], max_norm=10.0) == [[3.0], [4.0]]
@@ -262,16 +262,16 @@ def run_adamw(
 ) -> list[Vector]:
     """Return the weights after each step of w = w - lr (m' / (sqrt(v') + eps) + weight_decay w).
 
-    m = beta1 m + (1 - beta1) g and v = beta2 v + (1 - beta2) g^2 begin at 0; at step t = 1, 2, ... m' is
+    m = beta1 m + (1 - beta1) g and v = beta2 v + (1 - beta2) g^2 start at 0; at step t = 1, 2, ... m' is
     m / (1 - beta1^t) and v' is v / (1 - beta2^t). The w on the right is the one before the step.
 
     Args:
         weights: (N,), before the first step.
-        gradients: (steps, N): g of each step, whatever the weights are.
+        gradients: (steps, N): g of each step, independent of the weights.
         lr: Step size.
         betas: beta1 and beta2.
-        eps: Keeps the division sane.
-        weight_decay: The share of lr that is taken off every weight.
+        eps: Keeps the division from blowing up.
+        weight_decay: The share of lr by which every weight shrinks.
 
     Returns:
         (steps, N).
@@ -288,12 +288,12 @@ def run_adamw(
 def run_schedule(step: int, peak: float, warmup: int, total: int, floor: float) -> float:
     """Return the step size: peak (step + 1) / warmup at first, then floor + (peak - floor) (1 + cos(pi d)) / 2.
 
-    d = (step - warmup) / (total - warmup), the share of the way down that is done.
+    d = (step - warmup) / (total - warmup), the share of the descent that is done.
 
     Args:
-        step: From 0. From step ``total`` on, the step size stays at the floor.
+        step: From 0. From step ``total`` on, the step size is the floor.
         peak: The largest step size.
-        warmup: For how many steps it grows; 0 for none.
+        warmup: How many steps it grows for.
         total: How many steps there are.
         floor: The step size at the end.
 
@@ -310,13 +310,13 @@ def run_schedule(step: int, peak: float, warmup: int, total: int, floor: float) 
 
 
 def run_batches(token_ids: list[int], context_size: int, batch_size: int, seed: int) -> list[list[int]]:
-    """Draw windows of context_size + 1 tokens from random places of a text, every place as likely.
+    """Draw windows of context_size + 1 tokens from random places in a text, all equally likely.
 
     Args:
         token_ids: The text.
         context_size: How many tokens the network reads; the last token of a window is only predicted.
-        batch_size: How many windows; some may overlap.
-        seed: Of the source of randomness: the same seed draws the same windows.
+        batch_size: How many windows to draw; some may overlap.
+        seed: The same seed draws the same windows.
 
     Returns:
         The windows.
@@ -331,19 +331,19 @@ def run_batches(token_ids: list[int], context_size: int, batch_size: int, seed: 
 
 
 def run_checkpoint_save(path: Path, tensors: Weights) -> None:
-    """Write numbers and their names to a file, so that no digit is lost.
+    """Write named nested lists to a file without losing a digit.
 
-    The format is free, but it must not be a pickle: whoever loads a pickle runs what its author wrote.
+    Any format will do except pickle: loading a pickle runs code that its author chose.
 
     Args:
-        path: The file; one that is there already is replaced.
+        path: The file; an existing one is replaced.
         tensors: Nested lists of floats by name, one or more levels deep, none empty.
     """
     raise NotImplementedError
 
 
 def run_checkpoint_load(path: Path) -> Weights:
-    """Read what run_checkpoint_save wrote: the same names, shapes and numbers.
+    """Read what run_checkpoint_save wrote: the same names, shapes and values.
 
     Args:
         path: The file.
@@ -360,17 +360,18 @@ def run_checkpoint_load(path: Path) -> Weights:
 def run_tokenizer_encode(
     text: str, vocab: dict[int, bytes], merges: list[Merge], special_tokens: list[str]
 ) -> list[int]:
-    """Cut text into pre-tokens, and merge the bytes of each: the earliest merge first, as long as there is one.
+    """Split text into pre-tokens and merge the bytes of each: the earliest merge first, until none applies.
 
-    Special tokens are cut out first; each is one token. pretokenize() of toy_gpt_train.tokenizers.pretokenize cuts the
-    text between them, if that is not what you want to write. Then the bytes of each pre-token are merged: of all pairs
-    of neighbours, the one that stands first in ``merges`` becomes one token, at its leftmost place, again and again.
+    Special tokens are split off first; each is one token. If you do not want to write the splitting of the text between
+    them, call pretokenize() of toy_gpt_train.tokenizers.pretokenize. Then the bytes of each pre-token are merged: of
+    all pairs of neighbors, the one that comes first in ``merges`` becomes one token, at its leftmost place, again and
+    again.
 
     Args:
         text: Any text.
         vocab: The bytes of each token id; all 256 single bytes are among them, in any order, and the special tokens.
         merges: Pairs of tokens, in the order of learning.
-        special_tokens: Texts that are never split. None is the beginning of another.
+        special_tokens: Texts that are never split. No one of them is the start of another.
 
     Returns:
         The ids.
@@ -385,7 +386,7 @@ def run_tokenizer_encode(
 
 
 def run_tokenizer_decode(ids: list[int], vocab: dict[int, bytes]) -> str:
-    """Join the bytes of all ids, and read them as UTF-8; what is not UTF-8 becomes U+FFFD.
+    """Join the bytes of all ids and decode them as UTF-8; invalid bytes become U+FFFD.
 
     Args:
         ids: Token ids.
@@ -401,17 +402,17 @@ def run_tokenizer_decode(ids: list[int], vocab: dict[int, bytes]) -> str:
 
 
 def run_bpe_training(text: str, vocab_size: int) -> tuple[dict[int, bytes], list[Merge]]:
-    """Make the most frequent pair of neighbours a new token, until there are vocab_size tokens or no pairs.
+    """Merge the most frequent pair of neighbors into a new token until there are vocab_size tokens or no pairs.
 
-    Pairs are counted inside pre-tokens only (see run_tokenizer_encode). Of equally frequent pairs the greater is
+    Pairs are counted only inside pre-tokens (see run_tokenizer_encode). Of equally frequent pairs the greater one is
     merged, as Python compares pairs of bytes.
 
     Args:
         text: What to learn from.
-        vocab_size: How many tokens to stop at, the 256 bytes included.
+        vocab_size: How many tokens to stop at, including the 256 bytes.
 
     Returns:
-        The bytes of each id (0 to 255 the single bytes, then the merged tokens), and the merges in their order.
+        The bytes of each id (0 to 255 the single bytes, then the merged tokens), and the merges in order.
 
     Example:
         run_bpe_training("hug pug hug", 258)[1] == [(b"u", b"g"), (b"h", b"ug")]

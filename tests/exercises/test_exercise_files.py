@@ -1,4 +1,4 @@
-"""The exercises themselves: the starter fits the adapters, -k finds one component, snapshots can be made again."""
+"""The exercises themselves: the starter fits the adapters, -k finds one component, snapshots are reproducible."""
 
 import doctest
 import inspect
@@ -30,7 +30,7 @@ def test_starter_and_adapters_fit():
     assert list(ours) == list(theirs)
     for name, function in ours.items():
         assert inspect.signature(function) == inspect.signature(theirs[name]), name
-        # REQ: shapes and formulas are explained in one place, the starter; an adapter has the first line of it.
+        # REQ: the starter explains shapes and formulas; an adapter repeats only its first line.
         assert str(function.__doc__).splitlines()[0] == str(theirs[name].__doc__).splitlines()[0], name
 
 
@@ -45,7 +45,7 @@ def test_examples_of_the_starter_hold():
     for name, function in functions_of(starter).items():
         _, _, after = str(inspect.getdoc(function)).partition("Example:\n")
         lines = after.partition("\n\n")[0].splitlines()
-        # WHY not ">>>": pytest would run it in the starter, where nothing is written yet.
+        # WHY not ">>>": pytest would run it in the starter, where nothing is implemented yet.
         examples = [doctest.Example(line.strip() + "\n", "True\n") for line in lines]
         runner = doctest.DocTestRunner()
         runner.run(doctest.DocTest(examples, functions_of(adapters), name, "starter.py", 0, None))

@@ -1,4 +1,4 @@
-"""What training does around the network: clipping, AdamW, schedule, batches, checkpoints."""
+"""Training around the network: clipping, AdamW, schedule, batches, checkpoints."""
 
 import pickletools
 import zipfile
@@ -31,7 +31,7 @@ def test_schedule():
     check("schedule", adapters.run_schedule, DOUBLE)
 
 
-# --- batches: random, so what must hold for any source of randomness ----------------------------------------
+# --- batches are random: these checks hold for any source of randomness -------------------------------------
 
 
 def test_batches_are_slices_of_the_text():
@@ -43,7 +43,7 @@ def test_batches_are_slices_of_the_text():
 
 
 def test_batches_begin_at_every_place():
-    # WHY these bounds: of 6,000 draws from 6 places each gets 1,000, with a standard deviation of 29.
+    # WHY these bounds: each of 6 places gets 1,000 of 6,000 draws, with a standard deviation of 29.
     windows = adapters.run_batches(list(range(10)), context_size=4, batch_size=6000, seed=1)
     starts = Counter(window[0] for window in windows)
     assert set(starts) == set(range(6))
@@ -67,7 +67,7 @@ def test_batches_follow_the_seed():
 
 
 def exactly(tensors: dict[str, object]) -> str:
-    """What has to be equal; -0.0 is not 0.0 here."""
+    """A text that must be equal; it distinguishes -0.0 from 0.0."""
     return repr(sorted(tensors.items()))
 
 
@@ -96,7 +96,7 @@ def test_checkpoint_is_no_pickle(tmp_path: Path):
 
 
 def is_pickle(content: bytes) -> bool:
-    """Whether the bytes are a program for pickle; they are read, not run."""
+    """Whether the bytes are a pickle; they are read, not run."""
     try:
         return any(opcode.name == "STOP" for opcode, _, _ in pickletools.genops(content))
     except ValueError:

@@ -1,4 +1,4 @@
-"""Byte-level BPE beside Hugging Face's tokenizers; merges beside a trainer that counts everything anew."""
+"""Byte-level BPE against Hugging Face's tokenizers; merges against a trainer that recounts everything."""
 
 from compare import cases
 
@@ -6,7 +6,7 @@ import adapters
 
 
 def as_bytes(token: str) -> bytes:
-    """Snapshots write a token as Latin-1: one character for each byte."""
+    """Snapshots write a token as Latin-1, one character per byte."""
     return token.encode("latin-1")
 
 

@@ -26,7 +26,7 @@ def unigram_shares() -> Chart:
     likeliest = sorted(counts, key=lambda token: -counts[token])[:12]
     return Chart(
         "bars",
-        "The most frequent tokens of the animals: relative frequency, and probability that the unigram has learned",
+        "The most frequent tokens of the animals: relative frequency, and the probability that the unigram learned",
         ["token", "relative frequency", "learned probability"],
         [(token, round(counts[token] / total, 3), round(learned[token], 3)) for token in likeliest],
         up="share of the tokens",
@@ -41,23 +41,23 @@ def unigram_loss() -> Chart:
     _, small = _trained(0, _SMALL_STEPS, len(log["epoch"]))
     return Chart(
         "lines",
-        "Loss of the unigram by epoch, with steps of two sizes, and the floor that no unigram gets below",
+        "Loss of the unigram by epoch, with steps of two sizes, and the floor that no unigram can get below",
         ["epoch", "learning rate 0.1", f"learning rate {_SMALL_STEPS}", "floor"],
         list(zip(log["epoch"], log["avg_loss"], [round(loss, 6) for loss in small], log["loss_floor"], strict=True)),
         across="epoch",
-        up="nats a token",
-        source=f"{_UNIGRAM_LOG}, and a training with learning rate {_SMALL_STEPS}",
+        up="nats per token",
+        source=f"{_UNIGRAM_LOG}, and a training run with learning rate {_SMALL_STEPS}",
         dashed={"floor": ""},
     )
 
 
 def bigram_table() -> Chart:
-    """A piece of the bigram's table as probabilities: a row for each context."""
+    """A part of the bigram's table as probabilities: one row for each context."""
     table = _probabilities(_BIGRAM)
     tokens = [".", "the", "a", "small", "cat", "dog", "likes", "says", "meow"]
     return Chart(
         "cells",
-        "A piece of the bigram's table: how likely each column's token is after the token of the row",
+        "A part of the bigram's table: how likely the token of each column is after the token of the row",
         ["after", *tokens],
         [(context, *(round(table[context][token], 2) for token in tokens)) for context in tokens],
         across="next token",
@@ -80,11 +80,11 @@ def bigram_practice() -> Chart:
 
     return Chart(
         "bars",
-        "Probability of the full stop after words that nothing else follows (in brackets: how often they come)",
+        "Probability of the full stop after words that nothing else follows (in parentheses: how often they occur)",
         ["context", "50 epochs", f"{_MANY_EPOCHS} epochs"],
         list(rows()),
         up="probability of .",
-        source=f"{_BIGRAM}/02_model_weights.csv, and a training of {_MANY_EPOCHS} epochs",
+        source=f"{_BIGRAM}/02_model_weights.csv, and a training run of {_MANY_EPOCHS} epochs",
         values=True,
     )
 

@@ -24,7 +24,7 @@ def surprise_curve() -> Chart:
     probabilities = [0.01, *(step / 50 for step in range(1, 51))]
     return Chart(
         "lines",
-        "The surprise of one token: 0 where the model was certain of it, and without limit towards probability 0",
+        "The surprise at one token: 0 if the model was certain of it, and unlimited as the probability approaches 0",
         ["probability", "surprise"],
         [(p, abs(round(log(p), 4))) for p in probabilities],
         across="probability that the model gave to the token",
@@ -69,14 +69,14 @@ def overfitting() -> Chart:
     by_frequency = "unigram on the held-out part"
     return Chart(
         "lines",
-        "The loss of the bigram falls to the end on the training text; on the held-out part it turns and rises",
+        "The loss of the bigram falls to the end on the training text; on the held-out part it turns upward",
         ["epoch", "training text", "held-out part", by_frequency],
         [
             (int(record["epoch"]), round(record["avg_loss"], 4), round(record["val_loss"], 4), baseline)
             for record in history
         ],
         across="epoch",
-        up="nats a token",
+        up="nats per token",
         source="corpus/001_animals.txt, as in the command on this page",
         dashed={by_frequency: ""},
     )

@@ -26,21 +26,21 @@ def animals_losses() -> Chart:
         ["epoch", *_TABLES, *floors.values()],
         list(zip(logs[_TABLES[0]]["epoch"], *lines, strict=True)),
         across="epoch",
-        up="nats a token",
+        up="nats per token",
         source="outputs/ladder/*/001_animals/train_log.csv",
         dashed={floor: rung for rung, floor in floors.items()},
     )
 
 
 def row_explosion() -> Chart:
-    """Rows that a full table would have, and contexts that the text really has, by context size."""
+    """Rows that a full table would have, and contexts that occur in the text, by context size."""
     tokens = read_tokens(STORIES, WordTokenizer())
     vocab = Vocabulary(tokens)
     token_ids, size = vocab.encode(tokens), vocab.vocab_size()
     met = [len({context for context, _ in make_training_pairs(token_ids, n)}) for n in range(1, 6)]
     return Chart(
         "lines",
-        "Rows of the table by context size: V to the N explodes, the contexts in the text level off",
+        "Rows of the table by context size: V to the N explodes, but the contexts in the text level off",
         ["N", f"V to the N, with V = {size:,}", "contexts in the text"],
         [(n, size**n, contexts) for n, contexts in enumerate(met, start=1)],
         across="context size N",
@@ -52,17 +52,17 @@ def row_explosion() -> Chart:
 
 
 def held_out() -> Chart:
-    """Loss on the training part and on the held-out part of the stories, words, rung by rung."""
+    """Loss on the training part and on the held-out part of the stories, words, model by model."""
     runs = _runs("word")
     unigram = "unigram, held-out part"
     epochs = runs[0]["epochs"]
     return Chart(
         "bars",
         f"After {epochs} epochs, the longer a table's window, the higher its loss on the held-out part; "
-        "Kneser-Ney does well there",
+        "Kneser-Ney does better",
         ["model", "training part", "held-out part", unigram],
         [(run["model"], float(run["train_loss"]), float(run["val_loss"]), float(run["unigram_loss"])) for run in runs],
-        up="nats a token",
+        up="nats per token",
         source=_LENGTHS,
         dashed={unigram: ""},
         values=True,
@@ -70,7 +70,7 @@ def held_out() -> Chart:
 
 
 def stories_losses() -> Chart:
-    """Loss on the held-out tenth of the stories, characters, rung by rung."""
+    """Loss on the held-out tenth of the stories, characters, model by model."""
     runs = _runs("char")
     held_out = {run["model"]: float(run["val_loss"]) for run in runs if run["model"] != "kneser-ney"}
     counting = {
@@ -83,10 +83,10 @@ def stories_losses() -> Chart:
     return Chart(
         "bars",
         "Loss on the held-out part of the stories: Kneser-Ney and the mixture are lowest",
-        ["rung", f"counting (tables: {runs[0]['epochs']} epochs)", "network"],
+        ["model", f"counting (tables: {runs[0]['epochs']} epochs)", "network"],
         [(kind, loss, None) for kind, loss in counting.items()]
         + [(kind, None, loss) for kind, loss in networks.items()],
-        up="nats a character",
+        up="nats per character",
         source=f"{_LENGTHS} and artifacts/ladder/*/030_stories/00_meta.json",
         values=True,
     )
@@ -99,26 +99,26 @@ def kneser_ney_context() -> Chart:
     backing_off = {run["context"]: run for run in runs if run["model"] == "kneser-ney"}
     return Chart(
         "lines",
-        "With a longer context the held-out loss of the plain table turns upward, and Kneser-Ney's goes on falling",
+        "With a longer context the held-out loss of the plain table turns upward, and that of Kneser-Ney keeps falling",
         ["N", f"plain table, {tables['1']['epochs']} epochs", "kneser-ney"],
         [(n, float(tables[n]["val_loss"]), float(backing_off[n]["val_loss"])) for n in tables],
-        across="characters of context N",
-        up="held-out loss, nats a character",
+        across="context size N, in characters",
+        up="held-out loss, nats per character",
         source=_LENGTHS,
         values=True,
     )
 
 
 def mixture_powers() -> Chart:
-    """The powers of the mixture's experts by how far its longest memory matched."""
+    """The mixture weights of the experts by how many characters the longest context matched."""
     columns = csv_numbers(_POWERS)
     return Chart(
         "lines",
-        "The power of each of the five experts, by how many characters the longest memory matched",
+        "The mixture weight of each of the five experts, by how many characters the longest context matched",
         list(columns),
         list(zip(*columns.values(), strict=True)),
-        across="characters that the longest memory matched",
-        up="power",
+        across="characters that the longest context matched",
+        up="mixture weight",
         source=_POWERS,
     )
 

@@ -17,7 +17,7 @@ _VOWELS = "aeiou"
 
 
 def step_sizes() -> Chart:
-    """The step size of rung 800's run by step, and the log's lines on it."""
+    """The step size of the run of model 800 by step, and the log's lines on it."""
     log_path = "outputs/ladder/800-llama/030_stories/train_log.csv"
     log = csv_numbers(log_path)
     logged = dict(zip(map(int, log["step"]), log["learning_rate"], strict=True))
@@ -30,7 +30,7 @@ def step_sizes() -> Chart:
     in_log = "lines of the log"
     return Chart(
         "lines",
-        "The step size by step: up in a line, then down along half a cosine",
+        "The step size by step: up in a straight line, then down along half a cosine",
         ["step", "cosine_schedule", in_log],
         [(step, size(step), logged.get(step)) for step in (1, *range(10, total + 1, 10))],
         across="step",
@@ -58,14 +58,14 @@ def network_losses() -> list[Chart]:
         dashed = "450-kneser-ney, validation"
         return Chart(
             "lines",
-            f"The {part} loss of four networks, and the dashed line of Kneser-Ney",
+            f"The {part} loss of four networks; the dashed line is Kneser-Ney",
             ["thousand tokens", *_NETWORKS, dashed],
             [
                 (place, *(losses.get((place, rung)) for rung in _NETWORKS), counting)
                 for place in sorted({place for place, _, _ in points})
             ],
             across="thousand tokens predicted",
-            up=f"{part} loss, nats a character",
+            up=f"{part} loss, nats per character",
             source="outputs/ladder/*/030_stories/train_log.csv",
             dashed={dashed: ""},
             limits=(1, highest),
@@ -75,7 +75,7 @@ def network_losses() -> list[Chart]:
 
 
 def letter_map() -> Chart:
-    """The vectors of rung 500's frequent small letters, from the side from which they differ most."""
+    """The vectors of the frequent lowercase letters in model 500, in the view in which they differ most."""
     path = f"{_artifacts('500-embeddings')}/03_token_embeddings.csv"
     table = csv_columns(path)
     frequencies = csv_columns(f"{_artifacts('500-embeddings')}/01_vocabulary.csv")["frequency"]
@@ -89,7 +89,7 @@ def letter_map() -> Chart:
     points = zip(letters, (centred @ directions[:2].T).round(4).tolist(), strict=True)
     return Chart(
         "points",
-        f"The letters from the side from which they differ most: {share:.0%} of how the vectors differ",
+        f"The letters in the view in which they differ most: it shows {share:.0%} of the variance of the vectors",
         ["letter", "first direction", "second direction", "kind"],
         [(letter, x, y, "vowel" if letter in _VOWELS else "consonant") for letter, (x, y) in points],
         across="first direction",
@@ -99,36 +99,36 @@ def letter_map() -> Chart:
 
 
 def attention_map() -> Chart:
-    """Rung 600's only head on the first characters of the stories."""
+    """The only head of model 600 on the first characters of the stories."""
     (head,) = _heads("600-attention")
     return head
 
 
 def gpt_heads() -> list[Chart]:
-    """Rung 700's four heads on the first characters of the stories."""
+    """The four heads of model 700 on the first characters of the stories."""
     return _heads("700-gpt")
 
 
 def llama_heads() -> list[Chart]:
-    """Rung 800's four heads on the first characters of the stories."""
+    """The four heads of model 800 on the first characters of the stories."""
     return _heads("800-llama")
 
 
 def _heads(rung: str) -> list[Chart]:
-    """Return who looks at whom, a chart for each head: a row for each token that looks, a column for each looked at."""
+    """Return one attention chart per head: one row for each token that attends, one column for each it attends to."""
     by_head = list(zip(*_attention(rung, _BEGINNING), strict=True))
-    says = "How much each character looks at itself and at those before it"
+    says = "How much each character attends to itself and to those before it"
     return [
         Chart(
             "cells",
             f"Head {number}: h{says[1:]}" if len(by_head) > 1 else says,
-            ["looks", *_BEGINNING],
+            ["attends", *_BEGINNING],
             [
                 (letter, *(round(share, 4) for share in shares), *[None] * (len(_BEGINNING) - len(shares)))
                 for letter, shares in zip(_BEGINNING, rows, strict=True)
             ],
-            across="is looked at",
-            up="looks",
+            across="attended to",
+            up="attends",
             source=_artifacts(rung),
         )
         for number, rows in enumerate(by_head, start=1)

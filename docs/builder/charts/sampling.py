@@ -27,7 +27,7 @@ def temperatures() -> Chart:
         columns.append([round(p, 4) for p in (*some, 1 - sum(some))])
     return Chart(
         "bars",
-        "The next token after duck: a low temperature favours the likely words, a high one all the others",
+        "The next token after duck: a low temperature favors the likely words, a high one all the others",
         ["token", "T = 0.5", "T = 1", "T = 2"],
         list(zip([*(tokens[token_id] for token_id in shown), others], *columns, strict=True)),
         up="probability",
@@ -54,7 +54,7 @@ def nucleus() -> Chart:
 
 
 def repetition() -> Chart:
-    """Written text by temperature: how much it repeats itself, and how many of its words are none."""
+    """Written text by temperature: how much it repeats itself, and how many of its words do not exist."""
     run = load_run(ROOT / _KNESER_NEY)
     known = set(_words(STORIES.read_text(encoding="utf-8")))
     rows = []
@@ -69,10 +69,10 @@ def repetition() -> Chart:
     return Chart(
         "lines",
         "Text written at a low temperature repeats itself; at a high one, its words fall apart",
-        ["temperature", "three words in a row that came before", "words that the stories do not have"],
+        ["temperature", "three-word sequences that came before", "words that are not in the stories"],
         rows,
         across="temperature",
-        up="per cent",
+        up="percent",
         source=f"{_KNESER_NEY}, {_NUM_CHARACTERS} characters written at each temperature",
     )
 

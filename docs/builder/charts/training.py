@@ -17,11 +17,11 @@ def default_run_loss() -> Chart:
     floor = "floor of any context-3 table"
     return Chart(
         "lines",
-        "Average loss of the default run by epoch, falling towards its floor",
+        "Average loss of the default run by epoch, falling toward its floor",
         ["epoch", "average loss", floor],
         list(zip(log["epoch"], log["avg_loss"], log["loss_floor"], strict=True)),
         across="epoch",
-        up="nats a token",
+        up="nats per token",
         source=_DEFAULT_LOG,
         dashed={floor: ""},
     )

@@ -36,10 +36,10 @@ def rows_met() -> Chart:
     ]
     return Chart(
         "bars",
-        "Most rows of the context-2 table are met once or a few times an epoch, and hardly any is met often",
+        "Most rows of the context-2 table are met once or a few times per epoch, and hardly any is met often",
         ["times met", *map(_kind, _SHORT_WINDOWS)],
         rows,
-        across="how often an epoch meets the row",
+        across="how often one epoch meets the row",
         up="rows",
         source="corpus/001_animals.txt",
         values=True,
@@ -58,7 +58,7 @@ def floor_and_loss() -> Chart:
         "From bigram to context-2 the floor falls further than the loss, so the gap between them grows",
         ["model", "loss floor", "loss after 50 epochs", "gap"],
         rows,
-        up="nats a token",
+        up="nats per token",
         source="artifacts/ladder/*/001_animals/00_meta.json",
         values=True,
     )
@@ -111,7 +111,7 @@ def unseen_contexts() -> Chart:
         ["N", "words", "characters"],
         rows,
         across="N, tokens in the window",
-        up="per cent of the held-out tokens",
+        up="percent of the held-out tokens",
         source="corpus/030_stories.txt, its last fifth held out",
     )
 
@@ -141,14 +141,14 @@ def overfitting() -> Chart:
         ["epoch", *lines],
         [[int(record["epoch"]), *(round(record[key], 4) for key in lines.values())] for record in history],
         across="epoch",
-        up="nats a token",
+        up="nats per token",
         source=_OVERFITTING,
         dashed={never: ""},
     )
 
 
 def _kind(rung: str) -> str:
-    """Return the name of a rung without its number."""
+    """Return the name of a model without its number."""
     return rung.partition("-")[2]
 
 

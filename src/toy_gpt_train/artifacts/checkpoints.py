@@ -1,8 +1,8 @@
 """checkpoints.py - A training run that was stopped can be resumed.
 
 A checkpoint is a folder with all that the next step depends on: the weights and AdamW's averages (safetensors), and
-the step, the random state, the log so far, and what the run is (JSON). It is written under a temporary name and renamed,
-so there is either a whole checkpoint or none.
+the step, the random state, the log so far, and what the run is (JSON). It is written under a temporary name and
+renamed, so there is either a whole checkpoint or none.
 
 REQ: a run that was killed and resumed ends with the same weights and the same log, bit for bit, as one that was not.
 """

@@ -99,7 +99,9 @@ def read_meta(path: Path) -> Meta:
     meta = read_json_object(path)
     version = meta.get("schema_version")
     if version != SCHEMA_VERSION or isinstance(version, bool):
-        raise InputError(f"{path}: schema_version {str(version)[:40]!r} is unknown; this version reads {SCHEMA_VERSION}")
+        raise InputError(
+            f"{path}: schema_version {str(version)[:40]!r} is unknown; this version reads {SCHEMA_VERSION}"
+        )
     _require(meta, path, "model_kind", str)
     for name, least in (("vocab_size", 1), ("context_size", 0)):
         if not least <= _require(meta, path, name, int) < 2**53:

@@ -1,7 +1,7 @@
 """run_folder.py - A whole run on disk: written all or nothing, read back exactly.
 
-    BASE/artifacts/NAME/   what inference reads
-    BASE/outputs/NAME/     the log
+BASE/artifacts/NAME/   what inference reads
+BASE/outputs/NAME/     the log
 """
 
 from collections.abc import Mapping, Sequence

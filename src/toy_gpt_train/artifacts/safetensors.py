@@ -17,7 +17,7 @@ import json
 import os
 import sys
 from array import array
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from math import isfinite
 from pathlib import Path
 from typing import Any, BinaryIO, Final, Literal, TypeGuard
@@ -35,8 +35,8 @@ DTYPES: Final[dict[str, str]] = {typecode: dtype for dtype, typecode in TYPECODE
 Place = tuple[int, int, str, list[int], Literal["d", "f"]]  # where a tensor is: begin, end, name, shape, typecode
 
 
-# A tensor as it is in the file: its shape, () for a single number, and its numbers, row-major. The array's typecode says
-# the dtype: array("d") is stored as F64, array("f") as F32.
+# A tensor as it is in the file: its shape, () for a single number, and its numbers, row-major. The array's typecode
+# says the dtype: array("d") is stored as F64, array("f") as F32.
 StoredTensor = tuple[tuple[int, ...], "array[float]"]
 
 

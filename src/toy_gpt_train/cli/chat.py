@@ -1,54 +1,57 @@
-"""chat.py - A prompt loop: see what the model would say, and what it nearly said.
+"""chat.py - ``toy-gpt chat``: a prompt loop. See what the model would say, and what it nearly said.
 
 Each prompt stands alone: the model sees its last tokens and nothing of what was said before.
 """
 
+import argparse
 import sys
+from itertools import islice
 from typing import Final
 
-from toy_gpt_train.e_infer import Run, Sampling, generate_tokens, next_token_probs, start_token_ids, top_k
+from toy_gpt_train import run
+from toy_gpt_train.cli.arguments import add_base_dir, add_sampling, sampling_of
 from toy_gpt_train.errors import InputError
-from toy_gpt_train.prompts import select_context_tokens
+from toy_gpt_train.inference.generate import next_tokens
+from toy_gpt_train.inference.sampling import top_k
 from toy_gpt_train.show import bars
 
 HELP: Final = "type a prompt, see the continuation and the runners-up; Ctrl-D ends"
 
 
-def chat(run: Run, sampling: Sampling, num: int, k: int) -> int:
-    """Answer prompts from standard input until it ends.
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the options of ``toy-gpt chat``."""
+    add_base_dir(parser, "the run to talk to")
+    add_sampling(parser)
+    parser.set_defaults(handler=_chat)
 
-    Args:
-        run: The trained model.
-        sampling: How to choose tokens.
-        num: Tokens to add to each prompt.
-        k: Likeliest next tokens to show.
 
-    Returns:
-        The exit code, 0.
-    """
-    size = run.model.context_size
+def _chat(args: argparse.Namespace) -> int:
+    """Answer prompts from standard input until it ends."""
+    sampling = sampling_of(args)
+    loaded = run.load(args.base_dir)
+    model, tokenizer = loaded.model, loaded.tokenizer
     if sys.stdin.isatty():
-        print(f"{run.meta['model_kind']} on {run.meta['corpus']['filename']}: it looks back {size} tokens.")
-        print(f"Try: {run.tokenizer.join(run.meta['start_tokens'])}    (Ctrl-D ends)")
+        print(f"{loaded.name} on {loaded.meta['corpus']['filename']}: it looks back {model.context_size} tokens.")
+        print(f"Try: {loaded.start_text}    (Ctrl-D ends)")
     while (prompt := _read_prompt()) is not None:
         if not prompt.strip():
             continue
-        context = select_context_tokens(prompt=prompt, context_window=size, tokenizer=run.tokenizer).tokens
         try:
-            generated = generate_tokens(run.model, run.vocab, context, num, sampling)
+            steps = next_tokens(model, loaded.start_ids(prompt), sampling)
+            probs, first = next(steps)
         except InputError as error:
             print(error)
             continue
-        probs = next_token_probs(run.model, start_token_ids(run.vocab, context, run.model.least_context))
-        print("\n".join(bars([(run.vocab.get_id_token(token_id) or "", p) for token_id, p in top_k(probs, k)])))
-        print(f"{prompt} > {run.tokenizer.join(generated[len(context) :])}")
+        chosen = [first, *(token_id for _, token_id in islice(steps, max(args.num - 1, 0)))][: args.num]
+        print("\n".join(bars([(tokenizer.tokens[i], p) for i, p in top_k(probs, args.topk)])))
+        print(f"{prompt} > {tokenizer.decode(chosen)}")
     return 0
 
 
 def _read_prompt() -> str | None:
     """Return the next line, or None at the end of the input."""
     try:
-        return input("> " if sys.stdin.isatty() else "")
+        return input("> " if sys.stdin.isatty() else "").removesuffix("\r")
     except EOFError:
         print()
         return None

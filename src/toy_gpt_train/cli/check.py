@@ -1,85 +1,73 @@
-"""check.py - Is what SE_MANIFEST.toml declares what lies on disk?
+"""check.py - ``toy-gpt check``: is what SE_MANIFEST.toml declares what is on disk?
 
 It hashes the corpora, reads every declared artifact as inference would, and compares what the metadata says with
 what the manifest says. It changes nothing and trains nothing.
 """
 
+import argparse
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
 
-from toy_gpt_train.e_infer import load_run
+from toy_gpt_train import run
+from toy_gpt_train.cli.arguments import add_base_dir
+from toy_gpt_train.cli.ladder import declared_runs
 from toy_gpt_train.errors import InputError
-from toy_gpt_train.io_artifacts import sha256_of_file
-from toy_gpt_train.cli.ladder import run_name
-from toy_gpt_train.models.registry import level_for_kind
-from toy_gpt_train.project import Manifest, load_manifest
+from toy_gpt_train.files import sha256_of_file
+from toy_gpt_train.io_artifacts import artifacts_dir_from_base_dir
+from toy_gpt_train.project import load_manifest
 
-HELP: Final = "compare what SE_MANIFEST.toml declares with what lies on disk"
+HELP: Final = "compare what SE_MANIFEST.toml declares with what is on disk"
 
 
-def check_project(base_dir: Path) -> int:
-    """Print a line for each declaration, ``ok`` or what is wrong.
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the options of ``toy-gpt check``."""
+    add_base_dir(parser, "the folder with SE_MANIFEST.toml")
+    parser.set_defaults(handler=_check)
 
-    Args:
-        base_dir: The folder with SE_MANIFEST.toml.
 
-    Returns:
-        The exit code: 0 if all is as declared, 1 otherwise.
-
-    Raises:
-        InputError: The manifest itself cannot be used.
-    """
+def _check(args: argparse.Namespace) -> int:
+    """Print a line for each declaration, ``ok`` or what is wrong; returns 1 if anything is."""
     wrong = 0
-    for what, problem in problems(base_dir, load_manifest(base_dir)):
+    for what, problem in problems(args.base_dir):
         print(f"{'ok   ' if problem is None else 'WRONG'} {what}{'' if problem is None else ': ' + problem}")
         wrong += problem is not None
     print("all as declared" if wrong == 0 else f"{wrong} not as declared")
     return 1 if wrong else 0
 
 
-def problems(base_dir: Path, manifest: Manifest) -> Iterator[tuple[str, str | None]]:
-    """Yield each declaration with what is wrong with it, or None.
+def problems(base_dir: Path) -> Iterator[tuple[str, str | None]]:
+    """Yield each declaration of a folder's manifest with what is wrong with it, or None.
 
-    Args:
-        base_dir: The folder the declared paths are relative to.
-        manifest: The declarations.
-
-    Yields:
-        (what was checked, problem or None).
+    Raises:
+        InputError: The manifest itself cannot be used.
     """
-    hashes: dict[str, str] = {}
+    manifest = load_manifest(base_dir)
+    hashes = {base_dir / corpus.path: corpus.sha256 for corpus in manifest.corpora}
     for corpus in manifest.corpora:
         path = base_dir / corpus.path
-        hashes[corpus.path] = corpus.sha256
-        if not path.is_file():
-            yield f"corpus {corpus.path}", "missing"
-        else:
-            same = sha256_of_file(path) == corpus.sha256
-            yield f"corpus {corpus.path}", None if same else "its sha256 is not the declared one"
-
+        problem = None if path.is_file() else "missing"
+        if problem is None and sha256_of_file(path) != corpus.sha256:
+            problem = "its sha256 is not the declared one"
+        yield f"corpus {corpus.path}", problem
     for name in (*manifest.artifacts, *manifest.evidence):
         yield f"file {name}", None if (base_dir / name).is_file() else "missing"
-
-    runs = [("default run", manifest.model, manifest.corpus, "")]
-    for entry in manifest.ladder:
-        for kind in entry.models:
-            name = run_name(level_for_kind(kind), Path(entry.corpus))
-            runs.append((f"run {name}", kind, entry.corpus, name))
-    for what, kind, corpus_path, name in runs:
-        yield what, _run_problem(base_dir / "artifacts" / name, kind, hashes.get(corpus_path))
+    yield "default run", _run_problem(base_dir, "", manifest.model, hashes.get(base_dir / manifest.corpus))
+    for declared in declared_runs(base_dir):
+        problem = _run_problem(base_dir, declared.name, declared.entry.name, hashes.get(declared.corpus))
+        yield f"run {declared.name}", problem
 
 
-def _run_problem(artifacts_dir: Path, kind: str, corpus_hash: str | None) -> str | None:
+def _run_problem(base_dir: Path, name: str, model: str, corpus_hash: str | None) -> str | None:
     """Return what is wrong with a run, or None: it loads, and is of the declared model and corpus."""
     try:
-        meta = load_run(artifacts_dir).meta
+        meta = run.load(artifacts_dir_from_base_dir(base_dir) / name).meta
     except InputError as error:
         return str(error)
-    except (OSError, SystemExit):
-        return f"incomplete or unreadable artifacts in {artifacts_dir}"
-    if meta["model_kind"] != kind:
-        return f"the model is {meta['model_kind']}, declared is {kind}"
+    except OSError as error:
+        return f"unreadable artifacts: {error}"
+    if meta["model_kind"] != model:
+        return f"the model is {meta['model_kind']}, declared is {model}"
     if meta["corpus"]["sha256"] != corpus_hash:
         return "it was trained on another corpus than declared"
     return None

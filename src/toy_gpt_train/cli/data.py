@@ -1,4 +1,4 @@
-"""commands.py - ``toy-gpt data``: get a text, cut it down, turn it into numbers and back.
+"""data.py - ``toy-gpt data``: get a text, cut it down, turn it into numbers and back.
 
 It reads arguments, calls the module that does the work, and prints one line.
 """
@@ -10,64 +10,67 @@ from itertools import islice
 from pathlib import Path
 from typing import Any, Final
 
-from toy_gpt_train.data import stdlib
 from toy_gpt_train.data.catalogue import CATALOGUE, find_source
 from toy_gpt_train.data.fetch import fetch
 from toy_gpt_train.data.hub import hub_texts
 from toy_gpt_train.data.parquet import parquet_texts, write_texts
 from toy_gpt_train.data.sample import sample_lines, text_lines
+from toy_gpt_train.data.stdlib import collect_stdlib
 from toy_gpt_train.data.token_file import HEADER_SIZE, decode_file, encode_file
 from toy_gpt_train.errors import InputError
 from toy_gpt_train.progress import Progress
 from toy_gpt_train.show import table
-from toy_gpt_train.tokenizers.saved import LISTED, vocabulary_tokenizer
+from toy_gpt_train.tokenizers.char import CharTokenizer
+from toy_gpt_train.tokenizers.listed import ListedTokenizer
+from toy_gpt_train.tokenizers.word import WordTokenizer
 
-# What each --help says below its options: why one would want it, and a line to type.
-FETCH: Final = """The file is believed only when its size and sha256 are right. An interrupted download leaves
-NAME.part, and the next one goes on from there. Without a NAME, the known texts are listed.
+_LISTED: Final[dict[str, type[ListedTokenizer]]] = {"word": WordTokenizer, "char": CharTokenizer}
+
+HELP: Final = "get text to learn from, and turn it into token ids"
+
+# What each --help says below its options: what it is for, and a line to type.
+FETCH: Final = """The file is accepted only if its size and sha256 are right. An interrupted download leaves
+NAME.part, and the next one resumes there. Without a NAME, the known texts are listed.
 
 example:  toy-gpt data fetch tiny-shakespeare --out shakespeare.txt"""
 STDLIB: Final = """Tens of megabytes of real text without a network: the source code of Python's own library.
 
 example:  toy-gpt data stdlib --out python.txt --megabytes 1"""
-SAMPLE: Final = """A model that cannot learn a sample will not learn the whole, and a sample is quicker. The text is
-read once; --lines holds K lines in memory and every set of K lines is equally likely, --fraction holds one line and
-keeps each by itself. Lines come out in the order of the file.
+SAMPLE: Final = """A model that cannot learn a sample will not learn the whole text, and a sample is quicker. The text
+is read once. --lines holds K lines in memory, and every set of K lines is equally likely; --fraction holds one line in
+memory, and decides for each line on its own. Lines come out in the order of the file.
 
 example:  toy-gpt data sample --text names.txt --lines 1000 --seed 1 --out some.txt"""
 PARQUET: Final = """Large text datasets come as parquet files: tables stored column by column. One column becomes one
-text file, a few rows in memory at a time; missing values are passed over.
+text file, with a few rows in memory at a time; missing values are skipped.
 Needs: pip install "toy-gpt-train[data]"
 
 example:  toy-gpt data parquet part-0.parquet part-1.parquet --column text --out all.txt"""
-HUB: Final = """Rows are streamed, so --limit 1000 costs a thousand rows and not the dataset. NAME is what the hub
-calls it (owner/name), or a folder of data files. What you may do with a dataset is written on its page: look first.
+HUB: Final = """Rows are streamed, so --limit 1000 downloads a thousand rows, not the whole dataset. NAME is the name on
+the hub (owner/name), or a folder of data files. A dataset's page says what you may do with it: read it first.
 Needs: pip install "toy-gpt-train[data]"
 
 example:  toy-gpt data hub roneneldan/TinyStories --column text --limit 1000 --out stories.txt"""
-VOCABULARY: Final = """A tokenizer must know its tokens before it can number them. This one knows exactly those of a
-text, numbered in sorted order, and its folder is what encode and decode take.
+VOCABULARY: Final = """A tokenizer must know its tokens before it can number them. This one knows exactly the tokens of
+a text, numbered in sorted order. encode and decode read its folder.
 
 example:  toy-gpt data vocabulary --text names.txt --kind char --out chars"""
-ENCODE: Final = f"""Text is tokenized once, and training then reads numbers. A token file is a header of
+ENCODE: Final = f"""The text is tokenized once, and training then reads numbers. A token file is a header of
 {HEADER_SIZE} bytes and the ids, little-endian, 2 bytes each (4 where the vocabulary is larger than 65,536):
     ids = numpy.fromfile("names.tokens", dtype="<u2", offset={HEADER_SIZE})
 
 example:  toy-gpt data encode --text names.txt --tokenizer chars --out names.tokens"""
-DECODE: Final = """What came of my text? Characters and byte-level BPE give it back exactly, words with single spaces
-between them. A file that another tokenizer wrote is refused.
+DECODE: Final = """What is left of the text? Characters and byte-level BPE restore it exactly; words come back with
+single spaces between them. A file that another tokenizer wrote is refused.
 
 example:  toy-gpt data decode --tokens names.tokens --tokenizer chars --text-check --out same.txt"""
 
 Handler = Callable[[argparse.Namespace], int]
 
 
-def add_commands(sources: "argparse._SubParsersAction[Any]") -> None:
-    """Add every source to the parser of ``toy-gpt data``.
-
-    Args:
-        sources: What its add_subparsers() returned.
-    """
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add every command of ``toy-gpt data`` to its parser."""
+    sources = parser.add_subparsers(dest="source", required=True, metavar="SOURCE")
 
     def add(name: str, summary: str, lesson: str, handler: Handler, **out: Any) -> argparse.ArgumentParser:
         parser: argparse.ArgumentParser = sources.add_parser(
@@ -94,23 +97,24 @@ def add_commands(sources: "argparse._SubParsersAction[Any]") -> None:
     get.add_argument("--url", metavar="URL", help="fetch it from here; it must be the same text")
     get.add_argument("--force", action="store_true", help="replace a file that has other content")
 
-    library = add("stdlib", stdlib.HELP, STDLIB, _stdlib, **to_text)
+    summary = "collect the running interpreter's own library sources into one text file"
+    library = add("stdlib", summary, STDLIB, _stdlib, **to_text)
     library.add_argument("--megabytes", type=float, metavar="M", help="stop after M million bytes (default: all of it)")
 
     draw = add("sample", "draw lines of a text at random", SAMPLE, _sample, **to_text)
     draw.add_argument("--text", type=Path, required=True, metavar="FILE", help="the text to draw from")
     amount = draw.add_mutually_exclusive_group(required=True)
-    amount.add_argument("--lines", type=int, metavar="K", help="draw exactly K lines (all, where there are fewer)")
+    amount.add_argument("--lines", type=int, metavar="K", help="draw exactly K lines (all of them if there are fewer)")
     amount.add_argument("--fraction", type=float, metavar="F", help="keep each line with probability F")
     draw.add_argument("--seed", type=int, default=0, metavar="S", help="same seed, same lines (default: 0)")
 
-    columns = add("parquet", "take the texts of a column out of parquet files", PARQUET, _parquet, **to_text)
+    columns = add("parquet", "extract a column of texts from parquet files", PARQUET, _parquet, **to_text)
     columns.add_argument("files", nargs="+", type=Path, metavar="PARQUET", help="the files, in this order")
     _add_column(columns)
 
-    dataset = add("hub", "take texts out of a dataset of the Hugging Face hub", HUB, _hub, **to_text)
+    dataset = add("hub", "extract texts from a dataset of the Hugging Face hub", HUB, _hub, **to_text)
     dataset.add_argument("name", metavar="NAME", help="the dataset, or a folder of data files")
-    dataset.add_argument("--config", metavar="C", help="which version of the dataset, where it has several")
+    dataset.add_argument("--config", metavar="C", help="which version of the dataset, if it has several")
     dataset.add_argument("--split", default="train", metavar="S", help="which part of it (default: %(default)s)")
     dataset.add_argument("--limit", type=int, metavar="N", help="stop after N texts (default: all)")
     _add_column(dataset)
@@ -124,7 +128,7 @@ def add_commands(sources: "argparse._SubParsersAction[Any]") -> None:
         help="the folder to write the tokenizer to",
     )
     learn.add_argument("--text", type=Path, required=True, metavar="FILE", help="the text whose tokens get an id")
-    learn.add_argument("--kind", choices=LISTED, required=True, help="what a token is")
+    learn.add_argument("--kind", choices=_LISTED, required=True, help="what a token is")
 
     encode = add("encode", "turn a text into a file of token ids", ENCODE, _encode, help="the token file to write")
     encode.add_argument("--text", type=Path, required=True, metavar="FILE", help="the text to encode")
@@ -166,13 +170,13 @@ def _fetch(args: argparse.Namespace) -> int:
     source = find_source(args.name)
     out = Path(f"{source.name}.txt") if args.out is None else args.out
     with closing(Progress(f"fetching {source.name}")) as progress:
-        fetched = fetch(source, out, url=args.url, force=args.force, report=progress.update)
+        fetched = fetch(source, out, url=args.url, force=args.force, on_progress=progress.update)
     print(f"{out}: {source.size} bytes, {'fetched' if fetched else 'there already'}")
     return 0
 
 
 def _stdlib(args: argparse.Namespace) -> int:
-    written = stdlib.collect_stdlib(args.out, args.megabytes)
+    written = collect_stdlib(args.out, args.megabytes)
     print(f"{args.out}: {written} bytes")
     return 0
 
@@ -202,7 +206,7 @@ def _write_texts(args: argparse.Namespace, texts: Iterable[str]) -> int:
 
 
 def _vocabulary(args: argparse.Namespace) -> int:
-    tokenizer = vocabulary_tokenizer(args.kind, text_lines(args.text))
+    tokenizer = _LISTED[args.kind].from_lines(text_lines(args.text))
     if tokenizer.vocab_size == 0:
         raise InputError(f"{args.text}: the text is empty: there is no token in it")
     tokenizer.save(args.out)

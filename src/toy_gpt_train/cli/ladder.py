@@ -1,20 +1,22 @@
-"""ladder.py - Every rung on the same text, side by side.
+"""ladder.py - ``toy-gpt ladder``: every model on the same text, side by side.
 
-Each run lies in artifacts/ladder/CODE-KIND/NNN_slug/ and outputs/ladder/CODE-KIND/NNN_slug/.
+Each run is written to artifacts/ladder/CODE-NAME/NNN_slug/ and outputs/ladder/CODE-NAME/NNN_slug/.
 """
 
-from collections.abc import Iterator, Sequence
+import argparse
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Final
+from typing import Final, NamedTuple
 
-from toy_gpt_train.d_train import DEFAULT_BPE_VOCAB_SIZE, TrainSettings, read_and_split, train_run
+from toy_gpt_train import run
+from toy_gpt_train.cli.arguments import add_base_dir, add_text_options
+from toy_gpt_train.corpus import Corpus, read_corpus
 from toy_gpt_train.errors import InputError
-from toy_gpt_train.models.registry import LEVELS, Level, level_for_kind
-from toy_gpt_train.progress import Progress
+from toy_gpt_train.models.registry import LADDER, ModelEntry, find_model
 from toy_gpt_train.project import RESOURCE_ROOT, load_manifest
 from toy_gpt_train.show import table
 
-HELP: Final = "train every rung and compare: loss, floor, accuracy, rows, bytes, time"
+HELP: Final = "train every model and compare: loss, floor, accuracy, numbers, bytes, time"
 HEADER: Final = [
     "code",
     "model",
@@ -24,105 +26,93 @@ HEADER: Final = [
     "floor",
     "accuracy",
     "held-out loss",
-    "rows",
+    "numbers",
     "bytes",
     "seconds",
 ]
 
 
-def declared_runs(base_dir: Path, workers: int = 1) -> Iterator[TrainSettings]:
-    """Yield the runs that the manifest declares as the committed ladder.
+class LadderRun(NamedTuple):
+    """One run of the ladder: a model, its text, and how that is cut and held out."""
 
-    Args:
-        base_dir: Where artifacts/ladder/ and outputs/ladder/ go.
-        workers: How many processes a network is trained by.
-    """
-    for entry in load_manifest().ladder:
-        for kind in entry.models:
-            level, corpus = level_for_kind(kind), RESOURCE_ROOT / entry.corpus
-            yield TrainSettings(
-                level,
-                corpus,
-                base_dir,
-                tokenizer=entry.tokenizer,
-                val_fraction=entry.val_fraction,
-                run_name=run_name(level, corpus),
-                workers=workers,
-            )
+    entry: ModelEntry
+    corpus: Path
+    tokenizer: str
+    val_fraction: float
+
+    @property
+    def name(self) -> str:
+        """Its folder below artifacts/ and outputs/, for example ``ladder/200-bigram/001_animals``."""
+        return f"ladder/{self.entry.folder}/{self.corpus.stem}"
 
 
-def run_name(level: Level, corpus_path: Path) -> str:
-    """Return the folder of a ladder run below artifacts/ and outputs/.
-
-    Example:
-        >>> run_name(LEVELS[1], Path("corpus/001_animals.txt"))
-        'ladder/200-bigram/001_animals'
-    """
-    return f"ladder/{level.folder}/{corpus_path.stem}"
+def declared_runs(root: Path = RESOURCE_ROOT) -> Iterator[LadderRun]:
+    """Yield the runs that the manifest in a folder declares as the committed ladder."""
+    for declared in load_manifest(root).ladder:
+        for name in declared.models:
+            yield LadderRun(find_model(name), root / declared.corpus, declared.tokenizer, declared.val_fraction)
 
 
-def train_ladder(
-    base_dir: Path,
-    corpus_path: Path | None = None,
-    tokenizer: str = "word",
-    bpe_vocab_size: int = DEFAULT_BPE_VOCAB_SIZE,
-    val_fraction: float = 0.0,
-    models: Sequence[str] = (),
-    workers: int = 1,
-) -> int:
-    """Train rung after rung and print a table.
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the options of ``toy-gpt ladder``."""
+    parser.add_argument(
+        "--corpus",
+        type=Path,
+        metavar="PATH",
+        help="train every model on this text (default: what the manifest declares)",
+    )
+    add_base_dir(parser, "artifacts/ladder/ and outputs/ladder/ are written below it")
+    parser.add_argument("--models", nargs="+", default=[], metavar="MODEL", help="train only these (default: all)")
+    add_text_options(parser)
+    parser.add_argument(
+        "--workers", type=int, default=1, metavar="W", help="processes that share a network's work (default: 1)"
+    )
+    parser.set_defaults(handler=_ladder)
 
-    Args:
-        base_dir: Where artifacts/ladder/ and outputs/ladder/ go.
-        corpus_path: One text for every rung; where None, all that the manifest declares, as it declares it.
-        tokenizer: How to cut that text.
-        bpe_vocab_size: Where byte-level BPE stops merging.
-        val_fraction: The share of it that is held out.
-        models: The kinds to train; all where there are none.
-        workers: How many processes a network is trained by.
 
-    Returns:
-        The exit code, 0.
-
-    Raises:
-        InputError: The corpus cannot be used.
-        OSError: A file could not be read or written.
-    """
-    levels = [level_for_kind(kind) for kind in models] or LEVELS  # a misspelt kind is refused here
-    if corpus_path is None:
-        runs = list(declared_runs(base_dir, workers))
+def _ladder(args: argparse.Namespace) -> int:
+    """Train model after model and print a table."""
+    entries = [find_model(name) for name in args.models] or LADDER  # a misspelled name is refused here
+    if args.corpus is not None:
+        runs = [LadderRun(entry, args.corpus, args.tokenizer, args.val_fraction) for entry in entries]
+    elif (args.tokenizer, args.val_fraction) != ("word", 0.0):
+        raise InputError(
+            "--tokenizer and --val-fraction need --corpus: the manifest says them for the runs it declares"
+        )
     else:
-        runs = [
-            TrainSettings(
-                level,
-                corpus_path,
-                base_dir,
-                tokenizer=tokenizer,
-                bpe_vocab_size=bpe_vocab_size,
-                val_fraction=val_fraction,
-                run_name=run_name(level, corpus_path),
-                workers=workers,
-            )
-            for level in levels
-        ]
-    runs = [run for run in runs if not models or run.level.kind in models]
+        runs = [declared for declared in declared_runs() if not args.models or declared.entry.name in args.models]
     if not runs:
-        raise InputError(f"the manifest declares no run of {', '.join(models)}; give a text with --corpus")
-    for settings in runs:
-        read_and_split(
-            settings
-        )  # WHY first: a text that is too short for one rung is refused before anything is written
-    rows: list[list[object]] = []
-    for settings in runs:
-        progress = Progress(f"{settings.level.kind} on {settings.corpus_path.stem}")
-        try:
-            result = train_run(settings, progress.update)
-        finally:
-            progress.close()
-        numbers = [f"{value:.4f}" for value in (result.train_loss, result.loss_floor, result.train_accuracy)]
-        numbers.append(f"{result.held_out.loss:.4f}" if result.held_out else "")
-        size = sum(path.stat().st_size for path in result.paths)
-        name = [settings.level.code, settings.level.kind, settings.corpus_path.stem, settings.tokenizer]
-        rows.append([*name, *numbers, result.num_rows, size, f"{result.train_seconds:.2f}"])
-    print(table(HEADER, rows))
+        raise InputError(f"the manifest declares no run of {', '.join(args.models)}; give a text with --corpus")
+    corpora: dict[Path, Corpus] = {}
+    for one in runs:  # WHY first: a text that is too short for one model is refused before anything is written
+        corpora.setdefault(one.corpus, read_corpus(one.corpus))
+        encoded = run.encode_corpus(corpora[one.corpus], one.tokenizer, args.bpe_vocab, one.val_fraction)
+        run.check_length(one.entry, one.entry.default_context, encoded.num_train, corpora[one.corpus])
+    print(table(HEADER, [_train(one, corpora[one.corpus], args) for one in runs]))
     return 0
+
+
+def _train(one: LadderRun, corpus: Corpus, args: argparse.Namespace) -> list[object]:
+    """Train one model and write its run; returns its row."""
+    trained = run.train(
+        one.entry.name,
+        corpus,
+        tokenizer=one.tokenizer,
+        bpe_vocab=args.bpe_vocab,
+        val_fraction=one.val_fraction,
+        workers=args.workers if one.entry.model_class.trains_in_steps else 1,
+        progress=True,
+    )
+    paths = trained.save(args.base_dir, one.name)
+    metrics = trained.meta["metrics"]
+    losses = (metrics["train_loss"], trained.meta["loss_floor"], metrics["train_accuracy"], metrics.get("val_loss"))
+    return [
+        one.entry.code,
+        one.entry.name,
+        corpus.name.partition(".")[0],
+        one.tokenizer,
+        *("" if loss is None else f"{loss:.4f}" for loss in losses),
+        trained.model.num_parameters(),
+        sum(path.stat().st_size for path in paths),
+        f"{trained.train_seconds:.2f}",
+    ]

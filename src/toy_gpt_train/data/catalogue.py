@@ -1,8 +1,8 @@
-"""catalogue.py - The texts that ``toy-gpt data fetch`` knows: where each lies, and how to recognise it.
+"""catalogue.py - The texts that ``toy-gpt data fetch`` knows: where each one is, and how to recognize it.
 
 Concepts:
     sha256: a fingerprint of a file's bytes. Two files with the same one are the same, so it does not matter
-        who delivers the file, or over which way.
+        who delivers the file, or how.
 
 It holds no code that downloads (fetch.py).
 """
@@ -37,7 +37,7 @@ CATALOGUE: Final = (
         url="https://raw.githubusercontent.com/karpathy/makemore/master/names.txt",
         size=228_145,
         sha256="0a30b5557f192f32ab962680889aac5f6fda0f4cecf40a6d0b5694f58ea8cc4d",
-        about="32,000 given names, one a line",
+        about="32,000 given names, one per line",
     ),
 )
 

@@ -1,12 +1,12 @@
-"""fetch.py - Download one known text over HTTP, and believe it only when its size and hash are right.
+"""fetch.py - Download one known text over HTTP, and accept it only if its size and hash are right.
 
-The learner's question: how do I get a file from a network that stalls, breaks off and lies? Ask for what is
-missing, wait only so long, come back a few times, and check the whole at the end.
+The learner's question: how do I get a file from a network that stalls, disconnects and lies? Ask for what is missing,
+wait only so long, retry a few times, and check the whole file at the end.
 
 Concepts:
-    part file: NAME.part, what has arrived so far. It outlives an interruption, and the next download goes on from it.
-    range: ``Range: bytes=500-`` asks for the rest of a file. A server that can answers 206 and says which bytes it
-        sends; one that cannot answers 200 and sends the file from its beginning.
+    part file: NAME.part, what has arrived so far. It survives an interruption, and the next download resumes there.
+    range: ``Range: bytes=500-`` asks for the rest of a file. A server that supports it answers 206 and says which
+        bytes it sends; another one answers 200 and sends the whole file.
 
 REQ: the file appears only when its hash is right, and never more than its size is read.
 
@@ -15,7 +15,7 @@ It does not know which texts there are (catalogue.py).
 
 import string
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from http.client import HTTPException, HTTPResponse, responses
 from pathlib import Path
@@ -25,20 +25,19 @@ from urllib.request import HTTPHandler, HTTPSHandler, OpenerDirector, ProxyHandl
 
 from toy_gpt_train.data.catalogue import Source
 from toy_gpt_train.errors import InputError
-from toy_gpt_train.io_artifacts import sha256_of_file
+from toy_gpt_train.files import sha256_of_file
+from toy_gpt_train.progress import OnProgress
 from toy_gpt_train.show import visible
-
-Report = Callable[[float, str], None]
 
 BLOCK_BYTES: Final = 1 << 16
 MAX_REDIRECTS: Final = 5
 _REDIRECTS: Final = (301, 302, 303, 307, 308)
-_PASSING: Final = (408, 425, 429, 500, 502, 503, 504)  # answers that may be another one a moment later
+_TEMPORARY: Final = (408, 425, 429, 500, 502, 503, 504)  # errors that may be gone a moment later
 
 
 @dataclass(frozen=True)
 class Patience:
-    """How long to wait for a silent server, how often to try, and the first pause between two tries (then doubled)."""
+    """Seconds to wait for a silent server, number of attempts, seconds between the first two (then doubled)."""
 
     timeout: float = 20.0
     attempts: int = 4
@@ -46,7 +45,7 @@ class Patience:
 
 
 class _TransferError(Exception):
-    """This try has failed; another one may not."""
+    """This attempt failed; another one may succeed."""
 
 
 def fetch(
@@ -56,27 +55,24 @@ def fetch(
     url: str | None = None,
     force: bool = False,
     patience: Patience | None = None,
-    report: Report = lambda fraction, status: None,
+    on_progress: OnProgress = lambda fraction, status: None,
 ) -> bool:
     """Download a text, or what is missing of it.
 
     Args:
         source: What to expect.
-        out: The file to write; the part file lies beside it.
+        out: The file to write; the part file is beside it.
         url: Another address of the same text.
         force: Replace a file that has other content.
         patience: With slow and broken servers.
-        report: Is told how far the download has come.
+        on_progress: Called for each block with the fraction downloaded.
 
     Returns:
-        Whether anything was written: False where the file was there already.
+        Whether anything was written: False if the file was there already.
 
     Raises:
         InputError: The file is there with other content, or the address does not deliver the text.
         OSError: A file cannot be read or written.
-
-    Example:
-        fetch(find_source("names"), Path("names.txt")) writes 228,145 bytes.
     """
     address = source.url if url is None else url
     _check_url(address)
@@ -89,7 +85,7 @@ def fetch(
             raise InputError(f"{out} is there and is not {source.name}; --force replaces it")
     part = out.with_name(f"{out.name}.part")
     try:
-        _download(source, address, part, patience or Patience(), report)
+        _download(source, address, part, patience or Patience(), on_progress)
         part.replace(out)
     finally:
         if part.exists() and part.stat().st_size == 0:
@@ -101,14 +97,14 @@ def _is_source(path: Path, source: Source) -> bool:
     return path.stat().st_size == source.size and sha256_of_file(path) == source.sha256
 
 
-def _download(source: Source, url: str, part: Path, patience: Patience, report: Report) -> None:
-    """Try until the part file is the text, or patience ends."""
+def _download(source: Source, url: str, part: Path, patience: Patience, on_progress: OnProgress) -> None:
+    """Try until the part file is the text, or the attempts are used up."""
     problem = "no attempt was made"
     for attempt in range(patience.attempts):
         if attempt:
             time.sleep(patience.pause * 2 ** (attempt - 1))
         try:
-            resumed = _transfer(source, url, part, patience.timeout, report)
+            resumed = _transfer(source, url, part, patience.timeout, on_progress)
         except _TransferError as error:
             problem = str(error)
             continue
@@ -116,13 +112,13 @@ def _download(source: Source, url: str, part: Path, patience: Patience, report: 
             return
         part.unlink()
         problem = f"its sha256 is not that of {source.name}"
-        if not resumed:  # WHY not again: all of it came from this server, just now.
+        if not resumed:  # WHY no retry: all of it came from this server, just now.
             raise InputError(f"{url}: {problem}")
     raise InputError(f"{url}: not fetched in {patience.attempts} attempts: {problem}")
 
 
-def _transfer(source: Source, url: str, part: Path, timeout: float, report: Report) -> bool:
-    """Fill the part file up to the text's size; return whether it kept bytes from an earlier try."""
+def _transfer(source: Source, url: str, part: Path, timeout: float, on_progress: OnProgress) -> bool:
+    """Fill the part file up to the text's size; return whether it kept bytes of an earlier attempt."""
     with part.open("ab") as file:
         have = file.tell()
         if have > source.size:
@@ -130,7 +126,7 @@ def _transfer(source: Source, url: str, part: Path, timeout: float, report: Repo
         if have == source.size:
             return True
         with _open(url, have, timeout) as response:
-            if response.status != 200 and not _goes_on(response, have, source.size):
+            if response.status != 200 and not _continues(response, have, source.size):
                 file.truncate(0)
                 raise _TransferError("the server did not send the range that was asked for")
             start = have if response.status == 206 else 0
@@ -140,21 +136,21 @@ def _transfer(source: Source, url: str, part: Path, timeout: float, report: Repo
                     f"{url}: offers {response.length} bytes, {source.name} has {source.size - start} to come"
                 )
             for position in _receive(response, file, start, source.size):
-                report(position / source.size, f"{position / 1e6:.1f} of {source.size / 1e6:.1f} MB")
+                on_progress(position / source.size, f"{position / 1e6:.1f} of {source.size / 1e6:.1f} MB")
         return start > 0
 
 
-def _goes_on(response: HTTPResponse, have: int, size: int) -> bool:
+def _continues(response: HTTPResponse, have: int, size: int) -> bool:
     """Return whether this is the rest of the file from byte ``have``."""
     ranges = [f"bytes {have}-{size - 1}/{size}", f"bytes {have}-{size - 1}/*"]
     return have > 0 and response.status == 206 and response.headers.get("Content-Range") in ranges
 
 
 def _receive(response: HTTPResponse, file: BinaryIO, position: int, size: int) -> Iterator[int]:
-    """Append what arrives to the file, up to the size; yield how long the file is after each block."""
+    """Append what arrives to the file, up to the size; yield the file's length after each block."""
     while position < size:
         try:
-            # WHY read1: it returns what is there; read would wait for a whole block.
+            # WHY read1: it returns what has arrived; read would wait for a whole block.
             block = response.read1(min(BLOCK_BYTES, size - position))
         except (OSError, HTTPException) as error:
             raise _TransferError(f"{_reason(error)} after {position} of {size} bytes") from error
@@ -184,7 +180,7 @@ def _open(url: str, have: int, timeout: float) -> HTTPResponse:
         response.close()
         if response.status not in _REDIRECTS or location is None:
             answer = f"the server answers {response.status} {responses.get(response.status, '')}".rstrip()
-            if response.status in _PASSING:
+            if response.status in _TEMPORARY:
                 raise _TransferError(answer)
             raise InputError(f"{url}: {answer}")
         url = _redirected(url, location)
@@ -192,7 +188,7 @@ def _open(url: str, have: int, timeout: float) -> HTTPResponse:
 
 
 def _redirected(url: str, location: str) -> str:
-    # WHY Latin-1: http.client reads headers so; what is not ASCII becomes %XX of its true bytes again.
+    # WHY Latin-1: http.client decodes headers with it; what is not ASCII becomes %XX of its original bytes.
     try:
         target = urljoin(url, quote(location, safe=string.punctuation, encoding="latin-1"))
     except ValueError as error:
@@ -206,7 +202,7 @@ def _check_url(url: str) -> None:
     try:
         parts = urlsplit(url)
         usable = parts.scheme in ("http", "https") and parts.username is None and url.isascii() and url.isprintable()
-        # Both raise ValueError where they cannot be what they stand for.
+        # Both raise ValueError for an impossible host or port.
         usable = usable and " " not in url and bool((parts.hostname or "").encode("idna")) and parts.port != 0
     except ValueError:
         usable = False
@@ -216,5 +212,5 @@ def _check_url(url: str) -> None:
 
 def _reason(error: Exception) -> str:
     """Return why a connection failed."""
-    # WHY visible: a server may put anything into its first line, a terminal's control characters too.
+    # WHY visible: a server may send anything in its first line, also a terminal's control characters.
     return visible(str(getattr(error, "reason", "") or error)[:200])

@@ -2,8 +2,8 @@
 
 Concepts:
     dataset: a table with a name on the hub, such as roneneldan/TinyStories; a local folder of data files works too.
-    config, split: a dataset may come in several versions (configs), each cut into parts (train, validation, test).
-    streaming: rows are fetched as they are read, so the first thousand cost a thousand rows, not the dataset.
+    config, split: a dataset can have several versions (configs), each with several parts (train, validation, test).
+    streaming: rows are fetched as they are read, so the first thousand rows do not cost the whole dataset.
 
 It needs the package datasets, and imports it only when it is used: pip install "toy-gpt-train[data]".
 """
@@ -16,25 +16,19 @@ from toy_gpt_train.errors import InputError
 
 
 def hub_texts(name: str, column: str, *, config: str | None = None, split: str = "train") -> Generator[str, None, None]:
-    """Yield the texts of a column of a dataset, streaming.
+    """Yield the texts of a column of a dataset, streaming; missing ones (null) are skipped.
 
     Args:
         name: The dataset's name on the hub, or a folder.
         column: The name of a column of texts.
-        config: Which version of the dataset; its only one where None.
+        config: Which version of the dataset; None for its only one.
         split: Which part.
 
-    Yields:
-        The column's values; those that are missing (null) are passed over.
-
     Raises:
-        InputError: datasets is not installed, or the dataset, config, split or column cannot be had.
-
-    Example:
-        islice(hub_texts("roneneldan/TinyStories", "text"), 1000) gives the first thousand stories.
+        InputError: datasets is not installed, or the dataset, config, split or column is not available.
     """
     datasets = optional_package("datasets")
-    # WHY Exception: what may be raised here is that of half a dozen libraries, and none of it is our own fault.
+    # WHY Exception: half a dozen libraries raise theirs here, and none of them is a bug of ours.
     # OBS: what the consumer of these texts raises does not pass through a generator.
     try:
         dataset = datasets.load_dataset(name, config, split=split, streaming=True)

@@ -1,7 +1,7 @@
 """parquet.py - One column of parquet files, as text.
 
 Concepts:
-    parquet: a table in a file, stored column by column and compressed; large text datasets come so.
+    parquet: a table in a file, stored column by column and compressed; the usual format of large text datasets.
     separator: what is written between two texts, so that a model can learn where one ends.
 
 It needs the package pyarrow, and imports it only when it is used: pip install "toy-gpt-train[data]".
@@ -12,15 +12,15 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any, Final
 
-from toy_gpt_train.data.stdlib import whole_file
 from toy_gpt_train.errors import InputError
+from toy_gpt_train.files import whole_file
 
 BATCH_ROWS: Final = 256
 BUFFER_BYTES: Final = 1 << 20
 
 
 def optional_package(name: str) -> Any:
-    """Import a package that this project can do without.
+    """Import a package that this project works without.
 
     Raises:
         InputError: It cannot be imported; the message says what to install.
@@ -32,28 +32,18 @@ def optional_package(name: str) -> Any:
 
 
 def parquet_texts(paths: Sequence[Path], column: str) -> Iterator[str]:
-    """Yield the texts of a column, file after file, a few rows in memory at a time.
-
-    Args:
-        paths: Parquet files.
-        column: The name of a column of texts.
-
-    Yields:
-        Its values; those that are missing (null) are passed over.
+    """Yield the texts of a column, file after file, a few rows in memory at a time; missing ones (null) are skipped.
 
     Raises:
         InputError: pyarrow is not installed, a file is not parquet, or has no such column of texts.
         OSError: A file cannot be read.
-
-    Example:
-        A file with the column text of "a", null and "b" gives "a" and "b".
     """
     pyarrow = optional_package("pyarrow")
     parquet = optional_package("pyarrow.parquet")
     for path in paths:
         try:
-            # WHY opened here: Python's own OSError names the file. WHY a buffer, and no reading ahead: otherwise the
-            # column of a whole row group is read at once, and some files are one row group.
+            # WHY opened here: Python's own OSError names the file. WHY a buffer, and no reading ahead: otherwise a row
+            # group's column is read at once, and some files are a single row group.
             with (
                 path.open("rb") as stream,
                 parquet.ParquetFile(stream, buffer_size=BUFFER_BYTES, pre_buffer=False) as file,
@@ -88,14 +78,11 @@ def write_texts(out: Path, texts: Iterable[str], separator: str) -> tuple[int, i
         separator: Nothing is written before the first text or after the last.
 
     Returns:
-        How many texts and how many bytes were written.
+        The number of texts and of bytes written.
 
     Raises:
         InputError: There is no text.
         OSError: The file cannot be written.
-
-    Example:
-        The texts "a" and "b" with the separator "--" give the file "a--b".
     """
     count = size = 0
     with whole_file(out) as file:

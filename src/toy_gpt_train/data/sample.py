@@ -1,12 +1,11 @@
 """sample.py - A fair sample of a text's lines, in one pass.
 
 The learner's question: how do I draw K lines from a file when I do not know how many it has, and cannot hold them
-all? Keep a reservoir of K lines; line n (counted from 1) enters it with probability K/n, in the place of a random one.
+all? Keep a reservoir of K lines; line n (counted from 1) enters it with probability K/n and replaces a random one.
 
 Concepts:
-    reservoir sampling (Algorithm R): after n lines, each of them is in the reservoir with probability K/n, and
-        every set of K lines is equally likely.
-    Bernoulli sampling: each line is kept with probability F, whatever happens to the others.
+    reservoir sampling (Algorithm R): after n lines, every set of K of them is equally likely to be the reservoir.
+    Bernoulli sampling: each line is kept with probability F, independently of the others.
 
 REQ: the lines come out in the order of the file, byte for byte; the same seed gives the same sample.
 
@@ -20,8 +19,8 @@ from pathlib import Path
 from random import Random
 from typing import Final, TypeVar
 
-from toy_gpt_train.data.stdlib import whole_file
 from toy_gpt_train.errors import InputError
+from toy_gpt_train.files import whole_file
 
 Item = TypeVar("Item")
 
@@ -33,11 +32,7 @@ MAX_LINE_BYTES: Final = 64 * 1024 * 1024
 def text_lines(path: Path) -> Iterator[str]:
     r"""Yield the lines of a text with their line ends; a line ends at "\n" and nowhere else.
 
-    Args:
-        path: A text in UTF-8; a leading byte-order mark is dropped.
-
-    Yields:
-        The lines, blank ones too. The last may have no line end.
+    A leading byte-order mark is dropped; the last line may have no line end.
 
     Raises:
         InputError: Some bytes are not UTF-8, or a line is longer than 64 MB.
@@ -59,27 +54,22 @@ def text_lines(path: Path) -> Iterator[str]:
 
 
 def reservoir(items: Iterable[Item], k: int, rng: Random) -> list[Item]:
-    """Draw ``k`` items without knowing how many there are.
-
-    Args:
-        items: Read once, from first to last; only ``k`` of them are held.
-        k: How many to draw.
-        rng: Where chance comes from.
+    """Draw ``k`` items without knowing how many there are; memory holds ``k``.
 
     Returns:
-        The items drawn, in their order; all of them where there are at most ``k``.
+        The items drawn, in their order; all of them if there are at most ``k``.
 
     Example:
         >>> reservoir("abc", 3, Random(0))
         ['a', 'b', 'c']
     """
     kept: list[tuple[int, Item]] = []
-    for place, item in enumerate(items):
-        if place < k:
-            kept.append((place, item))
-        # WHY randrange and not int(random() * n): it gives every place exactly the same chance.
-        elif (slot := rng.randrange(place + 1)) < k:
-            kept[slot] = (place, item)
+    for index, item in enumerate(items):
+        if index < k:
+            kept.append((index, item))
+        # WHY randrange and not int(random() * n): it gives every slot exactly the same chance.
+        elif (slot := rng.randrange(index + 1)) < k:
+            kept[slot] = (index, item)
     return [item for _, item in sorted(kept, key=itemgetter(0))]
 
 
@@ -90,18 +80,15 @@ def sample_lines(text: Path, out: Path, *, lines: int | None = None, fraction: f
         text: A text in UTF-8.
         out: The file to write; it appears only when it is whole.
         lines: Draw this many lines.
-        fraction: Where ``lines`` is None: keep each line with this probability.
+        fraction: If ``lines`` is None: keep each line with this probability.
         seed: The same seed draws the same lines.
 
     Returns:
-        How many lines were written.
+        The number of lines written.
 
     Raises:
         InputError: A number makes no sense, the text is not UTF-8, or no line was kept.
         OSError: A file cannot be read or written.
-
-    Example:
-        sample_lines(Path("names.txt"), Path("some.txt"), lines=100, seed=0) returns 100.
     """
     rng = Random(seed)
     chosen: Iterable[str]

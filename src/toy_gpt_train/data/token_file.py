@@ -1,9 +1,9 @@
 """token_file.py - A text as numbers on disk: encoded once, then read by training without tokenizing again.
 
-The learner's question: why do real projects train from a .bin file? Tokenizing is slow and always gives the same
-ids, so it is done once; and a file of numbers can be mapped into memory, so any part of it is there at once.
+The learner's question: why do real projects train from a .bin file? Tokenizing is slow and always gives the same ids,
+so it is done once. And a file of numbers can be mapped into memory, so any part of it is there at once.
 
-    bytes 0-127   header: magic "TOYGPTID", version, bits of an id (16 or 32), how many ids there are,
+    bytes 0-127   header: magic "TOYGPTID", version, bits per id (16 or 32), number of ids,
                   sha256 of the tokenizer's files, sha256 of the text, zeros
     from 128 on   the ids, little-endian, 2 or 4 bytes each
 
@@ -11,28 +11,26 @@ So ``numpy.fromfile(path, dtype="<u2", offset=128)`` reads it, and so does any o
 
 Concepts:
     memory-mapped: the system shows a file as if it were memory, and reads only the pages that are looked at.
-    exact tokenizer: one that gives the text back as it was (char, bpe; not word, which forgets white space).
 
 REQ: a file is refused unless its header, its length and its tokenizer all fit.
 """
 
-import codecs
 import mmap
 import os
 import sys
 from array import array
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from hashlib import sha256
-from itertools import chain, islice
+from itertools import islice
 from pathlib import Path
 from struct import Struct
 from typing import Final, Literal, Self, overload
 
-from toy_gpt_train.data.stdlib import whole_file
 from toy_gpt_train.errors import InputError
-from toy_gpt_train.tokenizers.bpe import BPETokenizer
-from toy_gpt_train.tokenizers.saved import SavedTokenizer, id_limit, load_tokenizer, tokenizer_sha256
-from toy_gpt_train.tokenizers.word import WordTokenizer
+from toy_gpt_train.files import utf8_blocks, whole_file
+from toy_gpt_train.progress import OnProgress
+from toy_gpt_train.tokenizers.base import Tokenizer
+from toy_gpt_train.tokenizers.saved import load_tokenizer, tokenizer_sha256
 
 MAGIC: Final = b"TOYGPTID"
 VERSION: Final = 1
@@ -40,16 +38,14 @@ HEADER: Final = Struct("<8sIIQ32s32s40x")  # magic, version, bits, count, tokeni
 HEADER_SIZE: Final = HEADER.size
 TYPECODES: Final[dict[int, Literal["H", "I"]]] = {16: "H", 32: "I"}
 
-BLOCK: Final = 1 << 16  # bytes of text, or ids, in hand at a time
-
-Report = Callable[[float, str], None]
+BLOCK: Final = 1 << 16  # bytes of text, or ids, in memory at a time
 
 
 # --- Writing ----------------------------------------------------------------------------------------------
 
 
 def encode_file(
-    text: Path, tokenizer_folder: Path, out: Path, report: Report = lambda fraction, status: None
+    text: Path, tokenizer_folder: Path, out: Path, on_progress: OnProgress = lambda fraction, status: None
 ) -> tuple[int, int]:
     """Write the ids of a text to a token file, a block in memory at a time.
 
@@ -57,39 +53,36 @@ def encode_file(
         text: A text in UTF-8; a leading byte-order mark is dropped.
         tokenizer_folder: What a tokenizer's save() has written.
         out: The token file; it appears only when it is whole.
-        report: Is told how far the text has been read.
+        on_progress: Called for each block with the fraction of the text read.
 
     Returns:
-        How many ids were written, and with how many bits each.
+        The number of ids written, and the bits of each.
 
     Raises:
         InputError: The text is empty or not UTF-8, has an unknown token, or there is no tokenizer.
         OSError: A file cannot be read or written.
-
-    Example:
-        encode_file(Path("names.txt"), Path("chars"), Path("names.tokens")) returns (228145, 16).
     """
     _check_byte_order()
     tokenizer, tokenizer_hash = load_tokenizer(tokenizer_folder), tokenizer_sha256(tokenizer_folder)
-    bits = _bits_for(id_limit(tokenizer))
+    bits = bits_for(tokenizer.vocab_size)
     text_hash, read, count = sha256(), 0, 0
     size = text.stat().st_size or 1
 
-    def hashed(pieces: Iterable[str]) -> Iterator[str]:
+    def hashed(blocks: Iterable[str]) -> Iterator[str]:
         nonlocal read
-        for piece in pieces:
-            data = piece.encode("utf-8")
+        for block in blocks:
+            data = block.encode("utf-8")
             text_hash.update(data)
             read += len(data)
-            report(min(read / size, 1.0), f"{count} tokens")
-            yield piece
+            on_progress(min(read / size, 1.0), f"{count} tokens")
+            yield block
 
     try:
         with text.open("rb") as source, whole_file(out) as file:
-            # WHY zeros first: without its magic, a file that is not finished is not a token file.
+            # WHY zeros first: without its magic, an unfinished file is not a token file.
             file.write(bytes(HEADER_SIZE))
-            pieces = decode_utf8(iter(lambda: source.read(BLOCK), b""))
-            ids = iter(tokenizer.encode_iterable(hashed(without_bom(pieces))))
+            blocks = utf8_blocks(iter(lambda: source.read(BLOCK), b""))
+            ids = iter(tokenizer.encode_iterable(hashed(without_bom(blocks))))
             while block := array(TYPECODES[bits], islice(ids, BLOCK)):
                 file.write(block)
                 count += len(block)
@@ -103,49 +96,35 @@ def encode_file(
     return count, bits
 
 
-def _bits_for(limit: int) -> int:
-    """Return how many bits hold every id below the limit."""
-    for bits in TYPECODES:
-        if limit <= 1 << bits:
-            return bits
-    raise InputError(f"token ids up to {limit - 1} do not fit into {bits} bits")
-
-
-def decode_utf8(blocks: Iterable[bytes]) -> Iterator[str]:
-    """Yield the text of bytes that come in blocks, cut anywhere.
+def bits_for(vocab_size: int) -> int:
+    """Return the bits of an id: the fewest that hold every id below the vocabulary's size.
 
     Raises:
-        InputError: They are not UTF-8; the message gives the offset of the byte.
+        InputError: No supported size does.
 
     Example:
-        >>> list(decode_utf8([b"caf", bytes([0xC3]), bytes([0xA9])]))
-        ['caf', 'é']
+        >>> bits_for(65_536), bits_for(65_537)
+        (16, 32)
     """
-    decoder = codecs.getincrementaldecoder("utf-8")()
-    offset = 0  # of the first byte that is not decoded yet
-    for data, final in chain(((block, False) for block in blocks), [(b"", True)]):
-        try:
-            text = decoder.decode(data, final)
-        except UnicodeDecodeError as error:
-            raise InputError(f"not UTF-8 at byte {offset + error.start} ({error.reason})") from error
-        offset += len(text.encode("utf-8"))
-        if text:
-            yield text
+    for bits in TYPECODES:
+        if vocab_size <= 1 << bits:
+            return bits
+    raise InputError(f"token ids up to {vocab_size - 1} do not fit into {bits} bits")
 
 
-def without_bom(pieces: Iterable[str]) -> Iterator[str]:
-    r"""Yield the pieces of a text without a leading byte-order mark.
+def without_bom(blocks: Iterable[str]) -> Iterator[str]:
+    r"""Yield the blocks of a text without a leading byte-order mark.
 
     Example:
         >>> list(without_bom(["\ufeffa", "\ufeffb"]))
         ['a', '\ufeffb']
     """
-    for number, piece in enumerate(pieces):
-        yield piece.removeprefix("\ufeff") if number == 0 else piece
+    for index, block in enumerate(blocks):
+        yield block.removeprefix("\ufeff") if index == 0 else block
 
 
 def _check_byte_order() -> None:
-    # WHY refused: every id would have to be swapped, and so the file could not be used as it lies on disk.
+    # WHY refused: every id would have to be swapped, so the file could not be mapped into memory as is.
     if sys.byteorder != "little":
         raise InputError("token files are little-endian, and this machine is not")
 
@@ -154,11 +133,11 @@ def _check_byte_order() -> None:
 
 
 class TokenFile(Sequence[int]):
-    """The ids of a token file, read from disk only where they are looked at.
+    """The ids of a token file, read from disk only where they are looked at; use it in a ``with`` block.
 
     Args:
         path: A token file.
-        tokenizer_folder: Where given, the file must have been written with this tokenizer.
+        tokenizer_folder: If given, the file must have been written with this tokenizer.
 
     Attributes:
         bits: Of one id, 16 or 32.
@@ -168,9 +147,6 @@ class TokenFile(Sequence[int]):
     Raises:
         InputError: It is not a token file, is damaged, or another tokenizer wrote it.
         OSError: It cannot be read.
-
-    Example:
-        with TokenFile(Path("names.tokens")) as ids: first, rest = ids[0], ids[1:100]
     """
 
     def __init__(self, path: Path, tokenizer_folder: Path | None = None) -> None:
@@ -206,7 +182,7 @@ class TokenFile(Sequence[int]):
         self.close()
 
     def close(self) -> None:
-        """Give the file back to the system; a second time does nothing."""
+        """Close the file; a second time does nothing."""
         self._ids.release()
         self._bytes.release()
         self._map.close()
@@ -238,22 +214,19 @@ def decode_file(tokens: Path, tokenizer_folder: Path, out: Path, *, text_check: 
         text_check: Refuse unless the text is the one that was encoded, by its sha256.
 
     Returns:
-        How many bytes were written.
+        The number of bytes written.
 
     Raises:
         InputError: The token file or the tokenizer cannot be used, or the check fails.
         OSError: A file cannot be read or written.
-
-    Example:
-        decode_file(Path("names.tokens"), Path("chars"), Path("names.txt"), text_check=True) returns 228145.
     """
     tokenizer = load_tokenizer(tokenizer_folder)
-    if text_check and isinstance(tokenizer, WordTokenizer):
-        raise InputError("a word tokenizer forgets white space, so the text cannot be checked")
+    if text_check and not tokenizer.exact:
+        raise InputError(f"a {tokenizer.kind} tokenizer forgets white space, so the text cannot be checked")
     text_hash, size = sha256(), 0
     with TokenFile(tokens, tokenizer_folder) as ids, whole_file(out) as file:
         try:
-            for text in decode_utf8(_text_blocks(tokenizer, ids)):
+            for text in utf8_blocks(_decoded(tokenizer, ids)):
                 data = text.encode("utf-8")
                 text_hash.update(data)
                 size += file.write(data)
@@ -264,18 +237,8 @@ def decode_file(tokens: Path, tokenizer_folder: Path, out: Path, *, text_check: 
     return size
 
 
-def _text_blocks(tokenizer: SavedTokenizer, ids: TokenFile) -> Iterator[bytes]:
-    """Yield the bytes of a text, block by block.
-
-    WHY bytes: a byte-level token may end inside a character, and so may a block.
-    """
+def _decoded(tokenizer: Tokenizer, ids: TokenFile) -> Iterator[bytes]:
+    """Yield the bytes of a text, block by block; a block may end inside a character."""
     for start in range(0, len(ids), BLOCK):
-        block = ids[start : start + BLOCK]
-        if isinstance(tokenizer, BPETokenizer):
-            unknown = next((token_id for token_id in block if token_id not in tokenizer.vocab), None)
-            if unknown is not None:
-                raise InputError(f"unknown token id {unknown}")
-            yield b"".join(map(tokenizer.vocab.__getitem__, block))
-        else:
-            between = tokenizer.join(["", ""]) if start else ""
-            yield (between + tokenizer.decode(block)).encode("utf-8", "surrogatepass")
+        separator = tokenizer.separator.encode() if start else b""
+        yield separator + tokenizer.decode_bytes(ids[start : start + BLOCK])

@@ -97,9 +97,7 @@ def evaluate(
     def predictions() -> Iterator[tuple[Prediction, int]]:
         kept = iter(scored)
         position = next(kept, None)
-        for i, prediction in enumerate(model.score(ids, start), start=start):
-            if on_progress is not None and (i - start + 1) % _REPORT_EVERY == 0:
-                on_progress(1.0, f"scored {i - start + 1} of {len(ids) - start} tokens")
+        for i, prediction in enumerate(watched(model, ids, start, on_progress), start=start):
             if i == position:
                 position = next(kept, None)
                 yield (prediction._replace(probability=1 / unknown) if ids[i] == unknown else prediction), ids[i]
@@ -112,6 +110,14 @@ def evaluate(
         unknown_tokens=sum(token_id == unknown for token_id in ids[start:]),
         seconds=time.perf_counter() - begun,
     )
+
+
+def watched(model: Model, ids: Sequence[int], start: int, on_progress: OnProgress | None) -> Iterator[Prediction]:
+    """Score a text as Model.score() does, and tell now and then how far it is: the work before it is done."""
+    for number, prediction in enumerate(model.score(ids, start), start=1):
+        yield prediction
+        if on_progress is not None and number % _REPORT_EVERY == 0:
+            on_progress(1.0, f"scored {number} of {len(ids) - start} tokens")
 
 
 def unigram_loss(frequencies: Sequence[int], ids: Sequence[int]) -> float:

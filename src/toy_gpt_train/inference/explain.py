@@ -53,9 +53,7 @@ def as_text(explanation: Explanation) -> str:
         for token, token_id, probability in most_likely
     ]
     text = f"logits, step by step\n{table(header, rows)}"
-    heads = {
-        f"{step.place} head {i}": weights for step in steps for i, weights in enumerate(step.attention, start=1)
-    }
+    heads = {f"{step.place} head {i}": weights for step in steps for i, weights in enumerate(step.attention, start=1)}
     if not heads:
         return text
     rows = [

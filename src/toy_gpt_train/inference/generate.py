@@ -8,9 +8,7 @@ from toy_gpt_train.models.base import Model
 from toy_gpt_train.tokenizers.base import Tokenizer
 
 
-def next_tokens(
-    model: Model, ids: Sequence[int], sampling: Sampling = GREEDY
-) -> Iterator[tuple[Sequence[float], int]]:
+def next_tokens(model: Model, ids: Sequence[int], sampling: Sampling = GREEDY) -> Iterator[tuple[Sequence[float], int]]:
     """Continue a text, token by token, without end.
 
     Args:

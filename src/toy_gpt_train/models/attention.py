@@ -79,6 +79,7 @@ class AttentionModel(NetworkModel):
     """Model 600; see NetworkModel for the arguments."""
 
     options: ClassVar[Mapping[str, Option]] = network_options("embedding_dim")
+    default_context: ClassVar[int] = 16
 
     @classmethod
     def build_network(cls, vocab_size: int, context_size: int, architecture: Architecture, seed: int) -> Network:

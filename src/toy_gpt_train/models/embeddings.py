@@ -65,6 +65,7 @@ class EmbeddingsModel(NetworkModel):
     """Model 500; see NetworkModel for the arguments."""
 
     options: ClassVar[Mapping[str, Option]] = network_options("embedding_dim", "hidden_dim")
+    default_context: ClassVar[int] = 8
 
     @classmethod
     def build_network(cls, vocab_size: int, context_size: int, architecture: Architecture, seed: int) -> Network:

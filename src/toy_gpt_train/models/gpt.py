@@ -10,6 +10,7 @@ between the token embeddings and the output; here they are two, so that each can
 
 import random
 from math import sqrt
+from typing import ClassVar
 
 from toy_gpt_train.models.architecture import Architecture
 from toy_gpt_train.models.transformer import TransformerModel
@@ -20,6 +21,8 @@ from toy_gpt_train.nn.transformer import Block, FeedForward, MultiHeadAttention,
 
 class GPTModel(TransformerModel):
     """Model 700; see NetworkModel for the arguments."""
+
+    default_context: ClassVar[int] = 16
 
     @classmethod
     def build_network(cls, vocab_size: int, context_size: int, architecture: Architecture, seed: int) -> Network:

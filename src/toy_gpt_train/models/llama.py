@@ -9,6 +9,7 @@ Source: Touvron et al. (2023), "LLaMA: open and efficient foundation language mo
 
 import random
 from math import sqrt
+from typing import ClassVar
 
 from toy_gpt_train.errors import InputError
 from toy_gpt_train.models.architecture import Architecture
@@ -19,6 +20,8 @@ from toy_gpt_train.nn.transformer import Block, MultiHeadAttention, SwiGLU, Tran
 
 class LlamaModel(TransformerModel):
     """Model 800; see NetworkModel for the arguments. A head has an even number of dimensions: they turn in pairs."""
+
+    default_context: ClassVar[int] = 32
 
     @staticmethod
     def check(architecture: Architecture) -> None:

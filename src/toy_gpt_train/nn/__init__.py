@@ -1,1 +1,4 @@
-"""A small neural engine over plain lists: tensors with gradients, Transformer modules, optimizers."""
+"""The rooms beneath c_model.py's networks: tensors with gradients, matrix kernels, modules, optimizers.
+
+It knows no text and no files; ids go in, logits come out.
+"""

@@ -1,13 +1,13 @@
 """functional.py - The operations, each with its derivative beside it.
 
-Every function takes Tensors and returns a Tensor. First come its numbers; then ``backward``, which is given the
-gradient of the result, ``grad``, and returns the gradients of the inputs in their order. Names and argument order are
-PyTorch's.
+Every function takes Tensors and returns a Tensor. First it computes the values; then comes ``backward``, which is given
+the gradient of the result, ``grad``, and returns the gradients of the inputs in their order. Names and argument order
+are PyTorch's.
 
-Shapes stand in comments: B sequences, T tokens each, C numbers a token (its channels), V tokens in the vocabulary.
-"(..., C)" is any shape that ends in C; an operation on rows sees it as one matrix with rows of C numbers.
+Shapes: B sequences, T tokens each, C values per token (its channels), V tokens in the vocabulary. "(..., C)" is any
+shape that ends in C; operations on rows see it as one matrix with rows of C values.
 
-Attention, the one operation that looks from one token to another, has a file of its own: attention.py.
+Attention, the one operation that connects tokens, is in attention.py.
 """
 
 import math
@@ -17,10 +17,11 @@ from itertools import chain, cycle
 from operator import add as plus
 from operator import mul as times
 
-from toy_gpt_train.nn.kernels import Floats, matmul, transpose
+from toy_gpt_train import math_training
+from toy_gpt_train.nn.kernels import Floats, column_sums, matmul, transpose
 from toy_gpt_train.nn.tensor import Gradients, Shape, Tensor
 
-# --- maps and tables ----------------------------------------------------------------------------------------
+# --- matrices and tables ------------------------------------------------------------------------------------
 
 
 def linear(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
@@ -37,7 +38,7 @@ def linear(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
         (..., out).
 
     Raises:
-        ValueError: The rows of x do not have as many numbers as W takes.
+        ValueError: The rows of x do not have ``in`` values.
 
     Example:
         >>> linear(Tensor([1.0, 2.0], (1, 2)), Tensor([3.0, 4.0], (1, 2)), Tensor([0.5], (1,))).tolist()
@@ -46,40 +47,38 @@ def linear(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
     num_out, num_in = weight.shape
     _check_rows(x, num_in)
     rows = len(x.data) // num_in
-    y = matmul(x.data, transpose(weight.data, num_out, num_in), rows, num_in, num_out)
+    exact = x.exact or weight.exact
+    y = matmul(x.data, transpose(weight.data, num_out, num_in), rows, num_in, num_out, exact=exact)
     if bias is not None:
         y = list(map(plus, y, cycle(bias.data)))
 
     def backward(grad: Floats) -> Gradients:
-        grad_x = matmul(grad, weight.data, rows, num_out, num_in)
-        grad_weight = matmul(transpose(grad, rows, num_out), x.data, num_out, rows, num_in)
-        return (grad_x, grad_weight) if bias is None else (grad_x, grad_weight, _column_sums(grad, num_out))
+        grad_x = matmul(grad, weight.data, rows, num_out, num_in, exact=exact)
+        grad_weight = matmul(transpose(grad, rows, num_out), x.data, num_out, rows, num_in, exact=exact)
+        return (grad_x, grad_weight) if bias is None else (grad_x, grad_weight, column_sums(grad, num_out))
 
     return Tensor(y, (*x.shape[:-1], num_out), (x, weight) if bias is None else (x, weight, bias), backward)
 
 
 def _check_rows(x: Tensor, size: int) -> None:
     if x.shape[-1] != size:
-        raise ValueError(f"rows of {size} numbers are needed, the tensor has shape {x.shape}")
+        raise ValueError(f"rows of {size} values are needed, the tensor has shape {x.shape}")
 
 
-def _column_sums(data: Floats, num_columns: int) -> list[float]:
-    return [sum(data[j::num_columns]) for j in range(num_columns)]
-
-
-def embedding(ids: Sequence[Sequence[int]], weight: Tensor) -> Tensor:
+def embedding(ids: Sequence[Sequence[int]], weight: Tensor, *, exact: bool = False) -> Tensor:
     """Look up a row of ``weight`` for each id.
 
     Args:
         ids: B sequences of T ids each.
         weight: (V, C).
+        exact: Whether everything computed from the result is exact; see Tensor.
 
     Returns:
         (B, T, C).
 
     Raises:
         IndexError: An id is not from 0 to V-1.
-        ValueError: The sequences are not all of one length.
+        ValueError: The sequences have different lengths.
 
     Example:
         >>> embedding([[1, 0]], Tensor([0.1, 0.2, 0.3, 0.4], (2, 2))).tolist()
@@ -91,22 +90,22 @@ def embedding(ids: Sequence[Sequence[int]], weight: Tensor) -> Tensor:
         raise ValueError("sequences of different lengths make no batch")
     if flat and not 0 <= min(flat) <= max(flat) < num_ids:
         raise IndexError(f"ids are 0 to {num_ids - 1}, got {min(flat)} to {max(flat)}")
-    rows = [weight.data[token_id * size : (token_id + 1) * size] for token_id in flat]
+    y = list(chain.from_iterable(weight.data[token_id * size : (token_id + 1) * size] for token_id in flat))
 
     def backward(grad: Floats) -> Gradients:
-        # A row that was looked up several times gets the sum of the gradients; one never looked up gets zeros.
+        # A row that was looked up several times gets the sum of its gradients; a row never looked up gets zeros.
         sums: dict[int, Floats] = {}
-        for place, token_id in enumerate(flat):
-            part = grad[place * size : (place + 1) * size]
+        for i, token_id in enumerate(flat):
+            part = grad[i * size : (i + 1) * size]
             sums[token_id] = list(map(plus, sums[token_id], part)) if token_id in sums else part
         zeros = [0.0] * size
         return (list(chain.from_iterable(sums.get(token_id, zeros) for token_id in range(num_ids))),)
 
-    return Tensor(list(chain.from_iterable(rows)), (len(ids), len(flat) // len(ids), size), (weight,), backward)
+    return Tensor(y, (len(ids), len(flat) // len(ids), size), (weight,), backward, exact=exact)
 
 
 def reshape(x: Tensor, shape: Shape) -> Tensor:
-    """Return the same numbers in another shape.
+    """Return the same values in another shape.
 
     Example:
         >>> reshape(Tensor([1.0, 2.0], (1, 2)), (2, 1)).tolist()
@@ -115,58 +114,7 @@ def reshape(x: Tensor, shape: Shape) -> Tensor:
     return Tensor(x.data, shape, (x,), lambda grad: (grad,))
 
 
-# --- number by number ---------------------------------------------------------------------------------------
-
-
-def add(x: Tensor, y: Tensor) -> Tensor:
-    """Return x + y, where y may lack leading dimensions of x and is then added to each part.
-
-    Args:
-        x: (..., S) for the shape S of y.
-        y: S.
-
-    Raises:
-        ValueError: The shapes do not fit.
-
-    Example:
-        >>> add(Tensor([1.0, 2.0, 3.0, 4.0], (2, 2)), Tensor([10.0, 20.0], (2,))).tolist()
-        [[11.0, 22.0], [13.0, 24.0]]
-    """
-    _check_broadcast(x, y)
-    size = len(y.data)
-
-    def backward(grad: Floats) -> Gradients:
-        return grad, grad if len(grad) == size else _column_sums(grad, size)
-
-    return Tensor(list(map(plus, x.data, cycle(y.data))), x.shape, (x, y), backward)
-
-
-def mul(x: Tensor, y: Tensor) -> Tensor:
-    """Return x * y, number by number, where y may lack leading dimensions of x.
-
-    Args:
-        x: (..., S) for the shape S of y.
-        y: S.
-
-    Raises:
-        ValueError: The shapes do not fit.
-
-    Example:
-        >>> mul(Tensor([1.0, 2.0], (2,)), Tensor([3.0, 4.0], (2,))).tolist()
-        [3.0, 8.0]
-    """
-    _check_broadcast(x, y)
-
-    def backward(grad: Floats) -> Gradients:
-        grad_y = list(map(times, grad, x.data))
-        return list(map(times, grad, cycle(y.data))), _column_sums(grad_y, len(y.data))
-
-    return Tensor(list(map(times, x.data, cycle(y.data))), x.shape, (x, y), backward)
-
-
-def _check_broadcast(x: Tensor, y: Tensor) -> None:
-    if y.shape != x.shape[len(x.shape) - len(y.shape) :]:
-        raise ValueError(f"a tensor of shape {y.shape} does not fit one of shape {x.shape}")
+# --- elementwise ----------------------------------------------------------------------------------------------
 
 
 def relu(x: Tensor) -> Tensor:
@@ -233,7 +181,7 @@ def silu(x: Tensor) -> Tensor:
         0.7311
 
     Source:
-        Elfwing, Uchibe and Doya (2018), "Sigmoid-weighted linear units"; with a second factor it is SwiGLU.
+        Elfwing, Uchibe and Doya (2018), "Sigmoid-weighted linear units".
     """
     # WHY tanh: sigmoid(x) = (1 + tanh(x / 2)) / 2, which does not overflow for large -x.
     sigmoids = [0.5 + 0.5 * math.tanh(0.5 * a) for a in x.data]
@@ -244,38 +192,11 @@ def silu(x: Tensor) -> Tensor:
     return Tensor(list(map(times, x.data, sigmoids)), x.shape, (x,), backward)
 
 
-def swiglu(x: Tensor, w1: Tensor, w2: Tensor, w3: Tensor) -> Tensor:
-    """Return W2 (silu(W1 x) * W3 x): a feed-forward layer with a gate.
-
-    Args:
-        x: (..., C).
-        w1: (F, C), the gate.
-        w2: (C, F).
-        w3: (F, C).
-
-    Returns:
-        (..., C).
-
-    Example:
-        >>> one = Tensor([1.0], (1, 1)); round(swiglu(one, one, one, one).item(), 4)
-        0.7311
-
-    Source:
-        Shazeer (2020), "GLU variants improve Transformer"; the names are Llama's.
-    """
-    return linear(mul(silu(linear(x, w1)), linear(x, w3)), w2)
-
-
 def dropout(x: Tensor, p: float, generator: random.Random) -> Tensor:
-    """Put each number to 0 with probability p, and divide the others by 1 - p, so that the mean stays.
-
-    Args:
-        x: Any shape.
-        p: From 0 up to, but not, 1.
-        generator: The source of randomness.
+    """Set each value to 0 with probability p, and divide the others by 1 - p, which keeps the mean.
 
     Raises:
-        ValueError: p is not in this range.
+        ValueError: p is below 0, or 1 or more.
 
     Example:
         >>> dropout(Tensor([1.0, 1.0, 1.0], (3,)), 0.5, random.Random(1)).tolist()
@@ -285,17 +206,17 @@ def dropout(x: Tensor, p: float, generator: random.Random) -> Tensor:
         Srivastava et al. (2014), "Dropout: a simple way to prevent neural networks from overfitting".
     """
     if not 0 <= p < 1:
-        raise ValueError(f"dropout takes a share from 0 up to, but not, 1, got {p}")
+        raise ValueError(f"the dropout probability must be at least 0 and below 1, got {p}")
     keep = 1 / (1 - p)
     mask = [0.0 if generator.random() < p else keep for _ in x.data]
     return Tensor(list(map(times, x.data, mask)), x.shape, (x,), lambda grad: (list(map(times, grad, mask)),))
 
 
-# --- row by row ---------------------------------------------------------------------------------------------
+# --- row by row -----------------------------------------------------------------------------------------------
 
 
 def _by_row(function: Callable[..., list[float]], size: int, *datas: Floats) -> list[float]:
-    """Apply a function to rows of ``size`` numbers and join what it returns."""
+    """Apply a function to rows of ``size`` values, and join the results."""
     starts = range(0, len(datas[0]), size)
     return list(chain.from_iterable(function(*(data[i : i + size] for data in datas)) for i in starts))
 
@@ -308,33 +229,24 @@ def softmax(x: Tensor) -> Tensor:
         [[0.5, 0.5]]
     """
     size = x.shape[-1]
-    probs = _by_row(_softmax_row, size, x.data)
-
-    def row_backward(p: Floats, g: Floats) -> list[float]:
-        mean = sum(map(times, p, g))
-        return [a * (b - mean) for a, b in zip(p, g, strict=True)]
-
-    return Tensor(probs, x.shape, (x,), lambda grad: (_by_row(row_backward, size, probs, grad),))
+    probs = _by_row(math_training.softmax, size, x.data)
+    return Tensor(probs, x.shape, (x,), lambda grad: (_by_row(softmax_backward, size, probs, grad),))
 
 
-def _softmax_row(row: Floats) -> list[float]:
-    top = max(row)  # so that nothing overflows
-    exps = [math.exp(a - top) for a in row]
-    total = sum(exps)
-    return [e / total for e in exps]
+def softmax_backward(probs: Floats, grad: Floats) -> list[float]:
+    """Return the gradient of one row of scores: p_j (g_j - sum of all p_i g_i)."""
+    mean = sum(map(times, probs, grad))
+    return [p * (g - mean) for p, g in zip(probs, grad, strict=True)]
 
 
 def cross_entropy(logits: Tensor, targets: Sequence[int]) -> Tensor:
-    """Return the average surprise: the mean over all rows of -log softmax(row)[target].
+    """Return the mean over all rows of -log softmax(row)[target], in nats.
 
-    Softmax, logarithm and loss are one operation, because their derivatives shrink to probs - onehot.
+    Softmax, logarithm and mean are one operation, because its derivative is simply (probs - onehot) / rows.
 
     Args:
         logits: (..., V).
-        targets: An id for each row.
-
-    Returns:
-        One number, in nats.
+        targets: One id per row.
 
     Raises:
         ValueError: There are not as many targets as rows.
@@ -356,11 +268,10 @@ def cross_entropy(logits: Tensor, targets: Sequence[int]) -> Tensor:
     probs: list[float] = []
     for i, target in enumerate(targets):
         row = logits.data[i * size : (i + 1) * size]
-        top = max(row)
-        exps = [math.exp(a - top) for a in row]
-        total = sum(exps)
-        loss += math.log(total) - (row[target] - top)
-        probs += [e / total for e in exps]
+        row_probs = math_training.softmax(row)
+        # WHY not log(row_probs[target]): that probability may be too small for a float; the largest is at least 1/V.
+        loss -= math.log(max(row_probs)) + row[target] - max(row)
+        probs += row_probs
 
     def backward(grad: Floats) -> Gradients:
         scale = grad[0] / len(targets)
@@ -373,7 +284,7 @@ def cross_entropy(logits: Tensor, targets: Sequence[int]) -> Tensor:
 
 
 def layer_norm(x: Tensor, weight: Tensor, bias: Tensor, eps: float = 1e-5) -> Tensor:
-    """Bring every row to mean 0 and variance 1, then scale and shift it by learned amounts.
+    """Shift and scale every row to mean 0 and variance 1, then scale and shift it by learned amounts.
 
     Args:
         x: (..., C).
@@ -381,8 +292,8 @@ def layer_norm(x: Tensor, weight: Tensor, bias: Tensor, eps: float = 1e-5) -> Te
         bias: (C,).
         eps: Added to the variance.
 
-    Returns:
-        (..., C).
+    Raises:
+        ValueError: The rows of x do not have C values.
 
     Example:
         >>> y = layer_norm(Tensor([1.0, 3.0], (1, 2)), Tensor([1.0, 1.0], (2,)), Tensor([0.0, 0.0], (2,)))
@@ -398,10 +309,10 @@ def layer_norm(x: Tensor, weight: Tensor, bias: Tensor, eps: float = 1e-5) -> Te
 
     def normalize(row: Floats) -> list[float]:
         mean = sum(row) / size
-        centred = [a - mean for a in row]
-        scale = 1 / math.sqrt(sum(map(times, centred, centred)) / size + eps)
+        centered = [a - mean for a in row]
+        scale = 1 / math.sqrt(sum(map(times, centered, centered)) / size + eps)
         scales.append(scale)
-        return [a * scale for a in centred]
+        return [a * scale for a in centered]
 
     normed = _by_row(normalize, size, x.data)
 
@@ -414,7 +325,7 @@ def layer_norm(x: Tensor, weight: Tensor, bias: Tensor, eps: float = 1e-5) -> Te
 
         grad_normed = list(map(times, grad, cycle(weight.data)))
         grad_x = _by_row(row_backward, size, grad_normed, normed)
-        return grad_x, _column_sums(list(map(times, grad, normed)), size), _column_sums(grad, size)
+        return grad_x, column_sums(list(map(times, grad, normed)), size), column_sums(grad, size)
 
     y = [a * w + b for a, w, b in zip(normed, cycle(weight.data), cycle(bias.data), strict=False)]
     return Tensor(y, x.shape, (x, weight, bias), backward)
@@ -425,11 +336,11 @@ def rms_norm(x: Tensor, weight: Tensor | None = None, eps: float = 1e-5) -> Tens
 
     Args:
         x: (..., C).
-        weight: (C,), the gain; 1 where None.
+        weight: (C,), the gain; 1 if None.
         eps: Added to the mean square.
 
-    Returns:
-        (..., C).
+    Raises:
+        ValueError: The rows of x do not have C values.
 
     Example:
         >>> [round(a, 4) for a in rms_norm(Tensor([3.0, 4.0], (1, 2))).data]
@@ -458,7 +369,7 @@ def rms_norm(x: Tensor, weight: Tensor | None = None, eps: float = 1e-5) -> Tens
 
         grad_normed = grad if weight is None else list(map(times, grad, cycle(weight.data)))
         grad_x = _by_row(row_backward, size, grad_normed, normed)
-        return (grad_x,) if weight is None else (grad_x, _column_sums(list(map(times, grad, normed)), size))
+        return (grad_x,) if weight is None else (grad_x, column_sums(list(map(times, grad, normed)), size))
 
     if weight is None:
         return Tensor(normed, x.shape, (x,), backward)

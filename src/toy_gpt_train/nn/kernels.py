@@ -1,26 +1,25 @@
-"""kernels.py - The matrix product, which is where a neural network spends its time.
+"""kernels.py - The matrix product, where a neural network spends its time.
 
-Two kernels give the same numbers, but for rounding. The plain one is what the formula says. The packed one lets
-Python's big integers do a whole row at once: a row of B becomes one integer of 64-bit fields, a number of A times that
-integer is a number times the whole row, and the sum of k such products is a row of the result.
+Two kernels compute the same product up to rounding. The plain one follows the formula. The packed one lets Python's big
+integers do a whole row at once: a row of B becomes one integer of 64-bit fields, a value of A times that integer scales
+the whole row, and the sum of k such products is a row of the result.
 
     C[i, :] = sum over p of A[i, p] * B[p, :]
 
 Concepts:
-    fixed point: a number as a whole multiple of 2 to some power, so that integers can stand for it.
+    fixed point: a number as a whole multiple of a power of 2, so that integers can represent it.
     magic number: adding 1.5 * 2^52 * u to a float rounds it to a multiple of u, and leaves that multiple in the low
         bits of the sum. So array('d') turns floats into fields, and fields into floats, without a loop over bits.
 
-Nothing outside this file knows which kernel ran. Matrices are flat sequences of floats, row after row.
+Matrices are flat sequences of floats, row after row.
 
-Cost: m * k * n multiply-adds; benchmarks/bench_kernels.py prints what one takes.
+Cost: m * k * n multiply-adds; benchmarks/bench_kernels.py measures one.
 """
 
 import struct
 import sys
 from array import array
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from functools import lru_cache
 from itertools import chain
 from math import frexp, isfinite
@@ -29,19 +28,18 @@ from typing import Final
 
 Floats = Sequence[float]
 
-# OBS: measured; below these the plain kernel is as fast, or the whole product is nothing to speed up.
+# OBS: below these sizes the plain kernel is as fast, or the product is too small to matter.
 _SMALLEST_ROW: Final = 8
 _SMALLEST_PRODUCT: Final = 1000
 
-_FIELD_BITS: Final = 51  # of a double's 52, one is for the sign
+_FIELD_BITS: Final = 51  # of a double's 52; one is for the sign
 _FIELD_BYTES: Final = 8
-_LARGEST: Final = 2.0**400  # products of larger numbers may overflow, of smaller ones than its inverse vanish
-_exact = False  # whether products are asked for in full precision
+_LARGEST: Final = 2.0**400  # products of larger values may overflow; products of values below its inverse may vanish
 _LOW_WORD: Final = slice(0 if sys.byteorder == "little" else 1, None, 2)
 
 
-def matmul(a: Floats, b: Floats, m: int, k: int, n: int, batch: int = 1) -> list[float]:
-    """Multiply matrices: C = A B, ``batch`` times over.
+def matmul(a: Floats, b: Floats, m: int, k: int, n: int, batch: int = 1, *, exact: bool = False) -> list[float]:
+    """Multiply matrices: C = A B, ``batch`` times.
 
     Args:
         a: ``batch`` matrices of m rows and k columns.
@@ -49,42 +47,24 @@ def matmul(a: Floats, b: Floats, m: int, k: int, n: int, batch: int = 1) -> list
         m: Rows of A.
         k: Columns of A, rows of B.
         n: Columns of B.
-        batch: How many pairs of matrices follow each other.
+        batch: How many pairs of matrices there are.
+        exact: Compute in full precision, however long it takes.
 
     Returns:
-        ``batch`` matrices of m rows and n columns. The error against exact arithmetic is below a millionth of k times
-        the largest number of A times the largest number of B while k is below 512, and below four millionths while it
-        is below 8,192; within that, which kernel ran cannot be told.
+        ``batch`` matrices of m rows and n columns. Unless ``exact``, the error is below a millionth of k times the
+        largest value of A times the largest value of B while k is below 512, and below four millionths of that while k
+        is below 8,192.
 
     Example:
         >>> matmul([1.0, 2.0], [3.0, 4.0, 5.0, 6.0], m=1, k=2, n=2)
         [13.0, 16.0]
     """
-    pays = not _exact and n >= _SMALLEST_ROW and batch * m * k * n >= _SMALLEST_PRODUCT
+    pays = not exact and n >= _SMALLEST_ROW and batch * m * k * n >= _SMALLEST_PRODUCT
     return packed_matmul(a, b, m, k, n, batch) if pays else plain_matmul(a, b, m, k, n, batch)
 
 
-@contextmanager
-def exact() -> Iterator[None]:
-    """Compute every product inside the block in full precision, however long it takes.
-
-    WHY: training forgives a millionth; but a prediction that is looked at must not depend on how many tokens were
-    read at a time.
-
-    Example:
-        >>> with exact(): matmul([0.1], [0.1] * 1000, m=1, k=1, n=1000)[0]
-        0.010000000000000002
-    """
-    global _exact
-    before, _exact = _exact, True
-    try:
-        yield
-    finally:
-        _exact = before
-
-
 def plain_matmul(a: Floats, b: Floats, m: int, k: int, n: int, batch: int = 1) -> list[float]:
-    """Multiply matrices as the formula says: each number of C is a row of A times a column of B.
+    """Multiply matrices by the formula: each value of C is a row of A times a column of B.
 
     Example:
         >>> plain_matmul([1.0, 2.0], [3.0, 4.0, 5.0, 6.0], m=1, k=2, n=2)
@@ -100,10 +80,10 @@ def plain_matmul(a: Floats, b: Floats, m: int, k: int, n: int, batch: int = 1) -
 
 
 def packed_matmul(a: Floats, b: Floats, m: int, k: int, n: int, batch: int = 1) -> list[float]:
-    """Multiply matrices with big integers: a row of B is one integer, a number of A multiplies all of it at once.
+    """Multiply matrices with big integers: a row of B is one integer, and a value of A multiplies all of it at once.
 
-    The bits of a field are shared out: log2(k) for the sum, and half of the rest for the numbers of A and of B each.
-    So numbers are rounded to some 20 bits (22 for a k of 64) of the largest in their matrix.
+    The bits of a field are divided: log2(k) for the sum, and half of the rest each for the values of A and of B. So
+    values are rounded to about 20 bits (22 for k = 64) of the largest in their matrix.
 
     Example:
         >>> packed_matmul([1.0, 2.0], [3.0, 4.0, 5.0, 6.0], m=1, k=2, n=2)
@@ -114,13 +94,13 @@ def packed_matmul(a: Floats, b: Floats, m: int, k: int, n: int, batch: int = 1) 
     """
     largest_a, largest_b = max(max(a), -min(a)), max(max(b), -min(b))
     if not (isfinite(sum(a)) and isfinite(sum(b)) and _is_usual(largest_a) and _is_usual(largest_b)):
-        return plain_matmul(a, b, m, k, n, batch)  # it passes infinity and NaN on
+        return plain_matmul(a, b, m, k, n, batch)  # which handles infinity and NaN
     bits = _FIELD_BITS - k.bit_length()
     unit_a = frexp(largest_a)[1] - bits // 2
     unit_b = frexp(largest_b)[1] - (bits - bits // 2)
 
     magic_a = _magic(unit_a)
-    numbers = memoryview(_to_bytes([x + magic_a for x in a])).cast("i")[_LOW_WORD].tolist()
+    values = memoryview(_to_bytes([x + magic_a for x in a])).cast("i")[_LOW_WORD].tolist()
 
     magic_b = _magic(unit_b)
     width = n * _FIELD_BYTES
@@ -128,13 +108,13 @@ def packed_matmul(a: Floats, b: Floats, m: int, k: int, n: int, batch: int = 1) 
     offset = _every_field(unit_b, n)
     rows = [int.from_bytes(fields[i : i + width], sys.byteorder) - offset for i in range(0, batch * k * width, width)]
 
-    # WHY begin the sums with the magic number: each field of the sum then is the float of the result plus it.
+    # WHY start the sums at the magic number: each field of the sum is then the float of the result plus it.
     start = _every_field(unit_a + unit_b, n)
     packed: list[bytes] = []
     for p in range(batch):
         own_rows = rows[p * k : (p + 1) * k]
         packed += [
-            sum(map(mul, numbers[i : i + k], own_rows), start).to_bytes(width, sys.byteorder)
+            sum(map(mul, values[i : i + k], own_rows), start).to_bytes(width, sys.byteorder)
             for i in range(p * m * k, (p + 1) * m * k, k)
         ]
     magic = _magic(unit_a + unit_b)
@@ -142,42 +122,41 @@ def packed_matmul(a: Floats, b: Floats, m: int, k: int, n: int, batch: int = 1) 
 
 
 def _is_usual(largest: float) -> bool:
-    """Whether numbers up to this size can be packed."""
+    """Whether values up to this size can be packed."""
     return largest == 0 or 1 / _LARGEST < largest < _LARGEST
 
 
 def _magic(unit: int) -> float:
-    """Return the float that rounds others to multiples of 2 to the ``unit`` when it is added."""
+    """Return the float that rounds others to multiples of 2^unit when it is added."""
     return 1.5 * 2.0 ** (_FIELD_BITS + 1 + unit)
 
 
 @lru_cache(maxsize=1024)
 def _every_field(unit: int, n: int) -> int:
-    """Return the magic number of a unit in each of n fields."""
+    """Return the magic number of a unit, in each of n fields."""
     return int.from_bytes(_to_bytes([_magic(unit)] * n), sys.byteorder)
 
 
-def _to_bytes(numbers: Floats) -> bytes:
-    """Return numbers as doubles, one after the other."""
-    return struct.pack(f"{len(numbers)}d", *numbers)
+def _to_bytes(values: Floats) -> bytes:
+    return struct.pack(f"{len(values)}d", *values)
 
 
-def doubles(numbers: Floats | bytes) -> "array[float]":
-    """Return numbers, or the bytes of doubles, as an array.
+def doubles(values: Floats | bytes) -> "array[float]":
+    """Return values, or the bytes of doubles, as an array.
 
-    WHY not array("d", numbers): for a list that takes twice as long.
+    WHY not array("d", values): for a list that takes twice as long.
 
     Example:
         >>> doubles([1.0, 2.0])
         array('d', [1.0, 2.0])
     """
     array_of_doubles = array("d")
-    array_of_doubles.frombytes(numbers if isinstance(numbers, bytes) else _to_bytes(numbers))
+    array_of_doubles.frombytes(values if isinstance(values, bytes) else _to_bytes(values))
     return array_of_doubles
 
 
 def transpose(a: Floats, m: int, n: int, batch: int = 1) -> list[float]:
-    """Swap rows and columns of ``batch`` matrices of m rows and n columns.
+    """Swap the rows and columns of ``batch`` matrices of m rows and n columns.
 
     Example:
         >>> transpose([1.0, 2.0, 3.0, 4.0, 5.0, 6.0], m=2, n=3)
@@ -185,3 +164,13 @@ def transpose(a: Floats, m: int, n: int, batch: int = 1) -> list[float]:
     """
     size = m * n
     return list(chain.from_iterable(a[j : p + size : n] for p in range(0, batch * size, size) for j in range(p, p + n)))
+
+
+def column_sums(a: Floats, n: int) -> Floats:
+    """Add up the rows of a matrix of n columns.
+
+    Example:
+        >>> column_sums([1.0, 2.0, 3.0, 4.0, 5.0, 6.0], n=2)
+        [9.0, 12.0]
+    """
+    return a if len(a) == n else [sum(a[j::n]) for j in range(n)]

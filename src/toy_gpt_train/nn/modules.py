@@ -1,18 +1,19 @@
 """modules.py - Parts with parameters: what a network is built from.
 
-A Module is an object whose attributes are Parameters, other Modules, or lists of Modules. That is all it takes to
-give every parameter a name ("blocks.0.attention.q_proj.weight") and to save and load them all.
+A Module is an object whose attributes are Parameters, other Modules, or lists of Modules. That is all it takes to give
+every parameter a name ("blocks.0.attention.q_proj.weight"), and to save and load them all. Calling a Module calls its
+forward().
 
 Names, shapes and argument order are PyTorch's.
 """
 
 import random
-from array import array
 from collections.abc import Iterator, Mapping, Sequence
-from math import sqrt
-from typing import NamedTuple
+from math import prod, sqrt
+from typing import Any, NamedTuple
 
 from toy_gpt_train.nn import functional
+from toy_gpt_train.nn.kernels import doubles
 from toy_gpt_train.nn.tensor import Parameter, Shape, Tensor
 
 
@@ -20,7 +21,7 @@ class Module:
     """A part of a network; its parameters are found among its attributes.
 
     Attributes:
-        training: Whether dropout is at work.
+        training: Whether dropout is active.
 
     Example:
         >>> [name for name, _ in Linear(2, 3, generator=random.Random(0)).named_parameters()]
@@ -28,6 +29,14 @@ class Module:
     """
 
     training = False
+
+    def forward(self, *args: Any, **kwargs: Any) -> Tensor:
+        """Compute the output. Every part defines its own."""
+        raise NotImplementedError
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Tensor:
+        """Return forward() of the arguments."""
+        return self.forward(*args, **kwargs)
 
     def named_parameters(self, prefix: str = "") -> Iterator[tuple[str, Parameter]]:
         """Yield (name, parameter): a module's own in the order in which they were set, then those of its children."""
@@ -50,17 +59,17 @@ class Module:
         return [parameter for _, parameter in self.named_parameters()]
 
     def num_parameters(self) -> int:
-        """Return how many numbers training can change."""
+        """Return how many weights there are in all parameters."""
         return sum(len(parameter.data) for parameter in self.parameters())
 
     def train(self, mode: bool = True) -> None:
-        """Switch dropout on, or off."""
+        """Switch dropout on or off."""
         self.training = mode
         for _, child in self.named_children():
             child.train(mode)
 
     def seed_dropout(self, seed: int) -> None:
-        """Start the randomness of dropout anew."""
+        """Restart the randomness of dropout."""
         for _, child in self.named_children():
             child.seed_dropout(seed)
 
@@ -74,10 +83,10 @@ class Module:
         return dict(self.named_parameters())
 
     def load_state_dict(self, state: Mapping[str, Tensor]) -> None:
-        """Take over numbers for every parameter.
+        """Copy values into every parameter.
 
         Raises:
-            ValueError: A name is missing or too many, or a shape differs; nothing is changed then.
+            ValueError: A name is missing or unknown, or a shape differs. Then nothing is changed.
 
         Example:
             >>> layer = Linear(1, 1, generator=random.Random(0))
@@ -93,16 +102,16 @@ class Module:
             if parameter.shape != state[name].shape:
                 raise ValueError(f"{name} has shape {parameter.shape}, not {state[name].shape}")
         for name, parameter in own.items():
-            parameter.data = array("d", state[name].data)
+            parameter.data = doubles(state[name].data)
 
 
-class Glimpse(NamedTuple):
-    """What a network is about to say, seen at one place on the way through it.
+class LensStep(NamedTuple):
+    """What a network would predict if it ended here.
 
     Attributes:
-        place: Where, in a word or two: ``embeddings``, ``block 1``.
-        attention: For each head at this place, how much the last token looks at each token.
-        logits: V numbers: what the network would say if the way ended here.
+        place: Where: ``embeddings``, ``block 1``.
+        attention: For each head at this place, how much the last token attends to each token.
+        logits: V values.
     """
 
     place: str
@@ -110,40 +119,43 @@ class Glimpse(NamedTuple):
     logits: list[float]
 
 
-class LanguageModel(Module):
-    """A Module that reads token ids and says what comes next; each network of models/ is one."""
+class Network(Module):
+    """A Module that reads token ids and predicts the next token; each network of models/ is one."""
 
-    def forward(self, ids: Sequence[Sequence[int]]) -> Tensor:
+    def forward(self, ids: Sequence[Sequence[int]], *, exact: bool = False) -> Tensor:
         """Return logits for B sequences of T ids.
 
+        WHY exact: training tolerates an error of a millionth, but a prediction that is shown must not depend on how
+        many tokens were read at a time.
+
+        Args:
+            ids: The sequences.
+            exact: Whether to compute in full precision.
+
         Returns:
-            (B, T, V): what comes after each token; or (B, 1, V) from a network that only says what comes after the
-            last one.
+            (B, T, V): the logits after each token; or (B, 1, V) from a network that only predicts after the last one.
         """
         raise NotImplementedError
 
-    def glimpses(self, ids: Sequence[int]) -> list[Glimpse]:
-        """Follow the prediction of the token after ``ids`` through the network; the last logits are forward()'s."""
+    def logit_lens(self, ids: Sequence[int]) -> list[LensStep]:
+        """Follow the prediction after ``ids`` through the network; the last logits are those of an exact forward()."""
         raise NotImplementedError
 
 
 def _normal(shape: Shape, std: float, generator: random.Random) -> Parameter:
     """Return a parameter drawn from a normal distribution around 0."""
-    size = 1
-    for dimension in shape:
-        size *= dimension
-    return Parameter([generator.gauss(0.0, std) for _ in range(size)], shape)
+    return Parameter([generator.gauss(0.0, std) for _ in range(prod(shape))], shape)
 
 
 class Linear(Module):
     """y = x W^T + b.
 
     Args:
-        in_features: Numbers a row of x has.
-        out_features: Numbers a row of y has.
+        in_features: Values in a row of x.
+        out_features: Values in a row of y.
         bias: Whether there is a b; it starts at 0.
-        std: Of the normal distribution that W is drawn from; 1/sqrt(in_features) where None, so that the numbers of y
-            are about as large as those of x.
+        std: Of the normal distribution that W is drawn from. If None, 1/sqrt(in_features), which makes the values of y
+            about as large as those of x.
         generator: The source of randomness.
 
     Attributes:
@@ -174,8 +186,8 @@ class Embedding(Module):
 
     Args:
         num_embeddings: How many ids there are.
-        embedding_dim: C, how many numbers a vector has.
-        std: Of the normal distribution they are drawn from.
+        embedding_dim: C, the length of a vector.
+        std: Of the normal distribution that they are drawn from.
         generator: The source of randomness.
 
     Attributes:
@@ -185,17 +197,13 @@ class Embedding(Module):
     def __init__(self, num_embeddings: int, embedding_dim: int, *, generator: random.Random, std: float = 0.02) -> None:
         self.weight = _normal((num_embeddings, embedding_dim), std, generator)
 
-    def forward(self, ids: Sequence[Sequence[int]]) -> Tensor:
+    def forward(self, ids: Sequence[Sequence[int]], *, exact: bool = False) -> Tensor:
         """Return (B, T, C) for B sequences of T ids."""
-        return functional.embedding(ids, self.weight)
+        return functional.embedding(ids, self.weight, exact=exact)
 
 
 class LayerNorm(Module):
-    """Each row to mean 0 and variance 1, then scaled and shifted; see functional.layer_norm.
-
-    Args:
-        size: C.
-    """
+    """Each row of C values shifted and scaled to mean 0 and variance 1; see functional.layer_norm."""
 
     def __init__(self, size: int) -> None:
         self.weight = Parameter([1.0] * size, (size,))
@@ -207,11 +215,11 @@ class LayerNorm(Module):
 
 
 class RMSNorm(Module):
-    """Each row divided by its root mean square, then scaled; see functional.rms_norm.
+    """Each row of C values divided by its root mean square; see functional.rms_norm.
 
     Args:
         size: C.
-        gain: Whether the scale is learned.
+        gain: Whether it is then scaled by learned amounts.
     """
 
     def __init__(self, size: int, *, gain: bool = True) -> None:
@@ -223,21 +231,16 @@ class RMSNorm(Module):
 
 
 class Dropout(Module):
-    """Numbers put to 0 at random while training; nothing otherwise.
-
-    Args:
-        p: How likely each is put to 0.
-        generator: The source of randomness.
-    """
+    """Sets values to 0 with probability p in training; does nothing otherwise."""
 
     def __init__(self, p: float, generator: random.Random) -> None:
         self.p = p
         self._generator = generator
 
     def seed_dropout(self, seed: int) -> None:
-        """Start the randomness anew."""
+        """Restart the randomness."""
         self._generator.seed(seed)
 
     def forward(self, x: Tensor) -> Tensor:
-        """Return x, thinned out while training."""
+        """Return x, with dropout in training."""
         return functional.dropout(x, self.p, self._generator) if self.training and self.p > 0 else x

@@ -1,12 +1,12 @@
 """optim.py - How gradients become steps.
 
 Concepts:
-    momentum: go on in the direction of the last steps, so that what points to and fro cancels out.
-    AdamW: each number has a step size of its own, small where its gradient is large or wild.
-    weight decay: every step also takes a share off every number.
-    schedule: large steps first, after a short warm-up, and smaller and smaller ones to the end.
+    momentum: keep part of the previous steps, so that oscillations cancel.
+    AdamW: each weight has its own step size, small where its gradient is large or noisy.
+    weight decay: every step also shrinks every weight by a small share.
+    schedule: large steps after a short warm-up, then smaller and smaller ones.
 
-It knows parameters and their gradients, and not what they are for.
+It knows parameters and their gradients, not what they are for.
 """
 
 from array import array
@@ -24,7 +24,7 @@ class SGD:
     Args:
         parameters: What to change.
         lr: Step size.
-        momentum: The share of the last step that is kept.
+        momentum: How much of the previous step is kept.
 
     Example:
         >>> w = Parameter([1.0], (1,)); w.grad = array("d", [0.5])
@@ -39,33 +39,33 @@ class SGD:
         self.parameters = list(parameters)
         self.lr = lr
         self.momentum = momentum
-        self.velocities = [array("d", bytes(8 * len(parameter.data))) for parameter in self.parameters]
+        self.velocities = _zeros_like(self.parameters)
 
     def step(self) -> None:
         """Change every parameter that has a gradient."""
         for i, parameter in enumerate(self.parameters):
             if parameter.grad is None:
                 continue
-            moved = [self.momentum * v + g for v, g in zip(self.velocities[i], parameter.grad, strict=True)]
-            self.velocities[i] = doubles(moved)
-            parameter.data = doubles([w - self.lr * v for w, v in zip(parameter.data, moved, strict=True)])
+            velocity = [self.momentum * v + g for v, g in zip(self.velocities[i], parameter.grad, strict=True)]
+            self.velocities[i] = doubles(velocity)
+            parameter.data = doubles([w - self.lr * v for w, v in zip(parameter.data, velocity, strict=True)])
 
 
 class AdamW:
     """Adam with decoupled weight decay.
 
         m = beta1 m + (1 - beta1) g           the average gradient
-        v = beta2 v + (1 - beta2) g^2         and the average of its square
+        v = beta2 v + (1 - beta2) g^2         the average of its square
         w = w - lr (m' / (sqrt(v') + eps) + weight_decay w)
 
-    m' and v' are m and v divided by 1 - beta^t, because they start at 0 and are too small at first.
+    m' and v' are m and v divided by 1 - beta^t, because m and v start at 0 and are too small at first.
 
     Args:
         parameters: What to change.
-        lr: Step size; may be set anew before every step.
+        lr: Step size; may be changed before every step.
         betas: How slowly the two averages forget.
-        eps: Keeps the division sane.
-        weight_decay: The share of lr that is taken off every number.
+        eps: Keeps the division from blowing up.
+        weight_decay: The share of lr by which every weight shrinks.
 
     Attributes:
         steps: t, how many steps were done.
@@ -95,18 +95,18 @@ class AdamW:
         self.eps = eps
         self.weight_decay = weight_decay
         self.steps = 0
-        self.first = [array("d", bytes(8 * len(parameter.data))) for parameter in self.parameters]
-        self.second = [array("d", bytes(8 * len(parameter.data))) for parameter in self.parameters]
+        self.first = _zeros_like(self.parameters)
+        self.second = _zeros_like(self.parameters)
 
     def step(self) -> None:
         """Change every parameter that has a gradient.
 
-        Cost: about ten operations on floats a number.
+        Cost: about ten floating-point operations per weight.
         """
         self.steps += 1
         beta1, beta2 = self.betas
         rest1, rest2 = 1 - beta1, 1 - beta2
-        # The corrections of m and v, taken out of the loop: m' / (sqrt(v') + eps) is m / (sqrt(v) + eps root) times
+        # The corrections of m and v, moved out of the loop: m' / (sqrt(v') + eps) is m / (sqrt(v) + eps root) times
         # root / (1 - beta1^t).
         root = sqrt(1 - beta2**self.steps)
         size = self.lr * root / (1 - beta1**self.steps)
@@ -117,28 +117,25 @@ class AdamW:
                 continue
             first: list[float] = []
             second: list[float] = []
-            moved: list[float] = []
+            data: list[float] = []
             for w, g, m, v in zip(parameter.data, parameter.grad, self.first[i], self.second[i], strict=True):
                 m = beta1 * m + rest1 * g
                 v = beta2 * v + rest2 * g * g
                 first.append(m)
                 second.append(v)
-                moved.append(keep * w - size * m / (sqrt(v) + eps))
+                data.append(keep * w - size * m / (sqrt(v) + eps))
             self.first[i], self.second[i] = doubles(first), doubles(second)
-            parameter.data = doubles(moved)
+            parameter.data = doubles(data)
+
+
+def _zeros_like(parameters: Sequence[Parameter]) -> list["array[float]"]:
+    return [array("d", bytes(8 * len(parameter.data))) for parameter in parameters]
 
 
 def clip_grad_norm(parameters: Sequence[Parameter], max_norm: float) -> float:
-    """Shorten all gradients together, so that their length is at most ``max_norm``.
+    """Scale all gradients together so that their norm is at most ``max_norm``; return the norm before.
 
-    WHY: one strange batch must not throw the weights far away.
-
-    Args:
-        parameters: Those with gradients.
-        max_norm: The greatest length.
-
-    Returns:
-        The length before.
+    WHY: one unusual batch must not throw the weights far away.
 
     Example:
         >>> w = Parameter([0.0, 0.0], (2,)); w.grad = array("d", [3.0, 4.0])
@@ -159,17 +156,14 @@ def clip_grad_norm(parameters: Sequence[Parameter], max_norm: float) -> float:
 
 
 def cosine_schedule(step: int, *, peak: float, warmup: int, total: int, floor: float = 0.0) -> float:
-    """Return the step size of one step: up in a line, then down along half a cosine.
+    """Return the step size of one step: up in a straight line, then down along half a cosine.
 
     Args:
         step: From 0.
         peak: The largest step size, reached after the warm-up.
-        warmup: How many steps the way up takes.
+        warmup: How many steps the warm-up takes.
         total: How many steps there are.
-        floor: What the step size comes down to.
-
-    Returns:
-        The step size.
+        floor: The step size at the end.
 
     Example:
         >>> [round(cosine_schedule(step, peak=1.0, warmup=2, total=6), 4) for step in range(6)]

@@ -1,24 +1,25 @@
-"""tensor.py - Numbers that remember how they were made, so that gradients can flow back.
+"""tensor.py - Arrays that remember how they were made, so that gradients can flow back.
 
-A Tensor holds its numbers in one flat list and its shape beside it. An operation (functional.py) makes a new Tensor
-from others and says two things: the numbers, and how a gradient of the result becomes gradients of the inputs.
-backward() walks from the loss to the parameters and applies the chain rule at every operation.
+A Tensor holds its values in one flat list, with its shape beside it. An operation makes a new Tensor from others and
+records two things: the values, and how a gradient of the result becomes gradients of the inputs. backward() walks from
+the loss back to the parameters and applies the chain rule at every operation.
 
 Concepts:
-    gradient: for each number, how much the loss grows when the number grows; as many numbers as the Tensor has.
+    gradient: for each value, how fast the loss grows when that value grows.
     reverse mode: one walk from the end gives the gradient of one loss for every parameter at once.
 
-It knows no operation: each brings its own derivative.
+The operators + * @ are here, each with its derivative; the other operations are in functional.py and attention.py.
 
 Source: Rumelhart, Hinton and Williams (1986), "Learning representations by back-propagating errors".
 """
 
 from collections.abc import Callable, Sequence
+from itertools import cycle
 from math import prod
-from operator import add
+from operator import add, mul
 from typing import Any
 
-from toy_gpt_train.nn.kernels import Floats, doubles
+from toy_gpt_train.nn.kernels import Floats, column_sums, doubles, matmul, transpose
 
 Shape = tuple[int, ...]
 Gradients = tuple[Floats, ...]
@@ -26,40 +27,51 @@ Backward = Callable[[Floats], Gradients]
 
 
 class Tensor:
-    """Numbers in a shape, and the way back to what they were made from.
+    """Values in a shape, and the way back to what they were made from.
 
     Args:
-        data: The numbers, row-major: the last dimension changes fastest.
-        shape: The size of each dimension; their product is the number of numbers.
+        data: The values, row-major: the last dimension changes fastest.
+        shape: The size of each dimension.
         parents: The Tensors it was made from.
         backward: Turns the gradient of this Tensor into one for each parent.
+        exact: Whether matrix products with it are computed in full precision; always so if a parent is exact.
 
     Attributes:
-        grad: The gradient, after backward(); None before. A Tensor inside the computation gives its own up.
+        grad: The gradient, after backward(). Only Tensors without parents keep theirs.
 
     Raises:
-        ValueError: Shape and numbers do not fit.
+        ValueError: The shape does not fit the values.
 
     Example:
-        >>> Tensor([1.0, 2.0, 3.0, 4.0], (2, 2)).tolist()
-        [[1.0, 2.0], [3.0, 4.0]]
+        >>> Tensor([1.0, 2.0, 3.0, 4.0, 5.0, 6.0], (2, 3))
+        Tensor(shape=(2, 3))
     """
 
-    __slots__ = ("_backward", "_parents", "data", "grad", "shape")
+    __slots__ = ("_backward", "_parents", "data", "exact", "grad", "shape")
 
     def __init__(
-        self, data: Floats, shape: Shape, parents: tuple["Tensor", ...] = (), backward: Backward | None = None
+        self,
+        data: Floats,
+        shape: Shape,
+        parents: tuple["Tensor", ...] = (),
+        backward: Backward | None = None,
+        *,
+        exact: bool = False,
     ) -> None:
         if len(data) != prod(shape):
-            raise ValueError(f"{len(data)} numbers do not make a tensor of shape {shape}")
+            raise ValueError(f"{len(data)} values do not make a tensor of shape {shape}")
         self.data = data
         self.shape = shape
+        self.exact: bool = exact or any(parent.exact for parent in parents)
         self.grad: Floats | None = None
         self._parents = parents
         self._backward = backward
 
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}(shape={self.shape})"
+
     def tolist(self) -> Any:
-        """Return the numbers as nested lists, one level a dimension; a plain number where there is none."""
+        """Return the values as nested lists, one level per dimension; a single float if there is none."""
         nested: list[Any] = list(self.data)
         for i in range(len(self.shape) - 1, 0, -1):
             size = self.shape[i]
@@ -67,57 +79,118 @@ class Tensor:
         return nested if self.shape else nested[0]
 
     def item(self) -> float:
-        """Return the only number.
+        """Return the only value; ValueError if there are several."""
+        (value,) = self.data
+        return value
+
+    # --- operators, each with its derivative -----------------------------------------------------------------
+
+    def __add__(self, other: "Tensor") -> "Tensor":
+        """Add elementwise. ``other`` may lack leading dimensions, and is then added to each part.
 
         Raises:
-            ValueError: There are several.
+            ValueError: The shapes do not fit.
+
+        Example:
+            >>> (from_lists([[1, 2], [3, 4]]) + from_lists([10, 20])).tolist()
+            [[11.0, 22.0], [13.0, 24.0]]
         """
-        (number,) = self.data
-        return number
+        self._check_broadcast(other)
+
+        def backward(grad: Floats) -> Gradients:
+            return grad, column_sums(grad, len(other.data))
+
+        return Tensor(list(map(add, self.data, cycle(other.data))), self.shape, (self, other), backward)
+
+    def __mul__(self, other: "Tensor") -> "Tensor":
+        """Multiply elementwise. ``other`` may lack leading dimensions, and then multiplies each part.
+
+        Raises:
+            ValueError: The shapes do not fit.
+
+        Example:
+            >>> (from_lists([1, 2]) * from_lists([3, 4])).tolist()
+            [3.0, 8.0]
+        """
+        self._check_broadcast(other)
+
+        def backward(grad: Floats) -> Gradients:
+            grad_other = list(map(mul, grad, self.data))
+            return list(map(mul, grad, cycle(other.data))), column_sums(grad_other, len(other.data))
+
+        return Tensor(list(map(mul, self.data, cycle(other.data))), self.shape, (self, other), backward)
+
+    def _check_broadcast(self, other: "Tensor") -> None:
+        if other.shape != self.shape[len(self.shape) - len(other.shape) :]:
+            raise ValueError(f"a tensor of shape {other.shape} does not fit one of shape {self.shape}")
+
+    def __matmul__(self, other: "Tensor") -> "Tensor":
+        """Multiply matrices: (..., m, k) @ (k, n) is (..., m, n).
+
+        Raises:
+            ValueError: The shapes do not fit.
+
+        Example:
+            >>> (from_lists([[1, 2]]) @ from_lists([[3, 4], [5, 6]])).tolist()
+            [[13.0, 16.0]]
+        """
+        if len(other.shape) != 2 or self.shape[-1:] != other.shape[:1]:
+            raise ValueError(f"cannot multiply a tensor of shape {self.shape} by one of shape {other.shape}")
+        k, n = other.shape
+        m = prod(self.shape[:-1])
+        exact = self.exact or other.exact
+
+        def backward(grad: Floats) -> Gradients:
+            grad_self = matmul(grad, transpose(other.data, k, n), m, n, k, exact=exact)
+            return grad_self, matmul(transpose(self.data, m, k), grad, k, m, n, exact=exact)
+
+        y = matmul(self.data, other.data, m, k, n, exact=exact)
+        return Tensor(y, (*self.shape[:-1], n), (self, other), backward)
+
+    # --- gradients --------------------------------------------------------------------------------------------
 
     def add_gradient(self, gradient: Floats) -> None:
-        """Add to the gradient: a number that is used twice moves the loss on both ways."""
+        """Add to the gradient: a value that is used twice changes the loss in both ways."""
         self.grad = gradient if self.grad is None else list(map(add, self.grad, gradient))
 
     def backward(self, gradient: Floats | None = None) -> None:
-        """Give every Tensor that this one was made from its gradient.
+        """Give a gradient to every Tensor that this one was made from.
 
         Operations are visited in the reverse of the order they were done in, so that each has its whole gradient
-        before it passes it on. What an operation kept for this is let go, so there is one walk only.
+        before it passes it on. What an operation kept for this is released, so each can be visited only once.
 
         Args:
-            gradient: How much the loss grows with each of this Tensor's numbers; 1 where None.
+            gradient: How fast the loss grows with each value of this Tensor; 1 if None.
 
         Raises:
-            ValueError: It is None, and the Tensor is no single number; or the shapes do not fit.
-            RuntimeError: Some of these operations have been walked back before.
+            ValueError: ``gradient`` has the wrong length, or is None and this Tensor is not a single value.
+            RuntimeError: backward() has been through one of these operations before.
 
         Example:
-            >>> from toy_gpt_train.nn.functional import mul
-            >>> x = Tensor([3.0], (1,)); mul(x, x).backward(); x.grad
+            >>> x = from_lists([3.0]); (x * x).backward(); x.grad
             [6.0]
         """
         if gradient is None and len(self.data) != 1:
-            raise ValueError("only the gradient of a single number can be left out")
+            raise ValueError("only the gradient of a single value can be left out")
         gradient = [1.0] if gradient is None else gradient
         if len(gradient) != len(self.data):
-            raise ValueError(f"a gradient of {len(gradient)} numbers for a tensor of {len(self.data)}")
+            raise ValueError(f"a gradient of {len(gradient)} values for a tensor of {len(self.data)}")
         self.add_gradient(gradient)
         order = _in_order(self)
         while order:
             tensor = order.pop()
             if tensor._backward is None or tensor.grad is None:
-                continue  # a parameter, or an input
+                continue  # a parameter or an input
             for parent, part in zip(tensor._parents, tensor._backward(tensor.grad), strict=True):
                 parent.add_gradient(part)
-            # WHY: activations are most of the memory; each is needed until here and no longer.
+            # WHY: activations are most of the memory, and this one is no longer needed.
             tensor.grad, tensor._backward, tensor._parents = None, _used_up, ()
 
 
 class Parameter(Tensor):
     """A Tensor that training changes.
 
-    Its numbers and its gradient are arrays of doubles, 8 bytes a number where a list of floats takes 32.
+    Its values and its gradient are arrays of doubles, 8 bytes per value; a list of floats takes 32.
 
     Example:
         >>> Parameter([1.0, 2.0], (2,)).data
@@ -138,11 +211,11 @@ def _used_up(_: Floats) -> Gradients:
     raise RuntimeError("backward() has been through this operation before, and what it needs is gone")
 
 
-def from_lists(nested: Any) -> Tensor:
-    """Make a Tensor of nested lists; its shape is theirs.
+def from_lists(nested: Any, *, exact: bool = False) -> Tensor:
+    """Make a Tensor with the values and the shape of nested lists.
 
     Raises:
-        ValueError: The lists are not all of one shape.
+        ValueError: The lists have different lengths.
 
     Example:
         >>> from_lists([[1, 2, 3], [4, 5, 6]]).shape
@@ -155,15 +228,15 @@ def from_lists(nested: Any) -> Tensor:
         if len(sizes) != 1:
             raise ValueError("lists of different lengths make no tensor")
         shape.append(len(flat[0]))
-        flat = [number for part in flat for number in part]
-    return Tensor([float(number) for number in flat], tuple(shape))
+        flat = [value for part in flat for value in part]
+    return Tensor([float(value) for value in flat], tuple(shape), exact=exact)
 
 
 def _in_order(last: Tensor) -> list[Tensor]:
-    """Return all Tensors that ``last`` was made from, and itself at the end, each after its parents."""
+    """Return all Tensors that ``last`` was made from, each after its parents, and ``last`` itself at the end."""
     order: list[Tensor] = []
     met: set[int] = set()
-    # WHY a list of our own: a deep network would pass the limit of Python's recursion.
+    # WHY an explicit stack: a deep network would exceed Python's recursion limit.
     to_visit: list[tuple[Tensor, bool]] = [(last, False)]
     while to_visit:
         tensor, parents_done = to_visit.pop()

@@ -1,12 +1,12 @@
-"""transformer.py - The Transformer: blocks of attention and feed-forward around a stream that each adds to.
+"""transformer.py - The Transformer: blocks of attention and feed-forward around a stream that each of them adds to.
 
-A block is the same for all of the family; what differs are its parts. GPT-2 puts LayerNorm, GELU and learned positions
-in (models/gpt.py), Llama RMSNorm, SwiGLU and rotation (models/llama.py).
+All models of the family have the same blocks and differ in their parts. GPT-2 uses LayerNorm, GELU and learned
+positions (models/gpt.py); Llama uses RMSNorm, SwiGLU and rotation (models/llama.py).
 
-    x = x + attention(norm_1(x))        tokens exchange what they know
-    x = x + feed_forward(norm_2(x))     each token thinks about what it got
+    x = x + attention(norm_1(x))        tokens exchange information
+    x = x + feed_forward(norm_2(x))     each token processes what it received
 
-Shapes: B sequences, T tokens, C numbers a token, H heads, V tokens in the vocabulary.
+Shapes: B sequences, T tokens, C values per token, H heads, V tokens in the vocabulary.
 
 Source: Vaswani et al. (2017), "Attention is all you need"; Radford et al. (2019), "Language models are unsupervised
 multitask learners", for the norms before, not after, each part.
@@ -15,7 +15,6 @@ multitask learners", for the norms before, not after, each part.
 import random
 from collections.abc import Callable, Sequence
 
-from toy_gpt_train.nn import functional
 from toy_gpt_train.nn.attention import (
     attention_weights,
     merge_heads,
@@ -23,14 +22,15 @@ from toy_gpt_train.nn.attention import (
     scaled_dot_product_attention,
     split_heads,
 )
-from toy_gpt_train.nn.modules import Dropout, Embedding, Glimpse, LanguageModel, LayerNorm, Linear, Module, RMSNorm
+from toy_gpt_train.nn.functional import reshape, silu
+from toy_gpt_train.nn.modules import Dropout, Embedding, LayerNorm, LensStep, Linear, Module, Network, RMSNorm
 from toy_gpt_train.nn.tensor import Tensor
 
 Norm = LayerNorm | RMSNorm
 
 
 class KVCache:
-    """The keys and values of tokens already read, so that the next token need not read them again.
+    """The keys and values of tokens already read, so that they need not be read again for the next token.
 
     Example:
         >>> cache = KVCache()
@@ -54,25 +54,25 @@ class KVCache:
 
 
 def _append(old: Tensor, new: Tensor) -> Tensor:
-    """Join two tensors of shape (B, H, T, D) along T; no gradient flows back, for nothing is learned with a cache."""
+    """Join two tensors of shape (B, H, T, D) along T. No gradient flows back: training uses no cache."""
     batch, heads, length, size = old.shape
     added = new.shape[2]
     joined: list[float] = []
     for i in range(batch * heads):
         joined += old.data[i * length * size : (i + 1) * length * size]
         joined += new.data[i * added * size : (i + 1) * added * size]
-    return Tensor(joined, (batch, heads, length + added, size))
+    return Tensor(joined, (batch, heads, length + added, size), exact=old.exact or new.exact)
 
 
 class MultiHeadAttention(Module):
-    """H heads that look back side by side, and a last map that joins what they found.
+    """H heads that look back in parallel, and an output layer that combines their results.
 
     Args:
         embed_dim: C.
         num_heads: H, a divisor of C.
-        bias: Whether the four maps have biases.
-        rotary: Whether queries and keys are turned by their position (RoPE).
-        out_std: Of the distribution that the last map is drawn from.
+        bias: Whether the four linear layers have biases.
+        rotary: Whether queries and keys are rotated by their position (RoPE).
+        out_std: Of the distribution that the output layer is drawn from.
         generator: The source of randomness.
 
     Raises:
@@ -90,7 +90,7 @@ class MultiHeadAttention(Module):
         out_std: float | None = None,
     ) -> None:
         if embed_dim % num_heads:
-            raise ValueError(f"{num_heads} heads cannot share {embed_dim} numbers a token")
+            raise ValueError(f"{num_heads} heads cannot share {embed_dim} values per token")
         self.num_heads = num_heads
         self.rotary = rotary
         self.q_proj = Linear(embed_dim, embed_dim, bias=bias, generator=generator)
@@ -101,32 +101,32 @@ class MultiHeadAttention(Module):
     def forward(self, x: Tensor, cache: KVCache | None = None) -> Tensor:
         """Return (B, T, C) for x of (B, T, C); with a cache, x holds only the tokens after those in it."""
         query, key = self._queries_and_keys(x, 0 if cache is None else len(cache))
-        value = split_heads(self.v_proj.forward(x), self.num_heads)
+        value = split_heads(self.v_proj(x), self.num_heads)
         if cache is not None:
             key, value = cache.extend(key, value)
-        return self.o_proj.forward(merge_heads(scaled_dot_product_attention(query, key, value)))
+        return self.o_proj(merge_heads(scaled_dot_product_attention(query, key, value)))
 
     def _queries_and_keys(self, x: Tensor, start: int) -> tuple[Tensor, Tensor]:
-        query = split_heads(self.q_proj.forward(x), self.num_heads)
-        key = split_heads(self.k_proj.forward(x), self.num_heads)
+        query = split_heads(self.q_proj(x), self.num_heads)
+        key = split_heads(self.k_proj(x), self.num_heads)
         return (rope(query, start), rope(key, start)) if self.rotary else (query, key)
 
     def weights(self, x: Tensor) -> Tensor:
-        """Return how much each token looks at each, (B, H, T, T); each row sums to 1."""
+        """Return how much each token attends to each, (B, H, T, T); each row sums to 1."""
         query, key = self._queries_and_keys(x, 0)
         batch, heads, length, _ = query.shape
         return Tensor(attention_weights(query, key), (batch, heads, length, length))
 
 
 class FeedForward(Module):
-    """Two maps with a bend between them: C to F numbers a token, and back.
+    """Two linear layers with a nonlinearity between them: C to F values per token, and back.
 
     Args:
         embed_dim: C.
         hidden_dim: F.
-        activation: The bend, for example functional.gelu.
-        bias: Whether the maps have biases.
-        out_std: Of the distribution that the second map is drawn from.
+        activation: The nonlinearity, for example functional.gelu.
+        bias: Whether the layers have biases.
+        out_std: Of the distribution that the second layer is drawn from.
         generator: The source of randomness.
     """
 
@@ -146,7 +146,7 @@ class FeedForward(Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Return (..., C) for x of (..., C)."""
-        return self.down_proj.forward(self._activation(self.up_proj.forward(x)))
+        return self.down_proj(self._activation(self.up_proj(x)))
 
 
 class SwiGLU(Module):
@@ -157,6 +157,9 @@ class SwiGLU(Module):
         hidden_dim: F.
         out_std: Of the distribution that W_down is drawn from.
         generator: The source of randomness.
+
+    Source:
+        Shazeer (2020), "GLU variants improve Transformer".
     """
 
     def __init__(
@@ -168,18 +171,18 @@ class SwiGLU(Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Return (..., C) for x of (..., C)."""
-        return functional.swiglu(x, self.gate_proj.weight, self.down_proj.weight, self.up_proj.weight)
+        return self.down_proj(silu(self.gate_proj(x)) * self.up_proj(x))
 
 
 class Block(Module):
-    """One block: attention and feed-forward, each after a norm, each added to what came in.
+    """One block: attention and feed-forward, each after a norm, each added to its input.
 
     Args:
         norm_1: Before attention.
-        attention: How tokens exchange what they know.
+        attention: How tokens exchange information.
         norm_2: Before the feed-forward layer.
-        feed_forward: What each token does with it.
-        dropout: At work on what is added.
+        feed_forward: How each token processes what it received.
+        dropout: Applied to what is added.
     """
 
     def __init__(
@@ -198,20 +201,20 @@ class Block(Module):
 
     def forward(self, x: Tensor, cache: KVCache | None = None) -> Tensor:
         """Return (B, T, C) for x of (B, T, C)."""
-        x = functional.add(x, self.dropout.forward(self.attention.forward(self.norm_1.forward(x), cache)))
-        return functional.add(x, self.dropout.forward(self.feed_forward.forward(self.norm_2.forward(x))))
+        x = x + self.dropout(self.attention(self.norm_1(x), cache))
+        return x + self.dropout(self.feed_forward(self.norm_2(x)))
 
 
-class TransformerLM(LanguageModel):
-    """A Transformer language model: ids in, logits for the next token out, at every place.
+class TransformerLM(Network):
+    """A Transformer language model: ids in, logits for the next token out, at every position.
 
     Args:
         token_embeddings: A vector for each token, (V, C).
-        position_embeddings: A vector for each place, (N, C); None where attention itself knows places (RoPE).
+        position_embeddings: A vector for each position, (N, C); None if attention itself knows positions (RoPE).
         blocks: The blocks, in order.
         norm: After the last block.
-        output: The map to logits, C to V.
-        dropout: At work on the embeddings.
+        output: The linear layer that makes logits, C to V.
+        dropout: Applied to the embeddings.
     """
 
     def __init__(
@@ -230,49 +233,43 @@ class TransformerLM(LanguageModel):
         self.output = output
         self.dropout = dropout
 
-    def forward(self, ids: Sequence[Sequence[int]], caches: Sequence[KVCache] | None = None) -> Tensor:
-        """Return the logits of the token after each token.
+    def forward(
+        self, ids: Sequence[Sequence[int]], caches: Sequence[KVCache] | None = None, *, exact: bool = False
+    ) -> Tensor:
+        """Return the logits after each token, (B, T, V).
 
         Args:
             ids: B sequences of T token ids.
-            caches: One for each block, for a sequence whose earlier tokens were read before; None to read it whole.
-
-        Returns:
-            (B, T, V).
+            caches: One for each block, if the tokens before these were read earlier.
+            exact: Whether to compute in full precision.
         """
-        x = self._embed(ids, 0 if caches is None else len(caches[0]))
+        x = self._embed(ids, 0 if caches is None else len(caches[0]), exact=exact)
         for i, block in enumerate(self.blocks):
-            x = block.forward(x, None if caches is None else caches[i])
-        return self.output.forward(self.norm.forward(x))
+            x = block(x, None if caches is None else caches[i])
+        return self.output(self.norm(x))
 
-    def _embed(self, ids: Sequence[Sequence[int]], start: int) -> Tensor:
-        x = self.token_embeddings.forward(ids)
+    def _embed(self, ids: Sequence[Sequence[int]], start: int, *, exact: bool) -> Tensor:
+        x = self.token_embeddings(ids, exact=exact)
         if self.position_embeddings is not None:
-            places = self.position_embeddings.forward([range(start, start + len(ids[0]))])
-            x = functional.add(x, functional.reshape(places, places.shape[1:]))
-        return self.dropout.forward(x)
+            positions = self.position_embeddings([range(start, start + len(ids[0]))])
+            x = x + reshape(positions, positions.shape[1:])
+        return self.dropout(x)
 
-    def glimpses(self, ids: Sequence[int]) -> list[Glimpse]:
-        """Follow the last token of a sequence through the network.
-
-        Args:
-            ids: T token ids.
-
-        Returns:
-            What it is after the embeddings and after each block; the last one's logits are forward()'s.
+    def logit_lens(self, ids: Sequence[int]) -> list[LensStep]:
+        """Follow the last token through the network: after the embeddings, and after each block.
 
         Source:
-            Reading a half-way state with the output map is nostalgebraist (2020), "The logit lens".
+            Applying the output layer to an intermediate state is nostalgebraist (2020), "The logit lens".
         """
-        x = self._embed([ids], 0)
-        glimpses = [Glimpse("embeddings", [], self._read_last(x))]
-        for i, block in enumerate(self.blocks):
-            (weights,) = block.attention.weights(block.norm_1.forward(x)).tolist()
-            x = block.forward(x)
-            glimpses.append(Glimpse(f"block {i + 1}", [head[-1] for head in weights], self._read_last(x)))
-        return glimpses
+        x = self._embed([ids], 0, exact=True)
+        steps = [LensStep("embeddings", [], self._logits_of_last(x))]
+        for i, block in enumerate(self.blocks, start=1):
+            (weights,) = block.attention.weights(block.norm_1(x)).tolist()
+            x = block(x)
+            steps.append(LensStep(f"block {i}", [head[-1] for head in weights], self._logits_of_last(x)))
+        return steps
 
-    def _read_last(self, x: Tensor) -> list[float]:
+    def _logits_of_last(self, x: Tensor) -> list[float]:
         size = x.shape[-1]
-        last = Tensor(x.data[-size:], (1, size))
-        return list(self.output.forward(self.norm.forward(last)).data)
+        last = Tensor(x.data[-size:], (1, size), exact=True)
+        return list(self.output(self.norm(last)).data)

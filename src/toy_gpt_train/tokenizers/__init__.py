@@ -1,67 +1,32 @@
-"""Tokenizers: three ways to cut text into tokens, with one face. TOKENIZER_KINDS names them."""
+"""Tokenizers: steps a and b grown up. Three ways to cut text into tokens, with one interface (base.py)."""
 
-from pathlib import Path
+from importlib import import_module
 from typing import Any, Final
 
 from toy_gpt_train.errors import InputError
-from toy_gpt_train.tokenizers.base import Tokenizer
-from toy_gpt_train.tokenizers.bpe import BPETokenizer
-from toy_gpt_train.tokenizers.char import CharTokenizer
-from toy_gpt_train.tokenizers.word import WordTokenizer
+from toy_gpt_train.tokenizers.base import DEFAULT_VOCAB_SIZE, Tokenizer
 
-__all__ = [
-    "TOKENIZER_KINDS",
-    "BPETokenizer",
-    "CharTokenizer",
-    "Tokenizer",
-    "WordTokenizer",
-    "cutting_tokenizer",
-    "tokenizer_from_meta",
-]
+__all__ = ["DEFAULT_VOCAB_SIZE", "TOKENIZERS", "Tokenizer", "tokenizer_class"]
 
-TOKENIZER_KINDS: Final = ("word", "char", "bpe")
+# WHY names and not classes: a model of words never loads byte-level BPE.
+TOKENIZERS: Final = {"word": "word:WordTokenizer", "char": "char:CharTokenizer", "bpe": "bpe:BPETokenizer"}
 
 
-def cutting_tokenizer(kind: str, text: str, vocab_size: int) -> Tokenizer:
-    """Return a tokenizer that can cut a text into tokens, made from the text where it must be learned.
+def tokenizer_class(kind: Any) -> type[Tokenizer]:
+    """Return the class of a kind of tokenizer.
 
     Args:
-        kind: ``word``, ``char`` or ``bpe``.
-        text: What byte-level BPE learns its merges from; the others need none.
-        vocab_size: Where BPE stops.
+        kind: ``word``, ``char`` or ``bpe``; anything else, as read from a file, is refused.
 
     Raises:
-        InputError: There is no such kind, or ``vocab_size`` is too small.
+        InputError: There is no such kind.
 
     Example:
-        >>> cutting_tokenizer("char", "", 0).tokenize("ab")
-        ['a', 'b']
+        >>> tokenizer_class("char").from_text("b a").encode("ab")
+        [1, 2]
     """
-    if kind == "bpe":
-        return BPETokenizer.from_text(text, vocab_size)
-    return tokenizer_from_meta({"kind": kind}, Path())
-
-
-def tokenizer_from_meta(described: Any, artifacts_dir: Path) -> Tokenizer:
-    """Return the tokenizer that a run's metadata describes; BPE's merges lie beside it.
-
-    Args:
-        described: The metadata's ``tokenizer``.
-        artifacts_dir: The folder of the run's artifacts.
-
-    Raises:
-        InputError: There is no such tokenizer, or its files are damaged.
-        OSError: Its files cannot be read.
-
-    Example:
-        >>> tokenizer_from_meta({"kind": "char"}, Path()).kind
-        'char'
-    """
-    kind = described.get("kind") if isinstance(described, dict) else None
-    if kind == "word":
-        return WordTokenizer()
-    if kind == "char":
-        return CharTokenizer()
-    if kind == "bpe":
-        return BPETokenizer.load(artifacts_dir)
-    raise InputError(f"unknown tokenizer {described!r:.60}; there are {', '.join(TOKENIZER_KINDS)}")
+    if not isinstance(kind, str) or kind not in TOKENIZERS:
+        raise InputError(f"unknown tokenizer {kind!r:.60}; there are {', '.join(TOKENIZERS)}")
+    module, name = TOKENIZERS[kind].split(":")
+    found: type[Tokenizer] = getattr(import_module(f"{__name__}.{module}"), name)
+    return found

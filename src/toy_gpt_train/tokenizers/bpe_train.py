@@ -1,27 +1,17 @@
-r"""bpe_train.py - Learn the merges of a byte-level BPE tokenizer from a text.
-
-The learner's question: who decides that " the" is one token? The text does. Training starts from single bytes
-and repeats one step: find the pair of neighbours that is most frequent in the text, and make it a new token.
-
-    "hug pug hug"  ->  h u g, p u g, h u g  ->  u+g = ug  ->  h+ug = hug  ->  ...
+r"""bpe_train.py - Learn the merges of a byte-level BPE tokenizer from a text, fast. bpe_naive.py shows the idea.
 
 Concepts:
     word: a pre-token (pretokenize.py). Equal words are counted once and weigh as often as they occur.
-    merge: two tokens that become one wherever they are neighbours; its rank is its place in the order of learning.
-    tie: of equally frequent pairs, the one with the greater bytes is merged; so the result is determined.
+    merge: two tokens that become one wherever they are neighbors; its rank is its position in the order of learning.
+    tie: of equally frequent pairs, the one with the greater bytes is merged, so the result is determined.
 
 REQ: the same text gives the same merges, whatever the number of processes or the size of the blocks.
 WHY a word is kept as a string: each of its characters stands for one token (chr(0) to chr(255) are the bytes,
 then come the merges), so a pair is a string of two characters, and str.split finds it at the speed of C.
 
 It does not know how text is encoded with the merges (bpe.py) or how they are stored (bpe_files.py).
-
-Source:
-    Sennrich, Haddow and Birch (2016), "Neural machine translation of rare words with subword units".
 """
 
-import codecs
-import os
 import sys
 from collections import Counter, defaultdict, deque
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -30,31 +20,22 @@ from heapq import heapify, heappop, heappush, heapreplace
 from itertools import pairwise
 from multiprocessing import get_context
 from pathlib import Path
-from typing import Final, Literal
+from typing import Final
 
 from toy_gpt_train.errors import InputError
-from toy_gpt_train.tokenizers.bpe_files import BYTE_CHARS
+from toy_gpt_train.files import utf8_blocks
+from toy_gpt_train.tokenizers.bpe_naive import Merge
 from toy_gpt_train.tokenizers.pretokenize import TextSplitter, pretokenize
 
-Vocab = dict[int, bytes]
-Merge = tuple[bytes, bytes]
-VocabOrder = Literal["special-first", "gpt2"]
-
-# What is read, and handed to a process, at a time.
-BLOCK_BYTES: Final = 1 << 20
+BLOCK_BYTES: Final = 1 << 20  # read, and handed to a process, at a time
 # A token is one character while training, and there are only so many characters.
 MAX_VOCAB_SIZE: Final = sys.maxunicode + 1
 
 
 def train_bpe(
-    input_path: str | os.PathLike[str],
-    vocab_size: int,
-    special_tokens: Iterable[str] = (),
-    *,
-    workers: int = 1,
-    order: VocabOrder = "special-first",
-) -> tuple[Vocab, list[Merge]]:
-    """Train a byte-level BPE tokenizer on a text file.
+    input_path: Path, vocab_size: int, special_tokens: Iterable[str] = (), *, workers: int = 1
+) -> tuple[dict[int, bytes], list[Merge]]:
+    """Train a byte-level BPE tokenizer on a text file of any size.
 
     Args:
         input_path: A text in UTF-8; every byte of it counts, line ends too.
@@ -62,19 +43,14 @@ def train_bpe(
         special_tokens: Texts that are tokens from the start. In the text they are boundaries, not trained on.
         workers: Processes that cut and count the words of a large file. OBS: with more than one, the calling
             script must keep its work below ``if __name__ == "__main__":``, as always with multiprocessing.
-        order: How tokens are numbered. "special-first": special tokens as given, bytes 0 to 255, merges.
-            "gpt2": bytes in the order of GPT-2's printable alphabet, merges, special tokens.
 
     Returns:
-        The bytes of each token id, and the merges in the order of learning. There are fewer than asked for
-        where the text has no pairs left.
+        The bytes of each token id (see number_tokens), and the merges in the order of learning. There are fewer than
+        asked for if the text has no pairs left.
 
     Raises:
         InputError: The file is not UTF-8, or an argument makes no sense.
         OSError: The file cannot be read.
-
-    Example:
-        With "hug pug hug" in the file, train_bpe(path, 258, []) merges (b"u", b"g"), then (b"h", b"ug").
     """
     splitter = TextSplitter(special_tokens)
     for token in splitter.special_tokens:
@@ -85,11 +61,8 @@ def train_bpe(
         raise InputError(f"vocab_size must be {smallest} (bytes and special tokens) to {MAX_VOCAB_SIZE}: {vocab_size}")
     if workers < 1:
         raise InputError(f"workers must be at least 1, got {workers}")
-    if order not in ("special-first", "gpt2"):
-        raise InputError(f"order must be 'special-first' or 'gpt2', got {order!r}")
-    word_counts = count_words(Path(input_path), splitter, workers)
-    merges = learn_merges(word_counts, vocab_size - smallest)
-    return number_tokens(merges, splitter.special_tokens, order), merges
+    merges = learn_merges(count_words(input_path, splitter, workers), vocab_size - smallest)
+    return number_tokens(merges, splitter.special_tokens), merges
 
 
 # --- Words and how often they occur -----------------------------------------------------------------------
@@ -103,15 +76,9 @@ def count_words(path: Path, splitter: TextSplitter, workers: int = 1) -> Counter
         splitter: Knows the special tokens, which are left out.
         workers: How many processes share the blocks.
 
-    Returns:
-        How often each pre-token occurs.
-
     Raises:
         InputError: The file is not UTF-8.
         OSError: The file cannot be read.
-
-    Example:
-        A file with "a b a" has the words "a", " b" and " a", once each.
     """
     # Cost: O(n) characters, nearly all of it in ``re`` and in Counter.
     counts: Counter[str] = Counter()
@@ -140,32 +107,22 @@ def _count_block(block: str, splitter: TextSplitter) -> Counter[str]:
 
 
 def _read_blocks(path: Path) -> Iterator[str]:
-    decoder = codecs.getincrementaldecoder("utf-8")()
-    bytes_read = 0
     with path.open("rb") as file:
-        while True:
-            data = file.read(BLOCK_BYTES)
-            bytes_read += len(data)
-            try:
-                text = decoder.decode(data, final=not data)
-            except UnicodeDecodeError as error:
-                # error.object is what the decoder had in hand: the end of what has been read.
-                offset = bytes_read - len(error.object) + error.start
-                raise InputError(f"{path}: not UTF-8 at byte {offset} ({error.reason})") from error
-            yield text
-            if not data:
-                return
+        try:
+            yield from utf8_blocks(iter(lambda: file.read(BLOCK_BYTES), b""))
+        except InputError as error:
+            raise InputError(f"{path}: {error}") from error
 
 
 # --- Merges -----------------------------------------------------------------------------------------------
 
 
 def learn_merges(word_counts: Mapping[str, int], max_merges: int) -> list[Merge]:
-    """Merge the most frequent pair of neighbours, again and again.
+    """Merge the most frequent pair of neighbors, again and again: bpe_naive.train, fast.
 
     Args:
         word_counts: How often each word occurs.
-        max_merges: When to stop, if pairs do not run out before.
+        max_merges: When to stop, unless pairs run out before.
 
     Returns:
         The merges, in the order of learning.
@@ -204,7 +161,7 @@ def learn_merges(word_counts: Mapping[str, int], max_merges: int) -> list[Merge]
 
 
 def _count_pairs(words: Sequence[str], frequencies: Sequence[int]) -> tuple[Counter[str], defaultdict[str, set[int]]]:
-    """Count all pairs of neighbours once, and note which words hold them; merges keep both up to date.
+    """Count all pairs of neighbors once, and note which words hold them; merges keep both up to date.
 
     OBS: a word may lose a pair and stay noted; splitting it then changes nothing.
     """
@@ -218,7 +175,7 @@ def _count_pairs(words: Sequence[str], frequencies: Sequence[int]) -> tuple[Coun
 
 
 def _changed_pairs(pieces: Sequence[str], pair: str, new: str) -> Iterator[tuple[str, str]]:
-    """Yield (pair that was, pair that is now) for the neighbours of each merged pair, in a word split at it."""
+    """Yield (pair that was, pair that is now) for the neighbors of each merged pair, in a word split at it."""
     left, right = pair[0], pair[1]
     for piece in pieces[1:-1]:
         if piece:
@@ -269,23 +226,13 @@ def _falling(token: bytes) -> str:
     return token.translate(_COMPLEMENT).decode("latin-1") + "\u0100"
 
 
-def number_tokens(merges: Sequence[Merge], special_tokens: Iterable[str], order: VocabOrder) -> Vocab:
-    r"""Give every token its id.
-
-    Args:
-        merges: In the order of learning.
-        special_tokens: In the order of their ids.
-        order: See train_bpe.
-
-    Returns:
-        The bytes of each id, 0 to V - 1.
+def number_tokens(merges: Sequence[Merge], special_tokens: Iterable[str] = ()) -> dict[int, bytes]:
+    """Give every token its id: special tokens as given, then bytes 0 to 255, then the results of the merges.
 
     Example:
-        >>> number_tokens([], ["<end>"], "special-first")[1]
-        b'\x00'
+        >>> number_tokens([(b"a", b"b")])[256]
+        b'ab'
     """
-    special = [token.encode() for token in special_tokens]
-    merged = [left + right for left, right in merges]
-    if order == "gpt2":
-        return dict(enumerate([*(bytes([byte]) for byte in BYTE_CHARS), *merged, *special]))
+    special = (token.encode() for token in special_tokens)
+    merged = (left + right for left, right in merges)
     return dict(enumerate([*special, *(bytes([byte]) for byte in range(256)), *merged]))

@@ -1,12 +1,12 @@
 r"""pretokenize.py - GPT-2's pre-tokenization: text is cut into short pieces before any byte pair is merged.
 
-The learner's question: why does "dog" never share a token with the "." behind it? Merges happen only inside a
-pre-token: a word with the space before it, a number, a run of signs, or white space.
+The learner's question: why does "dog" never share a token with the "." after it? Merges happen only inside a
+pre-token: a word with the space before it, a number, a run of punctuation, or white space.
 
 Concepts:
-    pre-token: a piece of text that merges never leave; " the", "2024", "!?" and "'s" are pre-tokens.
+    pre-token: a piece of text that merges never cross; " the", "2024", "!?" and "'s" are pre-tokens.
     special token: text that stands for itself ("<|endoftext|>"). It is never split, and nothing merges across it.
-    certain cut: a place where the text is cut whatever comes before or after, so that it may be read in blocks.
+    certain cut: a position where the text is cut whatever comes before or after, so it can be read in blocks.
 
 It does not know bytes, merges or ids.
 
@@ -27,7 +27,7 @@ GPT2_PATTERN: Final = r"""'(?:[sdmt]|ll|ve|re)| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N
 
 # WHY not \s: it is Unicode's White_Space that the pattern means; in ``re``, \s has U+001C to U+001F besides.
 _SPACE: Final = r"\t-\r \x85\xa0\u1680\u2000-\u200a\u2028\u2029\u202f\u205f\u3000"
-# WHY so few: no number lies beyond these two planes of Unicode. The tests check every code point.
+# WHY so few: there is no number beyond these two planes of Unicode. The tests check every code point.
 _NUMBER_PLANES: Final = range(0x20000)
 
 
@@ -38,7 +38,7 @@ def _patterns() -> tuple[re.Pattern[str], re.Pattern[str]]:
     WHY the classes look so: in ``re``, \w is exactly the letters, the numbers and "_". With the ranges of the
     numbers from unicodedata, letters are \w without numbers and "_", and signs are "_" and all that is neither
     \w nor white space. That is exact, and shorter and faster than 650 ranges of letters.
-    OBS: what is a letter depends on Python's Unicode version: new scripts are signs to an old Python.
+    OBS: what is a letter depends on Python's Unicode version; an old Python takes new scripts for signs.
     """
     categories = "".join(unicodedata.category(chr(code))[0] for code in _NUMBER_PLANES)
     number_runs = (run.span() for run in re.finditer("N+", categories))
@@ -46,20 +46,14 @@ def _patterns() -> tuple[re.Pattern[str], re.Pattern[str]]:
     letter = rf"\W_{number}"  # inside [^...]
     sign = rf"(?:_|[^\w{_SPACE}])"
     pretoken = rf"'(?:[sdmt]|ll|ve|re)| ?[^{letter}]+| ?[{number}]+| ?{sign}+|[{_SPACE}]+(?![^{_SPACE}])|[{_SPACE}]+"
-    # WHY these cuts: no pre-token has white space after something else, nor anything after a letter but a letter,
-    # nor anything after a number but a number. The greedy .* makes ``re`` try the places from the end.
+    # WHY these cuts: in a pre-token white space never follows anything else, only letters follow a letter, and only
+    # numbers follow a number. The greedy .* makes ``re`` try the positions from the end.
     last_cut = rf"(?s:.*)(?:[^{_SPACE}](?=[{_SPACE}])|[^{letter}](?=[{letter}])|[{number}](?=[^{number}]))"
     return re.compile(pretoken), re.compile(last_cut)
 
 
 def pretokenize(text: str) -> list[str]:
-    """Cut text into pre-tokens; joined they are the text again.
-
-    Args:
-        text: Any text without special tokens.
-
-    Returns:
-        The pre-tokens, in order.
+    """Cut text without special tokens into pre-tokens; joined they are the text again.
 
     Example:
         >>> pretokenize("It's 3 dogs!  Yes")
@@ -72,7 +66,7 @@ class TextSplitter:
     """Cuts text at special tokens, and a stream of text into blocks that are tokenized one by one.
 
     Args:
-        special_tokens: Texts that are never split; the longest wins where several begin at one place.
+        special_tokens: Texts that are never split; the longest wins where several start at one position.
 
     Raises:
         InputError: A special token is empty, comes twice, or holds a lone surrogate.
@@ -98,13 +92,7 @@ class TextSplitter:
         self._beginnings = {token[:end] for token in self.special_tokens for end in range(1, len(token))}
 
     def split(self, text: str) -> list[str]:
-        """Return the text between special tokens (even places, may be empty) and these tokens (odd places).
-
-        Args:
-            text: Any text.
-
-        Returns:
-            An odd number of pieces; joined they are the text again.
+        """Return the text between special tokens (even indices, may be empty) and these tokens (odd indices).
 
         Example:
             >>> TextSplitter(["<a>", "<a><b>"]).split("<a><b>")
@@ -113,20 +101,17 @@ class TextSplitter:
         return self._pattern.split(text)
 
     def blocks(self, chunks: Iterable[str]) -> Iterator[str]:
-        """Regroup a stream of text so that its blocks, tokenized one by one, give the tokens of the whole.
-
-        Args:
-            chunks: The text, cut anywhere: lines, characters, blocks of a file.
+        """Regroup a stream of text, cut anywhere, so that its blocks, tokenized one by one, give the whole's tokens.
 
         Yields:
-            Blocks that end at a special token or at a certain cut. Held back is only what may still change: a
-            pre-token or two, and what may become a special token; at most twice that where chunks are smaller.
+            Blocks that end at a special token or at a certain cut. Only what may still change is held back: a
+            pre-token or two, and what may become a special token; at most twice that if chunks are smaller.
 
         Example:
             >>> list(TextSplitter().blocks(["Hel", "lo wo", "rld"]))
             ['Hello', ' world']
         """
-        # Cost: O(n) characters moved or looked at in all; a text without a cut is looked at again only when it
+        # Cost: O(n) characters moved or looked at in total; a text without a cut is looked at again only when it
         # has doubled, and += extends a string in place.
         text, next_look = "", 0
         for chunk in chunks:
@@ -143,7 +128,7 @@ class TextSplitter:
     def _settled(self, text: str) -> int:
         """Return how many characters are tokenized the same way whatever follows the text."""
         tail = range(max(0, len(text) - self._longest + 1), len(text))
-        # What begins here may become a special token.
+        # What starts here may become a special token.
         open_at = next((start for start in tail if text[start:] in self._beginnings), len(text))
         settled = 0
         for match in self._pattern.finditer(text):

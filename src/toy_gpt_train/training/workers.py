@@ -1,8 +1,8 @@
 """workers.py - The gradient of a batch, micro-batch by micro-batch, in this process or in several.
 
-A batch is cut into micro-batches. Each has a gradient of its own, and the batch's is their sum: so a batch may be larger
-than memory holds (gradient accumulation), and micro-batches may be processed at the same time (data parallelism). Each
-process has a copy of the network and is sent the weights before each batch, as plain arrays of numbers.
+A batch is cut into micro-batches. Each has a gradient of its own, and the batch's is their sum: so a batch may be
+larger than memory holds (gradient accumulation), and micro-batches may be processed at the same time (data
+parallelism). Each process has a copy of the network and is sent the weights before each batch, as plain arrays.
 
 REQ: the sum is taken in the order of the micro-batches, so the number of processes changes nothing.
 """
@@ -14,8 +14,8 @@ from contextlib import contextmanager
 from operator import add
 from typing import TYPE_CHECKING, NamedTuple, Protocol
 
-from toy_gpt_train.training.batches import Window, window_loss
 from toy_gpt_train.nn.modules import Network
+from toy_gpt_train.training.batches import Window, window_loss
 
 if TYPE_CHECKING:
     from multiprocessing.connection import Connection
@@ -49,6 +49,9 @@ class BatchStats(NamedTuple):
     correct: int
 
 
+Result = tuple[BatchStats, "array[float]"]  # of a micro-batch, and the gradients of all parameters one after the other
+
+
 def cut_batch(windows: Sequence[Window], size: int, seeds: Callable[[], int]) -> list[MicroBatch]:
     """Cut a batch into micro-batches.
 
@@ -65,7 +68,7 @@ def cut_batch(windows: Sequence[Window], size: int, seeds: Callable[[], int]) ->
     return [MicroBatch(part, len(part) / len(windows), seeds()) for part in parts]
 
 
-def micro_batch_gradient(model: Network, micro_batch: MicroBatch) -> tuple[BatchStats, "array[float]"]:
+def micro_batch_gradient(model: Network, micro_batch: MicroBatch) -> Result:
     """Return the result of a micro-batch, and its part of the batch's gradient.
 
     Args:
@@ -88,7 +91,7 @@ def micro_batch_gradient(model: Network, micro_batch: MicroBatch) -> tuple[Batch
     return BatchStats(loss.item(), num_tokens, correct), gradient
 
 
-def micro_batch_loss(model: Network, micro_batch: MicroBatch) -> tuple[BatchStats, "array[float]"]:
+def micro_batch_loss(model: Network, micro_batch: MicroBatch) -> Result:
     """Return the result of a micro-batch, with no gradient."""
     loss, num_tokens, correct = window_loss(model, micro_batch.windows)
     return BatchStats(loss.item(), num_tokens, correct), array("d")
@@ -97,7 +100,7 @@ def micro_batch_loss(model: Network, micro_batch: MicroBatch) -> tuple[BatchStat
 class Workers(Protocol):
     """What processes micro-batches."""
 
-    def results(self, micro_batches: Sequence[MicroBatch], *, with_gradient: bool) -> Iterator[tuple[BatchStats, "array[float]"]]:
+    def results(self, micro_batches: Sequence[MicroBatch], *, with_gradient: bool) -> Iterator[Result]:
         """Yield the result and the gradient of each micro-batch, in their order."""
 
     def close(self) -> None:
@@ -114,7 +117,7 @@ class SerialWorkers:
     def __init__(self, model: Network) -> None:
         self._model = model
 
-    def results(self, micro_batches: Sequence[MicroBatch], *, with_gradient: bool) -> Iterator[tuple[BatchStats, "array[float]"]]:
+    def results(self, micro_batches: Sequence[MicroBatch], *, with_gradient: bool) -> Iterator[Result]:
         """Yield the result and the gradient of each micro-batch, in their order."""
         work = micro_batch_gradient if with_gradient else micro_batch_loss
         return (work(self._model, micro_batch) for micro_batch in micro_batches)
@@ -149,7 +152,7 @@ class ProcessWorkers:
             theirs.close()
             self._connections.append(ours)
 
-    def results(self, micro_batches: Sequence[MicroBatch], *, with_gradient: bool) -> Iterator[tuple[BatchStats, "array[float]"]]:
+    def results(self, micro_batches: Sequence[MicroBatch], *, with_gradient: bool) -> Iterator[Result]:
         """Yield the result and the gradient of each micro-batch, in their order.
 
         Raises:
@@ -229,7 +232,7 @@ def _to_bytes(micro_batches: Sequence[MicroBatch], *, with_gradient: bool) -> by
     return numbers.tobytes()
 
 
-Work = Callable[[Network, MicroBatch], tuple[BatchStats, "array[float]"]]
+Work = Callable[[Network, MicroBatch], Result]
 
 
 def _from_bytes(message: bytes) -> tuple[list[MicroBatch], Work]:

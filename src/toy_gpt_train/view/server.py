@@ -30,12 +30,11 @@ from pathlib import Path
 from typing import Any, BinaryIO, Final, NamedTuple
 from urllib.parse import quote, unquote
 
-from toy_gpt_train.e_infer import load_meta
+from toy_gpt_train.artifacts.metadata import read_meta
 from toy_gpt_train.errors import InputError
 from toy_gpt_train.io_artifacts import META_NAME, TRAIN_LOG_NAME, artifacts_dir_from_base_dir, outputs_dir_from_base_dir
-from toy_gpt_train.models.registry import level_for_kind
+from toy_gpt_train.models.registry import find_model
 
-HELP: Final = "look into trained runs in a browser: what comes next, why, and the weights behind it"
 DEFAULT_PORT: Final = 8765
 VIEW_DIR: Final = Path(__file__).resolve().parent
 INDEX_NAME: Final = "runs.json"
@@ -146,7 +145,7 @@ def _metadata(place: Place, base_dir: Path) -> dict[str, Any]:
     path = _real_file(place.artifacts, META_NAME, base_dir)
     if path is None:
         raise InputError("a link leads out of the folder of runs")
-    meta = load_meta(path)
+    meta = read_meta(path)
     if not isinstance(meta.get("artifacts"), dict):
         raise InputError("it does not list its files")
     return meta
@@ -156,7 +155,7 @@ def _name_of(meta: dict[str, Any], url: str) -> str:
     if "/ladder/" in url:
         *_, rung, text, _ = url.split("/")
         return f"{rung} on {text}"
-    name = f"{level_for_kind(meta['model_kind']).folder} on {Path(meta['corpus']['filename']).stem}"
+    name = f"{find_model(meta['model_kind']).folder} on {Path(meta['corpus']['filename']).stem}"
     return f"{name} (default run)" if url == "artifacts/" else name
 
 

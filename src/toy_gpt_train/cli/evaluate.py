@@ -1,0 +1,36 @@
+"""evaluate.py - ``toy-gpt evaluate``: score a text with a trained model."""
+
+import argparse
+import json
+from pathlib import Path
+from typing import Final
+
+from toy_gpt_train import run
+from toy_gpt_train.cli.arguments import add_base_dir
+from toy_gpt_train.cli.report import figures, figures_table
+
+HELP: Final = "score a text with a trained model: loss, perplexity, bits per byte"
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the options of ``toy-gpt evaluate``."""
+    add_base_dir(parser)
+    parser.add_argument("--text", type=Path, required=True, metavar="FILE", help="the text to score, every token of it")
+    parser.add_argument(
+        "--unknown",
+        choices=("error", "skip", "uniform"),
+        default="error",
+        help="tokens outside the vocabulary: refuse (default), leave out, or give each the probability 1/V",
+    )
+    parser.add_argument("--json", action="store_true", help="print the figures as one JSON object")
+    parser.set_defaults(handler=_evaluate)
+
+
+def _evaluate(args: argparse.Namespace) -> int:
+    loaded = run.load(args.base_dir)
+    evaluation = loaded.score(args.text, unknown=args.unknown, progress=True)
+    if args.json:
+        print(json.dumps(figures(loaded, evaluation)))
+    else:
+        print(figures_table(loaded, evaluation, args.text.name))
+    return 0

@@ -1,0 +1,67 @@
+"""infer.py - ``toy-gpt infer``: read the artifacts, show what comes next, continue a text."""
+
+import argparse
+import json
+from itertools import islice
+from typing import Any, Final
+
+from toy_gpt_train import run
+from toy_gpt_train.cli.arguments import add_base_dir, add_sampling, sampling_of
+from toy_gpt_train.inference.explain import as_json, as_text, explain
+from toy_gpt_train.inference.generate import continued, next_tokens
+from toy_gpt_train.inference.sampling import top_k
+from toy_gpt_train.show import bars, visible
+
+HELP: Final = "read the artifacts, show what comes next, continue a text"
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the options of ``toy-gpt infer``."""
+    add_base_dir(parser)
+    start = parser.add_mutually_exclusive_group()
+    start.add_argument(
+        "--start-tokens", nargs="+", metavar="TOKEN", help="tokens to start from (default: the corpus's first)"
+    )
+    start.add_argument("--prompt", metavar="TEXT", help="text to start from; the model sees its last tokens")
+    add_sampling(parser)
+    parser.add_argument(
+        "--explain",
+        action="store_true",
+        help="show how a network comes to its next token: logits step by step, and attention",
+    )
+    parser.add_argument("--json", action="store_true", help="print one JSON object instead of text")
+    parser.set_defaults(handler=_infer)
+
+
+def _infer(args: argparse.Namespace) -> int:
+    sampling = sampling_of(args)
+    loaded = run.load(args.base_dir)
+    model, tokenizer = loaded.model, loaded.tokenizer
+    if args.start_tokens is not None:
+        ids = tokenizer.token_ids(args.start_tokens)
+    else:
+        ids = loaded.start_ids(args.prompt or "")
+    steps = next_tokens(model, ids, sampling)
+    probs, first = next(steps)  # WHY before the rest: it is shown even where nothing is to be written
+    chosen = [first, *(token_id for _, token_id in islice(steps, max(args.num - 1, 0)))][: args.num]
+    most_likely = [(tokenizer.tokens[i], i, p) for i, p in top_k(probs, args.topk)]
+    explained = explain(model, ids, tokenizer.tokens, args.topk) if args.explain else None
+    if args.json:
+        start = [tokenizer.tokens[i] for i in ids]
+        answer: dict[str, Any] = {
+            "start_tokens": start,
+            "top_k": [{"token": token, "id": token_id, "probability": p} for token, token_id, p in most_likely],
+            "generated": start + [tokenizer.tokens[i] for i in chosen],
+        }
+        if explained is not None:
+            answer["explanation"] = as_json(explained)
+        print(json.dumps(answer))
+        return 0
+    context = model.context(ids)
+    print(f"model      {loaded.name}, vocabulary {model.vocab_size}")
+    print(f"context    {visible(tokenizer.decode(context)) if context else '(none)'}")
+    print("next       " + "\n           ".join(bars([(token, p) for token, _, p in most_likely])))
+    print(f"generated  {continued(args.prompt or tokenizer.decode(ids), chosen, tokenizer)}")
+    if explained is not None:
+        print(f"\n{as_text(explained)}")
+    return 0
