@@ -1,7 +1,8 @@
-"""bench_bpe.py - How fast and how small the BPE tokenizer is, beside the libraries that everyone uses.
+"""bench_bpe.py - How fast and how small the BPE tokenizer is, beside its naive form and the libraries of the field.
 
-Prints, in one run: training time, encoding speed with a cold and a warm word cache, and the memory that
-encode_iterable takes on a file of 50 MB. ``tokenizers`` and ``tiktoken`` are measured too where they can be imported.
+Prints, in one run: training and encoding against bpe_naive.py on the stories, training time on a file, encoding speed
+with a cold and a warm word cache, and the memory that encode_iterable takes on a file of 50 MB. ``tokenizers`` and
+``tiktoken`` are measured too if they are installed.
 
 Run it: uv run python benchmarks/bench_bpe.py [FILE]
         uv run --with tokenizers --with tiktoken python benchmarks/bench_bpe.py [FILE]
@@ -17,8 +18,10 @@ from tempfile import TemporaryDirectory
 from time import perf_counter
 from typing import Any
 
-from toy_gpt_train.tokenizers.bpe import BPETokenizer, train_bpe
-from toy_gpt_train.tokenizers.pretokenize import GPT2_PATTERN
+from toy_gpt_train.tokenizers import bpe_naive
+from toy_gpt_train.tokenizers.bpe import BPETokenizer
+from toy_gpt_train.tokenizers.bpe_train import train_bpe
+from toy_gpt_train.tokenizers.pretokenize import GPT2_PATTERN, pretokenize
 
 STORIES = Path(__file__).parent.parent / "corpus" / "030_stories.txt"
 SPECIAL = ["<|endoftext|>"]
@@ -40,6 +43,28 @@ def library(name: str) -> Any:
     except ImportError:
         print(f"({name} is not installed here, so it is not measured)")
         return None
+
+
+def bench_naive() -> None:
+    """Print how much faster training and encoding are than their plain definitions, on the same small text."""
+    text = STORIES.read_text(encoding="utf-8")
+    words = pretokenize(text)
+    trained = BPETokenizer.from_text(text, VOCAB_SIZES[0])
+    assert bpe_naive.train(words, len(trained.merges)) == trained.merges
+    works: dict[str, tuple[Callable[[], object], Callable[[], object]]] = {
+        "training": (
+            lambda: bpe_naive.train(words, len(trained.merges)),
+            lambda: BPETokenizer.from_text(text, VOCAB_SIZES[0]),
+        ),
+        "encoding": (
+            lambda: [bpe_naive.encode(word, trained.merges) for word in words],
+            lambda: BPETokenizer(trained.vocab, trained.merges).encode(text),
+        ),
+    }
+    for name, (naive, fast) in works.items():
+        slow_s, fast_s = seconds(naive), seconds(fast)
+        size = f"{len(text.encode()) / 1e3:.0f} kB of stories, vocabulary {VOCAB_SIZES[0]}"
+        print(f"{name}, {size}: naive {slow_s:.2f} s, ours {fast_s:.3f} s, {slow_s / fast_s:.0f} times as fast")
 
 
 def bench_training(path: Path, tokenizers: Any) -> None:
@@ -64,7 +89,7 @@ def train_hugging_face(tokenizers: Any, path: Path, vocab_size: int) -> None:
 
 
 def bench_encoding(text: str, trained: BPETokenizer, folder: Path, tokenizers: Any, tiktoken: Any) -> None:
-    """Print encoding speed: the first time a text is met, and when its words are in the cache."""
+    """Print encoding speed: when a text is new, and when its words are in the cache."""
     encoders: dict[str, Callable[[str], object]] = {"ours": trained.encode}
     if tokenizers:
         hugging_face = tokenizers.Tokenizer.from_file(str(folder / "tokenizer.json"))
@@ -102,7 +127,7 @@ def bench_memory(text: str, folder: Path) -> None:
 def measure_memory(path: Path, folder: Path) -> None:
     """Encode a file line by line and print the peak of resident memory before and after (Linux)."""
     before = peak_memory()
-    tokenizer = BPETokenizer.from_files(folder / "vocab.json", folder / "merges.txt", SPECIAL)
+    tokenizer = BPETokenizer.load(folder)
     with path.open(encoding="utf-8", newline="") as file:
         count = sum(1 for _ in tokenizer.encode_iterable(file))
     if before is None or (after := peak_memory()) is None:
@@ -112,7 +137,7 @@ def measure_memory(path: Path, folder: Path) -> None:
 
 
 def peak_memory() -> float | None:
-    """Return the peak resident memory of this process in MB, or None where the system does not tell."""
+    """Return the peak resident memory of this process in MB, or None if the system does not tell."""
     status = Path("/proc/self/status")
     lines = status.read_text(encoding="utf-8").splitlines() if status.exists() else []
     return next((int(line.split()[1]) / 1024 for line in lines if line.startswith("VmHWM")), None)
@@ -132,6 +157,7 @@ def main() -> None:
         folder = Path(name)
         path = folder / "text.txt"
         path.write_bytes(text.encode())
+        bench_naive()
         print(f"{source.name}: {path.stat().st_size / 1e6:.2f} MB")
         bench_training(path, tokenizers)
         trained = BPETokenizer(*train_bpe(path, VOCAB_SIZES[-1], SPECIAL), SPECIAL)

@@ -11,8 +11,12 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from toy_gpt_train.errors import InputError, StopTraining
-    from toy_gpt_train.run import Run, load, models, train
+    from toy_gpt_train.run import Run, load, train
+
+    models: Callable[[], list[str]]
 
 # Each name of the public API, and the module it comes from, which is imported when the name is used.
 _PLACES = {
@@ -20,7 +24,6 @@ _PLACES = {
     "StopTraining": "errors",
     "Run": "run",
     "load": "run",
-    "models": "run",
     "train": "run",
 }
 
@@ -35,6 +38,8 @@ def __getattr__(name: str) -> Any:
             return version("toy-gpt-train")
         except PackageNotFoundError:  # the source tree on sys.path without an installation
             return "0+source"
+    if name == "models":
+        return import_module(f"{__name__}.models")  # a package that can be called
     if name in _PLACES:
         return getattr(import_module(f"{__name__}.{_PLACES[name]}"), name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -28,7 +28,7 @@ from toy_gpt_train.inference.generate import continued, next_tokens, prompt_ids
 from toy_gpt_train.inference.sampling import Sampling, top_k
 from toy_gpt_train.loss_curve import loss_curve_svg
 from toy_gpt_train.models.base import Model, Record, Text
-from toy_gpt_train.models.registry import LADDER, ModelEntry, find_model
+from toy_gpt_train.models.registry import ModelEntry, find_model
 from toy_gpt_train.models.scores import summarize
 from toy_gpt_train.progress import OnProgress, Progress
 from toy_gpt_train.project import RESOURCE_ROOT, load_manifest
@@ -269,16 +269,6 @@ class Run:
 
 
 # --- making one ---------------------------------------------------------------------------------------------
-
-
-def models() -> list[str]:
-    """Return the names of all models, in the order of the ladder; ``context-N`` exists for any N.
-
-    Example:
-        >>> models()[:2]
-        ['unigram', 'bigram']
-    """
-    return [entry.name for entry in LADDER]
 
 
 def load(path: AnyPath) -> Run:

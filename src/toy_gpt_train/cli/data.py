@@ -56,7 +56,7 @@ a text, numbered in sorted order. encode and decode read its folder.
 
 example:  toy-gpt data vocabulary --text names.txt --kind char --out chars"""
 ENCODE: Final = f"""The text is tokenized once, and training then reads numbers. A token file is a header of
-{HEADER_SIZE} bytes and the ids, little-endian, 2 bytes each (4 where the vocabulary is larger than 65,536):
+{HEADER_SIZE} bytes and the ids, little-endian, 2 bytes each (4 if the vocabulary is larger than 65,536):
     ids = numpy.fromfile("names.tokens", dtype="<u2", offset={HEADER_SIZE})
 
 example:  toy-gpt data encode --text names.txt --tokenizer chars --out names.tokens"""

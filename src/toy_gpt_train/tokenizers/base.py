@@ -120,7 +120,7 @@ class Tokenizer(ABC):
         except KeyError:
             unknown = list(dict.fromkeys(token for token in tokens if token not in self._ids))
         messages = [self._unknown_token(token) for token in unknown[:_MAX_NAMED]]
-        raise InputError("; ".join(messages) + _more(len(unknown)))
+        raise InputError("; ".join([*messages, *_more(unknown)]))
 
     def _unknown_token(self, token: str) -> str:
         near = get_close_matches(token, self.tokens, n=3, cutoff=0.5)
@@ -156,8 +156,8 @@ class Tokenizer(ABC):
         ids = list(ids)
         unknown = [token_id for token_id in dict.fromkeys(ids) if not 0 <= token_id < self.vocab_size]
         if unknown:
-            named = ", ".join(map(str, unknown[:_MAX_NAMED]))
-            raise InputError(f"unknown token ids {named}{_more(len(unknown))}; ids are 0 to {self.vocab_size - 1}")
+            named = ", ".join([*map(str, unknown[:_MAX_NAMED]), *_more(unknown)])
+            raise InputError(f"unknown token ids {named}; ids are 0 to {self.vocab_size - 1}")
         return ids
 
     @abstractmethod
@@ -189,8 +189,8 @@ class Tokenizer(ABC):
         """
 
 
-def _more(count: int) -> str:
-    return f" and {count - _MAX_NAMED} more" if count > _MAX_NAMED else ""
+def _more(unknown: Sequence[object]) -> list[str]:
+    return [f"and {len(unknown) - _MAX_NAMED} more"] if len(unknown) > _MAX_NAMED else []
 
 
 def _printable(token: bytes) -> str:
