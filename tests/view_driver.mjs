@@ -1,6 +1,6 @@
-// view_driver.mjs - Lets test_view_core.py ask the explorer's modules: a JSON request a line in, a JSON answer a line out.
+// view_driver.mjs - Lets test_view_core.py ask the explorer's modules: a JSON request per line in, a JSON answer per line out.
 //
-// Run it: node view_driver.mjs FOLDER, where FOLDER holds the modules.
+// Run it: node view_driver.mjs FOLDER, where FOLDER is a copy of view/core.
 
 import { createInterface } from "node:readline";
 import { pathToFileURL } from "node:url";
@@ -23,6 +23,7 @@ globalThis.fetch = async (url) => {
 };
 
 let run = null;
+let tokenizer = null; // that of the run, or one of files alone
 const answers = {
   async loadRuns({ files }) {
     served = files;
@@ -36,23 +37,28 @@ const answers = {
     const place = urls === null ? { artifacts: new URL(artifacts, PAGE).href } : { urls: new Map(Object.entries(urls)) };
     run = await runs.loadRun({ name: "a run", ...place, log });
     const milliseconds = performance.now() - begin;
-    const { name, meta, vocabulary, tokenizer, model, lossFloor } = run;
-    const { kind, vocabSize, contextSize, leastContext } = model;
+    const { name, meta, vocabulary, model, lossFloor } = run;
+    tokenizer = run.tokenizer;
+    const { kind, vocabSize, contextSize, minContext } = model;
     const { tokens, idOf, frequency } = vocabulary;
     return {
       name, meta, tokens, ids: tokens.map((token) => idOf.get(token)), frequency, tokenizer: tokenizer.kind,
-      log: run.log, lossFloor, kind, vocabSize, contextSize, leastContext, milliseconds,
+      log: run.log, lossFloor, kind, vocabSize, contextSize, minContext, milliseconds,
     };
   },
-  forward: ({ contexts }) => contexts.map((ids) => [...run.model.forward(ids)]),
+  bpe({ files }) {
+    tokenizer = tokenizers.tokenizerFromMeta({ kind: "bpe" }, new Map(Object.entries(files)));
+    return Object.fromEntries(tokenizer.idOf);
+  },
+  nextProbs: ({ contexts }) => contexts.map((ids) => [...run.model.nextProbs(ids)]),
   explain: ({ context, k }) => run.model.explain(context, k),
   matrices: () => run.model.matrices().map((matrix) => ({ ...matrix, numbers: [...matrix.numbers] })),
   vectors() {
     const vectors = run.model.vectors();
     return vectors && { ...vectors, numbers: [...vectors.numbers] };
   },
-  tokenize: ({ texts }) => texts.map((text) => run.tokenizer.tokenize(text)),
-  join: ({ lists }) => lists.map((tokens) => run.tokenizer.join(tokens)),
+  tokenize: ({ texts }) => texts.map((text) => tokenizer.tokenize(text)),
+  join: ({ lists }) => lists.map((tokens) => tokenizer.join(tokens)),
   cut: ({ kind, texts }) => texts.map((text) => tokenizers.tokenizerFromMeta({ kind }, new Map()).tokenize(text)),
   pretokenize: ({ texts }) => texts.map((text) => tokenizers.pretokenize(text)),
   rows({ text, header }) {
