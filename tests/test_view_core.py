@@ -24,17 +24,23 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from toy_gpt_train import io_artifacts
-from toy_gpt_train.c_model import SimpleNextTokenModel
-from toy_gpt_train.e_infer import Run, Sampling, choose_token, load_run, top_k
+from toy_gpt_train.artifacts.csv_files import csv_line, parse_numbers, read_csv
 from toy_gpt_train.errors import InputError
 from toy_gpt_train.inference.explain import as_json, explain
-from toy_gpt_train.io_artifacts import context_label, csv_line, parse_number, read_csv, split_label
+from toy_gpt_train.inference.sampling import Sampling, choose_token, top_k
+from toy_gpt_train.io_artifacts import context_label, split_label
 from toy_gpt_train.math_training import softmax
-from toy_gpt_train.models import network as neural
-from toy_gpt_train.models.kneser_ney import KneserNeyModel, as_text
-from toy_gpt_train.models.network import NeuralModel
-from toy_gpt_train.tokenizers import BPETokenizer, CharTokenizer, WordTokenizer
+from toy_gpt_train.models import network
+from toy_gpt_train.models.kneser_ney import KneserNey, as_text, interpolate_all
+from toy_gpt_train.models.network import NetworkModel
+from toy_gpt_train.models.ngram_table import NGramTable
+from toy_gpt_train.models.parameter_tables import parameter_file
+from toy_gpt_train.run import Run
+from toy_gpt_train.run import load as load_run
+from toy_gpt_train.tokenizers.bpe import BPETokenizer
+from toy_gpt_train.tokenizers.char import CharTokenizer
 from toy_gpt_train.tokenizers.pretokenize import pretokenize
+from toy_gpt_train.tokenizers.word import WordTokenizer
 
 NODE = shutil.which("node")
 OLDEST_NODE = 20
@@ -153,10 +159,10 @@ def made(trained: Callable[..., Path], tmp_path_factory: pytest.TempPathFactory)
 
     def folder_of(run: str) -> Path:
         rows, cells = LAYOUT_LIMITS.get(run, (io_artifacts.ALL_ROWS_LIMIT, io_artifacts.DENSE_CELLS_LIMIT))
-        in_tables = 1 if run == "safetensors" else neural.LARGEST_IN_TABLES
+        in_tables = 1 if run == "safetensors" else network.LARGEST_IN_TABLES
         with (
             mock.patch.multiple(io_artifacts, ALL_ROWS_LIMIT=rows, DENSE_CELLS_LIMIT=cells),
-            mock.patch.object(neural, "LARGEST_IN_TABLES", in_tables),
+            mock.patch.object(network, "LARGEST_IN_TABLES", in_tables),
         ):
             return trained(*OPTIONS[run], corpus=corpus) / "artifacts"
 
@@ -166,12 +172,12 @@ def made(trained: Callable[..., Path], tmp_path_factory: pytest.TempPathFactory)
 def some_contexts(run: Run, count: int) -> list[list[int]]:
     """The start tokens, contexts of a text that the model continues, and random ones of any length."""
     model = run.model
-    least, most = model.least_context, model.context_size
+    least, most = model.min_context, model.context_size
     generator = random.Random(5)
-    start = [run.vocab.token_to_id[token] for token in run.meta["start_tokens"]]
+    start = run.start_ids()
     text = list(start)
     for _ in range(count):
-        probs = model.forward(*text[max(len(text) - most, 0) :])
+        probs = model.next_probs(text)
         text += generator.choices(range(len(probs)), probs)
     continued = [text[max(end - most, 0) : end] for end in range(len(start), len(text))]
     lengths = [generator.randint(least, most) for _ in range(count)]
@@ -185,17 +191,16 @@ def assert_same_predictions(ask: Ask, run: Run, count: int) -> None:
     answers = ask("nextProbs", contexts=contexts)
     assert len(answers) == len(contexts)
     for context, probs in zip(contexts, answers, strict=True):
-        assert probs == pytest.approx(run.model.forward(*context), rel=0, abs=TOLERANCE), context
+        assert probs == pytest.approx(run.model.next_probs(context), rel=0, abs=TOLERANCE), context
 
 
 def assert_same_interface(info: Mapping[str, Any], run: Run) -> None:
-    model, vocab = run.model, run.vocab
-    tokens = [vocab.id_to_token[i] for i in range(vocab.vocab_size())]
+    model = run.model
     assert info["meta"] == run.meta
-    assert info["tokens"] == tokens
-    assert info["ids"] == list(range(len(tokens)))
-    assert info["frequency"] == [vocab.token_freq[token] for token in tokens]
-    sizes = [model.vocab_size, model.context_size, model.least_context]
+    assert info["tokens"] == list(run.tokenizer.tokens)
+    assert info["ids"] == list(range(model.vocab_size))
+    assert info["frequency"] == run.frequencies
+    sizes = [model.vocab_size, model.context_size, model.min_context]
     assert [info["vocabSize"], info["contextSize"], info["minContext"]] == sizes
     assert (info["kind"], info["tokenizer"]) == (run.meta["model_kind"], run.tokenizer.kind)
     assert info["lossFloor"] == run.meta["loss_floor"]
@@ -207,7 +212,7 @@ def test_a_committed_run_predicts_the_same(ask: Ask, folder: Path) -> None:
     run = load_run(folder)
     info = load(ask, {**files_of(folder), "train_log.csv": log_path.read_bytes()})
     assert_same_interface(info, run)
-    assert_same_predictions(ask, run, 3 if isinstance(run.model, NeuralModel) else 20)
+    assert_same_predictions(ask, run, 3 if isinstance(run.model, NetworkModel) else 20)
     columns, *rows = csv.reader(log_path.read_text("utf-8").splitlines())
     assert info["log"] == {"columns": columns, "rows": [list(map(float, row)) for row in rows]}
 
@@ -255,10 +260,10 @@ def test_a_network_is_explained_as_infer_explain_does(ask: Ask, made: Callable[[
     load(ask, files_of(made(name)))
     for context in some_contexts(run, 3):
         answer = ask("explain", context=context, k=4)
-        expected = explain(run, context, 4)
+        expected = explain(run.model, context, run.tokenizer.tokens, 4)
         assert (answer["kind"], answer["context"]) == ("network", expected.context)
-        assert [entry["token"] for entry in answer["entries"]] == [token for token, _, _ in expected.likeliest]
-        probs = [probability for _, _, probability in expected.likeliest]
+        assert [entry["token"] for entry in answer["entries"]] == [token for token, _, _ in expected.most_likely]
+        probs = [probability for _, _, probability in expected.most_likely]
         assert [entry["probability"] for entry in answer["entries"]] == pytest.approx(probs, rel=0, abs=TOLERANCE)
         for step, wanted in zip(answer["steps"], as_json(expected), strict=True):
             assert step["step"] == wanted["place"]
@@ -274,19 +279,19 @@ def test_a_network_is_explained_as_infer_explain_does(ask: Ask, made: Callable[[
 def test_a_table_is_explained_by_its_row(ask: Ask, made: Callable[[str], Path], name: str) -> None:
     run = load_run(made(name))
     model = run.model
-    assert isinstance(model, SimpleNextTokenModel)
+    assert isinstance(model, NGramTable)
     load(ask, files_of(made(name)))
     seen = []
     for context in some_contexts(run, 10):
         answer = ask("explain", context=context, k=3)
-        probs = model.forward(*context)
-        tokens = run.vocab.id_to_token
+        probs = model.next_probs(context)
+        tokens = run.tokenizer.tokens
         assert answer["label"] == context_label([tokens[i] for i in context])
         assert answer["seen"] == (tuple(context) in model.rows)
         best = top_k(probs, 3)
-        logits = [model.row(tuple(context)).logit(i) for i, _ in best]
+        row = model.logits(context)
         assert [entry["token"] for entry in answer["entries"]] == [tokens[i] for i, _ in best]
-        assert [entry["logit"] for entry in answer["entries"]] == logits
+        assert [entry["logit"] for entry in answer["entries"]] == [row[i] for i, _ in best]
         assert [entry["probability"] for entry in answer["entries"]] == pytest.approx([p for _, p in best])
         seen.append(answer["seen"])
     assert any(seen)
@@ -295,14 +300,13 @@ def test_a_table_is_explained_by_its_row(ask: Ask, made: Callable[[str], Path], 
 def test_back_off_is_explained_length_by_length(ask: Ask, made: Callable[[str], Path]) -> None:
     run = load_run(made("kneser-ney"))
     model = run.model
-    assert isinstance(model, KneserNeyModel)
+    assert isinstance(model, KneserNey)
     load(ask, files_of(made("kneser-ney")))
-    tokens = run.vocab.id_to_token
+    tokens = run.tokenizer.tokens
     unmet = 0
     for context in some_contexts(run, 10):
         levels = ask("explain", context=context, k=model.vocab_size)["levels"]
         chain = model.matched(as_text(context))
-        distributions = list(model.order_distributions(as_text(context)))
         assert [level["context"] for level in levels] == [
             [tokens[i] for i in context[start:]] for start in range(len(context) + 1)
         ]
@@ -318,7 +322,8 @@ def test_back_off_is_explained_length_by_length(ask: Ask, made: Callable[[str], 
             assert level["count"] == sum(counts.values())
             assert level["weightOfShorter"] == chain[length].gamma
             shown = [entry["probability"] for entry in level["entries"]]
-            probs = {tokens[i]: p for i, p in enumerate(distributions[length])}
+            distribution = interpolate_all(chain[: length + 1], [1 / model.vocab_size] * model.vocab_size)
+            probs = dict(zip(tokens, distribution, strict=True))
             assert shown == pytest.approx([probs[entry["token"]] for entry in level["entries"]])
             assert shown == sorted(shown, reverse=True)
             assert fsum(entry["share"] for entry in level["entries"]) + level["weightOfShorter"] == pytest.approx(1)
@@ -334,14 +339,14 @@ def test_a_mixture_is_explained_by_its_experts(ask: Ask, made: Callable[[str], P
         answer = ask("explain", context=context, k=size)
         assert len(answer["experts"]) == (5 if name == "mixture of characters" else 2)
         assert fsum(expert["weight"] for expert in answer["experts"]) == pytest.approx(1)
-        scores = dict.fromkeys(run.vocab.token_to_id, 0.0)
+        scores = dict.fromkeys(run.tokenizer.tokens, 0.0)
         for expert in answer["experts"]:
             assert fsum(entry["probability"] for entry in expert["entries"]) == pytest.approx(1)
             for entry in expert["entries"]:
                 scores[entry["token"]] += expert["weight"] * log(entry["probability"])
         mixed = {entry["token"]: entry["probability"] for entry in answer["entries"]}
         assert [mixed[token] for token in scores] == pytest.approx(softmax(list(scores.values())))
-        assert [mixed[token] for token in scores] == pytest.approx(run.model.forward(*context))
+        assert [mixed[token] for token in scores] == pytest.approx(run.model.next_probs(context))
 
 
 # --- matrices and vectors ---------------------------------------------------------------------------------------
@@ -373,15 +378,16 @@ def test_matrices_of_a_network_are_its_files(ask: Ask, made: Callable[[str], Pat
 
 def test_matrices_of_safetensors_are_inputs_by_outputs(ask: Ask, made: Callable[[str], Path]) -> None:
     run = load_run(made("safetensors"))
-    assert isinstance(run.model, NeuralModel)
+    assert isinstance(run.model, NetworkModel)
     load(ask, files_of(made("safetensors")))
-    tables = {table.name: list(table.rows) for table in run.model.to_tables()}
+    with mock.patch.object(network, "LARGEST_IN_TABLES", 10**9):
+        tables = {table.name: list(table.rows) for table in run.model.content().tables}
     matrices = ask("matrices")
     assert [matrix["name"] for matrix in matrices] == [name for name, _ in run.model.network.named_parameters()]
     for matrix in matrices:
         wide = len(matrix["columns"])
         assert matrix["file"] == SAFETENSORS
-        rows = tables[neural.parameter_file(matrix["name"])]
+        rows = tables[parameter_file(matrix["name"])]
         assert matrix["numbers"] == [float(cell) for row in rows for cell in row[-wide:]]
 
 
@@ -390,27 +396,25 @@ def test_the_matrix_and_vectors_of_a_table_are_its_rows(ask: Ask, made: Callable
     folder = made(name)
     run = load_run(folder)
     model = run.model
-    assert isinstance(model, SimpleNextTokenModel)
+    assert isinstance(model, NGramTable)
     load(ask, files_of(folder))
     (matrix,) = ask("matrices")
     vectors = ask("vectors")
     _, rows = table_of(folder, "03_token_embeddings.csv")
     assert matrix["rows"] == vectors["labels"] == [row[1] for row in rows]
     assert vectors["numbers"] == [float(cell) for row in rows for cell in row[2:]]
-    assert (matrix["columns"], vectors["size"]) == (list(run.vocab.token_to_id), 2)
+    assert (matrix["columns"], vectors["size"]) == (list(run.tokenizer.tokens), 2)
     contexts = [
-        tuple(run.vocab.token_to_id[token] for token in split_label(label)) if model.context_size else ()
-        for label in matrix["rows"]
+        run.tokenizer.token_ids(split_label(label)) if model.context_size else [] for label in matrix["rows"]
     ]
-    logits = [model.row(context).logit(i) for context in contexts for i in range(model.vocab_size)]
-    assert matrix["numbers"] == logits
+    assert matrix["numbers"] == [logit for context in contexts for logit in model.logits(context)]
 
 
 def test_matrices_of_back_off_and_of_a_mixture(ask: Ask, made: Callable[[str], Path]) -> None:
     run = load_run(made("kneser-ney"))
     load(ask, files_of(made("kneser-ney")))
     pairs, discounts = ask("matrices")
-    assert pairs["numbers"] == pytest.approx([p for i in range(run.model.vocab_size) for p in run.model.forward(i)])
+    assert pairs["numbers"] == pytest.approx([p for i in range(run.model.vocab_size) for p in run.model.next_probs([i])])
     _, rows = table_of(made("kneser-ney"), "03_discounts.csv")
     assert discounts["numbers"] == [float(cell) for row in rows for cell in row[1:]]
     assert ask("vectors") is None
@@ -456,7 +460,7 @@ def test_random_text_is_cut_as_in_python(ask: Ask, texts: list[str]) -> None:
 
 def ids_of(tokenizer: BPETokenizer) -> dict[str, int]:
     """The tokens and ids of a tokenizer's vocab.json."""
-    ids: dict[str, int] = json.loads(tokenizer.file_texts()["vocab.json"])
+    ids: dict[str, int] = json.loads(tokenizer.files()["vocab.json"])
     return ids
 
 
@@ -483,7 +487,7 @@ def special_bpe(made: Callable[[str], Path]) -> BPETokenizer:
     )
 )
 def test_bpe_is_the_same(ask: Ask, special_bpe: BPETokenizer, parts: list[str]) -> None:
-    assert ask("bpe", files=special_bpe.file_texts()) == ids_of(special_bpe)
+    assert ask("bpe", files=special_bpe.files()) == ids_of(special_bpe)
     texts = ["".join(parts), *parts]
     tokens = assert_same_bpe(ask, special_bpe, texts)
     assert ask("join", lists=tokens) == texts
@@ -517,7 +521,7 @@ def test_merges_happen_in_the_order_of_their_ranks(ask: Ask) -> None:
     vocab = {byte: bytes([byte]) for byte in range(256)}
     vocab.update(enumerate((left + right for left, right in merges), start=256))
     tokenizer = BPETokenizer(vocab, merges)
-    ask("bpe", files=tokenizer.file_texts())
+    ask("bpe", files=tokenizer.files())
     tokens = assert_same_bpe(ask, tokenizer, ["abab", "x", "xundefined", "undefinedx", "ababab", "babaab"])
     assert tokens[0] == ["aba", "b"]
 
@@ -528,7 +532,7 @@ def with_bpe(files: Files, tokenizer: BPETokenizer) -> Files:
     rows = [csv_line([ids[token], token, 0]) for token in sorted(ids, key=ids.__getitem__)]
     meta = {**json.loads(files[META]), "vocab_size": len(ids)}
     texts = {
-        **tokenizer.file_texts(),
+        **tokenizer.files(),
         VOCABULARY: "token_id,token,frequency\n" + "".join(rows),
         META: json.dumps({**meta, "artifacts": {**meta["artifacts"], "tokenizer.json": "tokenizer.json"}}),
     }
@@ -552,9 +556,10 @@ def test_a_vocabulary_with_other_ids_than_the_tokenizer_is_refused(
 
 
 def test_words_and_characters_are_joined_as_in_python(ask: Ask, made: Callable[[str], Path]) -> None:
-    for name, tokens in (("words", ["the", "cat"]), ("all", ["a", "\r", "😀", " "])):
+    for name, tokens in (("words", ["a|b", "\\", "é\u0301"]), ("all", ["a", "\r", "😀", " "])):
         load(ask, files_of(made(name)))
-        assert ask("join", lists=[tokens, []]) == [load_run(made(name)).tokenizer.join(tokens), ""]
+        tokenizer = load_run(made(name)).tokenizer
+        assert ask("join", lists=[tokens, []]) == [tokenizer.decode(tokenizer.token_ids(tokens)), ""]
 
 
 BPE_DAMAGE: dict[str, tuple[str, Callable[[str], str]]] = {
@@ -620,7 +625,7 @@ def test_any_text_is_read_or_refused_as_in_python(
 @given(st.one_of(st.text(st.sampled_from("0123456789.-+e"), max_size=9), st.floats().map(repr), st.text(max_size=3)))
 def test_a_number_is_read_or_refused_as_in_python(ask: Ask, cell: str) -> None:
     try:
-        expected = parse_number(cell, "cell")
+        (expected,) = parse_numbers([cell], "cell")
     except InputError:
         with pytest.raises(ViewError, match="finite number"):
             ask("number", cell=cell)
@@ -966,10 +971,10 @@ def test_an_edited_table_is_read_or_refused_as_in_python(
             load(ask, files)
         return
     load(ask, files)
-    start = [run.vocab.token_to_id.get(token) for token in run.meta["start_tokens"]][: run.model.context_size]
-    context = [i or 0 for i in start]
+    known = {token: token_id for token_id, token in enumerate(run.tokenizer.tokens)}
+    context = [known.get(token, 0) for token in run.meta["start_tokens"][: run.model.context_size]]
     (probs,) = ask("nextProbs", contexts=[context])
-    assert probs == pytest.approx(run.model.forward(*context), rel=0, abs=TOLERANCE)
+    assert probs == pytest.approx(run.model.next_probs(context), rel=0, abs=TOLERANCE)
 
 
 # --- the list of runs ---------------------------------------------------------------------------------------------
