@@ -404,9 +404,7 @@ def test_the_matrix_and_vectors_of_a_table_are_its_rows(ask: Ask, made: Callable
     assert matrix["rows"] == vectors["labels"] == [row[1] for row in rows]
     assert vectors["numbers"] == [float(cell) for row in rows for cell in row[2:]]
     assert (matrix["columns"], vectors["size"]) == (list(run.tokenizer.tokens), 2)
-    contexts = [
-        run.tokenizer.token_ids(split_label(label)) if model.context_size else [] for label in matrix["rows"]
-    ]
+    contexts = [run.tokenizer.token_ids(split_label(label)) if model.context_size else [] for label in matrix["rows"]]
     assert matrix["numbers"] == [logit for context in contexts for logit in model.logits(context)]
 
 
@@ -414,7 +412,9 @@ def test_matrices_of_back_off_and_of_a_mixture(ask: Ask, made: Callable[[str], P
     run = load_run(made("kneser-ney"))
     load(ask, files_of(made("kneser-ney")))
     pairs, discounts = ask("matrices")
-    assert pairs["numbers"] == pytest.approx([p for i in range(run.model.vocab_size) for p in run.model.next_probs([i])])
+    assert pairs["numbers"] == pytest.approx(
+        [p for i in range(run.model.vocab_size) for p in run.model.next_probs([i])]
+    )
     _, rows = table_of(made("kneser-ney"), "03_discounts.csv")
     assert discounts["numbers"] == [float(cell) for row in rows for cell in row[1:]]
     assert ask("vectors") is None

@@ -358,7 +358,8 @@ COLORS = """canvas => {
 def check_weights(panel: Locator) -> None:
     cells = panel.get_by_role("application")
     expect(cells).to_be_visible()
-    assert panel.locator("canvas").evaluate(COLORS) > 3
+    # WHY a wait: the canvas is painted once it has a width.
+    panel.page.wait_for_function(f"canvas => ({COLORS})(canvas) > 3", arg=panel.locator("canvas").element_handle())
     cells.press("Home")
     readout = panel.locator("output.readout")
     expect(readout).to_have_text(re.compile(r", .+: \u2212?[0-9.e\u2212+]+$"))
