@@ -13,7 +13,9 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Callable, Iterator, Mapping
-from math import fsum, log
+from decimal import ROUND_HALF_UP, Decimal
+from math import dist, fsum, hypot, log
+from operator import mul
 from pathlib import Path
 from typing import Any
 from unicodedata import ucd_3_2_0
@@ -37,6 +39,7 @@ from toy_gpt_train.models.ngram_table import NGramTable
 from toy_gpt_train.models.parameter_tables import parameter_file
 from toy_gpt_train.run import Run
 from toy_gpt_train.run import load as load_run
+from toy_gpt_train.show import visible
 from toy_gpt_train.tokenizers.bpe import BPETokenizer
 from toy_gpt_train.tokenizers.char import CharTokenizer
 from toy_gpt_train.tokenizers.pretokenize import pretokenize
@@ -682,6 +685,155 @@ def test_choosing_and_ranking_on_hand_made_numbers(ask: Ask) -> None:
             ask("choose", probs=[1.0], seed=0, count=1, **wrong)
     with pytest.raises(ViewError, match="seed"):
         ask("random", seed=-1, count=1)
+
+
+@pytest.mark.parametrize("temperature", [0, 0.3, 1, 2.5])
+@pytest.mark.parametrize("top_p", [0.05, 0.5, 0.9, 1])
+def test_what_is_drawn_has_the_probability_that_is_shown(ask: Ask, temperature: float, top_p: float) -> None:
+    probs = softmax([0.1 * (i * 7 % 23) for i in range(30)])
+    drawn = ask("drawn", probs=probs, temperature=temperature, topP=top_p)
+    assert fsum(drawn) == pytest.approx(1)
+    chosen = ask("choose", probs=probs, temperature=temperature, topP=top_p, seed=4, count=4000)
+    for i, probability in enumerate(drawn):
+        # Five standard deviations.
+        assert abs(chosen.count(i) / 4000 - probability) <= 5 * (probability * (1 - probability) / 4000) ** 0.5
+
+
+def test_drawn_probabilities_of_hand_made_numbers(ask: Ask) -> None:
+    assert ask("drawn", probs=[0.25, 0.5, 0.25], temperature=0, topP=1) == [0, 1, 0]
+    assert ask("drawn", probs=[0.25, 0.5, 0.25], temperature=1, topP=0.75) == pytest.approx([1 / 3, 2 / 3, 0])
+    assert ask("drawn", probs=[0.2, 0.4, 0.4], temperature=0.5, topP=1) == pytest.approx([1 / 9, 4 / 9, 4 / 9])
+
+
+# --- a text being written -----------------------------------------------------------------------------------------
+
+PROMPTS = {"words": "a|b\n a", "sparse": 'a|b \\ * "q"', "kneser-ney": "x*|", "bpe": " 😀 |", "llama": "a|b's a"}
+
+
+@pytest.mark.parametrize("name", PROMPTS)
+@pytest.mark.parametrize("sampling", [(0, 1, 0), (0.8, 0.9, 7)], ids=["greedy", "sampled"])
+def test_a_session_writes_what_generate_writes(
+    ask: Ask, made: Callable[[str], Path], name: str, sampling: tuple[float, float, int]
+) -> None:
+    run = load_run(made(name))
+    load(ask, files_of(made(name)))
+    temperature, top_p, seed = sampling
+    for prompt in ("", PROMPTS[name]):
+        answer = ask(
+            "session", prompt=prompt or run.start_text, count=15, temperature=temperature, topP=top_p, seed=seed
+        )
+        assert answer["text"] == run.generate(prompt, 15, temperature=temperature, top_p=top_p, seed=seed)
+        assert (len(answer["added"]), answer["problem"], answer["unknown"]) == (15, None, [])
+        assert answer["used"] == len(answer["context"]) <= run.model.context_size
+
+
+def test_a_session_starts_with_the_text_that_was_learned(ask: Ask, made: Callable[[str], Path]) -> None:
+    run = load_run(made("sparse"))
+    load(ask, files_of(made("sparse")))
+    answer = ask("session")
+    assert (answer["text"], answer["context"]) == (run.start_text, run.start_ids())
+    assert answer["added"] == []
+
+
+def test_a_session_says_why_it_cannot_predict(ask: Ask, made: Callable[[str], Path]) -> None:
+    load(ask, files_of(made("sparse")))
+    answer = ask("session", prompt="Z a\t猫")
+    assert answer["unknown"] == ["\t", "猫"]  # Z is further back than the model looks
+    assert answer["problem"] == "The model does not know '\\t', 猫, so it cannot say what comes next."
+    short = "This model looks back 3 tokens, so it needs that many to start from; there "
+    assert ask("session", prompt="a")["problem"] == f"{short}is 1. Write more."
+    assert ask("session", prompt="")["problem"] == f"{short}are 0. Write more."
+
+
+# --- tokens and numbers for a reader ------------------------------------------------------------------------------
+
+
+def test_tokens_are_shown_as_in_python(ask: Ask) -> None:
+    tokens = ["", " ", "it's", "it's \t", "'\"\n", '"\n', "\\", "\\ ", *ASSIGNED, *(f"a{char}b" for char in ASSIGNED)]
+    shown = ask("text", name="visible", values=tokens)
+    assert [pair for pair in zip(tokens, shown, strict=True) if visible(pair[0]) != pair[1]] == []
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.lists(st.floats(1e-12, 1), min_size=1))
+def test_probabilities_are_rounded_to_four_decimals(ask: Ask, probs: list[float]) -> None:
+    for p, text in zip(probs, ask("text", name="probabilityText", values=probs), strict=True):
+        if p < 0.00005:
+            assert text == re.sub("e-0", "e-", f"{p:.1e}")
+        else:
+            assert text == str(Decimal(p).quantize(Decimal("0.0001"), ROUND_HALF_UP))
+
+
+@pytest.mark.parametrize(
+    ("name", "values", "expected"),
+    [
+        ("probabilityText", [0, 1, 0.5, 1.2e-7], ["0.0000", "1.0000", "0.5000", "1.2e-7"]),
+        ("percentText", [0, 0.126, 0.004, 1], ["0\xa0%", "13\xa0%", "0.4\xa0%", "100\xa0%"]),
+        ("numberText", [0, -0.5, 2, 1 / 3, -1e-7], ["0", "\u22120.5", "2", "0.3333", "\u22121.0e\u22127"]),
+        ("numberText", [[1 / 3, 6], [1e-6, 6], [1e-7, 6]], ["0.333333", "0.000001", "1.0e\u22127"]),
+        ("countText", [0, 999, 1000, 25670, 1234567], ["0", "999", "1 000", "25 670", "1 234 567"]),
+        ("plural", [[1, "token"], [2, "token"], [0, "row"]], ["1 token", "2 tokens", "0 rows"]),
+    ],
+)
+def test_numbers_for_a_reader(ask: Ask, name: str, values: list[object], expected: list[str]) -> None:
+    thin = [text.replace(" ", "\u202f") if name == "countText" else text for text in expected]
+    assert ask("text", name=name, values=values) == thin
+
+
+def test_known_tokens_like_an_unknown_one(ask: Ask) -> None:
+    assert ask("nearest", token="dgo", known=["the", "god", "cat", "dog", "do"]) == ["do", "god", "dog"]
+    assert ask("nearest", token="The", known=["cat", "the", "then", "there", "them"]) == ["the", "then", "them"]
+    assert ask("nearest", token="猫", known=["the", "cat"]) == []
+
+
+# --- vectors ------------------------------------------------------------------------------------------------------
+
+
+def test_components_of_hand_made_vectors(ask: Ask) -> None:
+    # They differ most in the second number, then in the third, least in the first; none of them is 0 on average.
+    around = [(0, 3, 0), (0, -3, 0), (0, 0, 2), (0, 0, -2), (1, 0, 0), (-1, 0, 0)]
+    answer = ask("components", numbers=[x + 5 for vector in around for x in vector], size=3)
+    assert answer["share"] == pytest.approx(26 / 28)
+    for point, (_, second, third) in zip(answer["points"], around, strict=True):
+        assert point == pytest.approx([second, third], abs=1e-9)
+
+
+def test_components_of_a_plane_keep_all_distances(ask: Ask) -> None:
+    generator = random.Random(6)
+    first, second = ([generator.gauss(0, 1) for _ in range(5)] for _ in range(2))
+    places = [(generator.gauss(0, 3), generator.gauss(0, 1)) for _ in range(40)]
+    vectors = [[a * x + b * y + 1 for x, y in zip(first, second, strict=True)] for a, b in places]
+    answer = ask("components", numbers=[x for vector in vectors for x in vector], size=5)
+    assert answer["share"] == pytest.approx(1)
+    points = answer["points"]
+    assert [dist(points[0], point) for point in points] == pytest.approx([dist(vectors[0], one) for one in vectors])
+    assert fsum(x * y for x, y in points) == pytest.approx(0, abs=1e-6)
+    assert fsum(x * x for x, _ in points) > fsum(y * y for _, y in points)
+
+
+def test_vectors_without_a_second_direction(ask: Ask) -> None:
+    assert ask("components", numbers=[2.0, 3.0], size=2) == {"points": [[0, 0]], "share": 1}
+    answer = ask("components", numbers=[1.0, 3.0, 8.0], size=1)
+    assert answer["share"] == pytest.approx(1)
+    assert [x for point in answer["points"] for x in point] == pytest.approx([-3, 0, -1, 0, 4, 0])
+
+
+def test_the_nearest_vectors_are_those_of_the_largest_cosine(ask: Ask) -> None:
+    generator = random.Random(7)
+    vectors = [[generator.gauss(0, 1) for _ in range(4)] for _ in range(30)]
+    vectors[3] = [0.0] * 4
+    vectors[9] = [2 * x for x in vectors[8]]
+    numbers = [x for vector in vectors for x in vector]
+    assert ask("cosines", numbers=numbers, size=4, chosen=3, k=5) == []
+
+    def cosine(other: list[float]) -> float:
+        return fsum(map(mul, other, vectors[8])) / (hypot(*other) * hypot(*vectors[8]))
+
+    expected = sorted((i for i in range(30) if i not in (3, 8)), key=lambda i: -cosine(vectors[i]))[:5]
+    answer = ask("cosines", numbers=numbers, size=4, chosen=8, k=5)
+    assert [one["place"] for one in answer] == expected
+    assert expected[0] == 9
+    assert [one["cosine"] for one in answer] == pytest.approx([cosine(vectors[i]) for i in expected])
 
 
 # --- damaged files ------------------------------------------------------------------------------------------------
