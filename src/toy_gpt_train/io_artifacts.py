@@ -117,7 +117,7 @@ def repo_name_from_base_dir(base_dir: Path) -> str:
     # WHY: a clone may be in a folder of any name, and training there must give the same bytes.
     manifest = Path(base_dir) / "SE_MANIFEST.toml"
     repo = tomllib.loads(read_text(manifest)).get("repo") if manifest.is_file() else None
-    return str(isinstance(repo, dict) and repo.get("name") or Path(base_dir).resolve().name)
+    return str((isinstance(repo, dict) and repo.get("name")) or Path(base_dir).resolve().name)
 
 
 def format_number(value: float, decimals: int = WEIGHT_DECIMALS) -> str:
