@@ -5,6 +5,7 @@ import csv
 import hashlib
 import json
 import math
+import os
 import shutil
 import subprocess
 import sys
@@ -52,6 +53,7 @@ COMMITTED = {
     (3, "001_animals"): "400-context-3",
 }
 
+needs_processes = pytest.mark.skipif(sys.platform == "emscripten", reason="no processes in WebAssembly")
 quick = settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 words = st.text(st.characters(codec="utf-8", exclude_categories=["Z", "C"]), min_size=1, max_size=4)
 texts = st.lists(words | st.sampled_from(["a", "b", "|", "*", "\\", '"', ","]), min_size=1, max_size=25)
@@ -97,11 +99,36 @@ def test_course_is_short():
     assert sum(lines.values()) < 1400
 
 
+@needs_processes
 def test_inference_loads_no_training():
     code = "import sys, toy_gpt_train.e_infer; print([m for m in sys.modules if m.startswith('toy_gpt_train.')])"
     out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
     loaded = {module.removeprefix("toy_gpt_train.") for module in ast.literal_eval(out)}
     assert loaded == {"a_tokenizer", "b_vocab", "c_model", "e_infer", "io_artifacts", "math_training", "prompts"}
+
+
+@needs_processes
+def test_course_runs_alone_from_an_installed_copy(tmp_path):
+    package = tmp_path / "site" / "toy_gpt_train"
+    shutil.copytree(ROOT / "corpus", package / "resources" / "corpus")
+    (package / "__init__.py").touch()
+    for name in COURSE:
+        shutil.copy(PACKAGE / f"{name}.py", package)
+    base = tmp_path / "here"
+    base.mkdir()
+    environment = {**os.environ, "PYTHONPATH": str(tmp_path / "site"), "PYTHONUTF8": "1"}
+
+    def step(name: str, *options: str) -> str:
+        command = [sys.executable, "-m", f"toy_gpt_train.{name}", *options]
+        return subprocess.run(command, cwd=base, env=environment, capture_output=True, text=True, check=True).stdout
+
+    assert "32" in step("a_tokenizer")
+    step("d_train")
+    assert [artifact(base, name) for name in ARTIFACTS[1:]] == [artifact(ROOT, name) for name in ARTIFACTS[1:]]
+    meta = json.loads(artifact(base, "00_meta.json"))
+    assert meta == {**json.loads(artifact(ROOT, "00_meta.json")), "repo_name": "here"}
+    assert step("e_infer").splitlines()[-1] == "generated  the cat runs . the cat sits . the dog runs . the"
+    assert "new words:" in step("f_gpt", "--steps", "1")
 
 
 # --- a: tokens ----------------------------------------------------------------------------------------------
@@ -538,19 +565,17 @@ def test_find_single_corpus_file(tmp_path):
         io_artifacts.find_single_corpus_file(tmp_path)
 
 
-def test_run_cut_short_has_no_metadata_and_no_half_file(tmp_path, monkeypatch):
+def test_a_run_that_cannot_be_written_leaves_the_old_one(tmp_path, monkeypatch):
     train(tmp_path, "a b a c", 1)
-    before = artifact(tmp_path, "02_model_weights.csv")
+    before = {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()}
 
     def no_room(number: float) -> str:
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(io_artifacts, "format_number", no_room)
     with pytest.raises(OSError, match="No space"):
-        train(tmp_path, "a b b c c", 1)
-    assert not (tmp_path / "artifacts/00_meta.json").exists()
-    assert artifact(tmp_path, "02_model_weights.csv") == before
-    assert list(tmp_path.rglob("*.tmp")) == []
+        train(tmp_path, "a b a c", 0)
+    assert {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()} == before
 
 
 # --- committed runs -----------------------------------------------------------------------------------------
@@ -789,6 +814,7 @@ def refused(capsys: pytest.CaptureFixture[str], code: int) -> str:
         (["--learning-rate", "nan"], "learning rate"),
         (["--base-dir", "empty.txt"], "empty.txt"),
         (["--unknown"], "--unknown"),
+        (["--corpus"], "--corpus"),
     ],
 )
 def test_useless_training_is_refused(tmp_path, monkeypatch, capsys, options, named):

@@ -40,14 +40,10 @@ def read_text(path: Path) -> str:
 
 
 class SimpleTokenizer:
-    """The words of a corpus, in the order of the text.
-
-    Args:
-        corpus_path: The text file; by default the corpus that comes with the project.
+    """The words of a corpus, in the order of the text; by default of the corpus that comes with the project.
 
     Raises:
-        OSError: The file cannot be read.
-        ValueError: It is not UTF-8, or there is no token in it.
+        ValueError: The file is not UTF-8, or there is no token in it.
 
     Example:
         >>> SimpleTokenizer().get_tokens()[:4]
@@ -87,7 +83,8 @@ class StepParser(argparse.ArgumentParser):
 
     def add_corpus(self, name: str = "corpus") -> Self:
         """Let the user name a text; return the parser."""
-        self.add_argument(name, nargs="?", type=Path, default=DEFAULT_CORPUS, help=f"a text ({DEFAULT_CORPUS.name})")
+        nargs = None if name.startswith("-") else "?"
+        self.add_argument(name, nargs=nargs, type=Path, default=DEFAULT_CORPUS, help=f"a text ({DEFAULT_CORPUS.name})")
         return self
 
 

@@ -94,7 +94,7 @@ def rms_norm(x: Vector) -> Vector:
 
 def softmax(scores: Vector) -> Vector:
     """Return probabilities in the proportions of the exponentials."""
-    top = max(score.data for score in scores)
+    top = max(score.data for score in scores)  # a shift changes no proportion, and nothing overflows
     exps = [(score + -top).exp() for score in scores]
     scale = sum(exps, Value(0.0)) ** -1
     return [e * scale for e in exps]
@@ -105,7 +105,7 @@ def attention(query: Vector, keys: Matrix, values: Matrix) -> Vector:
     found: Vector = []
     for start in range(0, WIDTH, WIDTH // HEADS):
         head = slice(start, start + WIDTH // HEADS)
-        shares = softmax([dot(query[head], key[head]) * (WIDTH // HEADS) ** -0.5 for key in keys])
+        shares = softmax([dot(query[head], key[head]) * (WIDTH // HEADS) ** -0.5 for key in keys])  # one per position
         found += [dot(shares, list(column)) for column in zip(*(value[head] for value in values), strict=True)]
     return found
 
@@ -125,12 +125,12 @@ class GPT:
         def linear(name: str, x: Vector) -> Vector:
             return [dot(row, x) for row in self.weights[name]]
 
-        x = list(map(add, self.weights["token"][token_id], self.weights["position"][len(keys)]))
+        x = list(map(add, self.weights["token"][token_id], self.weights["position"][len(keys)]))  # which, where
         normed = rms_norm(x)
-        keys.append(linear("key", normed))
-        values.append(linear("value", normed))
-        found = attention(linear("query", normed), keys, values)
-        x = list(map(add, x, linear("merge", found)))
+        keys.append(linear("key", normed))  # what this token is found by
+        values.append(linear("value", normed))  # and what it then gives
+        found = attention(linear("query", normed), keys, values)  # the query is what it looks for
+        x = list(map(add, x, linear("merge", found)))  # residual: added to what was there
         hidden = [a * float(a.data > 0) for a in linear("up", rms_norm(x))]  # ReLU: what is below 0 becomes 0
         x = list(map(add, x, linear("down", hidden)))
         return linear("output", rms_norm(x))
@@ -165,7 +165,7 @@ def train(model: GPT, words: Sequence[str], steps: int) -> Iterator[float]:
         rate = LEARNING_RATE * (1 - step / steps)
         for i, weight in enumerate(parameters):
             means[i] += (1 - BETA1) * (weight.grad - means[i])
-            squares[i] += (1 - BETA2) * (weight.grad**2 - squares[i])
+            squares[i] += (1 - BETA2) * (weight.grad**2 - squares[i])  # running means of gradient and square
             mean, square = means[i] / (1 - BETA1 ** (step + 1)), squares[i] / (1 - BETA2 ** (step + 1))
             weight.data -= rate * mean / (math.sqrt(square) + 1e-8)
             weight.grad = 0.0
@@ -175,13 +175,13 @@ def train(model: GPT, words: Sequence[str], steps: int) -> Iterator[float]:
 def learn_and_write(corpus: Path, steps: int, seed: int) -> None:
     """Train on the different words of a text, then print words that are not among them."""
     generator = random.Random(seed)
-    words = sorted(set(re.findall("[a-z]+", read_text(corpus).lower())))
+    words = sorted(set(re.findall("[a-z]+", read_text(corpus).lower())))  # steps a and b; letters are the tokens
     if not words:
         raise ValueError(f"{corpus}: there are no words of the letters a to z")
     generator.shuffle(words)
-    model = GPT(generator)
+    model = GPT(generator)  # step c
     print(f"{len(words)} words, the first {words[:5]}; {steps} steps")
-    learning = train(model, words, steps)
+    learning = train(model, words, steps)  # step d; then step e
     while losses := list(islice(learning, max(steps // 10, 1))):
         print(f"mean loss of {len(losses)} steps: {sum(losses) / len(losses):.4f}", flush=True)
     print("new words:", *sorted({model.write(generator) for _ in range(30)} - set(words)))

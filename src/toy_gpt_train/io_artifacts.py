@@ -14,6 +14,7 @@ It does not know how a model learns (d_train.py), or how the files are read back
 import csv
 import hashlib
 import json
+import shutil
 import tomllib
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -115,8 +116,8 @@ def repo_name_from_base_dir(base_dir: Path) -> str:
     """Return the name that SE_MANIFEST.toml in this folder declares, or else the folder's own name."""
     # WHY: a clone may be in a folder of any name, and training there must give the same bytes.
     manifest = Path(base_dir) / "SE_MANIFEST.toml"
-    declared = tomllib.loads(read_text(manifest)) if manifest.is_file() else {}
-    return str(declared.get("repo", {}).get("name") or Path(base_dir).resolve().name)
+    repo = tomllib.loads(read_text(manifest)).get("repo") if manifest.is_file() else None
+    return str((isinstance(repo, dict) and repo.get("name")) or Path(base_dir).resolve().name)
 
 
 def format_number(value: float, decimals: int = WEIGHT_DECIMALS) -> str:
@@ -139,12 +140,7 @@ def escape_token(token: str) -> str:
 
 
 def context_label(tokens: Sequence[str]) -> str:
-    """Return the label of a context: its escaped tokens, oldest first, joined by "|".
-
-    Example:
-        >>> context_label(["the", "cat"]), context_label([])
-        ('the|cat', '(no context)')
-    """
+    """Return the label of a context: its escaped tokens, oldest first, joined by "|"."""
     return "|".join(map(escape_token, tokens)) if tokens else NO_CONTEXT_LABEL
 
 
@@ -328,30 +324,36 @@ def write_artifacts(
 ) -> JsonObject:
     """Write a whole run below ``base_dir``: artifacts/, and outputs/ if there is a ``history``; return the metadata.
 
-    The model's weights are rounded first. The metadata goes first and comes back last: a run cut short has none.
-
-    Raises:
-        ValueError: The words of the corpus are not those of the vocabulary, or too few; nothing has been written.
+    The model's weights are rounded first. Files of an older run are replaced when all new ones are complete. Raises
+    ValueError if the words of the corpus are not those of the vocabulary, or too few; nothing has been written then.
     """
     model.round_weights(WEIGHT_DECIMALS)
     details = _describe_model(model, vocab, corpus_path)
-    paths = artifact_paths_from_base_dir(base_dir)
-    paths[META_NAME].unlink(missing_ok=True)
-    write_vocabulary_csv(paths[VOCABULARY_NAME], vocab)
-    details["weights"] = write_model_weights_csv(paths[WEIGHTS_NAME], vocab, model, row_labeler=row_labeler)
-    write_token_embeddings_csv(paths[EMBEDDINGS_NAME], model, row_labeler=row_labeler)
-    if history:
-        write_training_log(outputs_dir_from_base_dir(base_dir) / TRAIN_LOG_NAME, history)
-    return write_meta_json(
-        paths[META_NAME],
-        base_dir=base_dir,
-        corpus_path=corpus_path,
-        vocab_size=vocab.vocab_size(),
-        model_kind=model_kind,
-        learning_rate=learning_rate,
-        epochs=epochs,
-        details=details,
-    )
+    stage = Path(base_dir) / ".new"
+    paths = artifact_paths_from_base_dir(stage)
+    try:
+        write_vocabulary_csv(paths[VOCABULARY_NAME], vocab)
+        details["weights"] = write_model_weights_csv(paths[WEIGHTS_NAME], vocab, model, row_labeler=row_labeler)
+        write_token_embeddings_csv(paths[EMBEDDINGS_NAME], model, row_labeler=row_labeler)
+        if history:
+            write_training_log(outputs_dir_from_base_dir(stage) / TRAIN_LOG_NAME, history)
+        meta = write_meta_json(
+            paths[META_NAME],
+            base_dir=base_dir,
+            corpus_path=corpus_path,
+            vocab_size=vocab.vocab_size(),
+            model_kind=model_kind,
+            learning_rate=learning_rate,
+            epochs=epochs,
+            details=details,
+        )
+        for new in sorted(stage.glob("*/*"), reverse=True):  # the log, then the artifacts, the metadata last
+            target = base_dir / new.relative_to(stage)
+            target.parent.mkdir(parents=True, exist_ok=True)
+            new.replace(target)
+    finally:
+        shutil.rmtree(stage, ignore_errors=True)
+    return meta
 
 
 def _describe_model(model: SimpleNextTokenModel, vocab: VocabularyLike, corpus_path: Path) -> JsonObject:
