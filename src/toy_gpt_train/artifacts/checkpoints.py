@@ -18,7 +18,7 @@ from typing import Any, Final
 
 from toy_gpt_train.artifacts.safetensors import read_safetensors, write_safetensors
 from toy_gpt_train.errors import InputError
-from toy_gpt_train.files import read_json_object, write_texts
+from toy_gpt_train.files import read_json_object
 from toy_gpt_train.training.steps import Checkpoint
 
 STATE_NAME: Final = "state.json"
@@ -65,7 +65,7 @@ class Checkpoints:
             write_safetensors(aside / WEIGHTS_NAME, checkpoint.weights)
             write_safetensors(aside / OPTIMIZER_NAME, checkpoint.optimizer)
             state = {"identity": self._identity, "step": checkpoint.step, "progress": checkpoint.progress}
-            write_texts(aside, {STATE_NAME: json.dumps(state)})
+            (aside / STATE_NAME).write_text(json.dumps(state), encoding="utf-8")
             aside.rename(target)
         except BaseException:
             shutil.rmtree(aside, ignore_errors=True)
