@@ -22,8 +22,8 @@ from pathlib import Path
 from typing import Any
 
 from toy_gpt_train.d_train import TrainResult, TrainSettings, train_run
-from toy_gpt_train.models.registry import level_for_kind
 from toy_gpt_train.models.mixture import MixtureModel
+from toy_gpt_train.models.registry import level_for_kind
 
 ROOT = Path(__file__).resolve().parents[1]
 STORIES = ROOT / "corpus" / "030_stories.txt"

@@ -109,9 +109,9 @@ def csv_columns(path: str) -> dict[str, list[str]]:
     return {name: [row[i] for row in rows] for i, name in enumerate(header)}
 
 
-def run_meta(rung: str, corpus: str) -> dict[str, Any]:
+def run_meta(model: str, corpus: str) -> dict[str, Any]:
     """Return the metadata of a committed run of the ladder."""
-    path = ROOT / "artifacts" / "ladder" / rung / corpus / "00_meta.json"
+    path = ROOT / "artifacts" / "ladder" / model / corpus / "00_meta.json"
     meta: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
     return meta
 

@@ -4,11 +4,10 @@ import html
 from collections.abc import Sequence
 
 from builder.paths import ROOT
-from toy_gpt_train.a_tokenizer import DEFAULT_CORPUS, read_tokens
-from toy_gpt_train.e_infer import generate_tokens, load_run, next_token_probs, start_token_ids, top_k
+from toy_gpt_train import load
+from toy_gpt_train.a_tokenizer import SimpleTokenizer
 from toy_gpt_train.nn.attention import rope
 from toy_gpt_train.nn.tensor import from_lists
-from toy_gpt_train.tokenizers.word import WordTokenizer
 
 # An arrow's head for the drawings made by hand; several on one page need names of their own.
 _TIP = (
@@ -37,12 +36,11 @@ def _arrow(name: str, path: str) -> str:
 
 def pipeline() -> str:
     """Text to tokens to ids to probabilities; training turns them into artifacts, and those become text."""
-    run = load_run(ROOT / "artifacts")
-    tokens = read_tokens(DEFAULT_CORPUS, WordTokenizer())[:4]
-    ids = [run.vocab.get_token_id(token) for token in tokens]
-    best = top_k(next_token_probs(run.model, start_token_ids(run.vocab, tokens[:3], 3)), 2)
-    likely = ", ".join(f"{run.vocab.get_id_token(token_id)} = {p:.2f}" for token_id, p in best)
-    written = generate_tokens(run.model, run.vocab, run.meta["start_tokens"], 6)[4:]
+    run = load(ROOT)
+    tokens = SimpleTokenizer().get_tokens()[:4]
+    ids = run.tokenizer.token_ids(tokens)
+    likely = ", ".join(f"{token} = {p:.2f}" for token, _, p in run.next(" ".join(tokens[:3]), k=2))
+    written = run.generate(num=6, temperature=0).split()[4:]
     boxes = [
         (20, 20, "text", " ".join(tokens)),
         (270, 20, "tokens", " ".join(f"[{token}]" for token in tokens)),

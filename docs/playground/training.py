@@ -20,9 +20,9 @@ from typing import Any, Protocol
 from pyodide.ffi import can_run_sync, run_sync
 
 from toy_gpt_train.cli import build_parser, collect_rarely, train_settings
+from toy_gpt_train.cli.report import training_report
 from toy_gpt_train.d_train import TrainSettings, train_run
 from toy_gpt_train.errors import InputError, StopTraining
-from toy_gpt_train.cli.report import training_report
 
 HOME = Path("toy-gpt-train").absolute()  # WHY this name: a run is recorded as made in the folder it lies in
 SECONDS_BETWEEN_REPORTS = 0.1
