@@ -35,33 +35,6 @@ def package_tree() -> str:
     return f"<table>{head}<tbody>{''.join(rows)}</tbody></table>"
 
 
-def _imports(path: Path) -> list[str]:
-    """Return the modules of this project that a file imports at its top, in the package's short names."""
-    found: set[str] = set()
-    for node in ast.parse(path.read_text(encoding="utf-8")).body:
-        if not (isinstance(node, ast.ImportFrom) and (node.module or "").startswith("toy_gpt_train")):
-            continue
-        name = (node.module or "").removeprefix("toy_gpt_train").lstrip(".")
-        is_package = (PACKAGE / name.replace(".", "/")).is_dir()
-        for alias in node.names:
-            inner = f"{name}.{alias.name}".lstrip(".")
-            is_module = is_package and (PACKAGE / (inner.replace(".", "/") + ".py")).is_file()
-            found.add(inner if is_module else name)
-    return sorted(found - {""})
-
-
-def imports() -> str:
-    """Every file of the package with the project's modules it imports, read from the source."""
-    rows = [
-        f"<tr><td><code>{path.relative_to(PACKAGE).as_posix()}</code></td>"
-        f"<td>{', '.join(f'<code>{name}</code>' for name in _imports(path)) or '(none)'}</td></tr>"
-        for path in _modules()
-        if path.name != "__init__.py" or _imports(path)
-    ]
-    head = "<thead><tr><th>file</th><th>imports from this project</th></tr></thead>"
-    return f"<table>{head}<tbody>{''.join(rows)}</tbody></table>"
-
-
 def stories_runs() -> str:
     """The committed runs on the stories as a table, from their metadata."""
     names = [
