@@ -28,12 +28,13 @@ _RUNS_IN_A_FOLDER: Final = {"train", "infer", "evaluate", "chat", "ladder"}
 _INTERPRETER: Final = """
 import ast, contextlib, io, json, sys
 source = sys.argv[1]
+lines = source.splitlines()
 names = {"__name__": "__main__"}
 for statement in ast.parse(source).body:
     printed = io.StringIO()
     with contextlib.redirect_stdout(printed):
         exec(compile(ast.Interactive([statement]), "<page>", "single"), names)
-    print(json.dumps([ast.get_source_segment(source, statement), printed.getvalue()]))
+    print(json.dumps([lines[statement.lineno - 1 : statement.end_lineno], printed.getvalue()]))
 """
 
 
@@ -103,8 +104,7 @@ def _session(text: str, folder: Path) -> str:
     """Run Python statements one after the other, and return them as a session at Python's prompt."""
     lines: list[str] = []
     for record in _python(["-c", _INTERPRETER, text], folder).splitlines():
-        statement, printed = json.loads(record)
-        first, *others = statement.splitlines()
+        (first, *others), printed = json.loads(record)
         lines += [f">>> {first}", *(f"... {other}" for other in others), *printed.splitlines()]
     return "```pycon\n" + "\n".join(lines) + "\n```"
 
