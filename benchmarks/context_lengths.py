@@ -57,7 +57,7 @@ def losses() -> Iterator[Sequence[object]]:
     yield measured("char", "mixture", CHARACTER_FRACTION)
 
 
-def powers() -> Iterator[Sequence[object]]:
+def mixture_weights() -> Iterator[Sequence[object]]:
     """Yield the lines of the second file, its header first."""
     yield "matched", *EXPERTS
     model: Any = train("mixture", STORIES, tokenizer="char").model  # a Mixture
@@ -85,7 +85,7 @@ def main() -> None:
     parser.add_argument("--folder", type=Path, default=ROOT / "outputs" / "bench", help="where the files go")
     folder = parser.parse_args().folder
     write(folder / "context_lengths.csv", losses())
-    write(folder / "mixture_powers.csv", powers())
+    write(folder / "mixture_powers.csv", mixture_weights())
 
 
 if __name__ == "__main__":

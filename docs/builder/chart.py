@@ -31,7 +31,7 @@ class Chart:
         up: What the axis upward measures; of bars, what their lengths are.
         source: The files it is made from, or the command that prints it.
         logarithmic: Whether each step upward multiplies.
-        dashed: Lines to draw dashed, each with the line that it belongs to and has the colour of, or "" for none. Among
+        dashed: Lines to draw dashed, each with the line that it belongs to and has the color of, or "" for none. Among
             bars, a dashed line stands beside each name in place of a bar.
         values: Whether to write each value beside its point or bar, or into its square.
         dots: Lines to draw as dots that nothing joins.

@@ -81,11 +81,11 @@ def letter_map() -> Chart:
     often = [token.islower() and int(count) >= _OFTEN for token, count in zip(table["token"], frequencies, strict=True)]
     letters = [token for token, is_often in zip(table["token"], often, strict=True) if is_often]
     vectors = np.array([table[name] for name in table if name.startswith("dim_")], dtype=float).T[often]
-    centred = vectors - vectors.mean(axis=0)
+    centered = vectors - vectors.mean(axis=0)
     # PCA: the directions in which the points differ most are the first right singular vectors.
-    _, sizes, directions = np.linalg.svd(centred, full_matrices=False)
+    _, sizes, directions = np.linalg.svd(centered, full_matrices=False)
     share = (sizes[:2] ** 2).sum() / (sizes**2).sum()
-    points = zip(letters, (centred @ directions[:2].T).round(4).tolist(), strict=True)
+    points = zip(letters, (centered @ directions[:2].T).round(4).tolist(), strict=True)
     return Chart(
         "points",
         f"The letters in the view in which they differ most: it shows {share:.0%} of the variance of the vectors",
