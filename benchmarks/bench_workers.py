@@ -1,33 +1,34 @@
-"""bench_workers.py - The same training by one process and by two.
+"""bench_workers.py - The same training run with one process and with two.
 
     uv run python benchmarks/bench_workers.py [--steps 10]
 
-Trains the llama network of size small on the stories, cut into characters, for a few steps, and prints the tokens a
-second of each number of processes. The time is taken from the end of the first step, when all processes have started.
+Trains the llama network of size small on the stories, split into characters, for a few steps, and prints the tokens per
+second for each number of processes. Timing starts at the end of the first step, when all processes are running.
 """
 
 import argparse
 import time
 
-from toy_gpt_train.a_tokenizer import read_text
-from toy_gpt_train.models.llama import LlamaModel
-from toy_gpt_train.models.sizes import NeuralSettings, settings_for
+from toy_gpt_train.corpus import read_corpus
+from toy_gpt_train.models.base import Text
+from toy_gpt_train.models.registry import find_model
 from toy_gpt_train.project import RESOURCE_ROOT
 from toy_gpt_train.show import table
-from toy_gpt_train.training.steps import train_steps
+from toy_gpt_train.tokenizers.char import CharTokenizer
 
 
-def tokens_a_second(token_ids: list[int], settings: NeuralSettings, workers: int) -> tuple[float, float]:
-    """Train from the start; returns the tokens a second after the first step, and the last loss."""
+def tokens_per_second(ids: list[int], vocab_size: int, steps: int, workers: int) -> tuple[float, float]:
+    """Train from the start; returns the tokens per second after the first step, and the last loss."""
     times: list[float] = []
-    model = LlamaModel(max(token_ids) + 1, settings.context, settings.architecture)
-    history = train_steps(
-        model,
-        token_ids,
-        len(token_ids),
-        settings,
-        workers=workers,
-        on_progress=lambda _fraction, _words: times.append(time.perf_counter()),
+    llama = find_model("llama").model_class
+    settings = llama.settings("llama", None, size="small", steps=steps, eval_every=steps)
+    history = list(
+        llama.build(vocab_size, settings, 0).fit(
+            Text(ids, len(ids)),
+            settings,
+            workers=workers,
+            on_progress=lambda _fraction, _words: times.append(time.perf_counter()),
+        )
     )
     tokens = (len(times) - 1) * settings.batch_size * settings.context
     return tokens / (times[-1] - times[0]), history[-1]["avg_loss"]
@@ -37,12 +38,11 @@ def main() -> None:
     """Print one line for each number of processes."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--steps", type=int, default=10, help="how many each takes (default: %(default)s)")
-    steps = parser.parse_args().steps
-    text = read_text(RESOURCE_ROOT / "corpus" / "030_stories.txt")
-    characters = sorted(set(text))
-    token_ids = [characters.index(character) for character in text]
-    settings = settings_for("llama", LlamaModel.uses, "small", steps=max(steps, 2), eval_every=max(steps, 2))
-    runs = {workers: tokens_a_second(token_ids, settings, workers) for workers in (1, 2)}
+    steps = max(parser.parse_args().steps, 2)
+    text = read_corpus(RESOURCE_ROOT / "corpus" / "030_stories.txt").text
+    tokenizer = CharTokenizer.from_text(text)
+    ids = tokenizer.encode(text)
+    runs = {workers: tokens_per_second(ids, tokenizer.vocab_size, steps, workers) for workers in (1, 2)}
     rows = [
         [workers, f"{speed:.0f}", f"{speed / runs[1][0]:.2f}", repr(loss)] for workers, (speed, loss) in runs.items()
     ]
