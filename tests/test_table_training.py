@@ -104,7 +104,7 @@ def test_two_steps_by_hand():
     # Row 1, step 1, target 0: weights 0, 0, 0; every p is 1/3; argmax is 0, right. Then each weight loses 0.5/3, and
     # the target gains 0.5: 1/3, -1/6, -1/6. Row 0 does the same with target 1; argmax is 0, wrong.
     loss1 = log(3)
-    # Row 1, step 2, target 2: exp(1/3), exp(-1/6), exp(-1/6); times exp(1/6) that is exp(1/2), 1, 1. Argmax is 0, wrong.
+    # Row 1, step 2, target 2: exp(1/3), exp(-1/6), exp(-1/6); times exp(1/6) that is exp(1/2), 1, 1. Argmax 0 is wrong.
     total = exp(1 / 2) + 1 + 1
     loss2 = log(total / 1)
     weights = [1 / 3 - 0.5 * exp(1 / 2) / total, -1 / 6 - 0.5 / total, -1 / 6 - 0.5 / total + 0.5]
