@@ -42,14 +42,15 @@ TEXT = random_text(300, 1)
 NEW_TEXT = random_text(90, 2)
 
 
-def settings_of(name):
+def settings_of(name, context=None, **more):
+    """Return tiny settings, of those options that the model has."""
     entry = find_model(name)
-    tiny = {option: value for option, value in TINY.items() if option in entry.model_class.options}
-    return entry.model_class.settings(name, entry.chosen_context(CONTEXTS.get(name)), **tiny)
+    tiny = {option: value for option, value in {**TINY, **more}.items() if option in entry.model_class.options}
+    return entry.model_class.settings(name, entry.chosen_context(context or CONTEXTS.get(name)), **tiny)
 
 
-def untrained(name, vocab_size=V, seed=0):
-    return find_model(name).model_class.build(vocab_size, settings_of(name), seed)
+def untrained(name, vocab_size=V, **more):
+    return find_model(name).model_class.build(vocab_size, settings_of(name, **more), seed=0)
 
 
 def fitted(name, **more):
@@ -165,9 +166,7 @@ def test_score_says_what_next_probs_says_token_by_token(trained, name):
 @pytest.mark.parametrize("name", NETWORKS)
 def test_a_network_scores_windows_as_it_predicts(name):
     # A context of 8 is scored 4 tokens at a time; within the first window all have their whole context.
-    entry = find_model(name)
-    tiny = {option: value for option, value in TINY.items() if option in entry.model_class.options}
-    model = entry.model_class.build(V, entry.model_class.settings(name, 8, **tiny), 3)
+    model = untrained(name, context=8)
     text = NEW_TEXT[:9]
     for position, prediction in enumerate(model.score(text, model.min_context), start=model.min_context):
         probs = model.next_probs(text[:position])
@@ -278,15 +277,10 @@ def test_the_same_seed_learns_the_same_model(trained, name):
 
 @pytest.mark.parametrize("name", NAMES)
 def test_learning_helps(name):
-    model, before = untrained(name), untrained(name)
+    more = {"steps": 100, "learning_rate": 0.03, "embedding_dim": 8, "dropout": 0.0} if name in NETWORKS else {}
+    model, before = untrained(name, **more), untrained(name, **more)
     text = [3, 4, 5] * 40
-    more = {"steps": 100, "learning_rate": 0.03, "embedding_dim": 8} if name in NETWORKS else {}
-    entry = find_model(name)
-    tiny = {option: value for option, value in {**TINY, **more}.items() if option in entry.model_class.options}
-    if "dropout" in tiny:
-        tiny["dropout"] = 0.0
-    settings = entry.model_class.settings(name, entry.chosen_context(CONTEXTS.get(name)), **tiny)
-    list(model.fit(Text(text, len(text), TOKENS), settings))
+    list(model.fit(Text(text, len(text), TOKENS), settings_of(name, **more)))
     ids = [3, 4, 5, 3, 4]
     assert model.next_probs(ids)[5] > before.next_probs(ids)[5]
     if name != "unigram":
