@@ -49,7 +49,7 @@ class Option(NamedTuple):
     metavar: str
     help: str
     choices: tuple[str, ...] = ()
-    flag: str = ""  # if it differs from the name
+    flag: str = ""  # where it is not the name
 
 
 @dataclass(frozen=True)
