@@ -60,7 +60,7 @@ def estimate_discounts(counts: Iterable[int]) -> Discounts:
 
 
 def check_discounts(discounts: Sequence[float]) -> Discounts | None:
-    """Return three discounts, or None where one takes nothing, or more than was counted.
+    """Return three discounts, or None if one takes nothing, or more than was counted.
 
     Example:
         >>> check_discounts([0.5, 0.0, 1.5]) is None
@@ -263,9 +263,10 @@ class KneserNey(Model):
                 break
         for length in range(first, len(matched)):
             met = matched[: length + 1]
-            scored = probs if len(met) == len(matched) else None
-            if scored is None:
-                scored = {i: self.interpolate(met, i) for i in met[-1].counts}
+            if probs is None or len(met) < len(matched):
+                scored: Mapping[int, float] = {i: self.interpolate(met, i) for i in met[-1].counts}
+            else:
+                scored = probs
             best = self._most_likely[history[end - length :]] = _best_of(scored, met[-1].gamma, best)
         return best
 
