@@ -1,7 +1,6 @@
-"""registry.py - The ladder: one line a model.
+"""registry.py - The ladder: one line per model.
 
-It says which models there are, in which order, and what each adds; how a model computes is in its own file, which is
-imported when it is used.
+It says which models there are, in which order, and what each adds. The file of a model is imported when it is used.
 """
 
 import re
@@ -19,10 +18,10 @@ class ModelEntry:
 
     Attributes:
         code: Its place on the ladder, for example 400.
-        name: What it is called on the command line, for example ``context-3``.
-        adds: What it adds to the model before, in a few words.
-        where: Its class, as ``module:Class`` below models/.
-        context: N, where the name itself says it; None where it can be chosen.
+        name: For example ``context-3``.
+        adds: What it adds to the model before.
+        where: Its class, as ``module:Class`` in models/.
+        context: N, if the name fixes it; None if it can be chosen.
     """
 
     code: int
@@ -40,7 +39,7 @@ class ModelEntry:
 
     @property
     def default_context(self) -> int:
-        """N, where nobody chooses it."""
+        """N, if it is not chosen."""
         return self.model_class.default_context if self.context is None else self.context
 
     @property
@@ -49,10 +48,10 @@ class ModelEntry:
         return f"{self.code}-{self.name}"
 
     def chosen_context(self, context: int | None) -> int | None:
-        """Return N: the name's own, or the chosen one; None for the default.
+        """Return N: the one that the name fixes, or the chosen one; None for the default.
 
         Raises:
-            InputError: Another N was chosen than the name says, or it is too small.
+            InputError: The chosen N is too small, or not the one that the name fixes.
         """
         if context is None or context == self.context:
             return self.context
@@ -84,9 +83,7 @@ LADDER: Final = (
 
 
 def find_model(name: str) -> ModelEntry:
-    """Return the entry of a model; ``context-N`` exists for any N.
-
-    From context-4 on they share the code 400 of the largest named table.
+    """Return the entry of a model; ``context-N`` exists for any N, from 4 on with the code 400.
 
     Raises:
         InputError: There is no such model.
