@@ -1,8 +1,8 @@
 """checkpoints.py - A training run that was stopped can be resumed.
 
 A checkpoint is a folder with all that the next step depends on: the weights and AdamW's averages (safetensors), and
-the step, the random state, the log so far, and what the run is (JSON). It is written under a temporary name and
-renamed, so there is either a whole checkpoint or none.
+the step, the random state, the log, and the identity of the run (JSON). It is written under a temporary name and then
+renamed, so it is either whole or not there.
 
 REQ: a run that was killed and resumed ends with the same weights and the same log, bit for bit, as one that was not.
 """
@@ -33,7 +33,7 @@ class Checkpoints:
     Args:
         folder: Where they are; only the newest is kept.
         every: Steps from one to the next; 0 to write none.
-        identity: What the run is, as JSON: its text, its model and all its numbers.
+        identity: Whatever changes what the run learns, as JSON: its text, its model and all its settings.
     """
 
     def __init__(self, folder: Path, every: int, identity: Mapping[str, Any]) -> None:
@@ -54,17 +54,17 @@ class Checkpoints:
             OSError: It cannot be written; the one before is still there.
         """
         target = self.folder / f"step-{checkpoint.step:08}"
-        aside = self._aside(target)
-        shutil.rmtree(aside, ignore_errors=True)  # WHY: a killed process of the same number may have left it
+        staged = self._staged(target)
+        shutil.rmtree(staged, ignore_errors=True)  # WHY: a killed process with the same id may have left it
         try:
-            aside.mkdir(parents=True)
-            write_safetensors(aside / WEIGHTS_NAME, checkpoint.weights)
-            write_safetensors(aside / OPTIMIZER_NAME, checkpoint.optimizer)
+            staged.mkdir(parents=True)
+            write_safetensors(staged / WEIGHTS_NAME, checkpoint.weights)
+            write_safetensors(staged / OPTIMIZER_NAME, checkpoint.optimizer)
             state = {"identity": self._identity, "step": checkpoint.step, "progress": checkpoint.progress}
-            (aside / STATE_NAME).write_text(json.dumps(state), encoding="utf-8")
-            aside.rename(target)
+            (staged / STATE_NAME).write_text(json.dumps(state), encoding="utf-8")
+            staged.rename(target)
         except BaseException:
-            shutil.rmtree(aside, ignore_errors=True)
+            shutil.rmtree(staged, ignore_errors=True)
             raise
         for path in self.folder.iterdir():
             if path != target:
@@ -96,14 +96,14 @@ class Checkpoints:
         optimizer, _ = read_safetensors(path / OPTIMIZER_NAME)
         return Checkpoint(step, weights, optimizer, progress)
 
-    def _aside(self, folder: Path) -> Path:
-        return self.folder / f".{folder.name}.{os.getpid()}.tmp"
-
     def clear(self) -> None:
         """Remove all checkpoints: the run is done, and its artifacts are the model."""
         while newest := self.newest():
-            newest.rename(self._aside(newest))  # WHY: one that is removed by half must not look whole
+            newest.rename(self._staged(newest))  # WHY: one that is half removed must not look whole
         shutil.rmtree(self.folder, ignore_errors=True)
+
+    def _staged(self, folder: Path) -> Path:
+        return self.folder / f".{folder.name}.{os.getpid()}.tmp"
 
 
 def _short(value: object) -> str:
