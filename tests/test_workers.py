@@ -165,14 +165,12 @@ def test_stats_together(several_stats):
 def test_cutting_loses_nothing(num_windows, size):
     windows = [[i, i + 1] for i in range(num_windows)]
     seeds = iter(range(100))
-    micro_batches = cut_batch(windows, size, lambda: next(seeds))
-    assert [window for micro_batch in micro_batches for window in micro_batch.windows] == windows
-    assert [len(micro_batch.windows) for micro_batch in micro_batches[:-1]] == [size] * (len(micro_batches) - 1)
-    assert 1 <= len(micro_batches[-1].windows) <= size
-    assert [micro_batch.share * num_windows for micro_batch in micro_batches] == pytest.approx(
-        [len(micro_batch.windows) for micro_batch in micro_batches]
-    )
-    assert [micro_batch.seed for micro_batch in micro_batches] == list(range(len(micro_batches)))
+    parts = cut_batch(windows, size, lambda: next(seeds))
+    assert [window for part in parts for window in part.windows] == windows
+    assert [len(part.windows) for part in parts[:-1]] == [size] * (len(parts) - 1)
+    assert 1 <= len(parts[-1].windows) <= size
+    assert [part.share * num_windows for part in parts] == pytest.approx([len(part.windows) for part in parts])
+    assert [part.seed for part in parts] == list(range(len(parts)))
 
 
 @st.composite
@@ -304,28 +302,35 @@ class StopHereError(Exception):
     """What a test raises to see it come back."""
 
 
+def training_by_two_processes(on_progress=None):
+    numbers = NetworkSettings(
+        architecture=Architecture(2),
+        context=1,
+        steps=5,
+        batch_size=2,
+        micro_batch=1,
+        learning_rate=0.1,
+        warmup=1,
+        eval_every=1,
+    )
+    model = EmbeddingsModel.build(5, numbers, 0)
+    return model.fit(Text([0, 1, 2, 3, 4], 5), numbers, workers=2, on_progress=on_progress)
+
+
 @needs_processes
 def test_an_exception_leaves_no_process():
     def stop_here(*_):
         assert len(multiprocessing.active_children()) == 2
         raise StopHereError
 
-    numbers = NetworkSettings(
-        architecture=Architecture(2), context=1, steps=5, batch_size=2, micro_batch=1, learning_rate=0.1, warmup=1
-    )
-    model = EmbeddingsModel.build(5, numbers, 0)
     with pytest.raises(StopHereError):
-        list(model.fit(Text([0, 1, 2, 3, 4], 5), numbers, workers=2, on_progress=stop_here))
+        list(training_by_two_processes(stop_here))
     assert processes_left() == []
 
 
 @needs_processes
 def test_training_that_nobody_finishes_leaves_no_process():
-    numbers = NetworkSettings(
-        **{"architecture": Architecture(2), "context": 1, "steps": 9, "batch_size": 2, "micro_batch": 1},
-        **{"learning_rate": 0.1, "warmup": 1, "eval_every": 1},
-    )
-    records = EmbeddingsModel.build(5, numbers, 0).fit(Text([0, 1, 2, 3, 4], 5), numbers, workers=2)
+    records = training_by_two_processes()
     assert next(records)["step"] == 1
     assert len(multiprocessing.active_children()) == 2
     records.close()
