@@ -15,14 +15,14 @@ from hypothesis import strategies as st
 from toy_gpt_train.errors import InputError
 from toy_gpt_train.math_training import argmax, conditional_entropy, softmax
 from toy_gpt_train.models import network as network_module
-from toy_gpt_train.models.architecture import Architecture
+from toy_gpt_train.models.architecture import SIZE_NAMES, Architecture
 from toy_gpt_train.models.base import Text
 from toy_gpt_train.models.network import NetworkModel
 from toy_gpt_train.models.ngram_table import training_pairs
 from toy_gpt_train.models.parameter_tables import parameter_file
 from toy_gpt_train.models.registry import find_model
 from toy_gpt_train.models.scores import longest_context_floor, summarize
-from toy_gpt_train.models.sizes import SIZE_NAMES, SIZES, NetworkSettings, settings_for
+from toy_gpt_train.models.sizes import SIZES, NetworkSettings, settings_for
 from toy_gpt_train.models.transformer import TransformerModel
 from toy_gpt_train.nn import kernels
 from toy_gpt_train.nn.tensor import Tensor
@@ -446,6 +446,7 @@ def test_interrupted_reading_leaves_no_half_read_cache(kind: str) -> None:
     # Ctrl-C in the second block, when the first has already taken the new token in.
     model = make(kind)
     cache = model.new_cache()
+    assert isinstance(model.network, TransformerLM)
     second = model.network.blocks[1].feed_forward
     assert isinstance(second, FeedForward | SwiGLU)
     model.next_probs([0, 1], cache)
@@ -602,7 +603,8 @@ def test_weights_are_rounded_to_what_files_hold(kind: str) -> None:
         return before
 
     model = make(kind)
-    model.network.parameters()[0].data[0] = -1e-9
+    first = model.network.parameters()[0]
+    first.data = array("d", [-1e-9, *first.data[1:]])
     with mock.patch.object(network_module, "LARGEST_IN_TABLES", model.num_parameters()):
         numbers = fit(model)
         assert numbers_of(model) == [float(f"{number:.6f}") for number in numbers] != numbers
@@ -645,7 +647,7 @@ def test_architecture_from_metadata() -> None:
     assert Architecture.from_mapping({**full, "dropout": 0}).dropout == 0
 
 
-HOSTILE = (10**9, 2**70, -1, True, False, 4.0, "4", None, [4], {})
+HOSTILE: tuple[object, ...] = (10**9, 2**70, -1, True, False, 4.0, "4", None, [4], {})
 
 
 @pytest.mark.parametrize("name", ["embedding_dim", "hidden_dim", "heads", "layers"])
@@ -817,7 +819,7 @@ def test_floor_is_the_conditional_entropy(context_size: int, vocab_size: int, mo
 
 
 def test_floor_of_long_contexts_by_hand() -> None:
-    # The same ten tokens twice, then two different ones: two of the 12 positions with ten tokens before them leave log 2.
+    # The same ten tokens twice, then two different ones: of the 12 positions after ten tokens, two leave log 2.
     text = [*range(10), 10, *range(10), 11]
     assert longest_context_floor(text, 10) == pytest.approx(2 * math.log(2) / 12, abs=1e-12)
     assert longest_context_floor(text, 11) == 0
