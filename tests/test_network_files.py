@@ -689,7 +689,7 @@ def test_rows_that_the_metadata_do_not_say(
 # --- hostile metadata -------------------------------------------------------------------------------------------
 
 MISSING = "(missing)"
-NO_SIZES = (10**9, 2**70, -1, 0, True, 4.0, "4", None, [])
+NO_SIZES: tuple[Any, ...] = (10**9, 2**70, -1, 0, True, 4.0, "4", None, [])
 
 # (field, what is wrong with it)
 WRONG_META: list[tuple[str, Sequence[Any]]] = [
