@@ -16,6 +16,11 @@ from toy_gpt_train.inference.sampling import top_k
 from toy_gpt_train.show import bars
 
 HELP: Final = "type a prompt, see the continuation and the runners-up; Ctrl-D ends"
+LESSON: Final = """Each prompt stands alone: the model sees the last tokens of it, and remembers nothing that was said
+before. Words that it has never met are named.
+
+example:
+  toy-gpt chat --base-dir my_run --temperature 0.8"""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

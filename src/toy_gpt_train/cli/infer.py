@@ -13,6 +13,13 @@ from toy_gpt_train.inference.sampling import top_k
 from toy_gpt_train.show import bars, visible
 
 HELP: Final = "read the artifacts, show what comes next, continue a text"
+LESSON: Final = """A model gives a probability to every token that may come next. Greedy (temperature 0) always takes
+the most likely one, and soon repeats itself; a higher temperature takes more risks.
+
+examples:
+  toy-gpt infer
+  toy-gpt infer --base-dir my_run --prompt "the cat" --num 50 --temperature 0.8 --seed 1
+  toy-gpt infer --base-dir my_gpt --prompt "The " --explain"""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -20,7 +27,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_base_dir(parser)
     start = parser.add_mutually_exclusive_group()
     start.add_argument(
-        "--start-tokens", nargs="+", metavar="TOKEN", help="tokens to start from (default: the corpus's first)"
+        "--start-tokens", nargs="+", metavar="TOKEN", help="tokens to start from (default: the first of the corpus)"
     )
     start.add_argument("--prompt", metavar="TEXT", help="text to start from; the model sees its last tokens")
     add_sampling(parser)
@@ -40,7 +47,7 @@ def _infer(args: argparse.Namespace) -> int:
     if args.start_tokens is not None:
         ids = tokenizer.token_ids(args.start_tokens)
     else:
-        ids = loaded.start_ids(args.prompt or "")
+        ids = loaded.start_ids(args.prompt)
     steps = next_tokens(model, ids, sampling)
     probs, first = next(steps)  # WHY before the rest: it is shown even where nothing is to be written
     chosen = [first, *(token_id for _, token_id in islice(steps, max(args.num - 1, 0)))][: args.num]
