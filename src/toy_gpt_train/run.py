@@ -13,7 +13,6 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import asdict, dataclass
-from itertools import islice
 from os import PathLike
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
@@ -23,7 +22,7 @@ from toy_gpt_train.artifacts.run_folder import SavedRun, find_artifacts, read_ru
 from toy_gpt_train.corpus import Corpus, corpus_of, read_corpus
 from toy_gpt_train.errors import InputError
 from toy_gpt_train.inference.evaluate import Evaluation, evaluate, unigram_loss, watched
-from toy_gpt_train.inference.generate import continued, next_tokens, prompt_ids
+from toy_gpt_train.inference.generate import continuation, continued, prompt_ids
 from toy_gpt_train.inference.sampling import Sampling, top_k
 from toy_gpt_train.loss_curve import loss_curve_svg
 from toy_gpt_train.models.base import Model, Record, Text
@@ -186,9 +185,8 @@ class Run:
         """
         if num < 0:
             raise InputError(f"num must be at least 0, got {num}")
-        chosen = islice(next_tokens(self.model, self.start_ids(prompt), Sampling(temperature, top_p, seed)), num)
-        beginning = self.start_text if prompt is None else prompt
-        return continued(beginning, [token_id for _, token_id in chosen], self.tokenizer)
+        _, chosen = continuation(self.model, self.start_ids(prompt), num, Sampling(temperature, top_p, seed))
+        return continued(self.start_text if prompt is None else prompt, chosen, self.tokenizer)
 
     def next(self, prompt: str | None = None, k: int = 5) -> list[NextToken]:
         """Return the k most likely next tokens after a text, most likely first.

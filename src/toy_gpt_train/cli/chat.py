@@ -5,13 +5,12 @@ Each prompt stands alone: the model sees its last tokens and nothing of what was
 
 import argparse
 import sys
-from itertools import islice
 from typing import Final
 
 from toy_gpt_train import run
 from toy_gpt_train.cli.arguments import add_base_dir, add_sampling, sampling_of
 from toy_gpt_train.errors import InputError
-from toy_gpt_train.inference.generate import next_tokens
+from toy_gpt_train.inference.generate import continuation
 from toy_gpt_train.inference.sampling import top_k
 from toy_gpt_train.show import bars
 
@@ -42,12 +41,10 @@ def _chat(args: argparse.Namespace) -> int:
         if not prompt.strip():
             continue
         try:
-            steps = next_tokens(model, loaded.start_ids(prompt), sampling)
-            probs, first = next(steps)
+            probs, chosen = continuation(model, loaded.start_ids(prompt), args.num, sampling)
         except InputError as error:
             print(error)
             continue
-        chosen = [first, *(token_id for _, token_id in islice(steps, max(args.num - 1, 0)))][: args.num]
         print("\n".join(bars([(tokenizer.tokens[i], p) for i, p in top_k(probs, args.topk)])))
         print(f"{prompt} > {tokenizer.decode(chosen)}")
     return 0
