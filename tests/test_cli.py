@@ -899,7 +899,7 @@ def test_chat_greets_at_a_terminal(toy_gpt: ToyGpt, trained: Trained) -> None:
 
     outcome = toy_gpt("chat", "--base-dir", trained("bigram"), stdin=Terminal("the\n"))
     assert outcome.code == 0
-    assert outcome.out.startswith("bigram on tiny.txt: it looks back 1 tokens.\nTry: the ")
+    assert outcome.out.startswith("bigram on tiny.txt: it looks back 1 token.\nTry: the ")
 
 
 def test_chat_is_deterministic(toy_gpt: ToyGpt, trained: Trained) -> None:

@@ -13,6 +13,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import asdict, dataclass
+from numbers import Integral, Real
 from os import PathLike
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
@@ -39,6 +40,11 @@ AnyPath = str | PathLike[str]
 
 # Only a model that trains in steps has a use for these; their values here ask for nothing.
 STEP_OPTIONS: Final = {"workers": 1, "checkpoint_every": 0, "resume": False}
+_KINDS: Final[dict[type, tuple[type, str]]] = {
+    int: (Integral, "a whole number"),
+    float: (Real, "a number"),
+    str: (str, "a word"),
+}
 
 
 # --- texts --------------------------------------------------------------------------------------------------
@@ -191,6 +197,10 @@ class Run:
     def next(self, prompt: str | None = None, k: int = 5) -> list[NextToken]:
         """Return the k most likely next tokens after a text, most likely first.
 
+        Args:
+            prompt: The text; by default the first tokens of the training text.
+            k: How many.
+
         Raises:
             InputError: ``k`` is below 1, or the model does not know the last tokens of the prompt.
         """
@@ -237,6 +247,8 @@ class Run:
         """
         if unknown not in ("uniform", "skip", "error"):
             raise InputError(f"unknown must be uniform, skip or error, got {unknown!r:.40}")
+        if corpus is None and text is None:
+            raise InputError("give a text file, or text=")
         read = _corpus(corpus, text)
         name, vocab_size = read.path or read.name, self.model.vocab_size
         ids = self.tokenizer.encode(read.text, vocab_size)
@@ -345,7 +357,9 @@ def train(
     """
     begun = time.perf_counter()
     entry = find_model(model)
+    options = {name: value for name, value in options.items() if value is not None}
     _check_options(entry, {**options, "workers": workers, "checkpoint_every": checkpoint_every, "resume": resume})
+    options = {name: entry.model_class.options[name].type(value) for name, value in options.items()}
     settings = entry.model_class.settings(entry.name, entry.chosen_context(context), **options)
     read = corpus if isinstance(corpus, Corpus) else _corpus(corpus, text)
     encoded = encode_corpus(read, tokenizer, bpe_vocab, val_fraction)
@@ -414,6 +428,10 @@ def _check_options(entry: ModelEntry, options: Mapping[str, Any]) -> None:
     if unused := unused_options(entry, options):
         known = ", ".join(entry.model_class.options) or "none"
         raise InputError(f"{unused[0]} means nothing to {entry.name}; its options are: {known}")
+    for name, option in entry.model_class.options.items():
+        kind, called = _KINDS[option.type]
+        if name in options and not isinstance(options[name], kind):
+            raise InputError(f"{name} must be {called}, got {options[name]!r:.40}")
     if options["workers"] < 1:
         raise InputError(f"there must be at least 1 worker, got {options['workers']}")
     if options["checkpoint_every"] < 0:

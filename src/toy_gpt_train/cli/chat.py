@@ -35,7 +35,8 @@ def _chat(args: argparse.Namespace) -> int:
     loaded = run.load(args.base_dir)
     model, tokenizer = loaded.model, loaded.tokenizer
     if sys.stdin.isatty():
-        print(f"{loaded.name} on {loaded.meta['corpus']['filename']}: it looks back {model.context_size} tokens.")
+        tokens = f"{model.context_size} token{'s' * (model.context_size != 1)}"
+        print(f"{loaded.name} on {loaded.meta['corpus']['filename']}: it looks back {tokens}.")
         print(f"Try: {loaded.start_text}    (Ctrl-D ends)")
     while (prompt := _read_prompt()) is not None:
         if not prompt.strip():
