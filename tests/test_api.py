@@ -137,7 +137,7 @@ def test_own_progress_and_stopping() -> None:
     assert len(run.history) == 5
     assert run.meta["training"]["epochs"] == 5
     with pytest.raises(StopTraining):  # it learns in one pass
-        tg.train("mixture", text=TEXT * 20, progress=stop_at_half)
+        tg.train("mixture", text=TEXT * 400, progress=stop_at_half)
 
 
 def test_seed_decides() -> None:
