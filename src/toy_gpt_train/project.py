@@ -1,4 +1,4 @@
-"""project.py - Where things lie, and what SE_MANIFEST.toml declares.
+"""project.py - Where things are, and what SE_MANIFEST.toml declares.
 
 Two places matter:
 
