@@ -137,9 +137,8 @@ def commands_with_help() -> Iterator[tuple[str, argparse.ArgumentParser]]:
 
 @pytest.mark.parametrize(("name", "parser"), list(commands_with_help()))
 def test_help_gives_lines_to_type_that_work(name: str, parser: argparse.ArgumentParser) -> None:
-    lines = [line.strip().removeprefix("example:").strip() for line in (parser.epilog or "").splitlines()]
-    # What stands two spaces after a command explains it.
-    examples = [re.split(" {2,}", line)[0] for line in lines if line.startswith("toy-gpt ")]
+    # Two spaces before it make a line a command, and two after it begin what explains it.
+    examples = re.findall(r"^(?:example:)?  (toy-gpt .*?)(?:  .*)?$", parser.epilog or "", re.MULTILINE)
     if parser.epilog != data.LESSON:
         assert any(line.startswith(name) for line in examples)
     for line in examples:
