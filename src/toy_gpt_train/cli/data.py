@@ -122,6 +122,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     dataset.add_argument("--limit", type=int, metavar="N", help="stop after N texts (default: all)")
     _add_column(dataset)
 
+    _add_ids(add)
+
+
+def _add_ids(add: Callable[..., argparse.ArgumentParser]) -> None:
+    """Add the commands between text and token ids."""
     learn = add(
         "vocabulary",
         "number the words or characters of a text: a tokenizer in a folder",
@@ -137,7 +142,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     encode.add_argument("--text", type=Path, required=True, metavar="FILE", help="the text to encode")
     _add_tokenizer(encode)
 
-    decode = add("decode", "turn a file of token ids back into text", DECODE, _decode, **to_text)
+    decode = add("decode", "turn a file of token ids back into text", DECODE, _decode, help="the text file to write")
     decode.add_argument("--tokens", type=Path, required=True, metavar="FILE", help="the token file")
     _add_tokenizer(decode)
     decode.add_argument(
