@@ -370,21 +370,15 @@ def _measure(
 
 
 def _identity(
-    entry: ModelEntry,
-    settings: Any,
-    corpus: Corpus,
-    encoded: EncodedText,
-    bpe_vocab: int,
-    val_fraction: float,
-    seed: int,
+    entry: ModelEntry, settings: Any, corpus: Corpus, text: EncodedText, bpe_vocab: int, val_fraction: float, seed: int
 ) -> dict[str, Any]:
     """Return what a run is: every number that changes what it learns."""
     numbers = asdict(settings)
     return {
         "corpus": corpus.sha256,
-        "tokenizer": encoded.tokenizer.kind,
-        "merges up to": bpe_vocab if encoded.tokenizer.learned else 0,
-        "vocabulary": encoded.tokenizer.vocab_size,
+        "tokenizer": text.tokenizer.kind,
+        "merges up to": bpe_vocab if text.tokenizer.learned else 0,
+        "vocabulary": text.tokenizer.vocab_size,
         "held-out share": val_fraction,
         "model": entry.name,
         **numbers.pop("architecture", {}),
