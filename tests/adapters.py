@@ -12,7 +12,7 @@ from array import array
 from pathlib import Path
 from typing import Any
 
-from toy_gpt_train.artifacts.safetensors import StoredTensor, read_safetensors, write_safetensors
+from toy_gpt_train.artifacts.safetensors import read_safetensors, write_safetensors
 from toy_gpt_train.nn import attention, functional, transformer
 from toy_gpt_train.nn.modules import Dropout, Embedding, Linear, Module, RMSNorm
 from toy_gpt_train.nn.optim import AdamW, clip_grad_norm, cosine_schedule
@@ -167,13 +167,13 @@ def run_batches(token_ids: list[int], context_size: int, batch_size: int, seed: 
 def run_checkpoint_save(path: Path, tensors: Weights) -> None:
     """Write named nested lists to a file without losing a digit."""
     flat = {name: from_lists(nested) for name, nested in tensors.items()}
-    write_safetensors(path, {name: StoredTensor(t.shape, array("d", t.data)) for name, t in flat.items()})
+    write_safetensors(path, {name: (t.shape, array("d", t.data)) for name, t in flat.items()})
 
 
 def run_checkpoint_load(path: Path) -> Weights:
     """Read what run_checkpoint_save wrote: the same names, shapes and values."""
     stored, _ = read_safetensors(path)
-    return {name: Tensor(tensor.data, tensor.shape).tolist() for name, tensor in stored.items()}
+    return {name: Tensor(data, shape).tolist() for name, (shape, data) in stored.items()}
 
 
 # --- text ---------------------------------------------------------------------------------------------------

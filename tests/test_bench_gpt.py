@@ -1,18 +1,16 @@
-"""test_bench_gpt.py - The benchmark's scalar model and the engine's are the same model, to the last gradient."""
+"""test_bench_gpt.py - The course's GPT and the engine's are the same model, to the last gradient."""
 
 import importlib.util
-import math
 import random
-from collections.abc import Callable, Sequence
+from collections.abc import Iterator
 from pathlib import Path
 from types import ModuleType
 from typing import Any, NamedTuple
 
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
-from toy_gpt_train.nn import kernels
+from toy_gpt_train import f_gpt
+from toy_gpt_train.f_gpt import GPT
 from toy_gpt_train.nn.functional import cross_entropy
 
 BENCH = Path(__file__).parent.parent / "benchmarks" / "bench_gpt.py"
@@ -31,23 +29,18 @@ bench = load_bench()
 
 
 @pytest.fixture
-def model() -> Any:
-    return bench.build_model(random.Random(7))
-
-
-@pytest.fixture
-def plain(monkeypatch: pytest.MonkeyPatch) -> None:
-    """No product is done by the packed kernel."""
-    monkeypatch.setattr(kernels, "packed_matmul", kernels.plain_matmul)
+def scalar() -> GPT:
+    return GPT(random.Random(7))
 
 
 # --- the two models ---------------------------------------------------------------------------------------------
 
 
-def test_model_has_4192_weights(model: Any) -> None:
-    tables, maps = 27 * 16 + 16 * 16, 4 * 16 * 16 + 2 * 16 * 64 + 16 * 27
-    assert model.num_parameters() == tables + maps == 4192
-    assert len(bench.ScalarGPT(model.state_dict()).parameters()) == 4192
+def test_engine_model_has_4192_weights(scalar: GPT) -> None:
+    tables, matrices = 27 * 16 + 16 * 16, 4 * 16 * 16 + 2 * 16 * 64 + 16 * 27
+    model = bench.build_engine(scalar)
+    assert model.num_parameters() == tables + matrices == 4192
+    assert sorted(model.state_dict()) == sorted(bench.ENGINE_NAMES.values())
     assert not [name for name in model.state_dict() if "bias" in name or "norm" in name]
 
 
@@ -59,106 +52,61 @@ class Comparison(NamedTuple):
     largest: float
 
 
-def compare(model: Any, name: str) -> Comparison:
-    ids = bench.encode(name)
-    scalar = bench.ScalarGPT(model.state_dict())
-    loss, scalar_loss = cross_entropy(model.forward([ids[:-1]]), ids[1:]), scalar.loss(ids)
+def compare(scalar: GPT, name: str, *, exact: bool) -> Comparison:
+    model, ids = bench.build_engine(scalar), bench.encode(name)
+    loss, scalar_loss = cross_entropy(model.forward([ids[:-1]], exact=exact), ids[1:]), scalar.loss(name)
     loss.backward()
     scalar_loss.backward()
-    # Every table and map has its part in the loss, so that not only zeros are compared.
-    assert all(any(parameter.grad) for parameter in model.parameters())
-    ours = [g for parameter in model.parameters() for g in parameter.grad]
-    theirs = [value.grad for value in scalar.parameters()]
-    assert len(ours) == len(theirs) == 4192
-    difference = max(abs(a - b) for a, b in zip(ours, theirs, strict=True))
-    return Comparison(abs(loss.item() - scalar_loss.data), difference, max(map(abs, theirs)))
+    parameters = model.state_dict()
+    engine, course = [], []
+    for own, theirs in bench.ENGINE_NAMES.items():
+        # Every matrix has its part in the loss, so that not only zeros are compared.
+        assert any(parameters[theirs].grad)
+        engine += parameters[theirs].grad
+        course += [value.grad for row in scalar.weights[own] for value in row]
+    assert len(engine) == len(course) == 4192
+    difference = max(abs(a - b) for a, b in zip(engine, course, strict=True))
+    return Comparison(abs(loss.item() - scalar_loss.data), difference, max(map(abs, course)))
 
 
 @pytest.mark.parametrize("name", ["zabbo", "mimim"])
-@pytest.mark.usefixtures("plain")
-def test_engine_and_scalar_model_agree(model: Any, name: str) -> None:
-    found = compare(model, name)
+def test_engine_and_course_agree(scalar: GPT, name: str) -> None:
+    found = compare(scalar, name, exact=True)
     assert found.loss <= 1e-9
     assert found.gradient <= 1e-9
 
 
 @pytest.mark.parametrize("name", ["zabbo", "mimim"])
-def test_engine_and_scalar_model_agree_with_packed_products(model: Any, name: str) -> None:
+def test_engine_and_course_agree_with_packed_products(scalar: GPT, name: str) -> None:
     # WHY of the largest: the packed kernel rounds to about 22 bits of the largest number, not of each.
-    found = compare(model, name)
+    found = compare(scalar, name, exact=False)
     assert found.loss <= 1e-6
     assert found.gradient <= 1e-6 * found.largest
 
 
-@pytest.mark.usefixtures("plain")
-def test_both_learn_the_same(model: Any) -> None:
-    scalar = bench.ScalarTrainer(bench.ScalarGPT(model.state_dict()))
-    engine = bench.EngineTrainer(model)
+def test_both_learn_the_same(scalar: GPT) -> None:
+    model = bench.build_engine(scalar)
     before = [w for parameter in model.parameters() for w in parameter.data]
-    names = [bench.encode("abc"), bench.encode("dab")]
-    ours, theirs = (bench.losses_of(list(bench.train(trainer, names, 3))) for trainer in (engine, scalar))
-    assert ours == pytest.approx(theirs, abs=1e-9, rel=0)
+    names = ["abc", "dab"]
+    engine = list(bench.train_engine(model, names, 3, exact=True))
+    assert engine == pytest.approx(list(f_gpt.train(scalar, names, 3)), abs=1e-9, rel=0)
+    parameters = model.state_dict()
+    for own, theirs in bench.ENGINE_NAMES.items():
+        course = [value.data for row in scalar.weights[own] for value in row]
+        assert list(parameters[theirs].data) == pytest.approx(course, abs=1e-9, rel=0)
     after = [w for parameter in model.parameters() for w in parameter.data]
-    assert after == pytest.approx([value.data for value in scalar.parameters], abs=1e-9, rel=0)
     assert max(abs(a - b) for a, b in zip(after, before, strict=True)) > 0.01
-
-
-# --- gradients of single numbers --------------------------------------------------------------------------------
-
-EXPRESSIONS: dict[str, Callable[[Any, Any], Any]] = {
-    "sum": lambda x, y: x + y + 3.0,
-    "product": lambda x, y: x * y * -2.0,
-    "power": lambda x, y: x**3 + y**-0.5,
-    "exponential": lambda x, y: (x * y).exp(),
-    "logarithm": lambda x, y: (x + y).log(),
-    "bend": lambda x, y: (x + y * -1.0).relu() * y,
-    "used again": lambda x, y: (x * x + y) * x * (y * x + y * y),
-    "all": lambda x, y: ((x * y + x.exp()).log() * y).relu() + (x**2 + y) ** -1,
-}
-
-
-@pytest.mark.parametrize("expression", EXPRESSIONS)
-@settings(max_examples=20, deadline=None)
-@given(a=st.floats(0.3, 2), b=st.floats(0.3, 2))
-def test_gradients_are_differences(expression: str, a: float, b: float) -> None:
-    function, h = EXPRESSIONS[expression], 1e-5
-    if abs(a - b) < 2 * h:
-        a += 0.1  # the bend's derivative jumps where its argument is 0
-    x, y = bench.Value(a), bench.Value(b)
-    function(x, y).backward()
-
-    def at(a: float, b: float) -> float:
-        return float(function(bench.Value(a), bench.Value(b)).data)
-
-    assert x.grad == pytest.approx((at(a + h, b) - at(a - h, b)) / (2 * h), abs=1e-6, rel=1e-6)
-    assert y.grad == pytest.approx((at(a, b + h) - at(a, b - h)) / (2 * h), abs=1e-6, rel=1e-6)
-
-
-def test_numbers_by_hand() -> None:
-    x = bench.Value(2.0)
-    assert (x + x * 3.0).data == 8.0
-    assert (x**3).data == 8.0
-    assert (x.exp().log() * 0.5).data == pytest.approx(1.0)
-    assert [(x * sign).relu().data for sign in (1.0, -1.0)] == [2.0, 0.0]
-    assert [p.data for p in bench.softmaxed([bench.Value(0.0), bench.Value(math.log(3))])] == pytest.approx(
-        [1 / 4, 3 / 4]
-    )
-
-
-def test_gradients_add_up_until_they_are_forgotten() -> None:
-    x = bench.Value(3.0)
-    (x * x).backward()
-    (x * 2.0).backward()
-    assert x.grad == 8.0
 
 
 # --- names and reports ------------------------------------------------------------------------------------------
 
 
-def test_names_stand_between_boundaries(tmp_path: Path) -> None:
+def test_names_have_boundaries(tmp_path: Path) -> None:
     path = tmp_path / "names.txt"
     path.write_text("Ab\nz\n" + "a" * 20 + "\n", encoding="utf-8")
-    assert bench.read_names(path) == [[26, 0, 1, 26], [26, 25, 26], [26] + [0] * 16]
+    names = bench.read_names(path)
+    assert names == ["ab", "z", "a" * 20]
+    assert [bench.encode(name) for name in names] == [[26, 0, 1, 26], [26, 25, 26], [26] + [0] * 16]
 
 
 @pytest.mark.parametrize("content", [None, b"", b"ann\nzo\xc3\xab\n", b"\xff\n", b"a1\n"])
@@ -173,23 +121,42 @@ def test_useless_file_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[s
     assert "names.txt" in printed.err
 
 
-class Recorder:
-    """A trainer that learns nothing."""
+def test_only_the_steps_taken_are_timed() -> None:
+    taken: list[float] = []
 
-    def __init__(self) -> None:
-        self.seen: list[tuple[Sequence[int], float]] = []
+    def losses() -> Iterator[float]:
+        for loss in (3.0, 2.0, 1.0, 0.5):
+            taken.append(loss)
+            yield loss
 
-    def step(self, ids: Sequence[int], lr: float) -> float:
-        self.seen.append((ids, lr))
-        return float(len(self.seen))
+    run = bench.timed(losses(), 3)
+    assert bench.losses_of(run) == taken == [3.0, 2.0, 1.0]
+    assert all(seconds >= 0 for _, seconds in run)
 
 
-def test_steps_shrink_in_a_line_and_names_come_again() -> None:
-    recorder = Recorder()
-    run = list(bench.train(recorder, [[1, 2], [3, 4]], 4))
-    assert bench.losses_of(run) == [1.0, 2.0, 3.0, 4.0]
-    assert [ids for ids, _ in recorder.seen] == [[1, 2], [3, 4], [1, 2], [3, 4]]
-    assert [lr for _, lr in recorder.seen] == pytest.approx([0.01, 0.0075, 0.005, 0.0025])
+def test_rate_falls_and_names_come_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    rates: list[float] = []
+    targets: list[list[int]] = []
+
+    class Optimizer:
+        lr = 0.0
+
+        def __init__(self, *_: Any, **options: Any) -> None:
+            assert options == {"betas": (0.9, 0.95), "eps": 1e-8, "weight_decay": 0.0}
+
+        def step(self) -> None:
+            rates.append(self.lr)
+
+    def recording(logits: Any, target_ids: list[int]) -> Any:
+        targets.append(target_ids)
+        return cross_entropy(logits, target_ids)
+
+    monkeypatch.setattr(bench, "AdamW", Optimizer)
+    monkeypatch.setattr(bench, "cross_entropy", recording)
+    losses = list(bench.train_engine(bench.build_engine(GPT(random.Random(1))), ["ab", "c"], 4))
+    assert rates == pytest.approx([0.01, 0.0075, 0.005, 0.0025])
+    assert targets == [[0, 1, 26], [2, 26]] * 2
+    assert losses[:2] == losses[2:]  # this optimizer learns nothing
 
 
 def test_difference_is_reported(capsys: pytest.CaptureFixture[str]) -> None:
@@ -197,13 +164,13 @@ def test_difference_is_reported(capsys: pytest.CaptureFixture[str]) -> None:
     printed = capsys.readouterr().out
     assert "NO" in printed
     assert "over 3 steps: largest difference 5.0e-01, at the last 2.5e-01" in printed
-    assert "alone: largest difference 0.0e+00" in printed
+    assert "exact matrix products: largest difference 0.0e+00" in printed
     bench.report_difference([1.0], [1.5], [1.0])
     assert "first 1 steps: equal to 1e-06: yes" in capsys.readouterr().out
 
 
 def test_speed_is_reported(capsys: pytest.CaptureFixture[str]) -> None:
-    bench.report_speed({"slow": [(1.0, 2.0)], "fast": [(1.0, 0.5), (1.0, 0.5)]}, [[26, 0, 1, 26], [26, 25, 26]])
+    bench.report_speed({"slow": [(1.0, 2.0)], "fast": [(1.0, 0.5), (1.0, 0.5)]}, ["ab", "z"])
     _, slow, fast = capsys.readouterr().out.splitlines()
     assert slow.split() == ["slow", "1", "3", "2.00", "2", "1.0"]  # 3 tokens in 2 seconds
     assert fast.split() == ["fast", "2", "5", "1.00", "5", "3.3"]

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from toy_gpt_train.math_training import argmax, conditional_entropy, cross_entropy_loss, softmax
+from toy_gpt_train.math_training import argmax, conditional_entropy, cross_entropy_loss, softmax, top_k
 
 moderate = st.floats(-300, 300)
 finite = st.floats(allow_nan=False, allow_infinity=False)
@@ -34,6 +34,21 @@ def test_argmax_has_nothing_larger_after_and_nothing_as_large_before(values):
 def test_argmax_of_nothing():
     with pytest.raises(ValueError, match="empty"):
         argmax([])
+
+
+@pytest.mark.parametrize(
+    ("k", "expected"),
+    [(1, [(1, 0.5)]), (3, [(1, 0.5), (0, 0.25), (2, 0.25)]), (9, [(1, 0.5), (0, 0.25), (2, 0.25), (3, 0.0)]), (0, [])],
+)
+def test_top_k_orders_ties_by_id(k, expected):
+    assert top_k([0.25, 0.5, 0.25, 0.0], k) == expected
+
+
+@given(st.lists(st.sampled_from([0.0, 0.1, 0.3]), max_size=12), st.integers(0, 14))
+@settings(max_examples=100, deadline=None)
+def test_top_k_is_the_beginning_of_the_sorted_list(probs, k):
+    ranked = sorted(enumerate(probs), key=lambda pair: -pair[1])
+    assert top_k(probs, k) == ranked[:k]
 
 
 # --- softmax ------------------------------------------------------------------------------------------------
@@ -118,7 +133,7 @@ def test_cross_entropy_loss_of_no_probabilities():
 
 
 def test_conditional_entropy_by_hand():
-    # After a: 1 or 2, one of each, log 2 a pair; after b: always 1. Two of four pairs surprise by log 2.
+    # After a: 1 or 2, one of each, log 2 per pair; after b: always 1. Two of four pairs surprise by log 2.
     assert conditional_entropy([("a", 1), ("a", 2), ("b", 1), ("b", 1)]) == pytest.approx(log(2) / 2, abs=1e-15)
     # One context, counts 3 and 1: -(3/4) log(3/4) - (1/4) log(1/4)
     assert conditional_entropy([((), 0)] * 3 + [((), 1)]) == pytest.approx(0.5623351446188083, abs=1e-15)

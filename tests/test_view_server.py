@@ -1,4 +1,4 @@
-"""test_view_server.py - What the explorer's server gives out, and that it gives out nothing else."""
+"""test_view_server.py - What the explorer's server sends, and that it sends nothing else."""
 
 import http.client
 import json
@@ -7,6 +7,7 @@ import os
 import re
 import shutil
 import socket
+import struct
 import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -18,10 +19,10 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from conftest import IN_WEBASSEMBLY, needs_threads
-from toy_gpt_train.view import server as view_server
 from toy_gpt_train.errors import InputError
 from toy_gpt_train.project import IN_CHECKOUT
-from toy_gpt_train.view.server import VIEW_DIR, ExplorerServer, find_file, open_server, runs_index, serve
+from toy_gpt_train.view import server as view_server
+from toy_gpt_train.view.server import VIEW_DIR, ExplorerServer, find_file, open_server, page_files, runs_index, serve
 
 Trained = Callable[..., Path]
 Listing = Callable[[Path], dict[str, bytes | None]]
@@ -87,7 +88,7 @@ def started() -> Iterator[Started]:
 
 @pytest.fixture(scope="module")
 def base(tmp_path_factory: pytest.TempPathFactory, trained: Trained) -> Path:
-    """A folder with a default run, two runs of a ladder, and files that are nobody's business."""
+    """A folder with a default run, two runs of a ladder, and files that must stay secret."""
     folder = tmp_path_factory.mktemp("base")
     shutil.copytree(trained("bigram"), folder, dirs_exist_ok=True)
     for kind, name in (("unigram", "100-unigram/tiny"), ("bigram", "200-bigram/tiny")):
@@ -128,8 +129,9 @@ TYPES = {
 def test_the_page(server: ExplorerServer, monkeypatch: pytest.MonkeyPatch) -> None:
     # A system whose registry calls scripts plain text; a browser would not run them.
     monkeypatch.setattr(mimetypes, "guess_type", lambda *_, **__: ("text/plain", None))
-    names = {path.name for path in VIEW_DIR.iterdir() if path.is_file()}
-    assert {"index.html", "explorer.css", "app.js"} <= names
+    names = {path.relative_to(VIEW_DIR).as_posix() for path in VIEW_DIR.rglob("*") if path.suffix in TYPES}
+    assert {"index.html", "explorer.css", "icon.svg", "ui/app.js", "core/run.js"} <= names
+    assert set(page_files()) == names
     for name in names:
         answer = ask(server, f"/{name}")
         assert answer.status == 200
@@ -141,20 +143,32 @@ def test_the_page(server: ExplorerServer, monkeypatch: pytest.MonkeyPatch) -> No
 
 
 def test_only_pages_are_served_of_the_page_folder(base: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in ("index.html", "notes.md", "secret.py", "no_suffix"):
+    files = (
+        "index.html",
+        "core/run.js",
+        "notes.md",
+        "secret.py",
+        "ui/secret.py",
+        "no_suffix",
+        "more/a.js",
+        "ui/in/a.js",
+    )
+    for name in files:
+        (tmp_path / name).parent.mkdir(exist_ok=True)
         (tmp_path / name).write_text(name, encoding="utf-8")
     monkeypatch.setattr(view_server, "VIEW_DIR", tmp_path)
-    found = {name: find_file(base, f"/{name}") for name in ("", "index.html", "notes.md", "secret.py", "no_suffix")}
-    assert {name for name, file in found.items() if file} == {"", "index.html"}
+    found = {name: find_file(base, f"/{name}") for name in ("", *files)}
+    assert {name for name, file in found.items() if file} == {"", "index.html", "core/run.js"}
 
 
 def test_the_page_asks_only_for_what_there_is() -> None:
-    for path in VIEW_DIR.iterdir():
+    pages = page_files()
+    for path in pages.values():
         text = path.read_text("utf-8")
-        wanted = re.findall(r'(?:from|import\() ?"(\./[^"]+)"', text)
+        wanted = re.findall(r'(?:from|import\() ?"(\.[^"]+)"', text)
         if path.suffix == ".html":
             wanted += re.findall(r'(?:src|href)="([^"#]+)"', text)
-        assert all((VIEW_DIR / name).is_file() for name in wanted), path.name
+        assert {(path.parent / name).resolve() for name in wanted} <= {page.resolve() for page in pages.values()}, path
         assert set(re.findall(r"https?://[\w.]+", text)) <= {"http://www.w3.org"}, path.name  # a namespace's name
         assert not re.search(r"innerHTML|outerHTML|insertAdjacentHTML|document\.write|\beval\(", text), path.name
 
@@ -185,6 +199,15 @@ def test_all_files_of_a_run(server: ExplorerServer, base: Path) -> None:
             assert (answer.status, answer.body) == (200, (base / url).read_bytes())
             kind = "application/json" if url.endswith(".json") else "text/csv"
             assert answer.headers["content-type"] == f"{kind}; charset=utf-8"
+
+
+def test_the_core_needs_no_page() -> None:
+    core = sorted((VIEW_DIR / "core").iterdir())
+    assert len(core) > 10
+    for path in core:
+        text = path.read_text("utf-8")
+        assert "../" not in text, path.name
+        assert not re.search(r"\b(document|window|localStorage)\.", text), path.name
 
 
 @needs_checkout
@@ -303,12 +326,26 @@ ATTACKS = [
     "/index.html%00",
     "/index.html/",
     "/index.html/../../outside.txt",
-    "/app.js/",
-    "/APP.JS",
+    "/app.js",
+    "/run.js",
+    "/core",
+    "/core/",
+    "/ui/",
+    "/ui/app.js/",
+    "/ui/APP.JS",
+    "/core//run.js",
+    "/./core/run.js",
+    "/core/../core/run.js",
+    "/core/../server.py",
+    "/core%5crun.js",
+    "/ui/../core/run.js",
+    "/core/index.html",
+    "/core/00_meta.json",
     "/artifacts/00_META.JSON",
     "/__pycache__/",
-    "/../view_server.py",
-    "/view_server.py",
+    "/../server.py",
+    "/server.py",
+    "/__init__.py",
     "/view/index.html",
     "http://127.0.0.1/artifacts/00_meta.json",
     "http://elsewhere.example/secret.txt",
@@ -355,8 +392,8 @@ def test_strange_requests(server: ExplorerServer) -> None:
     assert ask(server, "/").status == 200
 
 
-PIECES = """/ // .. . %2e%2e %2f \\ C: ~ \x00 artifacts ladder outputs 100-unigram tiny index.html 00_meta.json
-01_vocabulary.csv train_log.csv secret.txt unlisted.csv"""
+PIECES = """/ // .. . %2e%2e %2f \\ C: ~ \x00 core ui run.js artifacts ladder outputs 100-unigram tiny index.html
+00_meta.json 01_vocabulary.csv train_log.csv secret.txt unlisted.csv"""
 PARTS = st.sampled_from(PIECES.split())
 
 
@@ -366,7 +403,7 @@ PARTS = st.sampled_from(PIECES.split())
 def test_only_listed_files_are_found(base: Path, parts: list[str]) -> None:
     url = "".join(parts)
     found = find_file(base, url)
-    own = {f"/{path.name}": path for path in VIEW_DIR.iterdir()} | {"/": VIEW_DIR / "index.html"}
+    own = {f"/{address}": path for address, path in page_files().items()} | {"/": VIEW_DIR / "index.html"}
     for run in runs_index(base)["runs"]:
         names = json.loads((base / run["artifacts"] / "00_meta.json").read_bytes())["artifacts"]
         own |= {f"/{run['artifacts']}{name}": base / run["artifacts"] / name for name in names}
@@ -405,7 +442,7 @@ def test_files_of_a_stranger_are_never_pages_or_scripts(started: Started, base: 
 
 
 def link(path: Path, target: Path) -> None:
-    """Put a symbolic link in the place of whatever is there."""
+    """Replace whatever is at a path with a symbolic link."""
     if path.is_dir() and not path.is_symlink():
         shutil.rmtree(path)
     path.unlink(missing_ok=True)
@@ -522,7 +559,7 @@ def test_no_host_or_two_are_refused(server: ExplorerServer) -> None:
 def test_headers_of_every_answer(server: ExplorerServer) -> None:
     answers = [
         ask(server, "/"),
-        ask(server, "/app.js"),
+        ask(server, "/ui/app.js"),
         ask(server, "/runs.json"),
         ask(server, "/artifacts/00_meta.json"),
         ask(server, "/nothing"),
@@ -575,6 +612,51 @@ def test_a_file_that_is_gone(started: Started, base: Path, tmp_path: Path) -> No
     folder = copy_of(base, tmp_path / "base")
     (folder / "artifacts" / "01_vocabulary.csv").unlink()
     assert ask(started(folder), "/artifacts/01_vocabulary.csv").status == 404
+
+
+def test_a_name_that_is_too_long_for_a_file(started: Started, base: Path, tmp_path: Path) -> None:
+    folder = copy_of(base, tmp_path / "base")
+    name = "a" * 300
+    change_meta(folder / "artifacts" / "00_meta.json", artifacts={name: name})
+    assert ask(started(folder), f"/artifacts/{name}").status == 404
+
+
+def test_folders_that_may_not_be_read(started: Started, base: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    closed = base / "outputs"
+    is_file = Path.is_file
+
+    def refuse_in_closed(path: Path, **options: Any) -> bool:
+        if closed in path.parents:
+            raise PermissionError(13, "Permission denied", str(path))
+        return is_file(path, **options)
+
+    monkeypatch.setattr(Path, "is_file", refuse_in_closed)
+    here = started(base)
+    assert [run["log"] for run in json.loads(ask(here, "/runs.json").body)["runs"]] == [None] * 3
+    assert ask(here, "/outputs/train_log.csv").status == 404
+    assert ask(here, "/artifacts/00_meta.json").status == 200
+    closed = base / "artifacts"
+    assert [ask(here, url).status for url in ("/runs.json", "/artifacts/00_meta.json", "/")] == [404, 404, 200]
+
+
+@pytest.mark.parametrize("added", [b"more", b"more" * 100_000])
+def test_a_file_that_grows_is_sent_as_long_as_was_said(
+    started: Started, base: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, added: bytes
+) -> None:
+    folder = copy_of(base, tmp_path / "base")
+    path = folder / "outputs" / "train_log.csv"
+    before = path.read_bytes()
+    end_headers = view_server._Handler.end_headers
+
+    def grow(handler: view_server._Handler) -> None:
+        with path.open("ab") as file:
+            file.write(added)
+        end_headers(handler)
+
+    monkeypatch.setattr(view_server._Handler, "end_headers", grow)
+    answer = ask(started(folder), "/outputs/train_log.csv")
+    assert path.read_bytes() == before + added
+    assert (answer.headers["content-length"], answer.body) == (str(len(before)), before)
 
 
 # --- the command ------------------------------------------------------------------------------------------------
@@ -651,11 +733,29 @@ def test_requests_are_answered_silently(server: ExplorerServer, capfd: pytest.Ca
     for path in ("/", "/nothing", "/artifacts/00_meta.json"):
         ask(server, path)
     ask(server, "/", method="POST")
-    with socket.create_connection(("127.0.0.1", server.server_port)) as connection:
-        connection.sendall(f"GET /app.js HTTP/1.1\r\nHost: 127.0.0.1:{server.server_port}\r\n\r\n".encode())
-        connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\x01\x00\x00\x00\x00\x00\x00\x00")  # gone at once
     connection_of_a_client = http.client.HTTPConnection("127.0.0.1", server.server_port, timeout=10)
     connection_of_a_client.request("GET", "/runs.json")
     assert connection_of_a_client.getresponse().read() == ask(server, "/runs.json").body
     connection_of_a_client.close()
+    assert capfd.readouterr() == ("", "")
+
+
+@pytest.mark.parametrize("length", [0, 7, 20, None], ids=str)
+def test_a_client_that_hangs_up_is_no_error(
+    started: Started, base: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str], length: int | None
+) -> None:
+    here = started(base)
+    request = f"GET /ui/app.js HTTP/1.1\r\nHost: 127.0.0.1:{here.server_port}\r\n\r\n".encode()[:length]
+    ended = threading.Event()
+    shutdown_request = here.shutdown_request
+
+    def end(connection: Any) -> None:
+        shutdown_request(connection)
+        ended.set()
+
+    monkeypatch.setattr(here, "shutdown_request", end)
+    with socket.create_connection(("127.0.0.1", here.server_port)) as connection:
+        connection.sendall(request)
+        connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))  # gone at once
+    assert ended.wait(10)
     assert capfd.readouterr() == ("", "")

@@ -1,6 +1,6 @@
-// view_driver.mjs - Lets test_view_core.py ask the explorer's modules: a JSON request a line in, a JSON answer a line out.
+// view_driver.mjs - Lets test_view_core.py ask the explorer's modules: a JSON request per line in, a JSON answer per line out.
 //
-// Run it: node view_driver.mjs FOLDER, where FOLDER holds the modules.
+// Run it: node view_driver.mjs FOLDER, where FOLDER is a copy of view/core.
 
 import { createInterface } from "node:readline";
 import { pathToFileURL } from "node:url";
@@ -9,8 +9,8 @@ const PAGE = "http://page/view/";
 
 const folder = pathToFileURL(`${process.argv[2]}/`);
 const load = (name) => import(new URL(name, folder));
-const [runs, csv, sampling, tokenizers] = await Promise.all(
-  ["run.js", "csv.js", "sampling.js", "tokenizers.js"].map(load),
+const [runs, csv, sampling, tokenizers, texts, vectors, sessions] = await Promise.all(
+  ["run.js", "csv.js", "sampling.js", "tokenizers.js", "text.js", "vectors.js", "session.js"].map(load),
 );
 
 // A page has an address and fetches its files; here they come with the request, as base64 by name.
@@ -23,6 +23,7 @@ globalThis.fetch = async (url) => {
 };
 
 let run = null;
+let tokenizer = null; // that of the run, or one of files alone
 const answers = {
   async loadRuns({ files }) {
     served = files;
@@ -36,23 +37,28 @@ const answers = {
     const place = urls === null ? { artifacts: new URL(artifacts, PAGE).href } : { urls: new Map(Object.entries(urls)) };
     run = await runs.loadRun({ name: "a run", ...place, log });
     const milliseconds = performance.now() - begin;
-    const { name, meta, vocabulary, tokenizer, model, lossFloor } = run;
-    const { kind, vocabSize, contextSize, leastContext } = model;
+    const { name, meta, vocabulary, model, lossFloor } = run;
+    tokenizer = run.tokenizer;
+    const { kind, vocabSize, contextSize, minContext } = model;
     const { tokens, idOf, frequency } = vocabulary;
     return {
       name, meta, tokens, ids: tokens.map((token) => idOf.get(token)), frequency, tokenizer: tokenizer.kind,
-      log: run.log, lossFloor, kind, vocabSize, contextSize, leastContext, milliseconds,
+      log: run.log, lossFloor, kind, vocabSize, contextSize, minContext, milliseconds,
     };
   },
-  forward: ({ contexts }) => contexts.map((ids) => [...run.model.forward(ids)]),
+  bpe({ files }) {
+    tokenizer = tokenizers.tokenizerFromMeta({ kind: "bpe" }, new Map(Object.entries(files)));
+    return Object.fromEntries(tokenizer.idOf);
+  },
+  nextProbs: ({ contexts }) => contexts.map((ids) => [...run.model.nextProbs(ids)]),
   explain: ({ context, k }) => run.model.explain(context, k),
   matrices: () => run.model.matrices().map((matrix) => ({ ...matrix, numbers: [...matrix.numbers] })),
   vectors() {
     const vectors = run.model.vectors();
     return vectors && { ...vectors, numbers: [...vectors.numbers] };
   },
-  tokenize: ({ texts }) => texts.map((text) => run.tokenizer.tokenize(text)),
-  join: ({ lists }) => lists.map((tokens) => run.tokenizer.join(tokens)),
+  tokenize: ({ texts }) => texts.map((text) => tokenizer.tokenize(text)),
+  join: ({ lists }) => lists.map((tokens) => tokenizer.join(tokens)),
   cut: ({ kind, texts }) => texts.map((text) => tokenizers.tokenizerFromMeta({ kind }, new Map()).tokenize(text)),
   pretokenize: ({ texts }) => texts.map((text) => tokenizers.pretokenize(text)),
   rows({ text, header }) {
@@ -72,6 +78,23 @@ const answers = {
     return Array.from({ length: count }, () => sampling.chooseToken(probs, { temperature, topP }, random));
   },
   topK: ({ numbers, k }) => sampling.topK(numbers, k),
+  drawn: ({ probs, temperature, topP }) => [...sessions.drawProbabilities(probs, { temperature, topP })],
+  session({ prompt = null, count = 0, ...settings }) {
+    const session = new sessions.Session(run);
+    if (prompt !== null) {
+      session.setPrompt(prompt);
+    }
+    session.setSampling(settings);
+    for (let i = 0; i < count; i++) {
+      session.step();
+    }
+    const { text, context, added, unknown, problem, pieces } = session;
+    return { text, context, added, unknown, problem, used: pieces.filter(({ used }) => used).length };
+  },
+  text: ({ name, values }) => values.map((value) => texts[name](...[value].flat())),
+  nearest: ({ token, known }) => texts.nearest(token, known),
+  components: ({ numbers, size }) => vectors.principalComponents(Float64Array.from(numbers), size),
+  cosines: ({ numbers, size, chosen, k }) => vectors.nearestByCosine(Float64Array.from(numbers), size, chosen, k),
 };
 
 for await (const line of createInterface({ input: process.stdin })) {

@@ -15,9 +15,9 @@ from typing import Any, Final
 from builder.npm import package_file
 from builder.paths import ROOT
 from toy_gpt_train.c_model import SimpleNextTokenModel
-from toy_gpt_train.models.registry import LEVELS
 from toy_gpt_train.models.network import NeuralModel
-from toy_gpt_train.view.server import INDEX_NAME, VIEW_DIR, runs_index
+from toy_gpt_train.models.registry import LEVELS
+from toy_gpt_train.view.server import INDEX_NAME, page_files, runs_index
 
 Content = str | bytes | Path
 
@@ -53,8 +53,8 @@ def _explorer() -> Iterator[tuple[str, Content]]:
     """The explorer's page, and beside it the committed runs that it opens."""
     index = runs_index(ROOT)
     yield f"explorer/{INDEX_NAME}", json.dumps(index)
-    for path in _files_in(VIEW_DIR):
-        yield f"explorer/{path.name}", path
+    for address, path in page_files().items():
+        yield f"explorer/{address}", path
     for run in index["runs"]:
         for path in _files_in(ROOT / run["artifacts"]):
             yield f"explorer/{run['artifacts']}{path.name}", path

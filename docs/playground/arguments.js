@@ -1,8 +1,8 @@
-// arguments.js - The arguments of a command: a line of them cut as a shell cuts it, and joined again.
+// arguments.js - The arguments of a command: a line split as a shell splits it, and joined again.
 
 const SPACES = " \t\r\n";
 
-/** Cut a line into words, at spaces outside of quotes; a backslash takes the meaning from what follows it. */
+/** Split a line into words, at spaces outside of quotes; a backslash escapes the next character. */
 export function cut(line) {
   const words = [];
   let word = null; // the one being read; null between two
@@ -27,17 +27,17 @@ export function cut(line) {
   return word === null ? words : [...words, word];
 }
 
-/** Join words to a line that a shell cuts in the same places. */
+/** Join words into a line that a shell splits into the same words. */
 export function join(words) {
   return words.map((word) => (/^[\w./,:=+-]+$/.test(word) ? word : `'${word.replaceAll("'", `'"'"'`)}'`)).join(" ");
 }
 
 /**
- * Part arguments into those with known flags and the others.
+ * Separate the arguments with known flags from the others.
  *
  * @param {string[]} words
  * @param {string[]} flags
- * @returns {[Map<string, string>, string[]]} The values by flag, and the other words as they stood.
+ * @returns {[Map<string, string>, string[]]} The values by flag, and the other words.
  */
 export function part(words, flags) {
   const values = new Map();

@@ -1,7 +1,7 @@
-// corpus.js - The text to learn: one of the project's, a file, or what is written here.
+// corpus.js - The text to train on: one of the project's, a file, or what you type.
 
-import { element, fill, labelled, selectOf } from "../explorer/dom.js";
-import { plural } from "../explorer/text.js";
+import { element, fill, labeled, selectOf } from "../explorer/ui/dom.js";
+import { plural } from "../explorer/core/text.js";
 
 const OWN_TEXT = "my_text.txt";
 
@@ -23,9 +23,9 @@ async function fetched(name) {
  * Make the part of the form.
  *
  * @param {string[]} names - The project's texts.
- * @param {string | undefined} wanted - The one to begin with.
- * @param {() => void} onChange - Called when another text was chosen or written.
- * @param {(problem: string) => void} onProblem - Called with a sentence where there is no such text.
+ * @param {string | undefined} wanted - The one to start with.
+ * @param {() => void} onChange - Called when the text has changed.
+ * @param {(problem: string) => void} onProblem - Called with a sentence if there is no such text.
  * @returns {Promise<{node: HTMLElement, name: () => string, text: () => string}>}
  * @throws {Error} The first text cannot be fetched.
  */
@@ -34,7 +34,7 @@ export async function corpusPart(names, wanted, onChange, onProblem) {
   const size = element("p.note");
   const file = element("input", { type: "file", accept: ".txt,.md,text/plain" });
   const first = names.includes(wanted) ? wanted : names[0];
-  let now = first; // what is in the box, whatever has been asked for meanwhile
+  let now = first; // what is in the box, even while another one is being fetched
   const use = (name, text) => {
     now = select.value = name;
     if (text !== area.value) {
@@ -72,8 +72,8 @@ export async function corpusPart(names, wanted, onChange, onProblem) {
   }
   const node = element(
     "div",
-    element("div.fields", labelled("Text", select), labelled("Or a file of yours", file)),
-    labelled("What is learned; you can change it", area, "field.wide"),
+    element("div.fields", labeled("Text", select), labeled("Or your own file", file)),
+    labeled("The text to train on; you can edit it", area, "field.wide"),
     size,
   );
   return { node, name: () => select.value, text: () => area.value };

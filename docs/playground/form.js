@@ -1,9 +1,9 @@
-// form.js - The form of a training: fields that stand for the arguments of `toy-gpt train`.
+// form.js - The training form: fields for the arguments of `toy-gpt train`.
 //
-// The arguments are the only form in which a training is described: an address of the page has them (?train=), the form
-// shows them, and the package parses them.
+// Training is always described by these arguments: the page's address has them (?train=), the form shows them, and the
+// package parses them.
 
-import { element, labelled, selectOf } from "../explorer/dom.js";
+import { element, labeled, selectOf } from "../explorer/ui/dom.js";
 import { cut, join, part } from "./arguments.js";
 import { corpusPart } from "./corpus.js";
 
@@ -18,11 +18,11 @@ const WINDOW = { fixedContext: true, isTable: true }; // context-N, of which the
  * Make the form.
  *
  * @param {object} about - playground.json.
- * @param {string} line - The arguments to begin with.
- * @param {boolean} folded - Whether the fields are out of sight at first.
+ * @param {string} line - The arguments to start with.
+ * @param {boolean} folded - Whether the fields are hidden at first.
  * @param {(order: {line: string, corpus: string, text: string}) => void} onTrain
  * @param {() => void} onStop
- * @param {(problem: string) => void} onProblem - Called with a sentence where something that was asked for is not there.
+ * @param {(problem: string) => void} onProblem - Called with a sentence if something in the arguments does not exist.
  * @returns {Promise<{node: HTMLElement, setBusy: (busy: boolean) => void}>}
  * @throws {Error} The text cannot be fetched.
  */
@@ -31,7 +31,7 @@ export async function trainingForm(about, line, folded, onTrain, onStop, onProbl
   const [values, others] = part(cut(line), [...fields.map(({ flag }) => flag), "--corpus"]);
   for (const { flag, control } of fields.filter(({ flag }) => values.has(flag))) {
     if (!setValue(control, values.get(flag))) {
-      others.push(flag, values.get(flag)); // the package says what is wrong with it
+      others.push(flag, values.get(flag)); // the package reports what is wrong with it
     }
   }
   const more = element("input", { type: "text", autocomplete: "off", spellcheck: "false", value: join(others) });
@@ -45,8 +45,8 @@ export async function trainingForm(about, line, folded, onTrain, onStop, onProbl
     return `${join([...words, "--corpus", `corpus/${corpus.name()}`])} ${more.value}`.trim();
   };
   const update = () => {
-    const rung = about.rungs.find(({ kind }) => kind === fields[0].control.value) ?? WINDOW;
-    fields.forEach(({ node, suits }) => (node.hidden = !suits(rung)));
+    const model = about.rungs.find(({ kind }) => kind === fields[0].control.value) ?? WINDOW;
+    fields.forEach(({ node, suits }) => (node.hidden = !suits(model)));
     command.textContent = `uv run toy-gpt train ${asLine()}`;
   };
   const submit = (event) => {
@@ -58,11 +58,11 @@ export async function trainingForm(about, line, folded, onTrain, onStop, onProbl
   const settings = [
     corpus.node,
     element("div.fields", ...fields.map((field) => field.node)),
-    labelled("More options of toy-gpt train", more, "field.wide"),
+    labeled("More options of toy-gpt train", more, "field.wide"),
   ];
   const node = element(
     "form",
-    { onsubmit: submit, oninput: update, novalidate: true }, // the package says what is wrong
+    { onsubmit: submit, oninput: update, novalidate: true }, // the package reports what is wrong
     element("details.settings", { open: !folded }, element("summary", "The text and the settings"), ...settings),
     element("div.fields.act", train, stop),
     element("p.note", "The same in a terminal: ", command),
@@ -76,17 +76,17 @@ export async function trainingForm(about, line, folded, onTrain, onStop, onProbl
   return { node, setBusy };
 }
 
-/** Return the fields: the flag of each, its control, and which rungs it is for. */
+/** Return the fields: the flag of each, its control, and which models it is for. */
 function fieldsOf({ rungs }) {
   const all = () => true;
   const learns = ({ isTable, isNetwork }) => isTable || isNetwork;
   const kinds = rungs.map(({ kind, code, adds }) => [kind, `${code} ${kind}: ${adds}`]);
-  const field = (label, flag, control, suits) => ({ flag, control, suits, node: labelled(label, control) });
+  const field = (label, flag, control, suits) => ({ flag, control, suits, node: labeled(label, control) });
   const choice = (label, flag, choices) => field(label, flag, selectOf(choices, choices[0][0], () => {}), all);
   const number = (label, flag, suits, limits) =>
     field(label, flag, element("input", { type: "number", placeholder: "default", ...limits }), suits);
   return [
-    choice("Rung", "--model", kinds),
+    choice("Model", "--model", kinds),
     choice("A token is", "--tokenizer", TOKENIZERS),
     number("Context N", "--context", ({ fixedContext }) => !fixedContext, { min: 1 }),
     number("Epochs", "--epochs", ({ isTable }) => isTable, { min: 1 }),
@@ -97,7 +97,7 @@ function fieldsOf({ rungs }) {
   ];
 }
 
-/** Set a control; a list of choices gets one that it does not have yet, such as context-7. Returns whether it fits. */
+/** Set a control; a list of choices gets a missing one, such as context-7. Returns whether the value fits. */
 function setValue(control, value) {
   if (control.tagName === "SELECT" && ![...control.options].some((option) => option.value === value)) {
     control.append(element("option", { value }, value));

@@ -1,12 +1,12 @@
-// playground.js - The page: the form, the training as it goes, and the trained run in the explorer.
+// playground.js - The page: the form, the progress of training, and the trained run in the explorer.
 //
-// ?train=ARGUMENTS begins with these arguments of `toy-gpt train`; &inside=lesson is for a lesson, which asks for them at once.
+// ?train=ARGUMENTS starts with these arguments of `toy-gpt train`; &inside=lesson, for a lesson, trains at once.
 
-import { column } from "../explorer/column.js";
-import { element, fill } from "../explorer/dom.js";
-import { lossChart } from "../explorer/panel_training.js";
-import { loadRun } from "../explorer/run.js";
-import { numberText } from "../explorer/text.js";
+import { column } from "../explorer/ui/column.js";
+import { element, fill } from "../explorer/ui/dom.js";
+import { lossChart } from "../explorer/ui/panel_training.js";
+import { loadRun } from "../explorer/core/run.js";
+import { numberText } from "../explorer/core/text.js";
 import { trainingForm } from "./form.js";
 import { Trainer } from "./trainer.js";
 
@@ -16,12 +16,12 @@ const megabytes = (bytes) => (bytes / 1e6).toFixed(1);
 const IN_LESSON = query.get("inside") === "lesson";
 const START = "--model bigram --tokenizer word --corpus corpus/001_animals.txt --val-fraction 0.2";
 
-/** Say why something cannot be done; "" takes it away. */
+/** Show a problem; "" removes it. */
 function say(problem) {
   fill(page("message"), problem ? element("p.problem", problem) : null);
 }
 
-/** Return what the browser lacks, as a sentence; null where it has all. */
+/** Return what the browser lacks, as a sentence; null if it lacks nothing. */
 function lacking() {
   if (typeof WebAssembly !== "object" || typeof Worker !== "function") {
     return "This browser has no WebAssembly, which is what runs Python here, so nothing can be trained on this page.";
@@ -47,7 +47,7 @@ async function start() {
   }
 }
 
-/** Fetch what the site says of the playground. */
+/** Fetch the site's description of the playground. */
 async function description() {
   const response = await fetch("playground.json");
   if (!response.ok) {
@@ -58,7 +58,7 @@ async function description() {
 
 async function show(about) {
   const view = progressView();
-  let opened = null; // what the last training has put on the page
+  let opened = null; // the last trained run on the page
   const trainer = new Trainer(about, (kind, content) => heard[kind](content));
   const form = await trainingForm(about, query.get("train") ?? START, IN_LESSON, train, stop, say);
 
@@ -82,14 +82,14 @@ async function show(about) {
   }
   const heard = {
     loading: ({ fetched, total }) =>
-      view.progress(fetched / total, `Fetching Python: ${megabytes(fetched)} of ${megabytes(total)} MB, this once`),
+      view.progress(fetched / total, `Fetching Python: ${megabytes(fetched)} of ${megabytes(total)} MB, only once`),
     ready: (version) => view.ready(`Python ${version} is ready`),
     progress: ({ fraction, status }) => view.training(fraction, status),
     record: (record) => view.record(record),
     stopping: () => {},
     problem: (sentence) => over(sentence),
-    stopped: () => over("Stopped before there was anything to keep."),
-    failed: (message) => over(`The training cannot go on: ${message}. ${ELSEWHERE}`),
+    stopped: () => over("Stopped before there was anything to save."),
+    failed: (message) => over(`Training cannot continue: ${message}. ${ELSEWHERE}`),
     done: async (made) => {
       over("");
       view.done(made);
@@ -102,9 +102,9 @@ async function show(about) {
   }
 }
 
-/** Make the part that shows how a training goes. */
+/** Make the part that shows the progress of training. */
 function progressView() {
-  const bar = element("progress", { max: 1, value: 0, "aria-label": "How far the training is" });
+  const bar = element("progress", { max: 1, value: 0, "aria-label": "Progress of training" });
   const words = element("p.note", { role: "status" });
   const curve = element("div");
   const after = element("div");
@@ -130,7 +130,7 @@ function progressView() {
     },
     progress(fraction, status) {
       bar.value = fraction;
-      words.setAttribute("aria-live", "off"); // nobody wants to be told ten times a second
+      words.setAttribute("aria-live", "off"); // WHY: it changes ten times a second
       words.textContent = status;
     },
     ready(text) {

@@ -1,15 +1,15 @@
-// trainer.js - The worker that trains, as the page sees it: begin, be told, stop.
+// trainer.js - The page's side of the worker that trains: start, listen, stop.
 //
 // Concepts:
-//     runtime: Python compiled to WebAssembly (Pyodide), some 13 MB that are fetched before the first training.
+//     runtime: Python compiled to WebAssembly (Pyodide), about 13 MB that are fetched before the first training run.
 
-const PATIENCE = 4000; // milliseconds after "stop" until a worker that has not heard it is ended
+const PATIENCE = 4000; // milliseconds to wait for a worker after "stop" before it is ended
 
 export class Trainer {
   /**
    * @param {object} about - playground.json.
    * @param {(kind: string, content: any) => void} tell - Called with each message of worker.js, and with ("stopped",
-   *     null) where the worker had to be ended.
+   *     null) if the worker had to be ended.
    */
   constructor(about, tell) {
     this.about = about;
@@ -18,7 +18,7 @@ export class Trainer {
     this.isReady = false;
   }
 
-  /** Train, once the runtime is there. */
+  /** Train, once the runtime is loaded. */
   train(order) {
     this.order = order;
     if (this.worker === null) {
@@ -49,12 +49,12 @@ export class Trainer {
       this.worker.postMessage({ train: this.order });
     }
     if (kind === "failed") {
-      this.#end(); // what failed once may be half-made
+      this.#end(); // WHY: a worker that failed may be in a bad state
     }
     this.tell(kind, content);
   }
 
-  /** End the training with what has been learned so far; where the worker does not hear of it, end the worker. */
+  /** Stop training and keep what has been learned so far; end the worker if it does not react. */
   stop() {
     const giveUp = () => {
       this.#end();

@@ -1,16 +1,16 @@
-// worker.js - Runs Python, and in it the package, beside the page, so that the page stays alive while a model learns.
+// worker.js - Runs Python and the package outside the page's thread, so that the page stays responsive.
 //
-// It is told {load}, {train: {line, corpus, text}} and {stop: true}; it tells {loading}, {ready}, {progress}, {record},
+// It gets {load}, {train: {line, corpus, text}} and {stop: true}; it sends {loading}, {ready}, {progress}, {record},
 // {stopping}, {done}, {problem} and {failed}.
 
 let training = null; // the Python module training.py
 let stopAsked = false;
 
 /**
- * Count the bytes of what is fetched from now on, against what is expected.
+ * Count the bytes that are fetched from now on, and report them as a part of the expected ones.
  *
  * @returns {Promise<never>} Fails with a sentence as soon as something cannot be fetched. (WHY: Python's loader would not
- *     say what it lacks, or not come back.)
+ *     say what is missing, or would never return.)
  */
 function countFetched(expected) {
   let giveUp;
@@ -40,7 +40,7 @@ function countFetched(expected) {
         controller.enqueue(chunk);
       },
     });
-    // WHY the type here: a server that calls WebAssembly by another name would make the browser compile it twice.
+    // WHY set here: with another type from the server, the browser would compile WebAssembly twice.
     const type = name.endsWith(".wasm") ? "application/wasm" : (response.headers.get("Content-Type") ?? "");
     return new Response(response.body.pipeThrough(count), { headers: { "Content-Type": type } });
   };
@@ -71,8 +71,8 @@ const page = {
   stopped: () => stopAsked,
 };
 
-// WHY a turn of the event loop: {stop} can be heard only then. Python halts in its middle meanwhile, where the browser
-// can do that (JSPI); elsewhere the page ends this worker.
+// WHY a turn of the event loop: {stop} arrives only then. Python waits meanwhile, if the browser can suspend it (JSPI);
+// otherwise the page ends this worker.
 const CAN_HALT = "Suspending" in WebAssembly;
 const turn = () => new Promise((resolve) => setTimeout(resolve));
 
@@ -97,7 +97,7 @@ self.onmessage = async ({ data }) => {
       await train(data.train);
     }
   } catch (error) {
-    // The last line of what Python says is the error itself.
+    // The last line of Python's message is the error itself.
     postMessage({ failed: String(error.message ?? error).trim().split("\n").at(-1) });
   }
 };

@@ -17,7 +17,7 @@ import sys
 from collections.abc import Callable, Sequence
 from io import TextIOWrapper
 from pathlib import Path
-from typing import Final, NoReturn
+from typing import Final, NoReturn, Self
 
 # WHY two places: a checkout has its corpora in corpus/; an installed copy has them inside the package.
 _PACKAGE: Final = Path(__file__).resolve().parent
@@ -27,11 +27,7 @@ DEFAULT_CORPUS: Final = ROOT / "corpus" / "000_cat_dog.txt"
 
 
 def read_text(path: Path) -> str:
-    """Read a text file as UTF-8; line ends are left alone, a leading byte-order mark is dropped.
-
-    Raises:
-        OSError: The file cannot be read.
-        ValueError: It is not UTF-8; the message gives the offset of the first wrong byte.
+    """Read a text file as UTF-8, or raise ValueError; line ends are left alone, a byte-order mark is dropped.
 
     Example:
         >>> read_text(DEFAULT_CORPUS).splitlines()[0]
@@ -41,19 +37,14 @@ def read_text(path: Path) -> str:
     try:
         return data.decode("utf-8").removeprefix("\ufeff")
     except UnicodeDecodeError as error:
-        wrong = data[error.start]
-        raise ValueError(f"{path}: not UTF-8 text: byte {wrong:#04x} at offset {error.start}") from None
+        raise ValueError(f"{path}: not UTF-8 text: byte {data[error.start]:#x} at offset {error.start}") from None
 
 
 class SimpleTokenizer:
-    """The words of a corpus, in the order of the text.
-
-    Args:
-        corpus_path: The text file; by default the corpus that comes with the project.
+    """The words of a corpus, in the order of the text; by default of the corpus that comes with the project.
 
     Raises:
-        OSError: The file cannot be read.
-        ValueError: It is not UTF-8, or there is no token in it.
+        ValueError: The file is not UTF-8, or there is no token in it.
 
     Example:
         >>> SimpleTokenizer().get_tokens()[:4]
@@ -69,9 +60,6 @@ class SimpleTokenizer:
     def get_tokens(self) -> list[str]:
         """Return the tokens; a new list each time."""
         return list(self._tokens)
-
-
-# --- the command line of every step -------------------------------------------------------------------------
 
 
 class StepParser(argparse.ArgumentParser):
@@ -96,9 +84,11 @@ class StepParser(argparse.ArgumentParser):
             return 2
         return 0
 
-    def add_corpus(self, name: str) -> None:
-        """Let the user name a text."""
-        self.add_argument(name, nargs="?", type=Path, default=DEFAULT_CORPUS, help=f"a text ({DEFAULT_CORPUS.name})")
+    def add_corpus(self, name: str = "corpus") -> Self:
+        """Let the user name a text; return the parser."""
+        nargs = None if name.startswith("-") else "?"
+        self.add_argument(name, nargs=nargs, type=Path, default=DEFAULT_CORPUS, help=f"a text ({DEFAULT_CORPUS.name})")
+        return self
 
 
 def show(corpus: Path) -> None:
@@ -112,9 +102,7 @@ def show(corpus: Path) -> None:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Show what a model reads; return the exit code."""
-    parser = StepParser(__doc__)
-    parser.add_corpus("corpus")
-    return parser.run(show, argv)
+    return StepParser(__doc__).add_corpus().run(show, argv)
 
 
 if __name__ == "__main__":

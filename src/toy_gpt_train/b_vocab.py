@@ -76,9 +76,7 @@ def show(corpus: Path) -> None:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Show how words become numbers; return the exit code."""
-    parser = StepParser(__doc__)
-    parser.add_corpus("corpus")
-    return parser.run(show, argv)
+    return StepParser(__doc__).add_corpus().run(show, argv)
 
 
 if __name__ == "__main__":

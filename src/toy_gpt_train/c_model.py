@@ -43,15 +43,10 @@ def token_row_index(context_ids: Sequence[int], vocab_size: int) -> int:
 class SimpleNextTokenModel:
     """A table of next-token weights: one row for each context of ``context_size`` tokens.
 
-    Args:
+    Attributes:
         vocab_size: V, the number of different tokens, at least 1.
         context_size: N, how many tokens the model looks back, at least 0.
-
-    Attributes:
         weights: The rows of all contexts met in training, V floats each; every other row is all zeros.
-
-    Raises:
-        ValueError: ``vocab_size`` or ``context_size`` is too small.
 
     Example:
         >>> SimpleNextTokenModel(vocab_size=4, context_size=2).forward(0, 1)
@@ -81,13 +76,8 @@ class SimpleNextTokenModel:
     def forward(self, *context_ids: int, previous_id: int | None = None, current_id: int | None = None) -> list[float]:
         """Return the probability of every token to come next: V numbers that sum to 1.
 
-        Args:
-            *context_ids: N token ids, oldest first.
-            previous_id: The one before the last by name, for a context of two.
-            current_id: The last one by name.
-
-        Raises:
-            ValueError: There are not N ids, or one is outside 0..V-1.
+        The context is N token ids, oldest first; the last two can also be given by name. Raises ValueError if there
+        are not N of them, or one is outside 0..V-1.
         """
         context_ids += tuple(token_id for token_id in (previous_id, current_id) if token_id is not None)
         self.check_context(context_ids)
@@ -133,9 +123,7 @@ def show(corpus: Path) -> None:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Show what a language model is; return the exit code."""
-    parser = StepParser(__doc__)
-    parser.add_corpus("corpus")
-    return parser.run(show, argv)
+    return StepParser(__doc__).add_corpus().run(show, argv)
 
 
 if __name__ == "__main__":

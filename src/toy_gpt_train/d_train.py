@@ -8,17 +8,12 @@ a little more likely next time. That is stochastic gradient descent on softmax c
 
 Responsibilities:
 - Make (context, target) pairs from token ids.
-- Train: pairs in the order of the text, one update per pair, loss and accuracy taken before the update.
+- Train: pairs in the order of the text, one update per pair. One pass over all pairs is an epoch.
 - Write the artifacts and the training log.
-
-Concepts:
-    epoch: one pass over all pairs.
-    loss floor: the conditional entropy of the pairs; no table of this context can have a lower average loss.
 
 It does not know how text is generated: e_infer.py reads the artifacts and nothing else.
 
-Run it: uv run python src/toy_gpt_train/d_train.py
-        uv run python src/toy_gpt_train/d_train.py --context 1 --corpus my.txt --base-dir my_run
+Run it: uv run python src/toy_gpt_train/d_train.py [--context 1] [--corpus my.txt] [--base-dir my_run]
 """
 
 from collections.abc import Sequence
@@ -50,17 +45,13 @@ def train_model(
 ) -> list[EpochRecord]:
     """Train a table by gradient descent: pairs in order, one update per pair, ``epochs`` times over.
 
-    Args:
-        model: The table; its rows are changed. Training continues from the weights it has.
-        pairs: (context ids, target id), as make_training_pairs gives them.
-        learning_rate: Step size, above 0.
-        epochs: Passes over the pairs, at least 1.
+    The model's rows are changed; training continues from the weights it has.
 
     Returns:
         One record per epoch: ``epoch`` from 1, ``avg_loss`` in nats, ``accuracy`` from 0 to 1.
 
     Raises:
-        ValueError: There are no pairs, or a number makes no sense.
+        ValueError: There are no pairs, or a number makes no sense; nothing has been changed.
 
     Example:
         >>> model = SimpleNextTokenModel(vocab_size=2, context_size=0)
@@ -68,9 +59,6 @@ def train_model(
         [{'epoch': 1, 'avg_loss': 0.6931471805599453, 'accuracy': 0.0}]
         >>> model.weights
         {(): [-0.5, 0.5]}
-
-    Source:
-        The gradient of softmax with cross-entropy is probs - onehot: Bridle (1990).
     """
     check_training(model, pairs, learning_rate, epochs)
     history: list[EpochRecord] = []
@@ -90,7 +78,7 @@ def train_model(
 
 
 def check_training(model: SimpleNextTokenModel, pairs: Sequence[Pair], learning_rate: float, epochs: int) -> None:
-    """Raise ValueError for what cannot be trained, before anything is changed."""
+    """Raise ValueError for what cannot be trained."""
     if not 0 < learning_rate <= 1000:
         raise ValueError(f"the learning rate must be above 0 and at most 1000, got {learning_rate}")
     if epochs < 1:
@@ -129,16 +117,13 @@ token_row_index_context2 = token_row_index_context3 = token_row_index
 
 
 def row_labeler_context2(vocab: VocabularyLike, vocab_size: int) -> RowLabeler:
-    """Return row_labeler(vocab, 2); ``vocab_size`` is the vocabulary's."""
+    """Return row_labeler(vocab, 2); ``vocab_size`` must be the vocabulary's."""
     return row_labeler(vocab, 2)
 
 
 def row_labeler_context3(vocab: VocabularyLike, vocab_size: int) -> RowLabeler:
-    """Return row_labeler(vocab, 3); ``vocab_size`` is the vocabulary's."""
+    """Return row_labeler(vocab, 3); ``vocab_size`` must be the vocabulary's."""
     return row_labeler(vocab, 3)
-
-
-# --- a run --------------------------------------------------------------------------------------------------
 
 
 def train_run(corpus: Path, context: int, learning_rate: float, epochs: int, base_dir: Path) -> None:
@@ -168,15 +153,13 @@ def train_run(corpus: Path, context: int, learning_rate: float, epochs: int, bas
     print("epoch  avg_loss  accuracy  above_floor")
     for record in history[:: max(epochs // 8, 1)]:
         print("{epoch:5}  {avg_loss:.6f}  {accuracy:.6f}  {above_floor:11.6f}".format(**record))
-    print("final     loss {train_loss} nats, accuracy {train_accuracy}".format(**meta["metrics"]))
-    print(f"          no table of this context has a loss below {meta['loss_floor']}")
+    print("final     loss {train_loss}, accuracy {train_accuracy}".format(**meta["metrics"]))
     print(f"written   {', '.join(meta['artifacts'])} and the training log, below {base_dir}")
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Train a table and write its files; return the exit code."""
-    parser = StepParser(__doc__)
-    parser.add_corpus("--corpus")
+    parser = StepParser(__doc__).add_corpus("--corpus")
     parser.add_argument("--context", type=int, default=3, help="how many tokens the model looks back (%(default)s)")
     parser.add_argument("--epochs", type=int, default=50, help="passes over the text (%(default)s)")
     parser.add_argument("--learning-rate", type=float, default=0.1, help="step size (%(default)s)")

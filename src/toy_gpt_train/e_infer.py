@@ -102,15 +102,17 @@ def load_model_weights_csv(path: Path, vocab_size: int, expected_rows: int | Non
 
 def _dense(rows: Iterable[Any], tokens: Sequence[str]) -> Iterator[list[str]]:
     """Yield the rows of a sparse file as a dense one has them: the line for * gives all other tokens their weight."""
-    names = [io.escape_token(token) for token in tokens]
-    own: dict[tuple[str, str], str] = {}
+    names = dict.fromkeys(map(io.escape_token, tokens))
+    own: list[tuple[str, str, str]] = []
     for label, name, cell in rows:
-        own[label, name] = cell
-        if name == io.REST_MARK:
-            yield [label, *(own.pop((label, name), cell) for name in names)]
-            if list(own) != [(label, io.REST_MARK)]:
-                raise ValueError("a token is unknown, or the row before has no line for *")
-            own = {}
+        if name != io.REST_MARK:
+            own.append((label, name, cell))
+            continue
+        weights = {name: weight for other, name, weight in own if other == label}
+        if len(weights) != len(own) or not weights.keys() <= names.keys():
+            raise ValueError("a token of this row is unknown or there twice, or the row before has no line for *")
+        yield [label, *(weights.get(name, cell) for name in names)]
+        own = []
 
 
 def load_run(base_dir: Path) -> tuple[io.JsonObject, ArtifactVocabulary, SimpleNextTokenModel]:
@@ -143,12 +145,7 @@ def load_run(base_dir: Path) -> tuple[io.JsonObject, ArtifactVocabulary, SimpleN
 def generate_tokens(
     model: SimpleNextTokenModel, vocab: io.VocabularyLike, start_tokens: Sequence[str], num_tokens: int
 ) -> list[str]:
-    """Continue a text; raise ValueError if a start token is unknown, or there are too few for a context.
-
-    Example:
-        >>> generate_tokens(SimpleNextTokenModel(2, context_size=1), Vocabulary("ab"), ["b"], 3)
-        ['b', 'a', 'a', 'a']
-    """
+    """Continue a text; raise ValueError if a start token is unknown, or there are too few for a context."""
     token_ids = token_ids_of(start_tokens, vocab)
     if len(token_ids) < model.context_size:
         raise ValueError(f"the model needs {model.context_size} tokens to start from, got {len(token_ids)}")

@@ -5,7 +5,6 @@ Responsibilities:
 - Write a trained table so that a person can read it and a program can read it back exactly.
 
 Concepts:
-    artifact: a file from which the trained model can be rebuilt without training.
     row label: the tokens of a row's context, oldest first, joined by "|" ("the|cat|runs").
     layout: which rows and cells the weights file holds: all, observed or sparse (see weights_layout).
 
@@ -15,11 +14,12 @@ It does not know how a model learns (d_train.py), or how the files are read back
 import csv
 import hashlib
 import json
+import shutil
 import tomllib
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from itertools import product
+from itertools import chain, product
 from math import log
 from pathlib import Path
 from typing import Any, Final, Protocol, TextIO
@@ -83,9 +83,6 @@ class VocabularyLike(Protocol):
         """Return how often a token occurred, 0 if unknown."""
 
 
-# --- where things are ---------------------------------------------------------------------------------------
-
-
 def default_base_dir() -> Path:
     """Return where a run is written: the checkout's root, or the current folder where there is no checkout."""
     return ROOT if IN_CHECKOUT else Path.cwd()
@@ -102,12 +99,7 @@ def outputs_dir_from_base_dir(base_dir: Path) -> Path:
 
 
 def artifact_paths_from_base_dir(base_dir: Path) -> dict[str, Path]:
-    """Return the path of each artifact of a table, by file name.
-
-    Example:
-        >>> artifact_paths_from_base_dir(Path("run"))["00_meta.json"].as_posix()
-        'run/artifacts/00_meta.json'
-    """
+    """Return the path of each artifact of a table, by file name."""
     folder = artifacts_dir_from_base_dir(base_dir)
     return {name: folder / name for name in (META_NAME, VOCABULARY_NAME, WEIGHTS_NAME, EMBEDDINGS_NAME)}
 
@@ -121,23 +113,11 @@ def find_single_corpus_file(corpus_dir: Path) -> Path:
 
 
 def repo_name_from_base_dir(base_dir: Path) -> str:
-    """Return the name that SE_MANIFEST.toml in this folder declares, or else the folder's own name.
-
-    Example:
-        >>> repo_name_from_base_dir(Path("somewhere/my-run"))
-        'my-run'
-    """
+    """Return the name that SE_MANIFEST.toml in this folder declares, or else the folder's own name."""
+    # WHY: a clone may be in a folder of any name, and training there must give the same bytes.
     manifest = Path(base_dir) / "SE_MANIFEST.toml"
-    if not manifest.is_file():
-        return Path(base_dir).resolve().name
-    try:
-        # WHY: a clone may be in a folder of any name, and training there must give the same bytes.
-        return str(tomllib.loads(read_text(manifest))["repo"]["name"])
-    except (tomllib.TOMLDecodeError, KeyError, TypeError) as error:
-        raise ValueError(f"{manifest}: it declares no name of the repository: {error}") from None
-
-
-# --- the text of a cell -------------------------------------------------------------------------------------
+    repo = tomllib.loads(read_text(manifest)).get("repo") if manifest.is_file() else None
+    return str((isinstance(repo, dict) and repo.get("name")) or Path(base_dir).resolve().name)
 
 
 def format_number(value: float, decimals: int = WEIGHT_DECIMALS) -> str:
@@ -154,53 +134,33 @@ def format_number(value: float, decimals: int = WEIGHT_DECIMALS) -> str:
 
 
 def escape_token(token: str) -> str:
-    r"""Return a token as it is written in a label, where "|" joins tokens and "*" means all others.
-
-    Example:
-        >>> escape_token("a|b")
-        'a\\|b'
-    """
+    """Return a token as it is written in a label, where "|" joins tokens and "*" means all others."""
     escaped = token.replace("\\", "\\\\").replace("|", "\\|")
     return "\\*" if escaped == REST_MARK else escaped
 
 
 def context_label(tokens: Sequence[str]) -> str:
-    """Return the label of a context: its escaped tokens, oldest first, joined by "|".
-
-    Example:
-        >>> context_label(["the", "cat"]), context_label([])
-        ('the|cat', '(no context)')
-    """
+    """Return the label of a context: its escaped tokens, oldest first, joined by "|"."""
     return "|".join(map(escape_token, tokens)) if tokens else NO_CONTEXT_LABEL
 
 
 def split_label(label: str) -> list[str]:
-    r"""Return the tokens of a label; the inverse of context_label for one token and more.
-
-    Raises:
-        ValueError: The label ends in the middle of an escape.
+    r"""Return the tokens of a label, at least one; raise ValueError if it ends in the middle of an escape.
 
     Example:
         >>> split_label("a\\|b|c")
         ['a|b', 'c']
     """
-    tokens: list[str] = []
-    token: list[str] = []
+    tokens: list[list[str]] = [[]]
     characters = iter(label)
     for character in characters:
         if character == "|":
-            tokens.append("".join(token))
-            token = []
+            tokens.append([])
             continue
-        if character == "\\":
-            character = next(characters, "")
-            if not character:
-                raise ValueError("a label ends in the middle of an escape")
-        token.append(character)
-    return [*tokens, "".join(token)]
-
-
-# --- writing ------------------------------------------------------------------------------------------------
+        if character == "\\" and not (character := next(characters, "")):
+            raise ValueError("a label ends in the middle of an escape")
+        tokens[-1].append(character)
+    return ["".join(token) for token in tokens]
 
 
 @contextmanager
@@ -230,8 +190,7 @@ def _tokens_of(vocab: VocabularyLike) -> list[str]:
 
 def write_vocabulary_csv(path: Path, vocab: VocabularyLike) -> None:
     """Write 01_vocabulary.csv: ``token_id,token,frequency``, ids 0 to V-1 in order."""
-    tokens = _tokens_of(vocab)
-    rows = ([token_id, token, vocab.get_token_frequency(token)] for token_id, token in enumerate(tokens))
+    rows = ([token_id, token, vocab.get_token_frequency(token)] for token_id, token in enumerate(_tokens_of(vocab)))
     _write_csv(path, VOCABULARY_HEADER, rows)
 
 
@@ -252,31 +211,30 @@ def weights_layout(vocab_size: int, context_size: int, num_rows: int) -> str:
     return "sparse" if num_rows * vocab_size > DENSE_CELLS_LIMIT else layout
 
 
-def _layout_of(model: SimpleNextTokenModel) -> str:
-    return weights_layout(model.vocab_size, model.context_size, len(model.weights))
-
-
-def _rows_of(model: SimpleNextTokenModel) -> Iterator[tuple[int, list[float]]]:
-    """Yield (index, row) for each row that the files hold, in index order."""
+def _rows_of(model: SimpleNextTokenModel) -> tuple[str, Iterator[tuple[int, list[float]]]]:
+    """Return the layout of a table, and (index, row) for each row that its files hold, in index order."""
+    layout = weights_layout(model.vocab_size, model.context_size, len(model.weights))
     every = product(range(model.vocab_size), repeat=model.context_size)
-    for context_ids in every if _layout_of(model) == "all" else sorted(model.weights):
-        yield token_row_index(context_ids, model.vocab_size), model.row(context_ids)
+    contexts = every if layout == "all" else sorted(model.weights)
+    return layout, ((token_row_index(ids, model.vocab_size), model.row(ids)) for ids in contexts)
 
 
 def write_model_weights_csv(
     path: Path, vocab: VocabularyLike, model: SimpleNextTokenModel, *, row_labeler: RowLabeler
-) -> int:
-    """Write 02_model_weights.csv in the layout that weights_layout chooses; return the lines below its header.
+) -> JsonObject:
+    """Write 02_model_weights.csv in the layout that weights_layout chooses; return how to read it, for the metadata.
 
     Dense (all, observed): header ``input_token`` and then every token by id; one line per row.
     Sparse: header ``input_token,output_token,weight``; one line per token with a weight of its own, then one
     with output token ``*`` for the weight that all other tokens share.
     """
     tokens = _tokens_of(vocab)
-    rows = ([row_labeler(index), *map(format_number, row)] for index, row in _rows_of(model))
-    if _layout_of(model) == "sparse":
-        return _write_csv(path, SPARSE_HEADER, (line for row in rows for line in _sparse_lines(row, tokens)))
-    return _write_csv(path, ["input_token", *tokens], rows)
+    layout, rows = _rows_of(model)
+    lines: Iterable[list[str]] = ([row_labeler(index), *map(format_number, row)] for index, row in rows)
+    if layout == "sparse":
+        lines = chain.from_iterable(_sparse_lines(line, tokens) for line in lines)
+    header = SPARSE_HEADER if layout == "sparse" else ["input_token", *tokens]
+    return {"layout": layout, "decimals": WEIGHT_DECIMALS, "rows": _write_csv(path, header, lines)}
 
 
 def _sparse_lines(row: Sequence[str], tokens: Sequence[str]) -> list[list[str]]:
@@ -293,8 +251,9 @@ def write_token_embeddings_csv(path: Path, model: SimpleNextTokenModel, *, row_l
 
     OBS: this 2-D view is derived from the weights, not learned as an embedding.
     """
-    rows = ([i, row_labeler(i), *map(format_number, [*row, 0.0][:2])] for i, row in _rows_of(model))
-    _write_csv(path, ["row", "label", "x", "y"], rows)
+    _, rows = _rows_of(model)
+    lines = ([i, row_labeler(i), *map(format_number, [*row, 0.0][:2])] for i, row in rows)
+    _write_csv(path, ["row", "label", "x", "y"], lines)
 
 
 def write_training_log(path: Path, history: Sequence[Mapping[str, float]]) -> None:
@@ -316,12 +275,8 @@ def write_meta_json(
 ) -> JsonObject:
     """Write 00_meta.json: what was trained, on what, how, and which files hold the result; return its content.
 
-    The corpus path is given relative to ``base_dir`` if it is inside, and ``model_kind`` as it is. ``details`` adds
-    further fields; without them the file is one of the older series, which has no schema_version.
-
-    Raises:
-        OSError: The corpus cannot be read, or the file cannot be written.
-        ValueError: The corpus is not UTF-8.
+    ``model_kind`` is written as given. ``details`` adds further fields; without them the file is one of the older
+    series, which has no schema_version.
     """
     meta: JsonObject = {
         "repo_name": repo_name_from_base_dir(base_dir),
@@ -367,37 +322,38 @@ def write_artifacts(
     row_labeler: RowLabeler,
     history: Sequence[Mapping[str, float]] = (),
 ) -> JsonObject:
-    """Write a whole run, the metadata last: a run cut short has none, and so is visibly incomplete.
+    """Write a whole run below ``base_dir``: artifacts/, and outputs/ if there is a ``history``; return the metadata.
 
-    Files go to artifacts/ and outputs/ in ``base_dir``. The model's weights are rounded here. ``history`` is the
-    training log; without it no log is written.
-
-    Returns:
-        The metadata, final metrics included.
-
-    Raises:
-        OSError: Something could not be read or written.
-        ValueError: The words of the corpus are not those of the vocabulary, or too few.
+    The model's weights are rounded first. Files of an older run are replaced when all new ones are complete. Raises
+    ValueError if the words of the corpus are not those of the vocabulary, or too few; nothing has been written then.
     """
     model.round_weights(WEIGHT_DECIMALS)
     details = _describe_model(model, vocab, corpus_path)
-    paths = artifact_paths_from_base_dir(base_dir)
-    paths[META_NAME].unlink(missing_ok=True)
-    write_vocabulary_csv(paths[VOCABULARY_NAME], vocab)
-    num_lines = write_model_weights_csv(paths[WEIGHTS_NAME], vocab, model, row_labeler=row_labeler)
-    write_token_embeddings_csv(paths[EMBEDDINGS_NAME], model, row_labeler=row_labeler)
-    if history:
-        write_training_log(outputs_dir_from_base_dir(base_dir) / TRAIN_LOG_NAME, history)
-    return write_meta_json(
-        paths[META_NAME],
-        base_dir=base_dir,
-        corpus_path=corpus_path,
-        vocab_size=vocab.vocab_size(),
-        model_kind=model_kind,
-        learning_rate=learning_rate,
-        epochs=epochs,
-        details={**details, "weights": {"layout": _layout_of(model), "decimals": WEIGHT_DECIMALS, "rows": num_lines}},
-    )
+    stage = Path(base_dir) / ".new"
+    paths = artifact_paths_from_base_dir(stage)
+    try:
+        write_vocabulary_csv(paths[VOCABULARY_NAME], vocab)
+        details["weights"] = write_model_weights_csv(paths[WEIGHTS_NAME], vocab, model, row_labeler=row_labeler)
+        write_token_embeddings_csv(paths[EMBEDDINGS_NAME], model, row_labeler=row_labeler)
+        if history:
+            write_training_log(outputs_dir_from_base_dir(stage) / TRAIN_LOG_NAME, history)
+        meta = write_meta_json(
+            paths[META_NAME],
+            base_dir=base_dir,
+            corpus_path=corpus_path,
+            vocab_size=vocab.vocab_size(),
+            model_kind=model_kind,
+            learning_rate=learning_rate,
+            epochs=epochs,
+            details=details,
+        )
+        for new in sorted(stage.glob("*/*"), reverse=True):  # the log, then the artifacts, the metadata last
+            target = base_dir / new.relative_to(stage)
+            target.parent.mkdir(parents=True, exist_ok=True)
+            new.replace(target)
+    finally:
+        shutil.rmtree(stage, ignore_errors=True)
+    return meta
 
 
 def _describe_model(model: SimpleNextTokenModel, vocab: VocabularyLike, corpus_path: Path) -> JsonObject:

@@ -1,12 +1,4 @@
-"""math_training.py - The arithmetic of learning, as pure functions.
-
-Concepts:
-    softmax: turns any scores (logits) into probabilities.
-    cross-entropy: how surprised a model is by the token that really came.
-    conditional entropy: how surprised even the best table must be, on average.
-
-It knows numbers only: no tokens, no models, no files.
-"""
+"""math_training.py - The arithmetic of learning, as pure functions of numbers: no tokens, no models, no files."""
 
 from collections import Counter
 from collections.abc import Hashable, Iterable, Sequence
@@ -20,9 +12,6 @@ SMALLEST_PROBABILITY: Final = 1e-12
 
 def argmax(values: Sequence[float]) -> int:
     """Return the index of the largest value, the first one where several are largest.
-
-    Raises:
-        ValueError: ``values`` is empty.
 
     Example:
         >>> argmax([0.2, 0.5, 0.5])
@@ -46,15 +35,11 @@ def top_k(probs: Sequence[float], k: int) -> list[tuple[int, float]]:
 def softmax(scores: Sequence[float]) -> list[float]:
     """Turn finite scores (logits) into probabilities: exp(score) over the sum of all exp(score).
 
-    Raises:
-        ValueError: ``scores`` is empty.
-
     Example:
         >>> softmax([0.0, 0.0])
         [0.5, 0.5]
 
-    Source:
-        Bridle (1990), "Probabilistic interpretation of feedforward classification network outputs".
+    Source: Bridle (1990), "Probabilistic interpretation of feedforward classification network outputs".
     """
     if not scores:
         raise ValueError("softmax of an empty sequence")
@@ -78,8 +63,7 @@ def cross_entropy_loss(probs: Sequence[float], target_id: int) -> float:
         >>> round(cross_entropy_loss([0.25, 0.75], 1), 4)
         0.2877
 
-    Source:
-        Shannon (1948), "A mathematical theory of communication".
+    Source: Shannon (1948), "A mathematical theory of communication".
     """
     if not 0 <= target_id < len(probs):
         raise ValueError(f"target_id {target_id} is outside 0..{len(probs) - 1}")

@@ -15,12 +15,7 @@ class PromptContext:
 
 
 def normalize_prompt_text(prompt: str) -> str:
-    """Return a prompt with single spaces between its words and none around; letters keep their case.
-
-    Example:
-        >>> normalize_prompt_text("  The cat   runs ")
-        'The cat runs'
-    """
+    """Return a prompt with single spaces between its words and none around; letters keep their case."""
     return " ".join(prompt.split())
 
 

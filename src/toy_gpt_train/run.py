@@ -320,7 +320,7 @@ def train(
         held_out,
         held_out.unigram_loss if held_out else unigram_loss(encoded.frequencies, encoded.ids),
         time.perf_counter() - begun - (held_out.seconds if held_out else 0.0),
-        read.path,
+        read.path and read.path.absolute(),  # the current folder may be another one when the run is saved
         checkpoints,
     )
 

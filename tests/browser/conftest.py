@@ -50,7 +50,7 @@ def watch(context: BrowserContext) -> Watch:
 
 @pytest.fixture(scope="session")
 def site_address(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """The address of the built site, which lies in a folder of its server and not at its top."""
+    """The address of the built site, which is in a subfolder of its server."""
     top = tmp_path_factory.mktemp("server")
     (top / "some").mkdir()
     (top / "some" / "where").symlink_to(SITE, target_is_directory=True)

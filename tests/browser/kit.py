@@ -101,7 +101,7 @@ class Watch:
         return {answer.url: len(answer.body()) for answer in self.responses if answer.url.endswith(".js")}
 
     def forget(self) -> None:
-        """Begin anew, for another test."""
+        """Start again, for another test."""
         for kept in (self.complaints, self.responses, self.hosts):
             kept.clear()
 
@@ -115,7 +115,7 @@ class Watch:
 
 
 def assert_no_sideways_scrolling(page: Page, where: str) -> None:
-    """The page is no wider than the window, once it has got used to its size."""
+    """The page is no wider than the window, once its layout has settled."""
     for _ in range(20):
         wide, room = page.evaluate("[document.documentElement.scrollWidth, innerWidth]")
         if wide <= room:
@@ -125,7 +125,7 @@ def assert_no_sideways_scrolling(page: Page, where: str) -> None:
 
 
 AXE_TAGS = ("wcag2a", "wcag2aa", "wcag21a", "wcag21aa")
-AXE_COLOURS = ("color-contrast", "link-in-text-block")  # the rules that a theme has to do with
+AXE_COLORS = ("color-contrast", "link-in-text-block")  # the rules that a theme has to do with
 
 
 def axe_violations(page: Page | Frame, rules: Sequence[str] = AXE_TAGS, exclude: Sequence[str] = ()) -> list[str]:
@@ -156,7 +156,7 @@ FOCUS = """() => {
 
 
 def tab_to(page: Page, target: Locator) -> None:
-    """Press Tab until something has the focus; wherever the focus is on the way, it can be seen."""
+    """Press Tab until something has the focus; the focus is visible at every step."""
     for _ in range(60):
         page.keyboard.press("Tab")
         assert page.evaluate(FOCUS), page.evaluate("document.activeElement.outerHTML.slice(0, 200)")

@@ -1,4 +1,4 @@
-"""test_explorer.py - The explorer in a real browser: what a visitor does, sees, and is told.
+"""test_explorer.py - The explorer in a real browser: what a visitor does, sees, and reads.
 
 Playwright drives a Chromium that is installed already. The runs are the committed ones, and their numbers are compared
 with those of toy-gpt infer. Every test ends with the same demands: no message in the console, no error in the page, and
@@ -35,9 +35,8 @@ from browser.kit import (
     table_of,
     written_of,
 )
-from toy_gpt_train.c_model import SimpleNextTokenModel
-from toy_gpt_train.e_infer import load_run
 from toy_gpt_train.project import RESOURCE_ROOT
+from toy_gpt_train.run import load
 from toy_gpt_train.show import visible
 from toy_gpt_train.view.server import VIEW_DIR, open_server, runs_index
 
@@ -54,7 +53,7 @@ pytestmark = pytest.mark.skipif(
 
 TABLE, GLOSSARY = "300-context-2 on 001_animals", "400-context-3 on 010_llm_glossary"
 KNESER_NEY, LLAMA = "450-kneser-ney on 030_stories", "800-llama on 030_stories"
-EMBEDDINGS, ATTENTION, GPT = (f"{rung} on 030_stories" for rung in ("500-embeddings", "600-attention", "700-gpt"))
+EMBEDDINGS, ATTENTION, GPT = (f"{model} on 030_stories" for model in ("500-embeddings", "600-attention", "700-gpt"))
 UNIGRAM, BIGRAM = "100-unigram on 001_animals", "200-bigram on 001_animals"
 # A text for each kind that is longer than some contexts, shorter than others.
 PROMPTS = {
@@ -84,7 +83,7 @@ def explorer() -> Iterator[str]:
 
 @pytest.fixture
 def visit(context: BrowserContext, watch: Watch, explorer: str) -> Iterator[Visit]:
-    """``visit(TABLE, beside=LLAMA)`` opens the page; whatever it complains of fails the test at its end."""
+    """``visit(TABLE, beside=LLAMA)`` opens the page; any complaint fails the test at its end."""
     asked: set[str] = set()
 
     def open_page(
@@ -184,11 +183,11 @@ def four_decimals(probability: float) -> str:
 # --- predicting and writing -------------------------------------------------------------------------------------
 
 PREDICT = """async ([name, prompt]) => {
-  const { loadRun, loadRuns } = await import(new URL("run.js", document.baseURI).href);
+  const { loadRun, loadRuns } = await import(new URL("core/run.js", document.baseURI).href);
   const runs = await loadRuns(new URL("runs.json", document.baseURI).href);
   const { model, tokenizer, vocabulary } = await loadRun(runs.find((run) => run.name === name));
   const ids = tokenizer.tokenize(prompt).map((token) => vocabulary.idOf.get(token));
-  return [...model.forward(ids.slice(-model.contextSize))];
+  return [...model.nextProbs(ids.slice(-model.contextSize))];
 }"""
 
 
@@ -276,16 +275,15 @@ def test_a_table_shows_its_row(visit: Visit, toy_gpt: ToyGpt) -> None:
     column = column_of(visit(TABLE), TABLE)
     write(column, PROMPTS[TABLE])
     why = explanation_of(column)
-    expect(why).to_contain_text("The row that answers is the|cat.")
+    expect(why).to_contain_text("The row used here is the|cat.")
     expected = infer(toy_gpt, TABLE, "--prompt", PROMPTS[TABLE])["top_k"]
-    run = load_run(folder_of(TABLE))
-    assert isinstance(run.model, SimpleNextTokenModel)
-    logits = run.model.row(tuple(run.vocab.token_to_id[token] for token in ("the", "cat")))
+    run = load(folder_of(TABLE))
+    logits = run.model.logits(run.tokenizer.token_ids(["the", "cat"]))
     rows = rows_of(table_of(why, "Largest weights of the row"))
     assert [row[0] for row in rows] == [one["token"] for one in expected[:8]]
     for (_, weight, power, probability), one in zip(rows, expected, strict=False):
-        assert number(weight) == pytest.approx(logits.logit(one["id"]), abs=0.5001e-4)
-        assert number(power) == pytest.approx(exp(logits.logit(one["id"])), abs=0.5001e-4)
+        assert number(weight) == pytest.approx(logits[one["id"]], abs=0.5001e-4)
+        assert number(power) == pytest.approx(exp(logits[one["id"]]), abs=0.5001e-4)
         assert probability == four_decimals(one["probability"])
 
 
@@ -303,11 +301,11 @@ def test_kneser_ney_shows_how_it_backs_off(visit: Visit) -> None:
     assert left
     assert all(decided)
     assert sum(float(found[1]) for found in (*decided, left) if found) == pytest.approx(100, abs=3)
-    likeliest = {token: probability for token, _, probability in next_rows(column)}
-    longest = rows_of(table_of(steps.first, "What it has seen").first)
-    assert [row[3] for row in longest] == [likeliest[row[0]] for row in longest]
+    probability_of = {token: probability for token, _, probability in next_rows(column)}
+    longest = rows_of(table_of(steps.first, "Followers").first)
+    assert [row[3] for row in longest] == [probability_of[row[0]] for row in longest]
     write(column, "aaaa")
-    expect(steps.first).to_contain_text("Never met, so everything is handed on: 100")
+    expect(steps.first).to_contain_text("Never seen, so everything is passed on: 100")
 
 
 def test_llama_shows_logits_and_attention(visit: Visit, toy_gpt: ToyGpt) -> None:
@@ -351,7 +349,7 @@ def check_vocabulary(panel: Locator, meta: dict[str, Any]) -> None:
     assert counts == sorted(counts, reverse=True)
 
 
-COLOURS = """canvas => {
+COLORS = """canvas => {
   const { data } = canvas.getContext("2d").getImageData(0, 0, canvas.width, canvas.height);
   return new Set(new Uint32Array(data.buffer)).size;
 }"""
@@ -360,7 +358,8 @@ COLOURS = """canvas => {
 def check_weights(panel: Locator) -> None:
     cells = panel.get_by_role("application")
     expect(cells).to_be_visible()
-    assert panel.locator("canvas").evaluate(COLOURS) > 3
+    # WHY a wait: the canvas is painted once it has a width.
+    panel.page.wait_for_function(f"canvas => ({COLORS})(canvas) > 3", arg=panel.locator("canvas").element_handle())
     cells.press("Home")
     readout = panel.locator("output.readout")
     expect(readout).to_have_text(re.compile(r", .+: \u2212?[0-9.e\u2212+]+$"))
@@ -382,9 +381,9 @@ def check_embeddings(panel: Locator, path: Path) -> None:
         count = min(sum(1 for _ in csv.reader(file)) - 1, 1500)
     expect(dots).to_have_count(count)  # WHY not count(): the drawing is made once the panel has a width
     if count == 1:
-        expect(panel.get_by_text("has no neighbours")).to_be_visible()
+        expect(panel.get_by_text("has no neighbors")).to_be_visible()
         return
-    near = rows_of(table_of(panel, "Pointing most nearly the same way"))
+    near = rows_of(table_of(panel, "Pointing in nearly the same direction"))
     cosines = [number(row[1]) for row in near]
     assert cosines == sorted(cosines, reverse=True)
     assert all(-1.0001 <= cosine <= 1.0001 for cosine in cosines)
@@ -429,9 +428,9 @@ def test_a_mixture_opens_too(visit: Visit, trained: Callable[..., Path]) -> None
         page = visit(address=address)
         column = page.get_by_role("region", name=re.compile("mixture"))
         expect(column).to_be_visible()
-        powers = rows_of(table_of(explanation_of(column), "Powers"))
+        weights = rows_of(table_of(explanation_of(column), "Mixture weights"))
         together = rows_of(table_of(explanation_of(column), "Together"))
-        assert len(powers) > 1
+        assert len(weights) > 1
         assert together == [[token, text] for token, _, text in next_rows(column)[: len(together)]]
         check_vocabulary(open_tab(column, "Vocabulary"), meta)
         open_tab(column, "Weights")
@@ -462,12 +461,12 @@ def test_nothing_scrolls_sideways(visit: Visit, width: int, names: tuple[str, ..
 def test_the_theme_is_chosen_and_remembered(visit: Visit) -> None:
     page = visit(TABLE)
     column_of(page, TABLE)
-    colour = "getComputedStyle(document.body).backgroundColor"
-    light = page.evaluate(colour)
+    color = "getComputedStyle(document.body).backgroundColor"
+    light = page.evaluate(color)
     button = page.get_by_role("button", name="Dark")
     button.click()
     expect(button).to_have_attribute("aria-pressed", "true")
-    assert page.evaluate(colour) != light
+    assert page.evaluate(color) != light
     page.reload()
     expect(page.locator("html")).to_have_attribute("data-theme", "dark")
     column_of(page, TABLE)

@@ -1,4 +1,4 @@
-"""test_playground.py - Training in the page: what a visitor does, sees and is told, and that it is what CPython does.
+"""test_playground.py - Training in the page: what a visitor does, sees and reads, and that it equals what CPython does.
 
 The page is that of the built site, from a sub-folder of a plain server. What it trains is compared with what the same
 command makes in this process. Every test ends with the same demands: no message in the console, no error in the page,
@@ -23,7 +23,7 @@ from urllib.parse import quote_plus, urlsplit
 import pytest
 
 from browser.kit import (
-    AXE_COLOURS,
+    AXE_COLORS,
     AXE_TAGS,
     PATIENCE,
     SCRIPT_LIMIT,
@@ -85,7 +85,7 @@ def open_playground(context: BrowserContext, address: str, arguments: str | None
 
 @pytest.fixture
 def visit(context: BrowserContext, watch: Watch, site_address: str) -> Iterator[Visit]:
-    """``visit("--model gpt")`` opens a page of its own; whatever it complains of fails the test at its end."""
+    """``visit("--model gpt")`` opens a page of its own; any complaint fails the test at its end."""
     context.add_init_script(KEEP_URLS)
     yield lambda arguments=None, width=1280: open_playground(context, site_address, arguments, width)
     watch.assert_quiet(urlsplit(site_address).netloc)
@@ -124,7 +124,7 @@ def button(page: Page, name: str) -> Locator:
 
 
 FIELDS = {  # the flag of each, and what it is called on the page
-    "--model": "Rung",
+    "--model": "Model",
     "--tokenizer": "A token is",
     "--context": "Context N",
     "--epochs": "Epochs",
@@ -136,7 +136,7 @@ FIELDS = {  # the flag of each, and what it is called on the page
 
 
 def field(page: Page, flag: str) -> Locator:
-    """The control of the form that stands for a flag."""
+    """The form's control for a flag."""
     role: Any = "combobox" if flag in ("--model", "--tokenizer") else "spinbutton"
     return page.locator("form").get_by_role(role, name=FIELDS[flag], exact=True)
 
@@ -146,7 +146,7 @@ def more_options(page: Page) -> Locator:
 
 
 def text_box(page: Page) -> Locator:
-    return page.get_by_role("textbox", name="What is learned; you can change it", exact=True)
+    return page.get_by_role("textbox", name="The text to train on; you can edit it", exact=True)
 
 
 def texts_of(page: Page) -> Locator:
@@ -226,7 +226,7 @@ def alert_of(page: Page, timeout: float = 30_000) -> str:
 
 
 def command_of(page: Page) -> list[str]:
-    """The arguments of `toy-gpt train` in the command that stands on the page."""
+    """The arguments of `toy-gpt train` in the command on the page."""
     words = shlex.split(page.locator(".command").text_content() or "")
     assert words[:4] == ["uv", "run", "toy-gpt", "train"]
     return words[4:]
@@ -269,11 +269,11 @@ def numbers_of(table: bytes) -> list[float]:
 
 
 PREDICT = """async (prompt) => {
-  const { loadRun } = await import(new URL("../explorer/run.js", document.baseURI).href);
+  const { loadRun } = await import(new URL("../explorer/core/run.js", document.baseURI).href);
   const urls = new Map([...document.querySelectorAll(".files a")].map((link) => [link.textContent, link.href]));
   const { model, tokenizer, vocabulary, meta } = await loadRun({ name: "", urls, log: null });
   const tokens = prompt === null ? meta.start_tokens : tokenizer.tokenize(prompt);
-  return [...model.forward(tokens.slice(-model.contextSize).map((token) => vocabulary.idOf.get(token)))];
+  return [...model.nextProbs(tokens.slice(-model.contextSize).map((token) => vocabulary.idOf.get(token)))];
 }"""
 
 
@@ -316,7 +316,7 @@ def assert_as_in_python(page: Page, toy_gpt: ToyGpt, base: Path, listing: Callab
     assert written_of(column) == text.removesuffix("\n")
 
 
-# --- a training -------------------------------------------------------------------------------------------------
+# --- training ---------------------------------------------------------------------------------------------------
 
 NOTE_ALL = """() => {
   window.noted = [];
@@ -344,7 +344,7 @@ def test_the_page_trains_what_python_trains(
     page.evaluate(NOTE_ALL)
     trained(page, timeout=LOADING)
     noted = page.evaluate("noted")
-    loading = [re.fullmatch(r"Fetching Python: (.+) of (.+) MB, this once", one["status"]) for one in noted]
+    loading = [re.fullmatch(r"Fetching Python: (.+) of (.+) MB, only once", one["status"]) for one in noted]
     fetched = [tuple(map(float, found.groups())) for found in loading if found]
     assert len(set(fetched)) > 2
     assert all(before <= after for (before, _), (after, _) in pairwise(fetched))
@@ -369,7 +369,7 @@ def test_the_page_trains_what_python_trains(
     ],
     ids=lambda line: " ".join(line.split()[1:4:2]),
 )
-def test_other_rungs_too(
+def test_other_models_too(
     warm: Page,
     toy_gpt: ToyGpt,
     in_python: Callable[[Page], Path],
@@ -400,7 +400,7 @@ def test_a_file_is_learned(warm: Page, tmp_path: Path) -> None:
     fill_form(warm, DEFAULT)
     path = tmp_path / "poem.txt"
     path.write_text("one two three one two four\n", encoding="utf-8")
-    chooser = warm.get_by_label("Or a file of yours")
+    chooser = warm.get_by_label("Or your own file")
     chooser.set_input_files(path)
     expect(text_box(warm)).to_have_value("one two three one two four\n")
     expect(warm.get_by_text("27 characters, 1 line", exact=True)).to_be_visible()
@@ -491,7 +491,7 @@ def test_arguments_are_cut_as_a_shell_cuts_them(visit: Visit) -> None:
         lines,
     )
     for line, (words, joined, quoted, cut_again) in zip(lines, found, strict=True):
-        assert shlex.split(quoted) == cut_again == [line, "x", line]  # whatever is joined survives
+        assert shlex.split(quoted) == cut_again == [line, "x", line]  # join and cut are inverses
         assert shlex.split(joined) == words
         assert words == shlex.split(line), line
 
@@ -539,7 +539,7 @@ SHORT = "--model context-3 --corpus corpus/000_cat_dog.txt"
         ("", "", "the corpus is empty"),
         ("", "one two three", "too few"),
     ],
-    ids=["epochs 0", "no number", "nonsense", "wrong rung", "workers", "help", "no end", "empty", "short"],
+    ids=["epochs 0", "not a number", "nonsense", "wrong model", "workers", "help", "no end", "empty", "short"],
 )
 def test_bad_input_is_answered_with_a_sentence(warm: Page, more: str, text: str | None, words: str) -> None:
     fill_form(warm, SHORT)
@@ -677,7 +677,7 @@ def test_a_browser_that_cannot_suspend_webassembly(visit: Visit, context: Browse
     page = visit(ENDLESS)
     begun(page, timeout=LOADING)
     button(page, "Stop").click()  # the worker does not hear it, so the page ends it
-    assert alert_of(page, timeout=PATIENCE) == "Stopped before there was anything to keep."
+    assert alert_of(page, timeout=PATIENCE) == "Stopped before there was anything to save."
     expect(status_of(page)).not_to_contain_text("Stopping")
     fill_form(page, DEFAULT)
     trained(page, timeout=LOADING)
@@ -728,8 +728,8 @@ def test_nothing_scrolls_sideways(warm: Page) -> None:
 
 
 def assert_axe_finds_nothing(page: Page, where: str) -> None:
-    """Nothing in light, and no colour that is hard to read in dark."""
-    for theme, rules in (("light", AXE_TAGS), ("dark", AXE_COLOURS)):
+    """Nothing in light, and no color that is hard to read in dark."""
+    for theme, rules in (("light", AXE_TAGS), ("dark", AXE_COLORS)):
         use_theme(page, theme)
         violations = axe_violations(page, rules)
         assert not violations, "\n".join([f"{where}, {theme}", *violations])

@@ -21,7 +21,7 @@ from urllib.parse import parse_qs, urlsplit
 import pytest
 
 from browser.kit import (
-    AXE_COLOURS,
+    AXE_COLORS,
     PATIENCE,
     REPOSITORY,
     SITE,
@@ -81,7 +81,7 @@ def top_address() -> Iterator[str]:
         yield address
 
 
-# WHY some only: a page may have hundreds of such parts, all with the same few colours, and axe looks long at each.
+# WHY some only: a page may have hundreds of such parts, all with the same few colors, and axe looks long at each.
 THIN_OUT = """() => {
   for (const [parts, most] of [[".highlight", 4], [".doc-object", 12], ["tbody tr", 30]]) {
     [...document.querySelectorAll(parts)].slice(most).forEach((part) => part.remove());
@@ -108,17 +108,17 @@ def test_every_page(shared: tuple[BrowserContext, Watch], site_address: str, top
         left_out = [PARTS_OF_PICTURES] if name == "index.html" else [PARTS_OF_PICTURES, SAME_EVERYWHERE]
         violations = axe_violations(page, exclude=left_out)
         use_scheme(page, "slate")
-        violations += axe_violations(page, AXE_COLOURS, exclude=left_out)
+        violations += axe_violations(page, AXE_COLORS, exclude=left_out)
     watch.assert_quiet(urlsplit(address).netloc)
     assert not violations, "\n".join(violations)
 
 
 def use_scheme(page: Page, scheme: str) -> None:
-    """Give the page the light colours ("default") or the dark ones ("slate"), as mkdocs-material's own button does."""
+    """Give the page the light colors ("default") or the dark ones ("slate"), as mkdocs-material's own button does."""
     page.evaluate(
         """scheme => {
           document.body.dataset.mdColorScheme = scheme;
-          document.getAnimations().forEach((change) => change.finish()); // no colour between the two
+          document.getAnimations().forEach((change) => change.finish()); // no color between the two
         }""",
         scheme,
     )
@@ -172,14 +172,14 @@ def figures_of(page: str) -> list[Figure]:
 
 
 MARKS = """svg => {
-  const coloured = (name) => [...svg.querySelectorAll(`${name}[fill^="var("], ${name}[stroke^="var("]`)];
+  const colored = (name) => [...svg.querySelectorAll(`${name}[fill^="var("], ${name}[stroke^="var("]`)];
   const steps = (path) => [...path.getAttribute("d").matchAll(/[ML]([^,MLZ]+),([^,MLZ]+)/g)];
   const points = (path) => steps(path).map(([, x, y]) => [Number(x), Number(y)]);
   return {
-    lines: coloured("path").map(points).filter((line) => line.length),
-    bars: coloured("rect").length,
-    dots: coloured("circle").length,
-    texts: coloured("text").map((text) => text.textContent),
+    lines: colored("path").map(points).filter((line) => line.length),
+    bars: colored("rect").length,
+    dots: colored("circle").length,
+    texts: colored("text").map((text) => text.textContent),
   };
 }"""
 
@@ -298,7 +298,7 @@ def test_a_chart_can_be_read_point_by_point(
     watch.assert_quiet(urlsplit(site_address).netloc)
 
 
-# --- a training in a lesson -------------------------------------------------------------------------------------
+# --- training in a lesson ---------------------------------------------------------------------------------------
 
 
 def flags_of(command: str) -> dict[str, str]:
@@ -315,7 +315,7 @@ def frame_of(page: Page) -> Frame:
 
 
 @pytest.mark.parametrize("name", [page for page in pages_with('class="try"') if "bigram" in page][:1])
-def test_a_training_in_a_lesson(context: BrowserContext, watch: Watch, site_address: str, name: str) -> None:
+def test_training_in_a_lesson(context: BrowserContext, watch: Watch, site_address: str, name: str) -> None:
     page = context.new_page()
     page.emulate_media(color_scheme="light")
     page.goto(site_address + name)
@@ -341,7 +341,7 @@ def test_a_training_in_a_lesson(context: BrowserContext, watch: Watch, site_addr
     watch.assert_quiet(urlsplit(site_address).netloc)
 
 
-def test_the_playground_understands_all_trainings(context: BrowserContext, watch: Watch, site_address: str) -> None:
+def test_the_playground_understands_all_train_links(context: BrowserContext, watch: Watch, site_address: str) -> None:
     found = {link for page in PAGES for link in re.findall(r'href="[^"]*(\?train=[^"]+)"', source_of(page))}
     page = context.new_page()
     for query in sorted(found):
@@ -389,7 +389,7 @@ def test_what_needs_a_server_says_so(from_file: Callable[[str], Page], watch: Wa
     assert watch.hosts <= {""}
 
 
-def test_a_training_from_a_file_leads_to_the_playground(from_file: Callable[[str], Page], watch: Watch) -> None:
+def test_training_from_a_file_leads_to_the_playground(from_file: Callable[[str], Page], watch: Watch) -> None:
     name = next(iter(pages_with('class="try"')), None)
     if name is None:
         pytest.skip("this site has been built without such a page")

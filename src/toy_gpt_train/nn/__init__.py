@@ -1,4 +1,1 @@
-"""The rooms beneath c_model.py's networks: tensors with gradients, matrix kernels, modules, optimizers.
-
-It knows no text and no files; ids go in, logits come out.
-"""
+"""nn/ - Beneath step c: tensors with gradients, matrix kernels, modules, optimizers. It knows no text and no files."""

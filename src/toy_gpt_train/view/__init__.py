@@ -1,1 +1,1 @@
-"""view/ - The explorer: pages for a browser, and the server that shows them."""
+"""view/ - The explorer in a browser: server.py, index.html, core/ (models and files in JavaScript), ui/ (the page)."""

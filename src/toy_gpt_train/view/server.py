@@ -1,22 +1,20 @@
-"""view_server.py - The explorer in a browser: a small web server for this computer alone.
+"""server.py - A small web server that shows the explorer on this computer only.
 
-It serves the page in view/, an index of the runs that lie below a base directory, and their files. Nothing else: an
-address is not a path that is followed. It is compared with those of the page's own files and of the runs that were
-found, and must be one of them.
+It serves the page in view/, an index of the runs below a base directory, and their files.
 
-REQ: it listens on the loopback address only, writes nothing, and answers GET and HEAD only.
-REQ: a file is served if the metadata of its run lists it, or it is the metadata or the log, and if it really lies in
-the folder of its run (a symbolic link that leads elsewhere is not followed).
-REQ: a request whose Host is not this server is refused. WHY: a page from elsewhere could otherwise give its own name
-the address 127.0.0.1, and read what is served here (DNS rebinding).
+REQ: an address is never followed as a path: it must equal the address of a file of the page, or of a run.
+REQ: it listens on the loopback address only, writes nothing, and answers only GET and HEAD.
+REQ: of a run it serves the metadata, the log, and what the metadata list, if the file really is in the run's folder
+(a symbolic link that leads elsewhere is not followed).
+REQ: a request whose Host is not this server is refused. WHY: otherwise a page from elsewhere could point its own host
+name at 127.0.0.1 and read what is served here (DNS rebinding).
 
-It does not know how a model is computed: the page does that, from the same files as toy-gpt infer.
+It does not know how a model computes: the page does that, from the same files as toy-gpt infer.
 """
 
 import json
 import os
 import re
-import shutil
 import socketserver
 import threading
 import webbrowser
@@ -42,9 +40,10 @@ INDEX_NAME: Final = "runs.json"
 _LOOPBACK: Final = "127.0.0.1"
 _PORTS_TO_TRY: Final = 20
 _SECONDS_TO_ASK: Final = 30
+_BLOCK_BYTES: Final = 1 << 16
 
-# WHY two lists: a run may come from a stranger, so none of its files is ever called a page or a script.
-# WHY not mimetypes: it reads the system's registry, and where that calls .js plain text the page does not start.
+# WHY two lists: a run may come from a stranger, so none of its files is ever served as a page or a script.
+# WHY not mimetypes: it reads the system's registry, and if that calls .js plain text the page does not start.
 _PAGE_TYPES: Final = {
     ".html": "text/html; charset=utf-8",
     ".css": "text/css; charset=utf-8",
@@ -66,23 +65,27 @@ _HEADERS: Final = {
     "Referrer-Policy": "no-referrer",
 }
 
+_PAGE_FOLDERS: Final = (".", "core", "ui")
 _ANY_BYTES: Final = "surrogateescape"  # how Python writes a folder's name that is not UTF-8
 
 _PLAIN_NAME: Final = re.compile(r"[^\x00-\x1f/\\:]+")
 
 
-# --- which runs there are -----------------------------------------------------------------------------------
+# --- the page and the runs ----------------------------------------------------------------------------------
+
+
+def page_files() -> dict[str, Path]:
+    """Return the page's own files by address, relative to the page.
+
+    >>> sorted(page_files())[0], page_files()["core/run.js"].name
+    ('core/csv.js', 'run.js')
+    """
+    found = (path for folder in _PAGE_FOLDERS for path in (VIEW_DIR / folder).glob("*"))
+    return {path.relative_to(VIEW_DIR).as_posix(): path for path in found if path.suffix in _PAGE_TYPES}
 
 
 class Place(NamedTuple):
-    """Where a run lies.
-
-    Attributes:
-        artifacts: The folder of its artifacts.
-        url: The address of that folder, relative to the index, with a slash at its end; not quoted.
-        outputs: The folder of its training log.
-        log_url: The address of that folder.
-    """
+    """The folders of a run and their addresses: relative to the index, with a slash at the end, not quoted."""
 
     artifacts: Path
     url: str
@@ -91,14 +94,17 @@ class Place(NamedTuple):
 
 
 def runs_index(base_dir: Path) -> dict[str, Any]:
-    """Return the index that the page reads, runs.json: which runs there are, and where their files lie.
+    """Return runs.json, the index that the page reads: all runs, and where their files are.
 
     Args:
         base_dir: The folder that holds artifacts/ and outputs/, or is itself a folder of artifacts.
 
     Returns:
-        ``runs``: a record of name, artifacts and log for each run, the default run first; addresses are relative to
-        ``base_dir`` (a folder of artifacts itself is called ``run/``). ``notes``: a sentence for each run left out.
+        ``runs``: name, artifacts and log of each run, the default run first; addresses are relative to ``base_dir`` (if
+        that is a folder of artifacts, its address is ``run/``). ``notes``: a sentence for each run left out.
+
+    Raises:
+        OSError: A folder of artifacts cannot be read.
 
     Example:
         >>> from toy_gpt_train.project import RESOURCE_ROOT
@@ -112,7 +118,7 @@ def runs_index(base_dir: Path) -> dict[str, Any]:
             name = _name_of(_metadata(place, base_dir), place.url)
         except (InputError, OSError) as error:
             why = error.strerror if isinstance(error, OSError) else str(error)
-            # WHY without the folder: the index may be published, and where it was made is nobody's business.
+            # WHY without the folder: the index may be published, and should not say where it was made.
             why = str(why).removeprefix(f"{place.artifacts / META_NAME}: ")
             notes.append(f"{place.url}{META_NAME} cannot be used: {why}")
         else:
@@ -123,7 +129,7 @@ def runs_index(base_dir: Path) -> dict[str, Any]:
 
 
 def _places(base_dir: Path) -> Iterator[Place]:
-    """Yield every place that looks like a run: it has metadata."""
+    """Yield every place that has metadata."""
     if (base_dir / META_NAME).is_file():
         yield Place(base_dir, "run/", base_dir, "run/")
         return
@@ -139,7 +145,7 @@ def _metadata(place: Place, base_dir: Path) -> dict[str, Any]:
     """Read the metadata of a run.
 
     Raises:
-        InputError: They are damaged, list no files, or do not lie below the base directory.
+        InputError: The metadata are damaged, list no files, or are not below the base directory.
         OSError: They cannot be read.
     """
     path = _real_file(place.artifacts, META_NAME, base_dir)
@@ -153,20 +159,20 @@ def _metadata(place: Place, base_dir: Path) -> dict[str, Any]:
 
 def _name_of(meta: dict[str, Any], url: str) -> str:
     if "/ladder/" in url:
-        *_, rung, text, _ = url.split("/")
-        return f"{rung} on {text}"
+        *_, model, text, _ = url.split("/")
+        return f"{model} on {text}"
     name = f"{find_model(meta['model_kind']).folder} on {Path(meta['corpus']['filename']).stem}"
     return f"{name} (default run)" if url == "artifacts/" else name
 
 
 def _real_file(folder: Path, name: str, base_dir: Path) -> Path | None:
-    """Return the path of a file that really lies in a folder, and this below the base directory; None otherwise."""
+    """Return the path of a file if it really is in its folder, below the base directory; None otherwise."""
     path = folder / name
-    if not path.is_file():
-        return None
-    real = path.resolve()
-    inside = real.parent == folder.resolve() and real.is_relative_to(base_dir.resolve())
-    return path if inside else None
+    with suppress(OSError):  # the name is too long, or the folder may not be read
+        if path.is_file():
+            real = path.resolve()
+            return path if real.parent == folder.resolve() and real.is_relative_to(base_dir.resolve()) else None
+    return None
 
 
 def _quoted(url: str) -> str:
@@ -184,23 +190,22 @@ class Found(NamedTuple):
 
 
 def find_file(base_dir: Path, url: str) -> Found | None:
-    """Return the file at an address, or None where nothing is served.
+    """Return the file at an address (from its first slash on, not quoted), or None if nothing is served there.
 
-    Args:
-        base_dir: Where the runs are.
-        url: The address, from its first slash on, not quoted.
+    Raises:
+        OSError: A folder of artifacts cannot be read.
 
     Example:
         >>> found = find_file(VIEW_DIR, "/")
         >>> found.path.name, found.type
         ('index.html', 'text/html; charset=utf-8')
     """
-    folder, slash, name = url.rpartition("/")
-    if folder == "" and slash:
-        pages = {path.name: path for path in VIEW_DIR.iterdir() if path.suffix in _PAGE_TYPES}
-        page = pages.get(name or "index.html")
-        return Found(page, _PAGE_TYPES[page.suffix]) if page else None
-    path = _file_of_run(base_dir, f"{folder[1:]}/", name) if folder.startswith("/") else None
+    if not url.startswith("/"):
+        return None
+    if page := page_files().get(url[1:] or "index.html"):
+        return Found(page, _PAGE_TYPES[page.suffix])
+    folder, _, name = url[1:].rpartition("/")
+    path = _file_of_run(base_dir, f"{folder}/", name)
     return Found(path, _DATA_TYPES.get(path.suffix, _UNKNOWN_TYPE)) if path else None
 
 
@@ -221,17 +226,9 @@ def _file_of_run(base_dir: Path, folder_url: str, name: str) -> Path | None:
 
 
 class ExplorerServer(ThreadingHTTPServer):
-    """A web server for the runs below one base directory.
+    """A web server for the runs below one base directory; port 0 is any free port. OSError if the port is taken."""
 
-    Args:
-        base_dir: Where the runs are.
-        port: Where to listen; 0 for any free port.
-
-    Raises:
-        OSError: The port is taken.
-    """
-
-    # WHY: on Windows the option lets two programs listen on one port at once.
+    # WHY: on Windows the option lets two programs listen on one port.
     allow_reuse_address = os.name != "nt"
 
     def __init__(self, base_dir: Path, port: int) -> None:
@@ -239,7 +236,7 @@ class ExplorerServer(ThreadingHTTPServer):
         super().__init__((_LOOPBACK, port), _Handler)
 
     def server_bind(self) -> None:
-        """Take the port. WHY not as inherited: that looks up the computer's name, which may take long offline."""
+        """Take the port. WHY not inherited: that looks up the computer's name, which may take long offline."""
         socketserver.TCPServer.server_bind(self)
         self.server_name, self.server_port = _LOOPBACK, self.server_address[1]
 
@@ -257,63 +254,67 @@ class _Handler(BaseHTTPRequestHandler):
     sys_version = ""
     timeout = _SECONDS_TO_ASK
 
+    def handle(self) -> None:
+        """Answer, unless the client hangs up first."""
+        with suppress(ConnectionError):
+            super().handle()
+
     def do_GET(self) -> None:
         """Answer with a file or the index."""
-        self._answer_request()
-
-    def do_HEAD(self) -> None:
-        """Answer as to GET, without the content."""
-        self._answer_request()
-
-    def _answer_request(self) -> None:
         if not _is_own_host(self.headers, self.server.server_port):
             self.send_error(HTTPStatus.FORBIDDEN, explain=f"This server answers to {self.server.url} only.")
             return
-        url = unquote(self.path.partition("?")[0], errors=_ANY_BYTES)
-        if url == f"/{INDEX_NAME}":
-            content = json.dumps(runs_index(self.server.base_dir), ensure_ascii=False).encode("utf-8", "replace")
-            self._send(HTTPStatus.OK, _DATA_TYPES[".json"], BytesIO(content), len(content))
-            return
-        # WHY looked up anew each time: a run that is trained meanwhile is shown too.
-        found = find_file(self.server.base_dir, url)
         try:
-            file = found.path.open("rb") if found else None
+            found = self._open(unquote(self.path.partition("?")[0], errors=_ANY_BYTES))
         except OSError:
-            file = None
-        if found is None or file is None:
+            found = None
+        if found is None:
             self.send_error(HTTPStatus.NOT_FOUND, explain="There is nothing at this address.")
             return
-        with file:
-            self._send(HTTPStatus.OK, found.type, file, os.fstat(file.fileno()).st_size)
+        kind, content = found
+        with content:
+            self._send(HTTPStatus.OK, kind, content)
+
+    def do_HEAD(self) -> None:
+        """Answer like GET, without the content."""
+        self.do_GET()
+
+    def _open(self, url: str) -> tuple[str, BinaryIO] | None:
+        """Return the type and content of what is at an address; looked up each time, so new runs are shown too."""
+        if url == f"/{INDEX_NAME}":
+            index = json.dumps(runs_index(self.server.base_dir), ensure_ascii=False)
+            return _DATA_TYPES[".json"], BytesIO(index.encode("utf-8", "replace"))
+        found = find_file(self.server.base_dir, url)
+        return (found.type, found.path.open("rb")) if found else None
 
     def send_error(self, code: int, message: str | None = None, explain: str | None = None) -> None:
-        """Answer with a sentence; what the base class finds wrong with a request comes here too."""
-        if code == HTTPStatus.NOT_IMPLEMENTED:  # the base class's word for a method that this class has no answer to
-            code, explain = (
-                HTTPStatus.METHOD_NOT_ALLOWED,
-                "Only GET and HEAD are answered: nothing can be changed here.",
-            )
+        """Answer with a sentence; the base class's own errors come here too."""
+        if code == HTTPStatus.NOT_IMPLEMENTED:  # the base class's code for a method that this class lacks
+            code, explain = HTTPStatus.METHOD_NOT_ALLOWED, "Only GET and HEAD are answered: nothing can be changed."
         text = f"{code}: {explain or HTTPStatus(code).phrase}\n".encode()
         self.close_connection = True
-        self._send(HTTPStatus(code), _DATA_TYPES[".txt"], BytesIO(text), len(text))
+        self._send(HTTPStatus(code), _DATA_TYPES[".txt"], BytesIO(text))
 
-    def _send(self, status: HTTPStatus, kind: str, content: BinaryIO, size: int) -> None:
+    def _send(self, status: HTTPStatus, kind: str, content: BinaryIO) -> None:
+        size = content.seek(0, os.SEEK_END)
+        content.seek(0)
         self.send_response(status)
         if status == HTTPStatus.METHOD_NOT_ALLOWED:
             self.send_header("Allow", "GET, HEAD")
         for name, value in {**_HEADERS, "Content-Type": kind, "Content-Length": str(size)}.items():
             self.send_header(name, value)
-        with suppress(ConnectionError):  # whoever asked has gone
-            self.end_headers()
-            if self.command != "HEAD":
-                shutil.copyfileobj(content, self.wfile)
+        self.end_headers()
+        # WHY not to the end of the file: a log may grow meanwhile, and the client was told a size.
+        while self.command != "HEAD" and (block := content.read(min(size, _BLOCK_BYTES))):
+            self.wfile.write(block)
+            size -= len(block)
 
     def log_message(self, format: str, *args: Any) -> None:  # noqa: A002 - the base class's name for it
-        """Say nothing: a line for each request would hide the one that tells the address."""
+        """Print nothing: a line for each request would hide the address."""
 
 
 def _is_own_host(headers: Message, port: int) -> bool:
-    """Whether a request names this server as its host, once."""
+    """Whether a request names its host exactly once, and it is this server."""
     names = [_LOOPBACK, "localhost"]
     own = [f"{name}:{port}" for name in names] + (names if port == 80 else [])
     hosts = headers.get_all("Host", [])
@@ -324,14 +325,7 @@ def _is_own_host(headers: Message, port: int) -> bool:
 
 
 def open_server(base_dir: Path, port: int) -> ExplorerServer:
-    """Return a server that listens, on ``port`` or the next free one.
-
-    Args:
-        base_dir: Where the runs are.
-        port: Where to listen; 0 for any free port.
-
-    Returns:
-        The server; it answers from serve_forever() on.
+    """Return a server that listens on ``port`` or the next free one (0: any free one) and answers in serve_forever().
 
     Raises:
         InputError: There is no run to show, or no free port.
@@ -350,15 +344,7 @@ def open_server(base_dir: Path, port: int) -> ExplorerServer:
 
 
 def serve(base_dir: Path, port: int, open_browser: bool) -> int:
-    """Show the runs below a base directory in a browser, until Ctrl-C.
-
-    Args:
-        base_dir: The folder that holds artifacts/ and outputs/, or is itself a folder of artifacts.
-        port: Where to listen; the next free port where it is taken, any free one for 0.
-        open_browser: Whether to open the page.
-
-    Returns:
-        The exit code, 0.
+    """Show the runs below a base directory (see runs_index) in a browser until Ctrl-C; return the exit code.
 
     Raises:
         InputError: There is no run to show, or no free port.
@@ -366,7 +352,7 @@ def serve(base_dir: Path, port: int, open_browser: bool) -> int:
     with open_server(base_dir, port) as server:
         print(f"explorer  {server.url}\nCtrl-C ends", flush=True)
         if open_browser:
-            # WHY a thread: a browser in the terminal holds its caller up, and its first request waits for an answer.
+            # WHY a thread: a browser in the terminal blocks its caller, and its first request waits for an answer.
             threading.Thread(target=webbrowser.open, args=(server.url,), daemon=True).start()
         with suppress(KeyboardInterrupt):
             server.serve_forever()

@@ -1,0 +1,223 @@
+// tokenizers.js - Text becomes tokens, and tokens text: words, characters, byte-level BPE.
+//
+// Concepts:
+//     code point: what Python calls a character. A JavaScript string counts 16-bit units, and a code point may take
+//         two of them, so text is split by code points, never by index.
+//     pre-token: a piece of text that no merge crosses; " the", "2024", "!?" and "'s" are pre-tokens.
+//     spelling: a token's bytes, each as one printable character of GPT-2's alphabet; the space is "Ġ".
+//
+// OBS: what counts as a letter depends on the browser's Unicode version, and in Python on Python's.
+//
+// It does not know models or where files come from.
+
+import { quoted } from "./csv.js";
+import { parseObject } from "./json.js";
+import { argmax } from "./sampling.js";
+
+export const VOCAB_NAME = "vocab.json";
+export const MERGES_NAME = "merges.txt";
+export const DESCRIBED_NAME = "tokenizer.json";
+
+// WHY not \s: JavaScript's has U+FEFF and lacks U+0085. WORD uses the white space of Python's str.isspace(), SPACE that
+// of Unicode's White_Space, which GPT-2's pattern means.
+const WORD = /[^\t-\r\x1c-\x1f \x85\xa0\u1680\u2000-\u200a\u2028\u2029\u202f\u205f\u3000]+/gu;
+const SPACE = String.raw`\t-\r \x85\xa0\u1680\u2000-\u200a\u2028\u2029\u202f\u205f\u3000`;
+const PRETOKEN = new RegExp(
+  String.raw`'(?:[sdmt]|ll|ve|re)| ?\p{L}+| ?\p{N}+| ?[^${SPACE}\p{L}\p{N}]+|[${SPACE}]+(?![^${SPACE}])|[${SPACE}]+`,
+  "gu",
+);
+const LONE_SURROGATE = /\p{Surrogate}/u;
+
+/**
+ * @typedef {object} Tokenizer
+ * @property {string} kind
+ * @property {(text: string) => string[]} tokenize
+ * @property {(tokens: string[]) => string} join
+ * @property {Map<string, number> | null} idOf - The ids of vocab.json; null if the tokenizer has no files of its own.
+ */
+
+/**
+ * Return the tokenizer that a run's metadata describe.
+ *
+ * @param {{kind: string}} described - The metadata's `tokenizer`.
+ * @param {Map<string, string>} files - The text of byte-level BPE's files, by name.
+ * @returns {Tokenizer}
+ * @throws {Error} There is no such tokenizer, or its files are damaged.
+ */
+export function tokenizerFromMeta(described, files) {
+  if (described.kind === "word") {
+    return { kind: "word", tokenize: (text) => text.match(WORD) ?? [], join: (tokens) => tokens.join(" "), idOf: null };
+  }
+  if (described.kind === "char") {
+    return { kind: "char", tokenize: (text) => [...text], join: (tokens) => tokens.join(""), idOf: null };
+  }
+  if (described.kind === "bpe") {
+    return bpeTokenizer(files);
+  }
+  throw new Error(`unknown tokenizer ${quoted(String(described.kind))}; choose word, char or bpe`);
+}
+
+/**
+ * Split text without special tokens into pre-tokens: "It's 3 dogs!" into "It", "'s", " 3", " dogs", "!".
+ *
+ * @type {(text: string) => string[]}
+ */
+export function pretokenize(text) {
+  return text.match(PRETOKEN) ?? [];
+}
+
+// --- byte-level BPE -----------------------------------------------------------------------------------------
+
+// GPT-2's printable alphabet: printable bytes stand for themselves, the others for code points from 256 on.
+const CHAR_OF_BYTE = Array(256).fill("");
+for (let byte = 0, others = 0; byte < 256; byte++) {
+  const prints = (byte >= 0x21 && byte <= 0x7e) || (byte >= 0xa1 && byte !== 0xad);
+  CHAR_OF_BYTE[byte] = String.fromCharCode(prints ? byte : 256 + others++);
+}
+const BYTE_OF_CHAR = new Map(CHAR_OF_BYTE.map((character, byte) => [character, byte]));
+
+function spell(text) {
+  return Array.from(new TextEncoder().encode(text), (byte) => CHAR_OF_BYTE[byte]).join("");
+}
+
+function unspell(spelling) {
+  if (!spelling) {
+    throw new Error("a token is empty");
+  }
+  return Array.from(spelling, (character) => {
+    const byte = BYTE_OF_CHAR.get(character);
+    if (byte === undefined) {
+      throw new Error(`${quoted(character)} in ${quoted(spelling)} is not in GPT-2's printable alphabet`);
+    }
+    return byte;
+  });
+}
+
+/** Return the tokenizer of vocab.json, merges.txt and, if it has special tokens, tokenizer.json. */
+function bpeTokenizer(files) {
+  const special = specialTokens(files.get(DESCRIBED_NAME));
+  const idOf = readVocab(files.get(VOCAB_NAME), special);
+  const ranks = readMerges(files.get(MERGES_NAME), idOf);
+  const splitter = special.size ? patternOf(special.keys()) : null;
+  const known = new Map();
+  const encodeWord = (word) => {
+    if (!known.has(word)) {
+      known.set(word, mergeAll(spell(word), ranks));
+    }
+    return known.get(word);
+  };
+  const tokenize = (text) => {
+    if (LONE_SURROGATE.test(text)) {
+      throw new Error("the text holds a lone surrogate, which UTF-8 cannot encode");
+    }
+    const pieces = splitter === null ? [text] : text.split(splitter);
+    return pieces.flatMap((piece, place) => (place % 2 ? [piece] : pretokenize(piece).flatMap(encodeWord)));
+  };
+  // Invalid UTF-8, as when a text ends inside a character, becomes U+FFFD.
+  const decoder = new TextDecoder("utf-8", { ignoreBOM: true });
+  const bytesOf = (token) => (special.has(token) ? [...new TextEncoder().encode(token)] : unspell(token));
+  const join = (tokens) => decoder.decode(Uint8Array.from(tokens.flatMap(bytesOf)));
+  return { kind: "bpe", tokenize, join, idOf };
+}
+
+/**
+ * Merge adjacent tokens, the pair of lowest rank first and the leftmost one of it, until no pair can be merged.
+ *
+ * Cost: O(n) per merge, O(n^2) in all; a word is short, and done once.
+ */
+function mergeAll(spelling, ranks) {
+  const tokens = [...spelling];
+  // How early a token and the next one were merged: the lower the rank, the larger.
+  const early = (place) =>
+    place + 1 < tokens.length ? -(ranks.get(`${tokens[place]} ${tokens[place + 1]}`) ?? Infinity) : -Infinity;
+  const pairs = tokens.map((_, place) => early(place));
+  for (;;) {
+    const place = argmax(pairs);
+    if (pairs[place] === -Infinity) {
+      return tokens;
+    }
+    tokens.splice(place, 2, tokens[place] + tokens[place + 1]);
+    pairs.splice(place, 2, early(place));
+    if (place > 0) {
+      pairs[place - 1] = early(place - 1);
+    }
+  }
+}
+
+/** Return a pattern that matches any of some texts, the longest if several match. */
+function patternOf(texts) {
+  const longestFirst = [...texts].sort((a, b) => [...b].length - [...a].length);
+  const escaped = longestFirst.map((text) => text.replace(/[\\^$.*+?()[\]{}|/]/gu, String.raw`\$&`));
+  return new RegExp(`(${escaped.join("|")})`, "u");
+}
+
+// --- the files of BPE ---------------------------------------------------------------------------------------
+
+/** Return the ids of the special tokens in tokenizer.json; none without such a file. */
+function specialTokens(text) {
+  if (text === undefined) {
+    return new Map();
+  }
+  const added = parseObject(text, DESCRIBED_NAME).added_tokens ?? [];
+  if (!Array.isArray(added) || !added.every((token) => typeof token?.content === "string" && token.content)) {
+    throw new Error(`${DESCRIBED_NAME}: its added_tokens are not a list of texts and ids`);
+  }
+  return new Map(added.map((token) => [token.content, token.id]));
+}
+
+/** Return the id of each token: its spelling, or a special token's plain text. */
+function readVocab(text, special) {
+  const idOf = new Map(Object.entries(parseObject(text, VOCAB_NAME)));
+  const ids = [...idOf.values()];
+  if (!ids.every((id) => Number.isInteger(id) && id >= 0) || new Set(ids).size !== ids.length) {
+    throw new Error(`${VOCAB_NAME}: its ids are not all whole numbers, or two tokens have the same id`);
+  }
+  for (const [token, id] of special) {
+    if (idOf.get(token) !== id) {
+      throw new Error(`${VOCAB_NAME}: ${quoted(token)} does not have the id that ${DESCRIBED_NAME} gives it`);
+    }
+  }
+  for (const token of idOf.keys()) {
+    if (!special.has(token)) {
+      located(VOCAB_NAME, () => unspell(token));
+    }
+  }
+  const missing = CHAR_OF_BYTE.findIndex((character) => !idOf.has(character));
+  if (missing >= 0) {
+    throw new Error(`${VOCAB_NAME}: byte 0x${missing.toString(16).padStart(2, "0")} has no token`);
+  }
+  return idOf;
+}
+
+/** Return the rank of each pair; its key is the line of the file, because no spelling has a space. */
+function readMerges(text, idOf) {
+  const ranks = new Map();
+  text.replaceAll("\r\n", "\n").split("\n").forEach((line, i) => {
+    if (!line || (i === 0 && line.startsWith("#version"))) {
+      return;
+    }
+    const where = `${MERGES_NAME}, line ${i + 1}:`;
+    const parts = line.split(" ");
+    if (parts.length !== 2) {
+      throw new Error(`${where} not two tokens with a space between them: ${quoted(line)}`);
+    }
+    const unknown = [...parts, parts.join("")].find((token) => !idOf.has(token));
+    if (unknown !== undefined) {
+      throw new Error(`${where} ${quoted(unknown)} is not in the vocabulary`);
+    }
+    if (ranks.has(line)) {
+      throw new Error(`${where} ${quoted(line)} appears twice`);
+    }
+    ranks.set(line, ranks.size);
+  });
+  return ranks;
+}
+
+/** Do something, and name the file in its error. */
+function located(file, act) {
+  try {
+    return act();
+  } catch (error) {
+    throw new Error(`${file}: ${error.message}`);
+  }
+}
