@@ -9,101 +9,32 @@ It does steps a to e with the rooms below it; nothing is printed, and nothing is
 """
 
 import time
-from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import closing, contextmanager
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
-from itertools import islice
 from os import PathLike
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
-from toy_gpt_train.artifacts.checkpoints import Checkpoints
 from toy_gpt_train.artifacts.metadata import new_meta
 from toy_gpt_train.artifacts.run_folder import SavedRun, find_artifacts, read_run, write_run
 from toy_gpt_train.corpus import Corpus, corpus_of, read_corpus
 from toy_gpt_train.errors import InputError
 from toy_gpt_train.inference.evaluate import Evaluation, evaluate, unigram_loss, watched
-from toy_gpt_train.inference.generate import continued, next_tokens, prompt_ids
+from toy_gpt_train.inference.generate import continuation, continued, prompt_ids
 from toy_gpt_train.inference.sampling import Sampling, top_k
 from toy_gpt_train.loss_curve import loss_curve_svg
 from toy_gpt_train.models.base import Model, Record, Text
 from toy_gpt_train.models.registry import ModelEntry, find_model
 from toy_gpt_train.models.scores import summarize
-from toy_gpt_train.progress import OnProgress, Progress
+from toy_gpt_train.progress import OnProgress, shown
 from toy_gpt_train.project import RESOURCE_ROOT, load_manifest
-from toy_gpt_train.tokenizers import DEFAULT_VOCAB_SIZE, Tokenizer, tokenizer_class
+from toy_gpt_train.tokenizers import DEFAULT_VOCAB_SIZE, Tokenizer
+from toy_gpt_train.tokenizers.encoded import EncodedText, encode_corpus
+
+if TYPE_CHECKING:  # WHY: it loads the code of networks, which a table does without
+    from toy_gpt_train.artifacts.checkpoints import Checkpoints
 
 AnyPath = str | PathLike[str]
-
-
-# --- texts --------------------------------------------------------------------------------------------------
-
-
-class EncodedText(NamedTuple):
-    """A text as numbers, and what of it is held out.
-
-    Attributes:
-        tokenizer: Knows the vocabulary.
-        ids: The whole text.
-        num_train: How many of them are to be learned.
-        held_out_sizes: The bytes of the text that each held-out token stands for.
-    """
-
-    tokenizer: Tokenizer
-    ids: list[int]
-    num_train: int
-    held_out_sizes: list[int]
-
-    @property
-    def frequencies(self) -> list[int]:
-        """How often the training part has each token, by id."""
-        counts = Counter(self.ids[: self.num_train])
-        return [counts[token_id] for token_id in range(self.tokenizer.vocab_size)]
-
-
-def encode_corpus(corpus: Corpus, kind: str, bpe_vocab: int, val_fraction: float) -> EncodedText:
-    """Cut a text into a training part and a held-out part, and encode both.
-
-    WHY the vocabulary of words and characters has the held-out tokens too: which tokens exist is given (a word list, an
-    alphabet); how often they occur, and after what, is learned from the training part alone. BPE learns its merges, so
-    it sees the training part only.
-
-    Args:
-        corpus: The text.
-        kind: ``word``, ``char`` or ``bpe``.
-        bpe_vocab: Where byte-level BPE stops merging.
-        val_fraction: The share at the end of the text that is held out.
-
-    Raises:
-        InputError: There is no such tokenizer, a number makes no sense, or the text is empty.
-    """
-    if not 0 <= val_fraction < 1:
-        raise InputError(f"the held-out share must be at least 0 and below 1, got {val_fraction}")
-    tokenizer_type = tokenizer_class(kind)
-    cut = tokenizer_type.cut(corpus.text, 1 - val_fraction)
-    train_text, held_out_text = corpus.text[:cut], corpus.text[cut:]
-    tokenizer = tokenizer_type.from_text(train_text if tokenizer_type.learned else corpus.text, bpe_vocab)
-    train_ids = tokenizer.encode(train_text)
-    held_out_ids = tokenizer.encode(held_out_text)
-    if not train_ids and not held_out_ids:
-        raise InputError(f"{corpus.path or corpus.name}: the corpus is empty: there is no token to learn from")
-    return EncodedText(tokenizer, train_ids + held_out_ids, len(train_ids), tokenizer.sizes(held_out_text))
-
-
-def check_length(entry: ModelEntry, context: int, num_train: int, corpus: Corpus) -> None:
-    """Refuse a text that is too short for a model.
-
-    Raises:
-        InputError: It is.
-    """
-    needed = entry.model_class.min_tokens(context)
-    if num_train < needed:
-        more = "; give it more text with --corpus, or look back less with --context"
-        raise InputError(
-            f"{corpus.path or corpus.name}: {num_train} training tokens are too few: {entry.name} needs at least "
-            f"{needed}{'' if entry.context is not None else more}"
-        )
 
 
 # --- a run --------------------------------------------------------------------------------------------------
@@ -117,15 +48,15 @@ class NextToken(NamedTuple):
     probability: float
 
 
-@dataclass(frozen=True, repr=False)
+@dataclass(frozen=True, repr=False, eq=False)
 class Run:
-    """A trained model with everything that belongs to it.
+    """A trained model with everything that belongs to it; train() and load() make one.
 
     Attributes:
         model: The model.
         tokenizer: How its text is cut; knows the vocabulary.
         frequencies: How often the training text had each token, by id.
-        meta: What 00_meta.json says.
+        meta: What 00_meta.json says; where the run was not loaded, its metrics are not yet rounded.
         history: The training log, one record per epoch or every few steps.
         held_out: The scores on the held-out part; None where nothing was held out, or the run was loaded.
         unigram_loss: The loss of guessing by frequency, in nats per token: on the held-out part, or else on the
@@ -142,7 +73,7 @@ class Run:
     unigram_loss: float | None = None
     train_seconds: float | None = None
     _corpus_path: Path | None = None
-    _checkpoints: Checkpoints | None = None
+    _checkpoints: "Checkpoints | None" = None
 
     @property
     def name(self) -> str:
@@ -162,12 +93,12 @@ class Run:
     # --- using it ------------------------------------------------------------------------------------------
 
     def generate(
-        self, prompt: str = "", num: int = 100, *, temperature: float = 0.8, top_p: float = 1.0, seed: int = 0
+        self, prompt: str | None = None, num: int = 100, *, temperature: float = 0.8, top_p: float = 1.0, seed: int = 0
     ) -> str:
         """Continue a text.
 
         Args:
-            prompt: The beginning; the start of the training text where it is empty.
+            prompt: The beginning; by default the first tokens of the training text.
             num: How many tokens to add.
             temperature: 0: always the most likely token; 1: draw by probability.
             top_p: Draw only among the most likely tokens that together have this probability.
@@ -181,11 +112,15 @@ class Run:
         """
         if num < 0:
             raise InputError(f"num must be at least 0, got {num}")
-        chosen = islice(next_tokens(self.model, self.start_ids(prompt), Sampling(temperature, top_p, seed)), num)
-        return continued(prompt or self.start_text, [token_id for _, token_id in chosen], self.tokenizer)
+        _, chosen = continuation(self.model, self.start_ids(prompt), num, Sampling(temperature, top_p, seed))
+        return continued(self.start_text if prompt is None else prompt, chosen, self.tokenizer)
 
-    def next(self, prompt: str = "", k: int = 5) -> list[NextToken]:
+    def next(self, prompt: str | None = None, k: int = 5) -> list[NextToken]:
         """Return the k most likely next tokens after a text, most likely first.
+
+        Args:
+            prompt: The text; by default the first tokens of the training text.
+            k: How many.
 
         Raises:
             InputError: ``k`` is below 1, or the model does not know the last tokens of the prompt.
@@ -195,11 +130,15 @@ class Run:
         probs = self.model.next_probs(self.start_ids(prompt))
         return [NextToken(self.tokenizer.tokens[i], i, p) for i, p in top_k(probs, k)]
 
-    def start_ids(self, prompt: str = "") -> list[int]:
-        """Return the token ids that a prediction starts from: the last ones of the prompt, or the corpus's first."""
-        if prompt:
-            return prompt_ids(prompt, self.tokenizer, self.model)
-        return self.tokenizer.token_ids(self.meta["start_tokens"])
+    def start_ids(self, prompt: str | None = None) -> list[int]:
+        """Return the token ids that a prediction starts from: the prompt's last N, or the training text's first N.
+
+        Raises:
+            InputError: The model does not know the last tokens of the prompt.
+        """
+        if prompt is None:
+            return self.tokenizer.token_ids(self.meta["start_tokens"])
+        return prompt_ids(prompt, self.tokenizer, self.model)
 
     @property
     def start_text(self) -> str:
@@ -229,6 +168,8 @@ class Run:
         """
         if unknown not in ("uniform", "skip", "error"):
             raise InputError(f"unknown must be uniform, skip or error, got {unknown!r:.40}")
+        if corpus is None and text is None:
+            raise InputError("give a text file, or text=")
         read = _corpus(corpus, text)
         name, vocab_size = read.path or read.name, self.model.vocab_size
         ids = self.tokenizer.encode(read.text, vocab_size)
@@ -245,7 +186,7 @@ class Run:
             if set(ids) == {vocab_size}:
                 raise InputError(f"{name}: none of its tokens is in the vocabulary")
         sizes = self.tokenizer.sizes(read.text)
-        with _shown(progress, f"scoring {read.name}") as told:
+        with shown(progress, f"scoring {read.name}") as told:
             return evaluate(self.model, ids, sizes, self.frequencies, skip_unknown=unknown == "skip", on_progress=told)
 
     def save(self, base_dir: AnyPath, name: str = "") -> list[Path]:
@@ -337,31 +278,26 @@ def train(
     """
     begun = time.perf_counter()
     entry = find_model(model)
-    _check_options(entry, options, workers, checkpoint_every, resume)
-    settings = entry.model_class.settings(entry.name, entry.chosen_context(context), **options)
+    in_steps = {"workers": workers, "checkpoint_every": checkpoint_every, "resume": resume}
+    checked = _checked_options(entry, options, in_steps)
+    settings = entry.model_class.settings(entry.name, entry.chosen_context(context), **checked)
     read = corpus if isinstance(corpus, Corpus) else _corpus(corpus, text)
     encoded = encode_corpus(read, tokenizer, bpe_vocab, val_fraction)
-    check_length(entry, settings.context, encoded.num_train, read)
+    entry.check_length(settings.context, encoded.num_train, read.path or read.name)
     built = entry.model_class.build(encoded.tokenizer.vocab_size, settings, seed)
     checkpoints = None
     if checkpoint_every or resume:
-        identity = _identity(entry, settings, read, encoded, tokenizer, bpe_vocab, val_fraction, seed)
+        identity = _identity(entry, settings, read, encoded, bpe_vocab, val_fraction, seed)
         checkpoints = _checkpoints(checkpoint_dir, checkpoint_every, resume, identity)
     learned = Text(encoded.ids, encoded.num_train, encoded.tokenizer.tokens)
     history: list[Record] = []
-    with _shown(progress, f"training {entry.name}") as told:
-        for record in built.fit(
-            learned, settings, seed=seed, workers=workers, checkpoints=checkpoints, on_progress=told
-        ):
+    with shown(progress, f"training {entry.name}") as told:
+        how: dict[str, Any] = {"seed": seed, "workers": workers, "checkpoints": checkpoints, "on_progress": told}
+        for record in built.fit(learned, settings, **how):
             history.append(record)
             if on_record is not None:
                 on_record(record)
-        metrics, floor = _measure_training(built, encoded, history, told)
-        train_seconds = time.perf_counter() - begun
-        held_out = _measure_held_out(built, encoded, told)
-    if held_out is not None:
-        metrics.update(val_loss=held_out.loss, val_accuracy=held_out.accuracy)
-    train_ids = encoded.ids[: encoded.num_train]
+        metrics, floor, held_out = _measure(built, encoded, history, told)
     meta = new_meta(
         read,
         built.training_record(settings, history),
@@ -372,8 +308,8 @@ def train(
         start_tokens=[encoded.tokenizer.tokens[i] for i in encoded.ids[: built.context_size]],
         seed=seed,
         val_fraction=val_fraction,
-        metrics={name: round(value, 6) for name, value in metrics.items()},
-        loss_floor=round(floor, 6),
+        metrics=metrics,
+        loss_floor=floor,
     )
     return Run(
         built,
@@ -382,26 +318,24 @@ def train(
         meta,
         history,
         held_out,
-        held_out.unigram_loss if held_out else unigram_loss(encoded.frequencies, train_ids),
-        train_seconds,
+        held_out.unigram_loss if held_out else unigram_loss(encoded.frequencies, encoded.ids),
+        time.perf_counter() - begun - (held_out.seconds if held_out else 0.0),
         read.path and read.path.absolute(),  # the current folder may be another one when the run is saved
         checkpoints,
     )
 
 
-def _check_options(
-    entry: ModelEntry, options: dict[str, Any], workers: int, checkpoint_every: int, resume: bool
-) -> None:
-    """Refuse what means nothing to a model, and numbers that make no sense."""
-    in_steps = {"workers": workers != 1, "checkpoint_every": checkpoint_every != 0, "resume": resume}
-    for name in (*options, *(name for name, is_set in in_steps.items() if is_set)):
-        known = entry.model_class.trains_in_steps if name in in_steps else name in entry.model_class.options
-        if not known:
-            raise InputError(f"{name.replace('_', '-')} means nothing to {entry.name}")
-    if workers < 1:
-        raise InputError(f"there must be at least 1 worker, got {workers}")
-    if checkpoint_every < 0:
-        raise InputError(f"the steps between checkpoints must be at least 0, got {checkpoint_every}")
+def _checked_options(entry: ModelEntry, options: Mapping[str, Any], in_steps: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the model's own options, those that are None left out; refuse what means nothing, or makes no sense."""
+    given = {name: value for name, value in options.items() if value is not None}
+    if unused := entry.unused_options({**given, **in_steps}):
+        known = ", ".join(entry.model_class.options) or "none"
+        raise InputError(f"{unused[0]} means nothing to {entry.name}; its options are: {known}")
+    if in_steps["workers"] < 1:
+        raise InputError(f"there must be at least 1 worker, got {in_steps['workers']}")
+    if in_steps["checkpoint_every"] < 0:
+        raise InputError(f"the steps between checkpoints must be at least 0, got {in_steps['checkpoint_every']}")
+    return {name: entry.model_class.options[name].checked(name, value) for name, value in given.items()}
 
 
 def _corpus(path: AnyPath | None, text: str | None) -> Corpus:
@@ -412,57 +346,39 @@ def _corpus(path: AnyPath | None, text: str | None) -> Corpus:
     return read_corpus(RESOURCE_ROOT / load_manifest().corpus if path is None else Path(path))
 
 
-@contextmanager
-def _shown(progress: bool | OnProgress, title: str) -> Iterator[OnProgress | None]:
-    """Give what is told of progress: a bar, the given function, or None."""
-    if progress is True:
-        with closing(Progress(title)) as bar:
-            yield bar.update
-    else:
-        yield progress or None
-
-
-def _measure_training(
-    model: Model, encoded: EncodedText, history: Sequence[Record], on_progress: OnProgress | None
-) -> tuple[dict[str, float], float]:
-    """Return loss and accuracy on the training part, and its loss floor; the floor joins the log."""
-    ids = encoded.ids[: encoded.num_train]
+def _measure(
+    model: Model, encoded: EncodedText, history: Sequence[Record], told: OnProgress | None
+) -> tuple[dict[str, float], float, Evaluation | None]:
+    """Return the final metrics, the loss floor, which joins the log, and the scores of the held-out part."""
+    num_train = encoded.num_train
+    ids = encoded.ids[:num_train]
     floor = model.loss_floor(ids)
-    start = model.scored_from(encoded.num_train)
-    if start is None:
-        measured = {"train_loss": history[-1]["avg_loss"], "train_accuracy": history[-1]["accuracy"]}
-    else:
-        scores = summarize(zip(watched(model, ids, start, on_progress), ids[start:], strict=True))
-        measured = {"train_loss": scores.loss, "train_accuracy": scores.accuracy}
     for record in history:
         record.update(loss_floor=floor, above_floor=record["avg_loss"] - floor)
-    return measured, floor
-
-
-def _measure_held_out(model: Model, encoded: EncodedText, on_progress: OnProgress | None) -> Evaluation | None:
-    if encoded.num_train == len(encoded.ids):
-        return None
-    sizes = [0] * encoded.num_train + encoded.held_out_sizes
-    return evaluate(model, encoded.ids, sizes, encoded.frequencies, encoded.num_train, on_progress=on_progress)
+    start = model.scored_from(num_train)
+    if start is None:
+        metrics = {"train_loss": history[-1]["avg_loss"], "train_accuracy": history[-1]["accuracy"]}
+    else:
+        scores = summarize(zip(watched(model, ids, start, told), ids[start:], strict=True))
+        metrics = {"train_loss": scores.loss, "train_accuracy": scores.accuracy}
+    if num_train == len(encoded.ids):
+        return metrics, floor, None
+    sizes = [0] * num_train + encoded.held_out_sizes
+    held_out = evaluate(model, encoded.ids, sizes, encoded.frequencies, num_train, on_progress=told)
+    metrics.update(val_loss=held_out.loss, val_accuracy=held_out.accuracy)
+    return metrics, floor, held_out
 
 
 def _identity(
-    entry: ModelEntry,
-    settings: Any,
-    corpus: Corpus,
-    encoded: EncodedText,
-    kind: str,
-    bpe_vocab: int,
-    val_fraction: float,
-    seed: int,
+    entry: ModelEntry, settings: Any, corpus: Corpus, text: EncodedText, bpe_vocab: int, val_fraction: float, seed: int
 ) -> dict[str, Any]:
     """Return what a run is: every number that changes what it learns."""
     numbers = asdict(settings)
     return {
         "corpus": corpus.sha256,
-        "tokenizer": kind,
-        "merges up to": bpe_vocab if encoded.tokenizer.learned else 0,
-        "vocabulary": encoded.tokenizer.vocab_size,
+        "tokenizer": text.tokenizer.kind,
+        "merges up to": bpe_vocab if text.tokenizer.learned else 0,
+        "vocabulary": text.tokenizer.vocab_size,
         "held-out share": val_fraction,
         "model": entry.name,
         **numbers.pop("architecture", {}),
@@ -471,7 +387,9 @@ def _identity(
     }
 
 
-def _checkpoints(folder: AnyPath | None, every: int, resume: bool, identity: dict[str, Any]) -> Checkpoints:
+def _checkpoints(folder: AnyPath | None, every: int, resume: bool, identity: dict[str, Any]) -> "Checkpoints":
+    from toy_gpt_train.artifacts.checkpoints import Checkpoints
+
     if folder is None:
         raise InputError("checkpoints need a folder: give checkpoint_dir")
     checkpoints = Checkpoints(Path(folder), every, identity)

@@ -26,6 +26,8 @@ Meta = dict[str, Any]
 # No average loss is larger: a probability counts as at least 1e-12.
 MAX_LOSS: Final = -log(SMALLEST_PROBABILITY)
 
+_METRIC_DECIMALS: Final = 6
+
 _ROWS_TYPE: Final = {"all": int, "observed": int, "sparse": int, "tables": dict}  # of weights.rows, by layout
 
 
@@ -76,6 +78,12 @@ def saved_meta(meta: Meta, base_dir: Path, corpus_path: Path | None, **fields: A
     return {**meta, "repo_name": _as_utf8(name), "corpus": corpus, **fields}
 
 
+def rounded_figures(meta: Meta) -> Meta:
+    """Return the figures of a run as its folder has them; in memory they have all their digits."""
+    metrics = {name: round(value, _METRIC_DECIMALS) for name, value in meta["metrics"].items()}
+    return {"metrics": metrics, "loss_floor": round(meta["loss_floor"], _METRIC_DECIMALS)}
+
+
 def _as_utf8(name: str) -> str:
     """Return a file name with "?" for what UTF-8 cannot hold; some systems allow such names."""
     return name.encode("utf-8", "replace").decode("utf-8")
@@ -118,7 +126,8 @@ def _check_fields(meta: Meta) -> None:
     tokenizer_class(_require(meta, "tokenizer", dict).get("kind"))
     for name in ("filename", "sha256"):
         _require(_require(meta, "corpus", dict), name, str)
-    for owner, name in ((_require(meta, "metrics", dict), "train_loss"), (meta, "loss_floor")):
+    metrics = _require(meta, "metrics", dict)
+    for owner, name in ((metrics, "train_loss"), *((metrics, name) for name in metrics), (meta, "loss_floor")):
         loss = owner.get(name)
         if not isinstance(loss, int | float) or isinstance(loss, bool) or not 0 <= loss <= MAX_LOSS:
             raise InputError(f"{name} is missing or not a loss: {str(loss)[:40]}")

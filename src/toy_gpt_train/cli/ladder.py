@@ -15,8 +15,15 @@ from toy_gpt_train.errors import InputError
 from toy_gpt_train.models.registry import LADDER, ModelEntry, find_model
 from toy_gpt_train.project import RESOURCE_ROOT, load_manifest
 from toy_gpt_train.show import table
+from toy_gpt_train.tokenizers.encoded import encode_corpus
 
 HELP: Final = "train every model and compare: loss, floor, accuracy, numbers, bytes, time"
+LESSON: Final = """The loss falls from model to model, and so does the floor, which no table of the same context can
+pass. The held-out loss shows when a model has only learned its text by heart.
+
+examples:
+  toy-gpt ladder --models unigram bigram context-2 kneser-ney --corpus my.txt --val-fraction 0.1 --base-dir my_ladder
+  toy-gpt ladder    trains again all that SE_MANIFEST.toml declares: the same files, byte for byte"""
 HEADER: Final = [
     "code",
     "model",
@@ -86,8 +93,8 @@ def _ladder(args: argparse.Namespace) -> int:
     corpora: dict[Path, Corpus] = {}
     for one in runs:  # WHY first: a text that is too short for one model is refused before anything is written
         corpora.setdefault(one.corpus, read_corpus(one.corpus))
-        encoded = run.encode_corpus(corpora[one.corpus], one.tokenizer, args.bpe_vocab, one.val_fraction)
-        run.check_length(one.entry, one.entry.default_context, encoded.num_train, corpora[one.corpus])
+        encoded = encode_corpus(corpora[one.corpus], one.tokenizer, args.bpe_vocab, one.val_fraction)
+        one.entry.check_length(one.entry.default_context, encoded.num_train, one.corpus)
     print(table(HEADER, [_train(one, corpora[one.corpus], args) for one in runs]))
     return 0
 

@@ -12,6 +12,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from math import log
+from numbers import Integral, Real
 from typing import Any, ClassVar, Final, NamedTuple, Self
 
 from toy_gpt_train.errors import InputError
@@ -50,6 +51,28 @@ class Option(NamedTuple):
     help: str
     choices: tuple[str, ...] = ()
     flag: str = ""  # where it is not the name
+
+    def checked(self, name: str, value: Any) -> Any:
+        """Return a value as this option's type.
+
+        Raises:
+            InputError: It is of another kind.
+
+        Example:
+            >>> Option(float, "LR", "step size").checked("learning_rate", 1)
+            1.0
+        """
+        kind, called = _KINDS[self.type]
+        if not isinstance(value, kind):
+            raise InputError(f"{name} must be {called}, got {value!r:.40}")
+        return self.type(value)
+
+
+_KINDS: Final[Mapping[type, tuple[type, str]]] = {
+    int: (Integral, "a whole number"),
+    float: (Real, "a number"),
+    str: (str, "a word"),
+}
 
 
 @dataclass(frozen=True)

@@ -4,12 +4,16 @@ It says which models there are, in which order, and what each adds. The file of 
 """
 
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib import import_module
-from typing import Final
+from typing import Any, Final
 
 from toy_gpt_train.errors import InputError
 from toy_gpt_train.models.base import Model
+
+# Only a model that trains in steps has a use for these; the values here ask for nothing.
+STEP_OPTIONS: Final[Mapping[str, Any]] = {"workers": 1, "checkpoint_every": 0, "resume": False}
 
 
 @dataclass(frozen=True)
@@ -56,10 +60,44 @@ class ModelEntry:
         if context is None or context == self.context:
             return self.context
         if self.context is not None:
-            raise InputError(f"{self.name} looks back {self.context} tokens, so --context {context} does not fit it")
+            tokens = f"{self.context} token{'s' * (self.context != 1)}"
+            raise InputError(f"{self.name} looks back {tokens}, so a context of {context} does not fit it")
         if context < (smallest := self.model_class.smallest_context):
             raise InputError(f"the context must be at least {smallest}, got {context}")
         return context
+
+    def unused_options(self, options: Mapping[str, Any]) -> list[str]:
+        """Return the names of the options that mean nothing to the model.
+
+        Args:
+            options: As given to train(): the model's own, and those of STEP_OPTIONS.
+
+        Example:
+            >>> find_model("bigram").unused_options({"epochs": 5, "steps": 5, "workers": 1, "resume": True})
+            ['steps', 'resume']
+        """
+        model = self.model_class
+        given = [name for name, value in options.items() if STEP_OPTIONS.get(name) != value]
+        return [
+            name for name in given if not (model.trains_in_steps if name in STEP_OPTIONS else name in model.options)
+        ]
+
+    def check_length(self, context: int, num_train: int, text: object) -> None:
+        """Refuse a text that is too short to learn from.
+
+        Args:
+            context: N.
+            num_train: How many tokens there are to learn.
+            text: What to call it.
+
+        Raises:
+            InputError: It is.
+        """
+        if num_train < (needed := self.model_class.min_tokens(context)):
+            more = "; give it more text, or a smaller context" if self.context is None else ""
+            raise InputError(
+                f"{text}: {num_train} training tokens are too few: {self.name} needs at least {needed}{more}"
+            )
 
 
 _TABLE: Final = "ngram_table:NGramTable"
