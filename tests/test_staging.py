@@ -524,7 +524,7 @@ def test_every_file_is_written_through_the_one_mechanism() -> None:
                 found.setdefault(module, set()).add(function)
             if name in WRITERS_OF_A_PATH:
                 target = ast.unparse(call.args[0])
-                assert target.startswith(("staged.path(", "aside / ")), f"{module}: {ast.unparse(call)}"
+                assert target.startswith(("staged.path(", "staged / ")), f"{module}: {ast.unparse(call)}"
     assert found == WRITING
 
 
