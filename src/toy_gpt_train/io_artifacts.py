@@ -151,16 +151,17 @@ def split_label(label: str) -> list[str]:
         >>> split_label("a\\|b|c")
         ['a|b', 'c']
     """
-    tokens: list[list[str]] = [[]]
-    characters = iter(label)
-    for character in characters:
-        if character == "|":
-            tokens.append([])
-            continue
-        if character == "\\" and not (character := next(characters, "")):
-            raise ValueError("a label ends in the middle of an escape")
-        tokens[-1].append(character)
-    return ["".join(token) for token in tokens]
+    tokens: list[str] = []
+    begun: list[str] = []
+    for piece in label.split("|"):
+        begun.append(piece)
+        if (len(piece) - len(piece.rstrip("\\"))) % 2 == 0:  # no backslash says that the bar belongs to the token
+            tokens.append("|".join(begun))
+            begun = []
+    if begun:
+        raise ValueError("a label ends in the middle of an escape")
+    # A pair of backslashes stands for one; a single one only says that the next character is meant.
+    return ["\\".join(part.replace("\\", "") for part in token.split("\\\\")) for token in tokens]
 
 
 @contextmanager
@@ -276,7 +277,7 @@ def write_meta_json(
     """Write 00_meta.json: what was trained, on what, how, and which files hold the result; return its content.
 
     ``model_kind`` is written as given. ``details`` adds further fields; without them the file is one of the older
-    series, which has no schema_version.
+    series, which has no schema_version. Its ``sha256``, by file name, gains that of this file without its own line.
     """
     meta: JsonObject = {
         "repo_name": repo_name_from_base_dir(base_dir),
@@ -289,10 +290,16 @@ def write_meta_json(
         "notes": NOTES,
         **(details or {}),
     }
+    if "sha256" in meta:
+        meta["sha256"] = {META_NAME: hashlib.sha256(meta_text(meta).encode()).hexdigest(), **meta["sha256"]}
     with _new_file(Path(path)) as file:
-        json.dump(meta, file, indent=2, sort_keys=True, ensure_ascii=False, allow_nan=False)
-        file.write("\n")
+        file.write(meta_text(meta))
     return meta
+
+
+def meta_text(meta: Mapping[str, Any]) -> str:
+    """Return metadata as the text of 00_meta.json, sorted by name."""
+    return json.dumps(meta, indent=2, sort_keys=True, ensure_ascii=False, allow_nan=False) + "\n"
 
 
 def _describe_corpus(corpus_path: Path, base_dir: Path) -> JsonObject:
@@ -337,6 +344,9 @@ def write_artifacts(
         write_token_embeddings_csv(paths[EMBEDDINGS_NAME], model, row_labeler=row_labeler)
         if history:
             write_training_log(outputs_dir_from_base_dir(stage) / TRAIN_LOG_NAME, history)
+        details["sha256"] = {
+            file.name: hashlib.sha256(file.read_bytes()).hexdigest() for file in sorted(stage.glob("*/*.csv"))
+        }
         meta = write_meta_json(
             paths[META_NAME],
             base_dir=base_dir,

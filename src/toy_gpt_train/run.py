@@ -63,6 +63,7 @@ class Run:
         unigram_loss: The loss of guessing by frequency, in nats per token: on the held-out part, or else on the
             training part; None where the run was loaded.
         train_seconds: How long training took; None where the run was loaded.
+        changed_files: The names of the loaded files that are not as training wrote them.
     """
 
     model: Model
@@ -73,6 +74,7 @@ class Run:
     held_out: Evaluation | None = None
     unigram_loss: float | None = None
     train_seconds: float | None = None
+    changed_files: Sequence[str] = ()
     _corpus_path: Path | None = None
     _checkpoints: "Checkpoints | None" = None
 
@@ -213,18 +215,20 @@ class Run:
 # --- making one ---------------------------------------------------------------------------------------------
 
 
-def load(path: AnyPath) -> Run:
+def load(path: AnyPath, *, strict: bool = False) -> Run:
     """Open a saved run.
 
     Args:
         path: The folder it was saved to, or a folder of artifacts.
+        strict: Whether to refuse files that have changed since training; otherwise ``changed_files`` names them.
 
     Raises:
-        InputError: A file is missing or damaged.
+        InputError: A file is missing or damaged, or has changed.
         OSError: A file cannot be read.
     """
-    saved = read_run(find_artifacts(Path(path)))
-    return Run(saved.model, saved.tokenizer, saved.frequencies, saved.meta, saved.history)
+    saved = read_run(find_artifacts(Path(path)), strict=strict)
+    changed = saved.changed_files
+    return Run(saved.model, saved.tokenizer, saved.frequencies, saved.meta, saved.history, changed_files=changed)
 
 
 def train(
@@ -321,6 +325,7 @@ def train(
         held_out,
         held_out.unigram_loss if held_out else unigram_loss(encoded.frequencies, encoded.ids),
         time.perf_counter() - begun - (held_out.seconds if held_out else 0.0),
+        (),
         read.path and read.path.absolute(),  # the current folder may be another one when the run is saved
         checkpoints,
     )

@@ -373,6 +373,13 @@ class Model(ABC):
             ValueError: The tables do not fit together.
         """
 
+    def counted_tokens(self) -> Iterator[tuple[str, Sequence[int], int]]:
+        """Yield the tables that count tokens: the name, each token's count by id, and how many first tokens it omits.
+
+        A run's reader compares the counts with the frequencies of the training text.
+        """
+        yield from ()
+
     def load_tensors(self, tensors: Mapping[str, tuple[tuple[int, ...], Any]]) -> None:
         """Become the model that content() described with tensors; only models with that layout can."""
         raise ValueError("the model is not written as tensors")
