@@ -12,13 +12,14 @@ It does not know how a model learns (d_train.py), or how the files are read back
 """
 
 import csv
-import hashlib
 import json
+import re
 import shutil
 import tomllib
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from hashlib import sha256
 from itertools import chain, product
 from math import log
 from pathlib import Path
@@ -151,17 +152,15 @@ def split_label(label: str) -> list[str]:
         >>> split_label("a\\|b|c")
         ['a|b', 'c']
     """
-    tokens: list[str] = []
-    begun: list[str] = []
-    for piece in label.split("|"):
-        begun.append(piece)
-        if (len(piece) - len(piece.rstrip("\\"))) % 2 == 0:  # no backslash says that the bar belongs to the token
-            tokens.append("|".join(begun))
-            begun = []
-    if begun:
-        raise ValueError("a label ends in the middle of an escape")
-    # A pair of backslashes stands for one; a single one only says that the next character is meant.
-    return ["\\".join(part.replace("\\", "") for part in token.split("\\\\")) for token in tokens]
+    tokens: list[list[str]] = [[]]
+    for match in re.finditer(r"\||\\.?|[^|\\]+", label, re.DOTALL):
+        if match[0] == "|":
+            tokens.append([])
+        elif match[0] == "\\":
+            raise ValueError("a label ends in the middle of an escape")
+        else:
+            tokens[-1].append(match[0].removeprefix("\\"))
+    return ["".join(token) for token in tokens]
 
 
 @contextmanager
@@ -248,10 +247,7 @@ def _sparse_lines(row: Sequence[str], tokens: Sequence[str]) -> list[list[str]]:
 
 
 def write_token_embeddings_csv(path: Path, model: SimpleNextTokenModel, *, row_labeler: RowLabeler) -> None:
-    """Write 03_token_embeddings.csv: ``row,label,x,y``, the first two weights of each row (0 if there is no second).
-
-    OBS: this 2-D view is derived from the weights, not learned as an embedding.
-    """
+    """Write 03_token_embeddings.csv: ``row,label,x,y``, the first two weights of each row (0 if there is no second)."""
     _, rows = _rows_of(model)
     lines = ([i, row_labeler(i), *map(format_number, [*row, 0.0][:2])] for i, row in rows)
     _write_csv(path, ["row", "label", "x", "y"], lines)
@@ -291,7 +287,7 @@ def write_meta_json(
         **(details or {}),
     }
     if "sha256" in meta:
-        meta["sha256"] = {META_NAME: hashlib.sha256(meta_text(meta).encode()).hexdigest(), **meta["sha256"]}
+        meta["sha256"] = {META_NAME: sha256(meta_text(meta).encode()).hexdigest(), **meta["sha256"]}
     with _new_file(Path(path)) as file:
         file.write(meta_text(meta))
     return meta
@@ -310,7 +306,7 @@ def _describe_corpus(corpus_path: Path, base_dir: Path) -> JsonObject:
     return {
         "path": resolved.relative_to(*roots[:1] or [resolved.parent]).as_posix(),
         "filename": corpus_path.name,
-        "sha256": hashlib.sha256(corpus_path.read_bytes()).hexdigest(),
+        "sha256": sha256(corpus_path.read_bytes()).hexdigest(),
         "num_lines": sum(bool(line.strip()) for line in text.replace("\r", "\n").split("\n")),
         "num_chars": len(text),
         "description": CORPUS_DESCRIPTION,
@@ -344,9 +340,7 @@ def write_artifacts(
         write_token_embeddings_csv(paths[EMBEDDINGS_NAME], model, row_labeler=row_labeler)
         if history:
             write_training_log(outputs_dir_from_base_dir(stage) / TRAIN_LOG_NAME, history)
-        details["sha256"] = {
-            file.name: hashlib.sha256(file.read_bytes()).hexdigest() for file in sorted(stage.glob("*/*.csv"))
-        }
+        details["sha256"] = {file.name: sha256(file.read_bytes()).hexdigest() for file in stage.glob("*/*.csv")}
         meta = write_meta_json(
             paths[META_NAME],
             base_dir=base_dir,
