@@ -624,7 +624,9 @@ def test_committed_sparse_run_is_read_and_written_byte_for_byte(tmp_path):
     how |= {"vocab": vocab, "model": model, "model_kind": "context-3", "learning_rate": 0.1, "epochs": 50}
     write_artifacts(base_dir=base, **how)
     assert not (base / "outputs").exists()
-    history = [{name: float(cell) for name, cell in row.items()} for row in csv.DictReader(log.read_text().splitlines())]
+    history = [
+        {name: float(cell) for name, cell in row.items()} for row in csv.DictReader(log.read_text().splitlines())
+    ]
     write_artifacts(base_dir=base, history=history, **how)
     assert (base / "outputs/train_log.csv").read_bytes() == log.read_bytes()
     for file in ARTIFACTS:

@@ -47,7 +47,7 @@ def read_bytes(path: Path, limit: int = MAX_BYTES) -> bytes:
             blocks.append(block)
             read += len(block)
     if max(size, read) > limit:
-        raise InputError(f"{path}: too large to hold in memory: the limit is {limit / 2**20:.3g} MB")
+        raise InputError(f"{path}: too large: the limit is {limit:,} bytes")
     return b"".join(blocks)
 
 

@@ -18,6 +18,9 @@ from toy_gpt_train.files import read_text
 
 MANIFEST_NAME: Final = "SE_MANIFEST.toml"
 
+_MOST_BYTES: Final = 65_536
+_MOST_DOTS: Final = 100
+
 _PACKAGE_DIR: Final = Path(__file__).resolve().parent
 _CHECKOUT: Final = _PACKAGE_DIR.parents[1]
 
@@ -110,8 +113,8 @@ def load_manifest(root: Path = RESOURCE_ROOT) -> Manifest:
                 for entry in declared["corpus"]
             ),
         )
-    except (AttributeError, KeyError, TypeError, ValueError) as error:
-        raise InputError(f"{path}: missing or malformed declaration {error}") from error
+    except (AttributeError, KeyError, TypeError, ValueError, OverflowError) as error:
+        raise InputError(f"{path}: missing or malformed declaration {str(error)[:200]}") from error
 
 
 def _text(value: Any) -> str:
@@ -128,8 +131,13 @@ def _texts(values: Any) -> tuple[str, ...]:
 
 def _declarations(path: Path) -> dict[str, Any]:
     try:
-        return tomllib.loads(read_text(path))
+        text = read_text(path, _MOST_BYTES)
     except OSError as error:
         raise InputError(f"{path}: {error.strerror}") from error
-    except (tomllib.TOMLDecodeError, RecursionError) as error:
-        raise InputError(f"{path}: not valid TOML: {error}") from error
+    # WHY: the memory for a dotted name grows with the square of its parts.
+    if max(line.count(".") for line in text.split("\n")) > _MOST_DOTS:
+        raise InputError(f"{path}: a line has more than {_MOST_DOTS} dots")
+    try:
+        return tomllib.loads(text)
+    except (ValueError, RecursionError) as error:
+        raise InputError(f"{path}: not valid TOML: {str(error)[:200]}") from error
