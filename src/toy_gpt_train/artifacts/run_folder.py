@@ -226,7 +226,8 @@ def _log_of(folder: Path) -> Path:
 def _require_files(folder: Path, names: Sequence[str]) -> None:
     missing = [str(folder / name) for name in names if not (folder / name).is_file()]
     if missing:
-        raise InputError(f"missing {', '.join(missing)}; to make them, run: {_TRAIN_HINT}")
+        more = f" and {len(missing) - 3} more" if len(missing) > 3 else ""
+        raise InputError(f"missing {', '.join(missing[:3])}{more}; to make them, run: {_TRAIN_HINT}")
 
 
 def _read_content(folder: Path, meta: Meta, model: Model, tokens: Sequence[str], frequencies: Sequence[int]) -> None:
