@@ -350,7 +350,7 @@ def main() -> None:
                 wrong.append(case)
     print(f"{args.runs} damaged runs, seed {args.seed}, from number {args.first}\n")
     print(f"{'kind of run':18}", *(f"{outcome:>13}" for outcome in OUTCOMES))
-    for kind, found in [*counts.items(), ("all", sum(counts.values(), Counter()))]:
+    for kind, found in [*counts.items(), ("total", sum(counts.values(), Counter()))]:
         print(f"{kind:18}", *(f"{found[outcome]:13}" for outcome in OUTCOMES))
     print(f"\nslowest: {slowest:.2f} s")
     for case in wrong:

@@ -86,9 +86,9 @@ def copy(good: Path, tmp_path: Path) -> Callable[[str], Path]:
 def edit_meta(artifacts: Path, edit: Callable[[dict[str, Any]], object], *, forget: bool = False) -> None:
     """Change the metadata; ``forget`` the hashes, so that only contradictions can be noticed."""
     meta = json.loads((artifacts / META).read_bytes())
+    edit(meta)
     if forget:
         del meta["sha256"]
-    edit(meta)
     (artifacts / META).write_text(json.dumps(meta), encoding="utf-8")
 
 
@@ -134,6 +134,13 @@ def test_a_run_without_hashes(copy: Callable[[str], Path], toy_gpt: Callable[...
     assert (outcome.code, outcome.err, tg.load(artifacts).changed_files) == (0, "", [])
     with pytest.raises(InputError, match=r"00_meta\.json has no sha256"):
         tg.load(artifacts, strict=True)
+
+
+def test_a_damaged_name_of_the_hashes_does_not_silence_them(copy: Callable[[str], Path]) -> None:
+    artifacts = copy("all")
+    edit_meta(artifacts, lambda meta: meta.update(sha226=meta["sha256"]), forget=True)
+    with pytest.raises(InputError, match=r"00_meta\.json: no sha256, but 'sha226'"):
+        tg.load(artifacts)
 
 
 def test_every_file_has_its_hash(good: Path) -> None:

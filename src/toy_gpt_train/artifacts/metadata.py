@@ -37,6 +37,12 @@ _MOST_VALUES: Final = 200_000
 _FILE_NAME: Final = re.compile(r"[\w-][\w.-]{0,99}")
 _OWN_SHA256: Final = re.compile(rf'\n    "{META_NAME}": "[0-9a-f]{{64}}",'.encode())
 
+_NAMES_BEFORE_SHA256: Final = {
+    *("schema_version", "repo_name", "model_kind", "vocab_size", "context_size", "tokenizer", "start_tokens", "seed"),
+    *("val_fraction", "training", "corpus", "weights", "artifacts", "metrics", "loss_floor", "concepts", "notes"),
+    *("architecture", "parameters", "recipe"),
+}
+
 _ROWS_TYPE: Final = {"all": int, "observed": int, "sparse": int, "tables": dict}  # of weights.rows, by layout
 
 
@@ -150,6 +156,8 @@ def _check_fields(meta: Meta) -> None:
     tokenizer_class(_require(meta, "tokenizer", dict).get("kind"))
     for name in ("filename", "sha256"):
         _require(corpus, name, str)
+    if "sha256" not in meta and (unknown := min(meta.keys() - _NAMES_BEFORE_SHA256, default="")):
+        raise InputError(f"no sha256, but {unknown[:40]!r}: a name that no metadata has")  # the damaged name of sha256?
     for name, value in (_require(meta, "sha256", dict) if "sha256" in meta else {}).items():
         if not _FILE_NAME.fullmatch(name) or not isinstance(value, str):
             raise InputError("sha256 is not the hash of each file by its name")
