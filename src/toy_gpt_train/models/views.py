@@ -4,8 +4,6 @@ The next token may depend on the last three tokens, on the word so far and the w
 line so far. Each of these is a view: a value for every position of a text, computed from the tokens before it.
 
 REQ: a view depends only on the last 64 tokens, so a window of the text gives the same views as all of it.
-
-It does not know what is learned from the views.
 """
 
 from collections.abc import Sequence
@@ -28,15 +26,10 @@ TEXT_VIEWS: Final = ("prefix", "word_1", "word_2")
 
 
 class Views:
-    """Computes the views of a text.
+    """Computes the views of a text from the vocabulary's tokens, by id.
 
-    A view is a string with one code point per position, so several views of a position, joined, are a context.
-
-    Args:
-        tokens: The vocabulary's tokens, by id.
-
-    Attributes:
-        are_characters: Whether the tokens are single characters with letters among them, so that they form words.
+    A view is a string with one code point per position, so several views of a position, joined, are a context. There
+    are views of words if all tokens are single characters, with letters among them (``are_characters``).
     """
 
     def __init__(self, tokens: Sequence[str]) -> None:
