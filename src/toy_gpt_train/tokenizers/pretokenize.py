@@ -1,17 +1,14 @@
 r"""pretokenize.py - GPT-2's pre-tokenization: text is cut into short pieces before any byte pair is merged.
 
-The learner's question: why does "dog" never share a token with the "." after it? Merges happen only inside a
-pre-token: a word with the space before it, a number, a run of punctuation, or white space.
+The learner's question: why does "dog" never share a token with the "." after it? Merges happen only inside a pre-token:
+a word with the space before it, a number, a run of punctuation, or white space.
 
 Concepts:
     pre-token: a piece of text that merges never cross; " the", "2024", "!?" and "'s" are pre-tokens.
     special token: text that stands for itself ("<|endoftext|>"). It is never split, and nothing merges across it.
     certain cut: a position where the text is cut whatever comes before or after, so it can be read in blocks.
 
-It does not know bytes, merges or ids.
-
-Source:
-    Radford et al. (2019), "Language models are unsupervised multitask learners", and the pattern of its code.
+Source: Radford et al. (2019), "Language models are unsupervised multitask learners", and the pattern of its code.
 """
 
 import re
@@ -67,10 +64,8 @@ class TextSplitter:
     """Cuts text at special tokens, and a stream of text into blocks that are tokenized one by one.
 
     Args:
-        special_tokens: Texts that are never split; the longest wins where several start at one position.
-
-    Raises:
-        InputError: A special token is empty or too long, comes twice, or holds a lone surrogate.
+        special_tokens: Texts that are never split; the longest wins where several start at one position. InputError
+            if one is empty or too long, comes twice, or holds a lone surrogate.
 
     Example:
         >>> TextSplitter(["<end>"]).split("one<end>two")
