@@ -9,8 +9,6 @@ Concepts:
         bytes it sends; another one answers 200 and sends the whole file.
 
 REQ: the file appears only when its hash is right, and never more than its size is read.
-
-It does not know which texts there are (catalogue.py).
 """
 
 import string
@@ -57,7 +55,7 @@ def fetch(
     patience: Patience | None = None,
     on_progress: OnProgress = lambda fraction, status: None,
 ) -> bool:
-    """Download a text, or what is missing of it.
+    """Download a text, or what is missing of it; return False if the file was there already.
 
     Args:
         source: What to expect.
@@ -66,9 +64,6 @@ def fetch(
         force: Replace a file that has other content.
         patience: With slow and broken servers.
         on_progress: Called for each block with the fraction downloaded.
-
-    Returns:
-        Whether anything was written: False if the file was there already.
 
     Raises:
         InputError: The file is there with other content, or the address does not deliver the text.
@@ -211,6 +206,5 @@ def _check_url(url: str) -> None:
 
 
 def _reason(error: Exception) -> str:
-    """Return why a connection failed."""
     # WHY visible: a server may send anything in its first line, also a terminal's control characters.
     return visible(str(getattr(error, "reason", "") or error)[:200])
