@@ -314,7 +314,7 @@ class KneserNey(Model):
 
 
 def checked_ngrams(counted: Iterable[tuple[str, int]], name: str) -> dict[str, int]:
-    """Return n-grams and their counts; ValueError if one is there twice, a count is below 1, or there is nothing."""
+    """Return n-grams and their counts; ValueError if one appears twice, a count is below 1, or there are none."""
     ngrams: dict[str, int] = {}
     for ngram, count in counted:
         if ngram in ngrams or count < 1:

@@ -58,7 +58,7 @@ Weights = list[float]
 class Recipe:
     """Which experts there are, and what chooses their weights."""
 
-    contexts: tuple[tuple[str, ...], ...]  # of each expert, its views: backing off drops the last one first
+    contexts: tuple[tuple[str, ...], ...]  # each expert's views, the most important first; backing off drops the last
     gates: tuple[str, ...]  # which corrections there are
 
 
