@@ -2,6 +2,8 @@
 
 REQ: the hash and the sizes recorded of a corpus are those of the bytes that were learned. The file is never opened
 again: it may be a pipe, or change while a model is trained.
+
+It does not know tokens.
 """
 
 import hashlib

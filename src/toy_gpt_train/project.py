@@ -4,6 +4,8 @@
   installed copy.
 - BASE_DIR is where a run is written by default (BASE_DIR/artifacts, BASE_DIR/outputs): the repository's root in a
   checkout; the current folder otherwise.
+
+It does not know how a model is trained or what artifacts contain.
 """
 
 import tomllib

@@ -1,4 +1,7 @@
-"""csv_files.py - CSV by RFC 4180: written so that it reads back exactly, read so that damage is refused."""
+"""csv_files.py - CSV by RFC 4180: written so that it reads back exactly, read so that damage is refused.
+
+It does not know what the cells mean.
+"""
 
 import csv
 import re

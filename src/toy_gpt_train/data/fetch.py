@@ -9,6 +9,8 @@ Concepts:
         bytes it sends; another one answers 200 and sends the whole file.
 
 REQ: the file appears only when its hash is right, and never more than its size is read.
+
+It does not know which texts there are (catalogue.py).
 """
 
 import string

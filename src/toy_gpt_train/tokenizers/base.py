@@ -1,4 +1,7 @@
-"""base.py - The interface that every tokenizer has: text to token ids, and back."""
+"""base.py - The interface that every tokenizer has: text to token ids, and back.
+
+It does not know models, or how often a token occurs.
+"""
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator, Sequence

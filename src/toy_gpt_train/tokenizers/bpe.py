@@ -10,6 +10,8 @@ Concepts:
 
 REQ: decode(encode(text)) == text for every text that UTF-8 can hold, and every id is a number in vocab.json.
 
+It does not know how merges are learned (bpe_train.py) or stored (bpe_files.py).
+
 Source: Sennrich, Haddow and Birch (2016); Radford et al. (2019) for bytes instead of characters.
 """
 

@@ -8,6 +8,8 @@ Concepts:
 REQ: the same text gives the same merges, whatever the number of processes or the size of the blocks.
 WHY a word is kept as a string: each of its characters stands for one token (chr(0) to chr(255) are the bytes,
 then come the merges), so a pair is a string of two characters, and str.split finds it at the speed of C.
+
+It does not know how text is encoded with the merges (bpe.py) or how they are stored (bpe_files.py).
 """
 
 import sys

@@ -8,6 +8,8 @@ Concepts:
     special token: text that stands for itself ("<|endoftext|>"). It is never split, and nothing merges across it.
     certain cut: a position where the text is cut whatever comes before or after, so it can be read in blocks.
 
+It does not know bytes, merges or ids.
+
 Source: Radford et al. (2019), "Language models are unsupervised multitask learners", and the pattern of its code.
 """
 

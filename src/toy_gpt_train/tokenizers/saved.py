@@ -5,6 +5,8 @@ vocab.json, merges.txt                  a byte-level BPE tokenizer, as GPT-2 has
     tokenizer.json beside them          names its special tokens, if it has any
 
 A damaged file is an InputError; one that cannot be read, an OSError.
+
+It does not know how a tokenizer cuts text, or how it learned to.
 """
 
 from hashlib import sha256

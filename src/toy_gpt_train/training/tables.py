@@ -8,6 +8,8 @@ Two facts make this fast without changing a number. A pair changes only its cont
 after the other. And rows that start alike and meet the same pattern of targets learn the same weights, so each pattern
 is trained once. benchmarks/bench_tables.py prints how many patterns a text has.
 
+It does not know which contexts the rows belong to.
+
 Source: the gradient of softmax with cross-entropy is probs - onehot: Bridle (1990), "Probabilistic interpretation of
 feedforward classification network outputs".
 """

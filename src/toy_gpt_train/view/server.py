@@ -8,6 +8,8 @@ REQ: of a run it serves the metadata, the log, and what the metadata list, if th
 (a symbolic link that leads elsewhere is not followed).
 REQ: a request whose Host is not this server is refused. WHY: otherwise a page from elsewhere could point its own host
 name at 127.0.0.1 and read what is served here (DNS rebinding).
+
+It does not know how a model computes: the page does that, from the same files as toy-gpt infer.
 """
 
 import json
