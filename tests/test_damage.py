@@ -98,13 +98,13 @@ def set_cell(line: int, cell: int, text: str) -> Callable[[list[str]], object]:
     return edit
 
 
-# Written for people and for other programs; inference does not read them.
-VIEWS = ("03_token_embeddings.csv", "tokenizer.json")
+# Written for people and for other programs. Of the second, inference reads the special tokens if there are any.
+VIEW, DESCRIBED = "03_token_embeddings.csv", "tokenizer.json"
 
 
 def files_read(files: Files) -> list[str]:
-    """The files that inference reads."""
-    return [name for name in files if name not in VIEWS]
+    """The files that inference needs."""
+    return [name for name in files if name not in (VIEW, DESCRIBED)]
 
 
 def csv_files(files: Files) -> list[str]:
@@ -223,7 +223,7 @@ def test_no_artifacts_at_all(toy_gpt: Callable[..., Any], tmp_path: Path) -> Non
 # --- cells ------------------------------------------------------------------------------------------------------
 
 NO_NUMBERS = ["", "x", "nan", "NaN", "inf", "-inf", "Infinity", "1e999", "-1e999", "0x10", "1,5", "1.2.3", "--1", "1 2"]
-NOT_AS_WRITTEN = ["0_25", " 0.25", "0.25 ", "\u0660", "\uff11"]
+NOT_AS_WRITTEN = ["0_25", " 0.25", "0.25 ", "\u0660", "\uff11", '"1,5"']
 NO_COUNTS = ["", "x", "-1", "+1", "1.0", "1.5", "nan", "1e3", " 1", "1_0", "\u0661", "9" * 19, "9" * 5000]
 
 
@@ -416,6 +416,66 @@ def test_damaged_vocab_json_is_refused(
     vocab = json.loads(files["vocab.json"])
     VOCAB_JSON[damage](vocab)
     assert_refused(infer({**files, "vocab.json": json.dumps(vocab).encode()}), "artifacts")
+
+
+SPECIAL_TOKENS: dict[str, object] = {
+    "a number": 1,
+    "text": "x",
+    "a table": {"a": 1},
+    "numbers": [1],
+    "texts": ["a"],
+    "without content": [{"id": 256}],
+    "without an id": [{"content": "a"}],
+    "content that is a number": [{"content": 5, "id": 1}],
+    "content that is null": [{"content": None, "id": 1}],
+    "content that is a list": [{"content": [], "id": 1}],
+    "content that is empty": [{"content": "", "id": 1}],
+    "half a character": [{"content": "\ud800", "id": 262}],
+    "a very long one": [{"content": "x" * 1_000_000, "id": 262}],
+    "another id than in vocab.json": [{"content": "a", "id": 1}],
+    "an id that is text": [{"content": "a", "id": "64"}],
+    "an id that is null": [{"content": "a", "id": None}],
+    "an id of many digits": [{"content": "a", "id": 10**300}],
+    "unknown to vocab.json": [{"content": "<end>", "id": 7}],
+    "new": [{"content": "<end>", "id": 262}],
+}
+
+
+@pytest.mark.parametrize("damage", SPECIAL_TOKENS)
+def test_damaged_special_tokens_are_refused(
+    run_files: Callable[[str], Files], infer: Callable[..., Any], damage: str
+) -> None:
+    files = run_files("bpe")
+    described = {**json.loads(files[DESCRIBED]), "added_tokens": SPECIAL_TOKENS[damage]}
+    assert_refused(infer({**files, DESCRIBED: json.dumps(described).encode()}))
+
+
+LOGS: dict[str, Callable[[bytes], bytes]] = {
+    **{name: ANY_CSV[name] for name in ("empty file", "only a line end", "no header", "header cut", "blank line")},
+    **{name: ANY_CSV[name] for name in ("last line cut", "extra column", "missing column", "not UTF-8", "UTF-16")},
+    "blank lines": lambda content: b"\n\n",
+    "another header": lambda content: b"x,y\n1,2\n",
+    "no number": lambda content: edit_lines(content, set_cell(1, 1, "nan")),
+    "a comma in a number": lambda content: edit_lines(content, set_cell(1, 1, '"1,5"')),
+}
+
+
+@pytest.mark.parametrize("damage", LOGS)
+def test_damaged_log_is_refused(
+    run_files: Callable[[str], Files], toy_gpt: Callable[..., Any], tmp_path: Path, damage: str
+) -> None:
+    (tmp_path / "artifacts").mkdir()
+    for name, content in run_files("all").items():
+        (tmp_path / "artifacts" / name).write_bytes(content)
+    log = tmp_path / "outputs" / "train_log.csv"
+    assert toy_gpt("infer", "--base-dir", tmp_path).code == 0  # without a log
+    log.parent.mkdir()
+    log.write_bytes(b"epoch,avg_loss,accuracy\n1,1.5,0.25\n")
+    assert toy_gpt("infer", "--base-dir", tmp_path).code == 0
+    damaged = LOGS[damage](log.read_bytes())
+    assert damaged != log.read_bytes()
+    log.write_bytes(damaged)
+    assert_refused(toy_gpt("infer", "--base-dir", tmp_path), "train_log.csv")
 
 
 def test_discounts_belong_to_the_context_size_they_name(
@@ -624,7 +684,7 @@ def test_random_damage(run_files: Callable[[str], Files], infer: Callable[..., A
     @settings(max_examples=80, deadline=None, suppress_health_check=list(HealthCheck))
     @given(st.data())
     def check(data: st.DataObject) -> None:
-        name = data.draw(st.sampled_from([META, *files_read(files)]))
+        name = data.draw(st.sampled_from([name for name in files if name != VIEW]))
         damaged = data.draw(damages(files[name]))
         assert good_or_refused(infer({**files, name: damaged}, "infer", "--json"))
 

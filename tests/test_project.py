@@ -3,24 +3,22 @@
 import json
 import os
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from toy_gpt_train.a_tokenizer import read_tokens
-from toy_gpt_train.b_vocab import Vocabulary
-from toy_gpt_train.cli.check import check_project, problems
-from toy_gpt_train.d_train import SCORED_OF_TRAINING, TrainSettings, train_run
-from toy_gpt_train.e_infer import load_run
+import toy_gpt_train as tg
+from toy_gpt_train.cli.check import problems
+from toy_gpt_train.cli.ladder import LadderRun, declared_runs
+from toy_gpt_train.corpus import read_corpus
 from toy_gpt_train.errors import InputError
-from toy_gpt_train.inference.evaluate import score
-from toy_gpt_train.io_artifacts import sha256_of_file
-from toy_gpt_train.cli.ladder import declared_runs, run_name
-from toy_gpt_train.models.registry import LEVELS, level_for_kind
-from toy_gpt_train.models.kneser_ney import KneserNeyModel
-from toy_gpt_train.models.network import NeuralModel
+from toy_gpt_train.files import sha256_of_file
+from toy_gpt_train.inference.evaluate import evaluate
+from toy_gpt_train.models.kneser_ney import KneserNey
+from toy_gpt_train.models.registry import LADDER, find_model
+from toy_gpt_train.models.scores import summarize
 from toy_gpt_train.project import BASE_DIR, IN_CHECKOUT, MANIFEST_NAME, RESOURCE_ROOT, declared_repo_name, load_manifest
 
 HELD = ("corpus", "artifacts", "outputs", MANIFEST_NAME)
@@ -132,7 +130,7 @@ def test_wrong_manifest_is_refused(toy_gpt: Callable[..., Any], tmp_path: Path, 
 
 def test_manifest_that_is_no_text_is_refused(tmp_path: Path) -> None:
     (tmp_path / MANIFEST_NAME).write_bytes(MANIFEST.encode("utf-16"))
-    with pytest.raises(InputError, match="TOML"):
+    with pytest.raises(InputError, match=rf"{MANIFEST_NAME}, line 1: not UTF-8"):
         load_manifest(tmp_path)
 
 
@@ -148,7 +146,7 @@ def test_manifest_of_the_repository(repository: Path) -> None:
     manifest = load_manifest()
     assert declared_repo_name(repository / MANIFEST_NAME) == "toy-gpt-train"
     kinds = [kind for entry in manifest.ladder for kind in entry.models]
-    assert {level_for_kind(kind).kind for kind in [manifest.model, *kinds]} == {manifest.model, *kinds}
+    assert {find_model(kind).name for kind in [manifest.model, *kinds]} == {manifest.model, *kinds}
     paths = [corpus.path for corpus in manifest.corpora]
     assert {manifest.corpus, *(entry.corpus for entry in manifest.ladder)} <= set(paths)
     assert len(set(paths)) == len(paths)
@@ -157,10 +155,9 @@ def test_manifest_of_the_repository(repository: Path) -> None:
         assert sha256_of_file(repository / corpus.path) == corpus.sha256
         # WHY: with other line ends, the same text has another hash and other artifacts.
         assert b"\r" not in (repository / corpus.path).read_bytes()
-    # No text lies there undeclared.
-    assert sorted(path.relative_to(repository).as_posix() for path in (repository / "corpus").iterdir()) == sorted(
-        paths
-    )
+    # Every text there is declared.
+    there = [path.relative_to(repository).as_posix() for path in (repository / "corpus").iterdir()]
+    assert sorted(there) == sorted(paths)
 
 
 @pytest.mark.skipif(not IN_CHECKOUT, reason="an installed copy has no checkout around it")
@@ -221,12 +218,12 @@ MISMATCHES: dict[str, tuple[Callable[[Path], object], str, str]] = {
         "artifacts/03_token_embeddings.csv",
         "missing",
     ),
-    "run missing": (lambda copy: shutil.rmtree(copy / "artifacts" / BIGRAM), f"run {BIGRAM}", "incomplete"),
-    "metadata missing": (lambda copy: (copy / f"artifacts/{BIGRAM}/00_meta.json").unlink(), BIGRAM, "incomplete"),
+    "run missing": (lambda copy: shutil.rmtree(copy / "artifacts" / BIGRAM), f"run {BIGRAM}", "missing"),
+    "metadata missing": (lambda copy: (copy / f"artifacts/{BIGRAM}/00_meta.json").unlink(), BIGRAM, "missing"),
     "weights missing": (
         lambda copy: (copy / f"artifacts/{BIGRAM}/02_model_weights.csv").unlink(),
         BIGRAM,
-        "incomplete",
+        "missing",
     ),
     "weights damaged": (
         lambda copy: replace_text(copy / f"artifacts/{BIGRAM}/02_model_weights.csv", "0.", "x."),
@@ -330,7 +327,7 @@ def test_check_of_a_default_run_of_another_model(toy_gpt: Callable[..., Any], co
     assert wrong_lines(outcome.out) == ["WRONG default run: the model is bigram, declared is context-3"]
 
 
-def test_check_of_an_unknown_rung_is_refused(toy_gpt: Callable[..., Any], copy: Path) -> None:
+def test_check_of_an_unknown_model_is_refused(toy_gpt: Callable[..., Any], copy: Path) -> None:
     replace_text(copy / MANIFEST_NAME, '"unigram"', '"trigram"')
     outcome = toy_gpt("check", "--base-dir", copy)
     assert outcome.code == 2
@@ -338,13 +335,14 @@ def test_check_of_an_unknown_rung_is_refused(toy_gpt: Callable[..., Any], copy: 
     assert outcome.err.count("\n") == 1
 
 
-def test_problems_names_every_declaration(copy: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_problems_names_every_declaration(toy_gpt: Callable[..., Any], copy: Path) -> None:
     (copy / "corpus/001_animals.txt").unlink()
-    found = dict(problems(copy, load_manifest(copy)))
+    found = dict(problems(copy))
     assert found["corpus corpus/001_animals.txt"] == "missing"
     assert [problem for what, problem in found.items() if "corpus/001" not in what] == [None] * (len(found) - 1)
-    assert check_project(copy) == 1
-    assert capsys.readouterr().out.count("\n") == len(found) + 1
+    outcome = toy_gpt("check", "--base-dir", copy)
+    assert outcome.code == 1
+    assert outcome.out.count("\n") == len(found) + 1
 
 
 # --- the committed runs -------------------------------------------------------------------------------------------
@@ -366,48 +364,57 @@ def test_training_again_gives_the_committed_bytes(
     shutil.copy(repository / MANIFEST_NAME, tmp_path)
     assert toy_gpt("train", "--base-dir", tmp_path).code == 0
     # WHY not the networks: they learn for minutes. `toy-gpt ladder` without --models trains them too.
-    kinds = [level.kind for level in LEVELS if not issubclass(level.model, NeuralModel)]
-    assert toy_gpt("ladder", "--base-dir", tmp_path, "--models", *kinds).code == 0
+    quick = [entry.name for entry in LADDER if not entry.model_class.trains_in_steps]
+    assert toy_gpt("ladder", "--base-dir", tmp_path, "--models", *quick).code == 0
     made, committed = committed_files(tmp_path), committed_files(repository)
-    networks = [level.folder for level in LEVELS if issubclass(level.model, NeuralModel)]
+    networks = [entry.folder for entry in LADDER if entry.model_class.trains_in_steps]
     assert sorted(made) == sorted(name for name in committed if not set(networks) & set(Path(name).parts))
     assert [name for name, content in made.items() if content != committed[name]] == []
 
 
-def declared_folders() -> list[str]:
-    return ["", *(settings.run_name for settings in declared_runs(Path()))]
+def committed_runs() -> Iterator[Any]:
+    """The default run and the ladder: folder, model, text, tokenizer and held-out share, as declared."""
+    manifest = load_manifest()
+    yield pytest.param("", manifest.model, RESOURCE_ROOT / manifest.corpus, "word", 0.0, id="default")
+    for run in declared_runs():
+        marks = [pytest.mark.slow] if run.entry.name in ("gpt", "llama") else []
+        yield pytest.param(run.name, run.entry.name, *run[1:], marks=marks, id=run.name)
 
 
-@pytest.mark.parametrize("name", declared_folders())
-def test_committed_run_is_the_model_its_metadata_describes(repository: Path, name: str) -> None:
-    run = load_run(repository / "artifacts" / name)
-    corpus = repository / run.meta["corpus"]["path"]
-    tokens = read_tokens(corpus, run.tokenizer)
-    num_train = int(round(len(tokens) * (1 - run.meta["val_fraction"]), 6))
-    vocab = Vocabulary(tokens[:num_train], further=tokens[num_train:])
-    if num_train < len(tokens):
-        held_out = score(run.model, vocab.encode(tokens), num_train)
-        assert round(held_out.loss, 6) == run.meta["metrics"]["val_loss"]
-        assert round(held_out.accuracy, 6) == run.meta["metrics"]["val_accuracy"]
-    tokens = tokens[:num_train]
-    assert [run.vocab.get_id_token(i) for i in range(run.vocab.vocab_size())] == vocab.tokens()
-    assert [run.vocab.get_token_frequency(token) for token in vocab.tokens()] == [
-        tokens.count(t) for t in vocab.tokens()
-    ]
-    assert run.meta["start_tokens"] == tokens[: run.model.context_size]
-    is_network = isinstance(run.model, NeuralModel)
-    begin = len(tokens) - SCORED_OF_TRAINING if is_network else run.model.context_size
-    final = score(run.model, vocab.encode(tokens), begin)
-    assert round(final.loss, 6) == run.meta["metrics"]["train_loss"]
-    assert round(final.accuracy, 6) == run.meta["metrics"]["train_accuracy"]
-    assert run.meta["loss_floor"] <= run.meta["metrics"]["train_loss"]
+@pytest.mark.parametrize(("name", "model", "corpus", "tokenizer", "val_fraction"), list(committed_runs()))
+def test_committed_run_is_the_model_its_metadata_describes(
+    repository: Path, name: str, model: str, corpus: Path, tokenizer: str, val_fraction: float
+) -> None:
+    run = tg.load(repository / "artifacts" / name)
+    assert (run.name, run.meta["tokenizer"], run.meta["val_fraction"]) == (model, {"kind": tokenizer}, val_fraction)
+    assert repository / run.meta["corpus"]["path"] == corpus
+    encoded = tg.run.encode_corpus(read_corpus(corpus), tokenizer, 512, val_fraction)
+    ids, num_train = encoded.ids, encoded.num_train
+    assert run.tokenizer.tokens == encoded.tokenizer.tokens
+    assert run.frequencies == encoded.frequencies
+    assert sum(run.frequencies) == num_train
+    assert run.meta["start_tokens"] == [run.tokenizer.tokens[i] for i in ids[: run.model.context_size]]
+    metrics = run.meta["metrics"]
+    if num_train < len(ids):
+        sizes = [0] * num_train + encoded.held_out_sizes
+        held_out = evaluate(run.model, ids, sizes, run.frequencies, num_train)
+        assert (round(held_out.loss, 6), round(held_out.accuracy, 6)) == (metrics["val_loss"], metrics["val_accuracy"])
+    start = run.model.scored_from(num_train)
+    if start is not None:  # others have their training loss from the log
+        final = summarize(zip(run.model.score(ids[:num_train], start), ids[start:num_train], strict=True))
+        assert (round(final.loss, 6), round(final.accuracy, 6)) == (metrics["train_loss"], metrics["train_accuracy"])
+    else:
+        last = run.history[-1]
+        assert (last["avg_loss"], last["accuracy"]) == (metrics["train_loss"], metrics["train_accuracy"])
+    assert run.meta["loss_floor"] == round(run.model.loss_floor(ids[:num_train]), 6) <= metrics["train_loss"]
     log = (repository / "outputs" / name / "train_log.csv").read_text("utf-8").splitlines()
     assert log[0].startswith("epoch,avg_loss,accuracy")
     epochs = [float(line.split(",")[0]) for line in log[1:]]
     assert epochs[-1] == run.meta["training"]["epochs"]
-    assert is_network or epochs == [i + 1 for i in range(len(epochs))]
+    assert run.model.trains_in_steps or epochs == [i + 1 for i in range(len(epochs))]
     losses = [float(line.split(",")[1]) for line in log[1:]]
     assert losses[-1] < losses[0] or len(losses) == 1
+    assert [(record["epoch"], record["avg_loss"]) for record in run.history] == list(zip(epochs, losses, strict=True))
 
 
 def test_no_committed_file_names_a_machine(repository: Path) -> None:
@@ -425,7 +432,7 @@ def test_no_committed_file_names_a_machine(repository: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("kind", "code", "context_size"),
+    ("name", "code", "context"),
     [
         ("unigram", 100, 0),
         ("context-0", 100, 0),
@@ -439,36 +446,36 @@ def test_no_committed_file_names_a_machine(repository: Path) -> None:
         ("kneser-ney", 450, 4),
     ],
 )
-def test_level_for_kind(kind: str, code: int, context_size: int) -> None:
-    level = level_for_kind(kind)
-    assert (level.code, level.context_size) == (code, context_size)
-    assert level_for_kind(kind, context_size) == level
-    # The name of a rung finds that rung.
-    assert level_for_kind(level.kind) == level
+def test_find_model(name: str, code: int, context: int) -> None:
+    entry = find_model(name)
+    assert (entry.code, entry.default_context) == (code, context)
+    assert entry.chosen_context(context) == context
+    assert find_model(entry.name) == entry
 
 
 @pytest.mark.parametrize(
-    "kind", ["", "trigram", "context-", "context--1", "context-10000", "context-\u0663", "context-2\n"]
+    "name", ["", "trigram", "context-", "context--1", "context-10000", "context-\u0663", "context-2\n"]
 )
-def test_level_for_unknown_kind(kind: str) -> None:
+def test_find_unknown_model(name: str) -> None:
     with pytest.raises(InputError, match="unknown model"):
-        level_for_kind(kind)
+        find_model(name)
 
 
-def test_level_takes_a_context_where_it_leaves_it_open() -> None:
-    assert level_for_kind("kneser-ney", 7).context_size == 7
-    assert level_for_kind("kneser-ney", 0).model is KneserNeyModel
+def test_a_context_is_chosen_where_the_name_leaves_it_open() -> None:
+    entry = find_model("kneser-ney")
+    assert (entry.chosen_context(7), entry.chosen_context(0), entry.chosen_context(None)) == (7, 0, None)
+    assert entry.model_class is KneserNey
     with pytest.raises(InputError, match="at least 0"):
-        level_for_kind("kneser-ney", -1)
+        entry.chosen_context(-1)
     with pytest.raises(InputError, match="does not fit"):
-        level_for_kind("context-3", 2)
+        find_model("context-3").chosen_context(2)
 
 
-def test_levels_climb() -> None:
-    codes = [level.code for level in LEVELS]
+def test_the_ladder_climbs() -> None:
+    codes = [entry.code for entry in LADDER]
     assert codes == sorted(set(codes))
-    assert len({level.kind for level in LEVELS}) == len(LEVELS)
-    assert [level.folder for level in LEVELS[:5]] == [
+    assert len({entry.name for entry in LADDER}) == len(LADDER)
+    assert [entry.folder for entry in LADDER[:5]] == [
         "100-unigram",
         "200-bigram",
         "300-context-2",
@@ -478,20 +485,18 @@ def test_levels_climb() -> None:
 
 
 def test_declared_runs_are_the_manifests() -> None:
-    runs = [
-        (settings.level.kind, settings.corpus_path.relative_to(RESOURCE_ROOT).as_posix())
-        for settings in declared_runs(Path())
-    ]
-    assert runs == [(kind, entry.corpus) for entry in load_manifest().ladder for kind in entry.models]
+    runs = [(run.entry.name, run.corpus.relative_to(RESOURCE_ROOT).as_posix()) for run in declared_runs()]
+    assert runs == [(model, entry.corpus) for entry in load_manifest().ladder for model in entry.models]
 
 
-def test_run_name() -> None:
-    assert run_name(level_for_kind("context-5"), Path("a/b c.tar.txt")) == "ladder/400-context-5/b c.tar"
+def test_folder_of_a_run() -> None:
+    run = LadderRun(find_model("context-5"), Path("a/b c.tar.txt"), "word", 0.0)
+    assert run.name == "ladder/400-context-5/b c.tar"
 
 
 def test_ladder_leaves_the_default_run_alone(toy_gpt: Callable[..., Any], tiny_corpus: Path, tmp_path: Path) -> None:
-    result = train_run(TrainSettings(level_for_kind("bigram"), tiny_corpus, tmp_path, epochs=1))
-    before = {path: path.read_bytes() for path in result.paths}
+    paths = tg.train("bigram", tiny_corpus, epochs=1).save(tmp_path)
+    before = {path: path.read_bytes() for path in paths}
     options = ("--models", "bigram", "kneser-ney", "--base-dir", tmp_path)
     assert toy_gpt("ladder", "--corpus", tiny_corpus, *options).code == 0
-    assert {path: path.read_bytes() for path in result.paths} == before
+    assert {path: path.read_bytes() for path in paths} == before

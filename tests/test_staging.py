@@ -16,17 +16,19 @@ from unittest import mock
 import pytest
 
 from conftest import needs_processes
-from toy_gpt_train import cli, io_artifacts
-from toy_gpt_train.io_artifacts import staged_files
+from toy_gpt_train import cli
+from toy_gpt_train.artifacts import run_folder
+from toy_gpt_train.files import staged_files
 
+# Each writer of a file of the run, and which of its calls: a table has its weights and a view of them.
 WRITERS = (
-    "write_vocabulary_csv",
-    "write_model_weights_csv",
-    "write_token_embeddings_csv",
-    "write_training_log",
-    "write_meta_json",
+    ("write_vocabulary", 1),
+    ("write_model_table", 1),
+    ("write_model_table", 2),
+    ("write_training_log", 1),
+    ("write_meta", 1),
 )
-NUM_FILES = 5
+NUM_FILES = len(WRITERS)
 RUN_FILES = [
     "artifacts/00_meta.json",
     "artifacts/01_vocabulary.csv",
@@ -122,36 +124,31 @@ def test_run_is_replaced(base: Path, train: Train, good: Callable[[int], Listing
     assert sorted(differing) == [name for name in RUN_FILES if name != "artifacts/01_vocabulary.csv"]
 
 
+@pytest.mark.parametrize("halfway", [False, True], ids=["at once", "halfway"])
 @pytest.mark.parametrize("failure", FAILURES)
-@pytest.mark.parametrize("writer", WRITERS)
+@pytest.mark.parametrize(("writer", "call"), WRITERS)
 def test_failing_writer_leaves_the_old_run(
-    base: Path, train: Train, good: Callable[[int], Listing], writer: str, failure: str
+    base: Path, train: Train, good: Callable[[int], Listing], writer: str, call: int, failure: str, halfway: bool
 ) -> None:
     assert train(base, 3).code == 0
     fail, code = FAILURES[failure]
-    with mock.patch.object(io_artifacts, writer, fail):
+    true_writer = getattr(run_folder, writer)
+    paths: list[Path] = []
+
+    def failing(path: Path, *arguments: Any) -> None:
+        paths.append(path)
+        if halfway or len(paths) < call:
+            true_writer(path, *arguments)
+        if len(paths) == call:
+            if halfway:
+                path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+            fail()
+
+    with mock.patch.object(run_folder, writer, failing):
         outcome = train(base, 4)
+    assert len(paths) == call
     assert (outcome.code, outcome.out) == (code, "")
     assert len([line for line in outcome.err.splitlines() if line]) == 1
-    assert files_below(base) == good(3)
-
-
-@pytest.mark.parametrize("failure", FAILURES)
-@pytest.mark.parametrize("writer", WRITERS)
-def test_writer_failing_halfway_leaves_the_old_run(
-    base: Path, train: Train, good: Callable[[int], Listing], writer: str, failure: str
-) -> None:
-    assert train(base, 3).code == 0
-    fail, code = FAILURES[failure]
-    true_writer = getattr(io_artifacts, writer)
-
-    def half(path: Path, *arguments: Any, **options: Any) -> None:
-        true_writer(path, *arguments, **options)
-        path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
-        fail()
-
-    with mock.patch.object(io_artifacts, writer, half):
-        assert train(base, 4).code == code
     assert files_below(base) == good(3)
 
 
@@ -260,14 +257,23 @@ def test_really_no_room_leaves_the_old_run(
     assert files_below(base) == good(3)
 
 
-def test_leftovers_of_a_killed_training_are_removed(base: Path, train: Train, good: Callable[[int], Listing]) -> None:
+@needs_processes
+def test_leftovers_of_a_killed_process_are_removed_and_files_of_a_running_one_stay(
+    base: Path, train: Train, good: Callable[[int], Listing]
+) -> None:
     assert train(base, 3).code == 0
-    for name in ("artifacts/.00_meta.json.old.tmp", "artifacts/.02_model_weights.csv.12345.tmp"):
-        (base / name).write_bytes(b"left")
-    (base / "outputs/.train_log.csv.1.tmp").write_bytes(b"left")
+    with subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE) as process:
+        names = (".00_meta.json.old.{}.tmp", ".02_model_weights.csv.{}.tmp", "../outputs/.train_log.csv.{}.tmp")
+        paths = [base / "artifacts" / name.format(process.pid) for name in names]
+        for path in paths:
+            path.write_bytes(b"in work")
+        assert train(base, 4).code == 0
+        assert [path.read_bytes() for path in paths] == [b"in work"] * 3
+        process.kill()
+    (base / "artifacts" / f".00_meta.json.{os.getpid()}.tmp").write_bytes(b"left by an earlier process of this number")
     (base / "artifacts/mine.tmp").write_bytes(b"not ours")
-    assert train(base, 4).code == 0
-    assert files_below(base) == {**good(4), "artifacts/mine.tmp": b"not ours"}
+    assert train(base, 3).code == 0
+    assert files_below(base) == {**good(3), "artifacts/mine.tmp": b"not ours"}
 
 
 def test_another_model_takes_the_place_of_a_run(base: Path, train: Train, toy_gpt: Callable[..., Any]) -> None:

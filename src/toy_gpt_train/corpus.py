@@ -1,7 +1,7 @@
 """corpus.py - A text to learn from, read once.
 
-REQ: whatever is recorded of a corpus (its hash, its size) is that of the bytes that were learned. The file is never
-opened again: it may be a pipe, or change while a model is trained.
+REQ: the hash and the sizes recorded of a corpus are those of the bytes that were learned. The file is never opened
+again: it may be a pipe, or change while a model is trained.
 
 It does not know tokens.
 """
@@ -11,6 +11,7 @@ import io
 from dataclasses import dataclass
 from pathlib import Path
 
+from toy_gpt_train.errors import InputError
 from toy_gpt_train.files import decode_utf8, read_bytes
 
 
@@ -19,10 +20,10 @@ class Corpus:
     """A text and where it came from.
 
     Attributes:
-        text: The text, every character as it is, without a leading byte-order mark.
-        name: What to call it: its file's name.
-        sha256: Of its bytes, in hexadecimal.
-        path: The file; None for text that came from no file.
+        text: The text, unchanged but for a leading byte-order mark, which is dropped.
+        name: The name of its file, or another name.
+        sha256: The hash of its bytes, in hexadecimal.
+        path: Its file; None for text that came from no file.
     """
 
     text: str
@@ -51,8 +52,15 @@ def read_corpus(path: Path) -> Corpus:
 def corpus_of(text: str, name: str = "text") -> Corpus:
     r"""Make a corpus of a text in memory.
 
+    Raises:
+        InputError: It holds a lone surrogate, half of a character that UTF-8 cannot hold.
+
     Example:
         >>> corpus_of("one\n\ntwo").num_lines
         2
     """
-    return Corpus(text, name, hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest())
+    try:
+        data = text.encode("utf-8")
+    except UnicodeEncodeError as error:
+        raise InputError(f"{name}: a lone surrogate at character {error.start}, which UTF-8 cannot hold") from None
+    return Corpus(text, name, hashlib.sha256(data).hexdigest())

@@ -1,8 +1,8 @@
 """files.py - One way to read files that may be damaged, and one way to write them so that nothing is lost.
 
-Reading: a file is never trusted. It is read up to a limit, as UTF-8, and whatever is wrong becomes one InputError that
-names the file and the place in it. Writing: files are staged under temporary names and renamed when all of them are
-whole; whatever interrupts the work leaves the old files as they were.
+Reading: a file is never trusted. It is read up to a limit, as UTF-8, and damage becomes one InputError that names the
+file and the place in it. Writing: files are staged under temporary names and renamed when all of them are whole. If
+anything interrupts the work, the old files stay as they were.
 
 It does not know what the files mean.
 """
@@ -21,8 +21,8 @@ from typing import Any, BinaryIO, Final
 
 from toy_gpt_train.errors import InputError
 
-# WHY a limit: every token of a text becomes a Python object, many times its size on disk. A file far too large must
-# fail at once, not after filling the memory; docs/limits says what fits.
+# WHY a limit: every token of a text becomes a Python object, many times its size on disk. A file that is too large must
+# fail at once, not after filling the memory.
 MAX_BYTES: Final = 256 * 1024 * 1024
 _BLOCK_BYTES: Final = 1 << 20
 
@@ -31,39 +31,26 @@ _BLOCK_BYTES: Final = 1 << 20
 
 
 def read_bytes(path: Path, limit: int = MAX_BYTES) -> bytes:
-    """Read a file, a pipe or a device, up to a limit.
-
-    Args:
-        path: What to read.
-        limit: The largest number of bytes accepted.
-
-    Returns:
-        Its bytes.
+    """Read a file, a pipe or a device of at most ``limit`` bytes.
 
     Raises:
         OSError: It is missing, a folder, or unreadable.
         InputError: It is larger than the limit.
     """
     blocks: list[bytes] = []
-    size = 0
     with path.open("rb") as file:
-        # WHY in blocks: a device or a pipe has no size and may never end, and read(n) reserves n bytes at once.
-        while block := file.read(_BLOCK_BYTES):
-            size += len(block)
-            if size > limit:
-                known = os.fstat(file.fileno()).st_size
-                shown = f"{known / 2**20:.0f} MB" if known else "an endless stream"
-                raise InputError(f"{path}: {shown} is too large to hold in memory; the limit is {limit // 2**20} MB")
+        size, read = os.fstat(file.fileno()).st_size, 0  # a pipe or a device has size 0, and may never end
+        # WHY in blocks: read(n) reserves n bytes at once.
+        while max(size, read) <= limit and (block := file.read(_BLOCK_BYTES)):
             blocks.append(block)
+            read += len(block)
+    if max(size, read) > limit:
+        raise InputError(f"{path}: too large to hold in memory: the limit is {limit / 2**20:.0f} MB")
     return b"".join(blocks)
 
 
 def decode_utf8(data: bytes, path: Path) -> str:
-    r"""Return bytes as text, every character as it is.
-
-    Args:
-        data: The content of a file.
-        path: Its name, for the message.
+    r"""Return bytes as text, unchanged; ``path`` is for the message.
 
     Raises:
         InputError: Some bytes are not UTF-8; the message gives the line and the offset.
@@ -104,7 +91,7 @@ def utf8_blocks(blocks: Iterable[bytes]) -> Iterator[str]:
 
 
 def read_text(path: Path, limit: int = MAX_BYTES) -> str:
-    """Read a text file as UTF-8; line ends are left alone, and a leading byte-order mark is dropped.
+    """Read a text file as UTF-8; line ends stay as they are, and a leading byte-order mark is dropped.
 
     Raises:
         OSError: It cannot be read.
@@ -114,13 +101,13 @@ def read_text(path: Path, limit: int = MAX_BYTES) -> str:
 
 
 def parse_json_object(text: str, path: Path, *, unique: bool = False) -> dict[str, Any]:
-    """Return the JSON object that a file's text holds.
+    """Return the JSON object in a text.
 
     Args:
-        text: The content of the file.
+        text: The content of a file.
         path: Its name, for the message.
-        unique: Whether to refuse an object that has a name twice. WHY: of two equal names another program may take the
-            other one, and so see another model.
+        unique: Whether to refuse an object that has a name twice. WHY: another program may take the other of the two,
+            and so see another model.
 
     Raises:
         InputError: It is not JSON, or not an object.
@@ -154,11 +141,7 @@ def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 
 
 def sha256_of_file(path: Path) -> str:
-    """Return the SHA-256 of a file in hexadecimal.
-
-    Raises:
-        OSError: The file cannot be read.
-    """
+    """Return the SHA-256 of a file in hexadecimal; raises OSError if it cannot be read."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
@@ -169,12 +152,14 @@ def sha256_of_file(path: Path) -> str:
 class StagedFiles:
     """Files that are staged, then committed together. Use it through staged_files()."""
 
+    # Temporary files are called .NAME.PID.tmp, and old files that make room for new ones .NAME.old.PID.tmp.
+
     def __init__(self) -> None:
         self._staged: dict[Path, Path] = {}
         self._replaced: list[Path] = []
 
     def path(self, target: Path) -> Path:
-        """Return the temporary path to write for ``target``; its folder is made, leftovers of the dead are removed."""
+        """Make the folder of ``target``, remove what killed processes left, and return the temporary path to write."""
         if target.is_dir():
             raise IsADirectoryError(EISDIR, "a folder is in the place of this file", str(target))
         target.parent.mkdir(parents=True, exist_ok=True)
@@ -189,21 +174,23 @@ class StagedFiles:
         return list(self._staged)
 
     def commit(self) -> None:
-        """Rename every staged file to its target, the one staged last (the metadata) last.
+        """Rename every staged file to its target, in the order of staging.
 
-        The old files are moved aside first and come back if anything fails (a full disk, Ctrl-C, a file that a
-        spreadsheet holds open). WHY the metadata goes first and comes last: without it a run is visibly
-        incomplete, so even a kill between two renames leaves no mixture of two runs that reads as one.
+        The old files are moved aside first, in the opposite order, and come back if anything fails (Ctrl-C, a file that
+        a spreadsheet holds open). WHY: a run's metadata is staged last, so it goes first and comes last. Without it a
+        run is visibly incomplete, so a kill between two renames leaves no mixture of two runs that reads as one.
         """
         if len(self._staged) == 1:  # one rename replaces one file, and nothing can come between
             for target, temporary in self._staged.items():
                 temporary.replace(target)
             return
+        for temporary in self._staged.values():
+            temporary.stat()  # WHY: one that was never written must be noticed before anything is moved
         aside: dict[Path, Path] = {}
         try:
             for target in reversed(self._staged):
                 if target.exists():
-                    aside[target] = target.with_name(f".{target.name}.old.tmp")
+                    aside[target] = target.with_name(f".{target.name}.old.{os.getpid()}.tmp")
                     target.replace(aside[target])
             for target, temporary in self._staged.items():
                 temporary.replace(target)
@@ -218,7 +205,7 @@ class StagedFiles:
         self._replaced = list(aside.values())
 
     def discard(self) -> None:
-        """Remove what is still in a temporary place, and the old files that were replaced."""
+        """Remove temporary files, and the old files that were replaced."""
         interrupted = False
         for temporary in (*self._staged.values(), *self._replaced):
             try:
@@ -232,7 +219,7 @@ class StagedFiles:
 
 
 def _is_running(owner: str) -> bool:
-    """Whether another process has this number; its files are not ours to remove."""
+    """Whether another process has this number: its files are not ours to remove."""
     if os.name == "nt" or not owner.isdecimal() or int(owner) == os.getpid():
         return False  # OBS: Windows lets nobody remove a file that is open
     try:
@@ -246,7 +233,7 @@ def _is_running(owner: str) -> bool:
 
 @contextmanager
 def staged_files() -> Iterator[StagedFiles]:
-    """Write several files as one: all are committed at the end of the block, or none is.
+    """Write several files as one: all are committed at the end of the block, or none.
 
     Yields:
         The staging area; write to ``staged.path(target)`` instead of ``target``, metadata last.
@@ -261,7 +248,7 @@ def staged_files() -> Iterator[StagedFiles]:
 
 @contextmanager
 def whole_file(path: Path) -> Iterator[BinaryIO]:
-    """Write one file that appears only when it is whole; what was there stays until then.
+    """Write one file that appears only when it is whole; an old file stays until then.
 
     Raises:
         OSError: The path is a folder, or cannot be written.
@@ -271,11 +258,7 @@ def whole_file(path: Path) -> Iterator[BinaryIO]:
 
 
 def write_texts(folder: Path, texts: Mapping[str, str]) -> list[Path]:
-    """Write several text files to a folder as one; returns their paths.
-
-    Args:
-        folder: Is made where it does not exist.
-        texts: The content of each file, by name.
+    """Write several text files, by name, to a folder as one; returns their paths.
 
     Raises:
         OSError: A file cannot be written.

@@ -1,11 +1,9 @@
-"""project.py - Where things lie, and what SE_MANIFEST.toml declares.
+"""project.py - Where files are, and what SE_MANIFEST.toml declares.
 
-Two places matter:
-
-- RESOURCE_ROOT holds what is given: corpus/ and SE_MANIFEST.toml. In a checkout that is the repository's root;
-  installed from a wheel it is a folder of package data with the default corpus.
-- BASE_DIR is where a run is written by default (BASE_DIR/artifacts, BASE_DIR/outputs): the repository's root
-  in a checkout, the current folder otherwise.
+- RESOURCE_ROOT holds corpus/ and SE_MANIFEST.toml: the repository's root in a checkout; a folder of package data in an
+  installed copy.
+- BASE_DIR is where a run is written by default (BASE_DIR/artifacts, BASE_DIR/outputs): the repository's root in a
+  checkout; the current folder otherwise.
 
 It does not know how a model is trained or what artifacts contain.
 """
@@ -16,6 +14,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from toy_gpt_train.errors import InputError
+from toy_gpt_train.files import read_text
 
 MANIFEST_NAME: Final = "SE_MANIFEST.toml"
 
@@ -28,7 +27,10 @@ BASE_DIR: Final = _CHECKOUT if IN_CHECKOUT else Path.cwd()
 
 
 def declared_repo_name(manifest: Path) -> str | None:
-    """Return the repository name that a manifest declares, or None where there is no such file.
+    """Return the repository name that a manifest declares; None if there is no such file.
+
+    Raises:
+        InputError: The file cannot be read, is not TOML, or declares no name.
 
     Example:
         >>> declared_repo_name(RESOURCE_ROOT / MANIFEST_NAME)
@@ -39,13 +41,13 @@ def declared_repo_name(manifest: Path) -> str | None:
     repo = _declarations(manifest).get("repo")
     name = repo.get("name") if isinstance(repo, dict) else None
     if not isinstance(name, str):
-        raise InputError(f"{manifest}: it declares no name of the repository")
+        raise InputError(f"{manifest}: it declares no repository name")
     return name
 
 
 @dataclass(frozen=True)
 class CorpusEntry:
-    """One declared corpus: its id, its path below the manifest's folder, its hash, what it is good for."""
+    """One declared corpus: its id, its path below the manifest's folder, its hash, and what it shows."""
 
     corpus_id: str
     path: str
@@ -55,7 +57,7 @@ class CorpusEntry:
 
 @dataclass(frozen=True)
 class LadderEntry:
-    """One corpus of the committed ladder, the models trained on it, and how its text is cut and held out."""
+    """One corpus of the committed ladder, the models trained on it, its tokenizer, and the share held out."""
 
     corpus: str
     models: tuple[str, ...]
@@ -65,7 +67,7 @@ class LadderEntry:
 
 @dataclass(frozen=True)
 class Manifest:
-    """What SE_MANIFEST.toml declares: the default run and its files, the ladder, and the corpora."""
+    """The declarations of SE_MANIFEST.toml: the default run and its files, the ladder, and the corpora."""
 
     model: str
     corpus: str
@@ -76,13 +78,7 @@ class Manifest:
 
 
 def load_manifest(root: Path = RESOURCE_ROOT) -> Manifest:
-    """Read what the manifest in ``root`` declares.
-
-    Args:
-        root: The folder that holds SE_MANIFEST.toml.
-
-    Returns:
-        The declared default run and corpora.
+    """Read the SE_MANIFEST.toml of a folder.
 
     Raises:
         InputError: The file is missing, is not TOML, or lacks a declaration.
@@ -120,20 +116,20 @@ def load_manifest(root: Path = RESOURCE_ROOT) -> Manifest:
 
 def _text(value: Any) -> str:
     if not isinstance(value, str):
-        raise TypeError(f"{str(value)[:40]}, which is no text")
+        raise TypeError(f"{str(value)[:40]}, which is not text")
     return value
 
 
 def _texts(values: Any) -> tuple[str, ...]:
     if not isinstance(values, list):
-        raise TypeError(f"{str(values)[:40]}, which is no list")
+        raise TypeError(f"{str(values)[:40]}, which is not a list")
     return tuple(map(_text, values))
 
 
 def _declarations(path: Path) -> dict[str, Any]:
     try:
-        return tomllib.loads(path.read_text(encoding="utf-8"))
+        return tomllib.loads(read_text(path))
     except OSError as error:
         raise InputError(f"{path}: {error.strerror}") from error
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError, RecursionError) as error:
+    except (tomllib.TOMLDecodeError, RecursionError) as error:
         raise InputError(f"{path}: not valid TOML: {error}") from error

@@ -384,7 +384,7 @@ def train(
         held_out,
         held_out.unigram_loss if held_out else unigram_loss(encoded.frequencies, train_ids),
         train_seconds,
-        read.path,
+        read.path and read.path.absolute(),  # the current folder may be another one when the run is saved
         checkpoints,
     )
 

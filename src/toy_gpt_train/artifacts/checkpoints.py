@@ -1,7 +1,7 @@
 """checkpoints.py - A training run that was stopped can be resumed.
 
-A checkpoint is a folder with all that the next step depends on: the weights and AdamW's averages (safetensors), and
-the step, the random state, the log so far, and what the run is (JSON). It is written under a temporary name and
+A checkpoint is a folder with everything that the next step depends on: the weights and AdamW's averages (safetensors),
+and the step, the random state, the log so far, and what the run is (JSON). It is written under a temporary name and
 renamed, so there is either a whole checkpoint or none.
 
 REQ: a run that was killed and resumed ends with the same weights and the same log, bit for bit, as one that was not.
@@ -12,26 +12,28 @@ import os
 import re
 import shutil
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, Final
 
 from toy_gpt_train.artifacts.safetensors import read_safetensors, write_safetensors
 from toy_gpt_train.errors import InputError
-from toy_gpt_train.files import read_json_object
+from toy_gpt_train.files import read_json_object, write_texts
 from toy_gpt_train.training.steps import Checkpoint
 
 STATE_NAME: Final = "state.json"
 WEIGHTS_NAME: Final = "weights.safetensors"
 OPTIMIZER_NAME: Final = "optimizer.safetensors"
 
-_FOLDER: Final = re.compile(r"step-([0-9]{8})")
+_WHOLE: Final = re.compile(r"step-[0-9]{8}")
+_TEMPORARY: Final = re.compile(r"\.step-[0-9]{8}\.[0-9]+\.tmp")
 
 
 class Checkpoints:
     """The checkpoints of one run.
 
     Args:
-        folder: Where they are; only the newest is kept.
+        folder: Where they are. Only the newest is kept; nothing else in the folder is touched.
         every: Steps from one to the next; 0 to write none.
         identity: What the run is, as JSON: its text, its model and all its numbers.
     """
@@ -42,39 +44,39 @@ class Checkpoints:
         self._identity = identity
 
     def newest(self) -> Path | None:
-        """Return the folder of the newest checkpoint; None where there is none."""
-        names = [path.name for path in self.folder.iterdir()] if self.folder.is_dir() else []
-        whole = sorted(name for name in names if _FOLDER.fullmatch(name))
-        return self.folder / whole[-1] if whole else None
+        """Return the folder of the newest checkpoint; None if there is none."""
+        return max(self._named(_WHOLE), default=None)
+
+    def _named(self, pattern: re.Pattern[str]) -> list[Path]:
+        paths = self.folder.iterdir() if self.folder.is_dir() else []
+        return [path for path in paths if pattern.fullmatch(path.name)]
 
     def save(self, checkpoint: Checkpoint) -> None:
-        """Write a checkpoint, and remove the one before.
+        """Write a checkpoint, and remove the previous one.
 
         Raises:
-            OSError: It cannot be written; the one before is still there.
+            OSError: It cannot be written; the previous one is still there.
         """
         target = self.folder / f"step-{checkpoint.step:08}"
         aside = self._aside(target)
-        shutil.rmtree(aside, ignore_errors=True)  # WHY: a killed process of the same number may have left it
+        shutil.rmtree(aside, ignore_errors=True)  # a killed process of the same number may have left it
         try:
             aside.mkdir(parents=True)
             write_safetensors(aside / WEIGHTS_NAME, checkpoint.weights)
             write_safetensors(aside / OPTIMIZER_NAME, checkpoint.optimizer)
             state = {"identity": self._identity, "step": checkpoint.step, "progress": checkpoint.progress}
-            (aside / STATE_NAME).write_text(json.dumps(state), encoding="utf-8")
+            write_texts(aside, {STATE_NAME: json.dumps(state)})
             aside.rename(target)
         except BaseException:
             shutil.rmtree(aside, ignore_errors=True)
             raise
-        for path in self.folder.iterdir():
-            if path != target:
-                shutil.rmtree(path, ignore_errors=True)  # older ones, and what a killed run left half-written
+        self._remove_all_but(target)
 
     def load(self) -> Checkpoint | None:
-        """Read the newest checkpoint; None where there is none.
+        """Read the newest checkpoint; None if there is none.
 
         Raises:
-            InputError: It belongs to another run (the first difference is named), or it is damaged.
+            InputError: It is of another run (the message names the first difference), or it is damaged.
             OSError: It cannot be read.
         """
         path = self.newest()
@@ -101,9 +103,17 @@ class Checkpoints:
 
     def clear(self) -> None:
         """Remove all checkpoints: the run is done, and its artifacts are the model."""
-        while newest := self.newest():
-            newest.rename(self._aside(newest))  # WHY: one that is removed by half must not look whole
-        shutil.rmtree(self.folder, ignore_errors=True)
+        self._remove_all_but(None)
+        with suppress(OSError):  # other files are in it
+            self.folder.rmdir()
+
+    def _remove_all_but(self, kept: Path | None) -> None:
+        for path in sorted(self._named(_WHOLE)):
+            if path != kept:
+                with suppress(OSError):  # another program holds a file open
+                    path.rename(self._aside(path))  # WHY: a checkpoint that is half removed must not look whole
+        for path in self._named(_TEMPORARY):  # those of killed processes too
+            shutil.rmtree(path, ignore_errors=True)
 
 
 def _short(value: object) -> str:

@@ -1,4 +1,4 @@
-"""metadata.py - 00_meta.json: what was trained, on what, how, and which files hold the result."""
+"""metadata.py - 00_meta.json: what was trained, on what text, how, and which files hold the result."""
 
 import json
 from collections.abc import Mapping
@@ -19,6 +19,7 @@ from toy_gpt_train.io_artifacts import (
 from toy_gpt_train.math_training import SMALLEST_PROBABILITY
 from toy_gpt_train.models.registry import find_model
 from toy_gpt_train.project import MANIFEST_NAME, RESOURCE_ROOT, declared_repo_name
+from toy_gpt_train.tokenizers import tokenizer_class
 
 Meta = dict[str, Any]
 
@@ -32,12 +33,12 @@ _ROWS_TYPE: Final = {"all": int, "observed": int, "sparse": int, "tables": dict}
 
 
 def new_meta(corpus: Corpus, training: Mapping[str, Any], **fields: Any) -> Meta:
-    """Return the metadata of a run that has not been saved yet.
+    """Return the metadata of a run that has not been saved.
 
     Args:
         corpus: The text that was learned.
         training: How it was learned.
-        **fields: Whatever else is known of the run.
+        **fields: Other fields.
     """
     return {
         "schema_version": SCHEMA_VERSION,
@@ -60,28 +61,28 @@ def saved_meta(meta: Meta, base_dir: Path, corpus_path: Path | None, **fields: A
 
     Args:
         meta: Of the run.
-        base_dir: The folder of the run. Its manifest may name the project; the corpus path is given relative to it
-            where it lies inside.
-        corpus_path: The text that was learned; None where it came from no file.
-        **fields: What the files are.
+        base_dir: The folder of the run. Its manifest may name the project, and the path of a corpus inside it is
+            recorded relative to it. Of a corpus outside it and the project, only the name is recorded.
+        corpus_path: The file that was learned; None if there was none.
+        **fields: Other fields.
     """
     # WHY: a clone may be in a folder of any name, and training there must give the same bytes.
     name = declared_repo_name(base_dir / MANIFEST_NAME) or base_dir.resolve().name
     corpus = {"path": meta["corpus"]["filename"], **meta["corpus"]}
     if corpus_path is not None:
         resolved = corpus_path.resolve()
-        inside = (root for root in (base_dir.resolve(), RESOURCE_ROOT) if resolved.is_relative_to(root))
-        corpus["path"] = _as_utf8(resolved.relative_to(next(inside, resolved.parent)).as_posix())
+        inside = [root for root in (base_dir.resolve(), RESOURCE_ROOT) if resolved.is_relative_to(root)]
+        corpus["path"] = _as_utf8(resolved.relative_to(inside[0]).as_posix() if inside else corpus_path.name)
     return {**meta, "repo_name": _as_utf8(name), "corpus": corpus, **fields}
 
 
 def _as_utf8(name: str) -> str:
-    """Return a file name that UTF-8 can hold; some systems allow names that it cannot."""
-    return name.encode("utf-8", "surrogateescape").decode("utf-8", "replace")
+    """Return a file name with "?" for what UTF-8 cannot hold; some systems allow such names."""
+    return name.encode("utf-8", "replace").decode("utf-8")
 
 
 def write_meta(path: Path, meta: Meta) -> None:
-    """Write metadata, names in sorted order."""
+    """Write metadata, sorted by name."""
     text = json.dumps(meta, indent=2, sort_keys=True, ensure_ascii=False, allow_nan=False)
     path.write_bytes(text.encode("utf-8") + b"\n")
 
@@ -97,46 +98,47 @@ def read_meta(path: Path) -> Meta:
         OSError: It cannot be read.
     """
     meta = read_json_object(path)
-    version = meta.get("schema_version")
-    if version != SCHEMA_VERSION or isinstance(version, bool):
-        raise InputError(
-            f"{path}: schema_version {str(version)[:40]!r} is unknown; this version reads {SCHEMA_VERSION}"
-        )
-    _require(meta, path, "model_kind", str)
-    for name, least in (("vocab_size", 1), ("context_size", 0)):
-        if not least <= _require(meta, path, name, int) < 2**53:
-            raise InputError(f"{path}: {name} is below {least}, or far too large")
-    if not all(isinstance(token, str) for token in _require(meta, path, "start_tokens", list)):
-        raise InputError(f"{path}: start_tokens are not all text")
-    _require(meta, path, "tokenizer", dict)
-    for name in ("filename", "sha256"):
-        _require(_require(meta, path, "corpus", dict), path, name, str)
-    for owner, name in ((_require(meta, path, "metrics", dict), "train_loss"), (meta, "loss_floor")):
-        loss = owner.get(name)
-        if not isinstance(loss, int | float) or isinstance(loss, bool) or not 0 <= loss <= MAX_LOSS:
-            raise InputError(f"{path}: {name} is missing or no loss: {str(loss)[:40]}")
     try:
-        _check_model(meta, path)
+        _check_fields(meta)
+        _check_model(meta)
     except InputError as error:
-        raise InputError(str(error) if str(error).startswith(str(path)) else f"{path}: {error}") from error
+        raise InputError(f"{path}: {error}") from error
     return meta
 
 
-def _check_model(meta: Meta, path: Path) -> None:
+def _check_fields(meta: Meta) -> None:
+    version = meta.get("schema_version")
+    if version != SCHEMA_VERSION or isinstance(version, bool):
+        raise InputError(f"schema_version {str(version)[:40]!r} is unknown; this version reads {SCHEMA_VERSION}")
+    for name, least in (("vocab_size", 1), ("context_size", 0)):
+        if not least <= _require(meta, name, int) < 2**53:
+            raise InputError(f"{name} is below {least}, or far too large")
+    if not all(isinstance(token, str) for token in _require(meta, "start_tokens", list)):
+        raise InputError("start_tokens are not all text")
+    tokenizer_class(_require(meta, "tokenizer", dict).get("kind"))
+    for name in ("filename", "sha256"):
+        _require(_require(meta, "corpus", dict), name, str)
+    for owner, name in ((_require(meta, "metrics", dict), "train_loss"), (meta, "loss_floor")):
+        loss = owner.get(name)
+        if not isinstance(loss, int | float) or isinstance(loss, bool) or not 0 <= loss <= MAX_LOSS:
+            raise InputError(f"{name} is missing or not a loss: {str(loss)[:40]}")
+
+
+def _check_model(meta: Meta) -> None:
     """Check that the model's name, its context size and the layout of its files fit together."""
-    entry = find_model(meta["model_kind"])
+    entry = find_model(_require(meta, "model_kind", str))
     if entry.context not in (None, meta["context_size"]):
         raise InputError(f"context_size is {meta['context_size']}, but {entry.name} has {entry.context}")
-    weights = _require(meta, path, "weights", dict)
+    weights = _require(meta, "weights", dict)
     layout = weights.get("layout")
     if not isinstance(layout, str) or layout not in entry.model_class.layouts:
         raise InputError(f"weights layout {str(layout)[:40]!r} does not fit {entry.name}")
     if layout in _ROWS_TYPE:
-        _require(weights, path, "rows", _ROWS_TYPE[layout])
+        _require(weights, "rows", _ROWS_TYPE[layout])
 
 
-def _require(owner: Mapping[str, Any], path: Path, name: str, kind: type) -> Any:
+def _require(owner: Mapping[str, Any], name: str, kind: type) -> Any:
     value = owner.get(name)
     if not isinstance(value, kind) or isinstance(value, bool):
-        raise InputError(f"{path}: {name} is missing or no {kind.__name__}")
+        raise InputError(f"{name} is missing or not of type {kind.__name__}")
     return value

@@ -1,6 +1,6 @@
-"""model_tables.py - The tables that a model describes itself with, as CSV files: tokens in place of their ids.
+"""model_tables.py - A model's tables as CSV files, with tokens in place of their ids.
 
-It does not know models; it knows the kinds of columns that they have (models/base.py).
+It does not know models, only the kinds of columns that they have (models/base.py).
 """
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -33,25 +33,19 @@ from toy_gpt_train.models.base import (
 
 
 def write_model_table(path: Path, table: ModelTable, tokens: Sequence[str]) -> None:
-    """Write one table of a model.
-
-    Args:
-        path: The file.
-        table: The model's own description.
-        tokens: The vocabulary's tokens, by id.
-    """
+    """Write one table of a model; ``tokens`` are the vocabulary's, by id."""
     texts = [_text_of(column, tokens) for column in table.columns]
     columns = len(table.columns)
     with path.open("w", encoding="utf-8", newline="") as file:
         file.write(csv_line(_header(table.columns, tokens)))
         for row in table.rows:
             cells = [text(cell) for text, cell in zip(texts, row[: columns - 1], strict=False)]
-            cells += map(texts[-1], row[columns - 1 :])  # the last column may stand for many
+            cells += map(texts[-1], row[columns - 1 :])  # the last column may stand for V columns
             file.write(csv_line(cells))
 
 
 def _header(columns: Iterable[Column], tokens: Sequence[str]) -> list[str]:
-    """Return the names of columns, with those of all tokens where a column stands for them."""
+    """Return the names of columns; a column by token has the names of all tokens."""
     return [name for column in columns for name in (tokens if column.by_token else [column.name])]
 
 
@@ -80,14 +74,14 @@ class _Formatted(dict[float, str]):
 
 
 class TableReader:
-    """Reads the tables of one run; remembers where it is, so that a fault found later can be located.
+    """Reads the tables of one run, and remembers where it is: a model may refuse a row after it was read.
 
     Args:
         tokens: The vocabulary's tokens, by id.
         context_size: How many tokens a context label has.
 
     Attributes:
-        where: The file and the line that was read last.
+        where: The file and the line that was read last; "" before the first.
     """
 
     def __init__(self, tokens: Sequence[str], context_size: int) -> None:
@@ -101,8 +95,8 @@ class TableReader:
 
         Args:
             path: The file.
-            columns: What the model expects.
-            num_rows: How many rows there must be, as the metadata says.
+            columns: The columns that the model expects.
+            num_rows: The number of rows in the metadata.
 
         Raises:
             InputError: The file is damaged, has another number of rows, or does not fit the vocabulary.

@@ -1,4 +1,4 @@
-"""run_folder.py - A whole run on disk: written all or nothing, read back exactly.
+"""run_folder.py - A whole run on disk: written as one, read back exactly.
 
 BASE/artifacts/NAME/   what inference reads
 BASE/outputs/NAME/     the log
@@ -31,14 +31,14 @@ _TRAIN_HINT: Final = "toy-gpt train"
 
 
 class SavedRun(NamedTuple):
-    """A run as its files give it.
+    """What the files of a run hold.
 
     Attributes:
         meta: 00_meta.json.
-        tokenizer: Knows the vocabulary.
+        tokenizer: Has the vocabulary.
         frequencies: How often the training text had each token, by id.
         model: Ready to predict.
-        history: The log; empty where there is none.
+        history: The log; empty if there is none.
     """
 
     meta: Meta
@@ -52,22 +52,23 @@ class SavedRun(NamedTuple):
 
 
 def write_run(run: SavedRun, base_dir: Path, name: str = "", corpus_path: Path | None = None) -> list[Path]:
-    """Write a whole run: the artifacts and the training log, all of it or nothing.
+    """Write a whole run, the artifacts and the training log, or nothing.
 
     Args:
-        run: What to write; metadata as new_meta() makes them.
+        run: What to write; its metadata are those of new_meta().
         base_dir: The folder of the run.
         name: A folder below artifacts/ and outputs/, for example ``ladder/200-bigram/001_animals``.
-        corpus_path: The file that was learned, if it was one.
+        corpus_path: The file that was learned, if there was one.
 
     Returns:
         The paths written, the metadata last.
 
     Raises:
-        OSError: Something could not be written; what was there before is still there.
+        OSError: Something could not be written; the old run is still there.
     """
     artifacts = artifacts_dir_from_base_dir(base_dir) / name
-    before = _listed_artifacts(artifacts / META_NAME)
+    log = outputs_dir_from_base_dir(base_dir) / name / TRAIN_LOG_NAME
+    before = {*_listed_artifacts(artifacts), log}
     content = run.model.content()
     with staged_files() as staged:
         write_vocabulary(staged.path(artifacts / VOCABULARY_NAME), run.tokenizer.tokens, run.frequencies)
@@ -76,18 +77,18 @@ def write_run(run: SavedRun, base_dir: Path, name: str = "", corpus_path: Path |
             staged.path(artifacts / file).write_bytes(text.encode("utf-8"))
         names = [META_NAME, *(path.name for path in staged.targets())]
         if run.history:
-            write_training_log(staged.path(outputs_dir_from_base_dir(base_dir) / name / TRAIN_LOG_NAME), run.history)
+            write_training_log(staged.path(log), run.history)
         files = {"artifacts": {file: file for file in names}, "weights": _weights_record(content)}
         meta = saved_meta(run.meta, base_dir, corpus_path, **files, **content.about)
         write_meta(staged.path(artifacts / META_NAME), meta)
-    # WHY: another model has other files, and what it left would look like a part of this run.
-    for file in before - set(names):
-        (artifacts / file).unlink(missing_ok=True)
+    # WHY: the run that was here may have had other files, which would look like a part of this run.
+    for path in before.difference(staged.targets()):
+        path.unlink(missing_ok=True)
     return staged.targets()
 
 
 def _write_content(staged: StagedFiles, folder: Path, content: Content, tokens: Sequence[str]) -> None:
-    """Write the files that hold what was learned."""
+    """Write the files of a model."""
     for table in content.tables:
         write_model_table(staged.path(folder / table.name), table, tokens)
     if content.tensors:
@@ -95,22 +96,22 @@ def _write_content(staged: StagedFiles, folder: Path, content: Content, tokens: 
 
 
 def _weights_record(content: Content) -> dict[str, Any]:
-    """Return the metadata's ``weights``, which say how to read the files."""
+    """Return the metadata's ``weights``, which say how to read the model's files."""
     record: dict[str, Any] = {"layout": content.layout}
     if content.decimals is not None:
         record["decimals"] = content.decimals
     if content.tables:
         rows = {table.name: table.num_rows for table in content.tables}
-        # A table's own file is one of rows; the view beside it has no number of its own.
+        # In the layouts of n-gram tables the second file is a view of the first, and is not read.
         record["rows"] = rows if content.layout == "tables" else content.tables[0].num_rows
     return record
 
 
-def _listed_artifacts(meta_path: Path) -> set[str]:
-    """Return the plain file names that a run's metadata list; none where there are no readable metadata."""
+def _listed_artifacts(folder: Path) -> set[Path]:
+    """Return the files that the metadata in a folder list, if they are in this folder."""
     try:
-        listed = read_json_object(meta_path)["artifacts"]
-        return {name for name in listed if Path(name).name == name and (meta_path.parent / name).is_file()}
+        listed = read_json_object(folder / META_NAME)["artifacts"]
+        return {folder / name for name in listed if Path(name).name == name and (folder / name).is_file()}
     except (OSError, ValueError, KeyError, TypeError):
         return set()
 
@@ -119,18 +120,14 @@ def _listed_artifacts(meta_path: Path) -> set[str]:
 
 
 def find_artifacts(path: Path) -> Path:
-    """Return the folder of a run's artifacts: PATH/artifacts, or PATH itself where it holds the metadata."""
+    """Return the folder of a run's artifacts: PATH itself if it holds the metadata, or else PATH/artifacts."""
     return path if (path / META_NAME).is_file() else artifacts_dir_from_base_dir(path)
 
 
 def read_run(folder: Path) -> SavedRun:
-    """Read all artifacts of a run.
+    """Read the run whose 00_meta.json is in a folder.
 
-    Args:
-        folder: The folder with 00_meta.json.
-
-    Returns:
-        The run; its model gives bit for bit the probabilities of the one that was written.
+    REQ: its model gives bit for bit the probabilities of the one that was written.
 
     Raises:
         InputError: A file is missing or damaged, or two disagree.
@@ -142,9 +139,9 @@ def read_run(folder: Path) -> SavedRun:
     if len(tokens) != meta["vocab_size"]:
         path = folder / VOCABULARY_NAME
         raise InputError(f"{path}: {len(tokens)} tokens where the metadata says {meta['vocab_size']}")
-    tokenizer = tokenizer_class(meta["tokenizer"].get("kind")).from_vocabulary(tokens, folder)
+    tokenizer = tokenizer_class(meta["tokenizer"]["kind"]).from_vocabulary(tokens, folder)
     try:
-        # WHY: a size that is not true must not fill the memory before the weights are read.
+        # WHY: a false size must not fill the memory before the weights are read.
         num_bytes = sum(path.stat().st_size for path in folder.iterdir() if path.is_file())
         model = find_model(meta["model_kind"]).model_class.from_meta(meta, num_bytes // _LEAST_BYTES_PER_NUMBER)
     except InputError as error:
@@ -154,7 +151,7 @@ def read_run(folder: Path) -> SavedRun:
 
 
 def _log_of(folder: Path) -> Path:
-    """Return where the log of a run lies: in outputs/ beside artifacts/, below the same name."""
+    """Return the log of a run: BASE/outputs/NAME/train_log.csv for the folder BASE/artifacts/NAME."""
     parts = folder.absolute().parts
     if "artifacts" not in parts:
         return folder / TRAIN_LOG_NAME
@@ -169,24 +166,26 @@ def _require_files(folder: Path, names: Sequence[str]) -> None:
 
 
 def _read_content(folder: Path, meta: Meta, model: Model, tokens: Sequence[str]) -> None:
-    """Make a model the one that described itself in these files."""
+    """Give a model the content that is in these files."""
     layout, rows = meta["weights"]["layout"], meta["weights"].get("rows")
+    if layout == "safetensors":
+        _require_files(folder, [TENSORS_NAME])
+        tensors, _ = read_safetensors(folder / TENSORS_NAME)
+        try:
+            model.load_tensors(tensors)
+        except ValueError as error:
+            raise InputError(f"{folder / TENSORS_NAME}: {error}") from error
+        return
+    expected = model.expected_tables(layout, tokens)
+    num_rows: Mapping[str, Any] = rows if isinstance(rows, dict) else dict.fromkeys(expected, rows)
+    if expected.keys() != num_rows.keys():
+        different = ", ".join(sorted(expected.keys() ^ num_rows.keys()))
+        raise InputError(f"{folder / META_NAME}: the rows of other files than the model has: {different[:200]}")
+    _require_files(folder, list(expected))
     reader = TableReader(tokens, meta["context_size"])
     try:
-        if layout == "safetensors":
-            reader.where = f"{folder / TENSORS_NAME}:"
-            _require_files(folder, [TENSORS_NAME])
-            tensors, _ = read_safetensors(folder / TENSORS_NAME)
-            model.load_tensors(tensors)
-            return
-        expected = model.expected_tables(layout, tokens)
-        num_rows: Mapping[str, Any] = rows if isinstance(rows, dict) else dict.fromkeys(expected, rows)
-        if expected.keys() != num_rows.keys():
-            different = ", ".join(sorted(expected.keys() ^ num_rows.keys()))
-            raise InputError(f"{folder / META_NAME}: the rows of other files than the model has: {different[:200]}")
-        _require_files(folder, list(expected))
         model.load_tables({name: reader.rows(folder / name, expected[name], num_rows[name]) for name in expected})
     except ValueError as error:
-        # What the files' readers refuse names a file already; what the model refuses does not.
-        located = str(error).startswith((str(folder), "missing "))
+        # The reader's messages name the file; the model's do not.
+        located = str(error).startswith(tuple(str(folder / name) for name in expected))
         raise InputError(str(error) if located else f"{reader.where or folder} {error}") from error

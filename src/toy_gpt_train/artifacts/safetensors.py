@@ -1,16 +1,16 @@
-"""safetensors.py - Tensors in a file of the safetensors format, which other programs for language models read too.
+"""safetensors.py - Tensors in a file of the safetensors format, which other language-model programs read too.
 
     8 bytes   N, the length of the header, a little-endian whole number
-    N bytes   the header, a JSON object, filled up with spaces: a tensor's name -> its dtype, its shape and
-              data_offsets [begin, end], in bytes from the header's end; "__metadata__" -> an object, text to text
-    the rest  the tensors' numbers, row-major and little-endian, one tensor after the other with nothing between
+    N bytes   the header, a JSON object padded with spaces: a tensor's name -> its dtype, its shape and data_offsets
+              [begin, end], in bytes from the header's end; "__metadata__" -> an object, text to text
+    the rest  the tensors' numbers, row-major and little-endian, one tensor after another with nothing between
 
 Concepts:
     tensor: numbers in rows and columns, or with fewer or more dimensions; the shape says how many along each.
     dtype: how a number is stored: F64 in 8 bytes, F32 in 4. The format has others, which this module refuses.
 
-WHY this format: weights that nobody has to execute to read. A pickle, the older habit, is a program: loading one runs
-what its author wrote. Here are numbers, and a header that can be checked against the file's size.
+WHY this format: reading weights must not run code. A pickle, the older habit, is a program, and loading one runs what
+its author wrote. Here are only numbers, and a header that can be checked against the file's size.
 """
 
 import json
@@ -34,9 +34,7 @@ DTYPES: Final[dict[str, str]] = {typecode: dtype for dtype, typecode in TYPECODE
 
 Place = tuple[int, int, str, list[int], Literal["d", "f"]]  # where a tensor is: begin, end, name, shape, typecode
 
-
-# A tensor as it is in the file: its shape, () for a single number, and its numbers, row-major. The array's typecode
-# says the dtype: array("d") is stored as F64, array("f") as F32.
+# A tensor's shape, () for a single number, and its numbers, row-major: an array("d") is F64, an array("f") F32.
 StoredTensor = tuple[tuple[int, ...], "array[float]"]
 
 
@@ -48,21 +46,17 @@ def write_safetensors(
     OBS: the library leaves the order of several metadata entries to chance; here they are sorted.
 
     Args:
-        path: The file. OBS: if writing fails, part of it stays.
-        tensors: By name; finite numbers, as many as the shape says.
-        metadata: What else is to be known, text to text.
+        path: The file; it is written in place, so give a staged path.
+        tensors: By name; all numbers are finite.
+        metadata: Text to text.
 
     Raises:
         ValueError: A name, a tensor or the metadata cannot be stored; nothing is written.
         OSError: The file cannot be written.
-
-    Example:
-        A tensor "a" of shape (2,) and dtype F32 makes {"a":{"dtype":"F32","shape":[2],"data_offsets":[0,8]}}, the
-        header, and 8 bytes after it.
     """
     _check_text(tensors, {} if metadata is None else metadata)
     header: dict[str, object] = {} if metadata is None else {METADATA: dict(sorted(metadata.items()))}
-    # WHY 8-byte numbers first: so every number lies at a multiple of its own size.
+    # WHY 8-byte numbers first: every number is at a multiple of its own size.
     ordered = sorted(tensors.items(), key=lambda item: (-item[1][1].itemsize, item[0]))
     end = 0
     for name, (shape, data) in ordered:
@@ -82,22 +76,16 @@ def write_safetensors(
 
 
 def read_safetensors(path: Path) -> tuple[dict[str, StoredTensor], dict[str, str]]:
-    """Read all tensors of a file.
+    """Read a file of the safetensors format, from any program.
 
-    REQ: the file is not trusted. Its header is checked against its size before anything of a stated size is made.
-
-    Args:
-        path: A file of the safetensors format, from any program.
+    REQ: the file is not trusted. Its header is checked against its size before memory of a stated size is reserved.
 
     Returns:
-        The tensors by name, in the order of their bytes, and the metadata, {} where there is none.
+        The tensors by name, in the order of their bytes, and the metadata, {} if there is none.
 
     Raises:
         InputError: The file is damaged, or has a dtype other than F64 and F32, or a number that is not finite.
         OSError: It cannot be read.
-
-    Example:
-        read_safetensors(path) gives back what write_safetensors(path, tensors, metadata) was given.
     """
     tensors: dict[str, StoredTensor] = {}
     try:
@@ -131,7 +119,7 @@ def _read_header(file: BinaryIO, size: int) -> tuple[dict[str, Any], int]:
 
 
 def _places(header: Mapping[str, object], data_size: int) -> list[Place]:
-    """Return where the tensors lie, in the order of their bytes; they must fill the data with no hole or overlap."""
+    """Return where the tensors are, in the order of their bytes; they must fill the data without hole or overlap."""
     places = sorted(_place(name, entry) for name, entry in header.items())
     position = 0
     for begin, end, name, *_ in places:

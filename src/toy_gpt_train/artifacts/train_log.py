@@ -1,19 +1,15 @@
-"""train_log.py - outputs/train_log.csv: ``epoch,avg_loss,accuracy``, and what else was measured."""
+"""train_log.py - outputs/train_log.csv: ``epoch,avg_loss,accuracy``, and whatever else was measured."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from toy_gpt_train.artifacts.csv_files import csv_line, parse_numbers, read_csv
+from toy_gpt_train.errors import InputError
 from toy_gpt_train.io_artifacts import LOG_COLUMNS, format_number
 
 
 def write_training_log(path: Path, history: Sequence[Mapping[str, float]]) -> None:
-    """Write one line per record.
-
-    Args:
-        path: The file.
-        history: Records that all have the same keys.
-    """
+    """Write one line per record; all records have the same keys."""
     more = [key for key in (history[0] if history else {}) if key not in LOG_COLUMNS]
     columns = [*LOG_COLUMNS, *more]
     with path.open("w", encoding="utf-8", newline="") as file:
@@ -23,7 +19,7 @@ def write_training_log(path: Path, history: Sequence[Mapping[str, float]]) -> No
 
 
 def read_training_log(path: Path) -> list[dict[str, float]]:
-    """Return the records of a log; none where there is no file.
+    """Return the records of a log; none if there is no file.
 
     Raises:
         InputError: The file is damaged.
@@ -33,6 +29,8 @@ def read_training_log(path: Path) -> list[dict[str, float]]:
         return []
     rows = read_csv(path, None)
     _, columns = next(rows)
+    if columns[: len(LOG_COLUMNS)] != LOG_COLUMNS:
+        raise InputError(f"{path}: the header does not begin with {','.join(LOG_COLUMNS)}")
     return [
         dict(zip(columns, parse_numbers(cells, f"{path}, line {line}: a cell"), strict=True)) for line, cells in rows
     ]

@@ -20,14 +20,14 @@ def read_vocabulary(path: Path) -> tuple[list[str], list[int]]:
     """Return the tokens by id, and their frequencies.
 
     Raises:
-        InputError: The file is damaged: a wrong header, a missing cell, ids that are not 0, 1, 2, …, a token twice.
+        InputError: The file is damaged, its ids are not 0, 1, 2, …, or it has a token twice.
         OSError: It cannot be read.
     """
     frequencies: dict[str, int] = {}
     for line, (id_text, token, frequency) in read_csv(path, VOCABULARY_HEADER):
         where = f"{path}, line {line}:"
         if parse_int(id_text, f"{where} token_id") != len(frequencies):
-            raise InputError(f"{where} token_id {id_text} where {len(frequencies)} should be")
+            raise InputError(f"{where} token_id is {id_text}, not {len(frequencies)}")
         if token in frequencies:
             raise InputError(f"{where} token {token[:40]!r} is there twice")
         frequencies[token] = parse_int(frequency, f"{where} frequency")

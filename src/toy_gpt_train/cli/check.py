@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
 
-from toy_gpt_train import run
+from toy_gpt_train.artifacts.run_folder import read_run
 from toy_gpt_train.cli.arguments import add_base_dir
 from toy_gpt_train.cli.ladder import declared_runs
 from toy_gpt_train.errors import InputError
@@ -61,7 +61,7 @@ def problems(base_dir: Path) -> Iterator[tuple[str, str | None]]:
 def _run_problem(base_dir: Path, name: str, model: str, corpus_hash: str | None) -> str | None:
     """Return what is wrong with a run, or None: it loads, and is of the declared model and corpus."""
     try:
-        meta = run.load(artifacts_dir_from_base_dir(base_dir) / name).meta
+        meta = read_run(artifacts_dir_from_base_dir(base_dir) / name).meta
     except InputError as error:
         return str(error)
     except OSError as error:

@@ -160,9 +160,12 @@ def read_special_tokens(path: Path) -> dict[str, int]:
         OSError: It cannot be read.
     """
     try:
-        return {token["content"]: token["id"] for token in read_json_object(path).get("added_tokens") or []}
-    except (TypeError, KeyError) as error:
-        raise InputError(f"{path}: its added_tokens are not a list of texts and ids") from error
+        found = {token["content"]: token["id"] for token in read_json_object(path).get("added_tokens") or []}
+        if all(isinstance(text, str) for text in found):
+            return found
+    except (TypeError, KeyError):
+        pass
+    raise InputError(f"{path}: its added_tokens are not a list of texts and ids")
 
 
 # --- Writing ----------------------------------------------------------------------------------------------

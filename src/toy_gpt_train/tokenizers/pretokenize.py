@@ -29,6 +29,7 @@ GPT2_PATTERN: Final = r"""'(?:[sdmt]|ll|ve|re)| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N
 _SPACE: Final = r"\t-\r \x85\xa0\u1680\u2000-\u200a\u2028\u2029\u202f\u205f\u3000"
 # WHY so few: there is no number beyond these two planes of Unicode. The tests check every code point.
 _NUMBER_PLANES: Final = range(0x20000)
+_LONGEST_SPECIAL: Final = 256  # characters; all beginnings of a special token are kept
 
 
 @cache
@@ -69,7 +70,7 @@ class TextSplitter:
         special_tokens: Texts that are never split; the longest wins where several start at one position.
 
     Raises:
-        InputError: A special token is empty, comes twice, or holds a lone surrogate.
+        InputError: A special token is empty or too long, comes twice, or holds a lone surrogate.
 
     Example:
         >>> TextSplitter(["<end>"]).split("one<end>two")
@@ -78,11 +79,15 @@ class TextSplitter:
 
     def __init__(self, special_tokens: Iterable[str] = ()) -> None:
         self.special_tokens = tuple(special_tokens)
-        for index, token in enumerate(self.special_tokens):
+        earlier: set[str] = set()
+        for token in self.special_tokens:
             if not token:
                 raise InputError("a special token is empty")
-            if token in self.special_tokens[:index]:
+            if len(token) > _LONGEST_SPECIAL:
+                raise InputError(f"special token {token!r:.60} has more than {_LONGEST_SPECIAL} characters")
+            if token in earlier:
                 raise InputError(f"special token {token!r} is given twice")
+            earlier.add(token)
             if any("\ud800" <= char <= "\udfff" for char in token):
                 raise InputError(f"special token {token!r} holds a lone surrogate, which UTF-8 cannot hold")
         # WHY sorted: ``re`` takes the first alternative that fits. (?!) fits nowhere: there are no special tokens.
