@@ -17,11 +17,11 @@ from unittest import mock
 import pytest
 
 from conftest import needs_processes
-from toy_gpt_train import cli, progress
-from toy_gpt_train.e_infer import Run, load_run, top_k
-from toy_gpt_train.models.registry import LEVELS
-from toy_gpt_train.models.network import NeuralModel
+from toy_gpt_train import cli
+from toy_gpt_train.inference.sampling import top_k
+from toy_gpt_train.models.registry import LADDER
 from toy_gpt_train.progress import Progress
+from toy_gpt_train.run import Run, load
 
 ToyGpt = Callable[..., Any]
 Trained = Callable[..., Path]
@@ -50,9 +50,24 @@ OPTIONS = {
     "check": "--base-dir",
 }
 # WHY not all: a network learns for a minute and more.
-QUICK_LEVELS = tuple(level for level in LEVELS if not issubclass(level.model, NeuralModel))
-QUICK = ("--models", *(level.kind for level in QUICK_LEVELS))
-LETTERED = ("a_tokenizer", "b_vocab", "c_model", "d_train", "e_infer")
+QUICK_ENTRIES = tuple(entry for entry in LADDER if not entry.model_class.trains_in_steps)
+QUICK = ("--models", *(entry.name for entry in QUICK_ENTRIES))
+COURSE = Path(cli.__file__).parents[1]  # the lettered files
+# What each step says when it is run alone, and the files it writes.
+SAID = {
+    "a_tokenizer": "32, 6 of them different",
+    "b_vocab": "32 tokens, 6 different",
+    "c_model": "216 rows",
+    "d_train": "epoch",
+    "e_infer": "the cat",
+}
+WRITTEN = [
+    "artifacts/00_meta.json",
+    "artifacts/01_vocabulary.csv",
+    "artifacts/02_model_weights.csv",
+    "artifacts/03_token_embeddings.csv",
+    "outputs/train_log.csv",
+]
 
 
 def strict_json(text: str) -> Any:
@@ -67,7 +82,7 @@ def strict_json(text: str) -> Any:
 
 
 def run_of(base: Path) -> Run:
-    return load_run(base / "artifacts")
+    return load(base)
 
 
 @pytest.fixture
@@ -141,28 +156,21 @@ def test_argument_with_a_line_end_is_one_line(toy_gpt: ToyGpt) -> None:
 # --- commands in other processes --------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("file", LETTERED)
+@pytest.mark.parametrize("step", SAID)
 def test_lettered_file_runs_alone(
-    python: Callable[..., Any], listing: Callable[[Path], Any], trained: Trained, tmp_path: Path, file: str
+    python: Callable[..., Any], listing: Callable[[Path], Any], trained: Trained, tmp_path: Path, step: str
 ) -> None:
-    path = Path(cli.__file__).with_name(f"{file}.py")
-    arguments: tuple[object, ...] = ()
-    if file == "d_train":
-        arguments = ("--base-dir", tmp_path / "run", "--epochs", "1", "--model", "bigram")
-    if file == "e_infer":
-        arguments = ("--base-dir", trained("bigram"), "--start-tokens", "the", "cat", "--num", "3")
-    done = python(path, *arguments, cwd=tmp_path)
-    assert (done.code, done.err) == (0, "")
-    said = {
-        "a_tokenizer": "32, of which 6 different",
-        "b_vocab": "32 tokens, 6 different",
-        "c_model": "216 rows",
-        "d_train": "bigram",
-        "e_infer": "generated  the cat ",
+    here = tmp_path / "here"
+    here.mkdir()
+    arguments: dict[str, tuple[object, ...]] = {
+        "d_train": ("--base-dir", here, "--epochs", 1, "--context", 1),
+        "e_infer": ("--base-dir", trained("bigram"), "--start-tokens", "the", "cat", "--num", 3),
     }
-    assert said[file] in done.out
-    assert list(listing(tmp_path)) == ([] if file != "d_train" else list(listing(tmp_path)))
-    assert (tmp_path / "run/artifacts/00_meta.json").exists() == (file == "d_train")
+    done = python(COURSE / f"{step}.py", *arguments.get(step, ()), cwd=here)
+    assert (done.code, done.err) == (0, "")
+    assert SAID[step] in done.out
+    files = [path for path, content in listing(here).items() if content is not None]
+    assert files == (WRITTEN if step == "d_train" else [])
 
 
 def test_module_runs_as_the_command_does(
@@ -178,18 +186,19 @@ def test_module_runs_as_the_command_does(
     assert list(tmp_path.iterdir()) == []
 
 
-@pytest.mark.parametrize("how", ["-m", "d_train", "e_infer"])
-def test_console_that_cannot_show_a_token(
-    python: Callable[..., Any], toy_gpt: ToyGpt, tmp_path: Path, how: str
-) -> None:
+@pytest.mark.parametrize("how", ["train", "infer", "d_train", "e_infer"])
+def test_console_that_cannot_show_a_token(python: Callable[..., Any], tmp_path: Path, how: str) -> None:
     corpus = tmp_path / "é.txt"
     corpus.write_text("😀 é 😀 é b", encoding="utf-8")
-    options: tuple[object, ...] = ("--corpus", corpus, "--model", "bigram", "--epochs", "1", "--base-dir", tmp_path)
-    if how != "d_train":
-        assert toy_gpt("train", *options).code == 0
-        options = ("--base-dir", tmp_path)
-    program = ("-m", "toy_gpt_train", "infer") if how == "-m" else (Path(cli.__file__).with_name(f"{how}.py"),)
-    done = python(*program, *options, cwd=tmp_path, PYTHONIOENCODING="ascii", PYTHONUTF8="0")
+    ascii_only = {"PYTHONIOENCODING": "ascii", "PYTHONUTF8": "0"}
+    train: tuple[object, ...] = ("-m", "toy_gpt_train", "train", "--model", "bigram")
+    if how == "d_train":
+        train = (COURSE / "d_train.py", "--context", 1)
+    done = python(*train, "--corpus", corpus, "--epochs", 1, "--base-dir", tmp_path, **ascii_only)
+    if "infer" in how:
+        assert done.code == 0
+        infer = (COURSE / "e_infer.py",) if how == "e_infer" else ("-m", "toy_gpt_train", "infer")
+        done = python(*infer, "--base-dir", tmp_path, cwd=tmp_path, **ascii_only)
     assert (done.code, done.err) == (0, "")
     assert "\\xe9" in done.out
 
@@ -385,8 +394,8 @@ def test_held_out_part_is_the_share_asked_for(
 def test_unknown_model_is_refused(refuse: Callable[..., str], tiny_corpus: Path, kind: str) -> None:
     message = refuse("train", "--model", kind, "--corpus", tiny_corpus)
     assert repr(kind) in message
-    for level in LEVELS:
-        assert level.kind in message
+    for entry in LADDER:
+        assert entry.name in message
 
 
 NO_INTEGERS = ("nan", "inf", "1e309", "1.5", "many", "", "0x10")
@@ -578,7 +587,7 @@ KINDS = ("unigram", "bigram", "context-2", "context-3", "kneser-ney", "mixture")
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_infer_json_gives_what_forward_gives(toy_gpt: ToyGpt, trained: Trained, kind: str) -> None:
+def test_infer_json_gives_what_next_probs_gives(toy_gpt: ToyGpt, trained: Trained, kind: str) -> None:
     base = trained(kind)
     run = run_of(base)
     start = ["sees", "the", "dog", "."]
@@ -587,17 +596,17 @@ def test_infer_json_gives_what_forward_gives(toy_gpt: ToyGpt, trained: Trained, 
     answer = strict_json(outcome.out)
     assert list(answer) == ["start_tokens", "top_k", "generated"]
     assert answer["start_tokens"] == start
-    ids = [run.vocab.token_to_id[token] for token in start]
-    probs = run.model.forward(*ids[len(ids) - run.model.context_size :])
+    ids = [*run.tokenizer.token_ids(start)]
+    probs = run.model.next_probs(ids)
     assert [list(row) for row in answer["top_k"]] == [["token", "id", "probability"]] * 3
     assert [(row["id"], row["probability"]) for row in answer["top_k"]] == top_k(probs, 3)
-    assert [row["token"] for row in answer["top_k"]] == [run.vocab.id_to_token[row["id"]] for row in answer["top_k"]]
+    assert [row["token"] for row in answer["top_k"]] == [run.tokenizer.tokens[row["id"]] for row in answer["top_k"]]
     assert [row["probability"] for row in answer["top_k"]] == sorted(probs, reverse=True)[:3]
-    # Greedy: always the likeliest, the first of equals.
+    # Greedy: always the most likely, the first of equals.
     for _ in range(4):
-        probs = run.model.forward(*ids[len(ids) - run.model.context_size :])
+        probs = run.model.next_probs(ids)
         ids.append(probs.index(max(probs)))
-    assert answer["generated"] == [run.vocab.id_to_token[token_id] for token_id in ids]
+    assert answer["generated"] == [run.tokenizer.tokens[token_id] for token_id in ids]
 
 
 def test_infer_starts_from_the_corpus(toy_gpt: ToyGpt, trained: Trained) -> None:
@@ -670,7 +679,7 @@ def test_seed_changes_sampled_text_only(toy_gpt: ToyGpt, trained: Trained) -> No
     assert len({toy_gpt(*argv, "--seed", seed).out for seed in range(5)}) == 1
     # What can be said stays what was learned: the first token's distribution does not depend on the drawing.
     assert len({json.dumps(strict_json(out)["top_k"]) for out in sampled}) == 1
-    # Almost no probability left to draw from is the likeliest token alone.
+    # Almost no probability left to draw from is the most likely token alone.
     assert toy_gpt(*argv, "--temperature", 1, "--top-p", 1e-9) == toy_gpt(*argv)
     assert toy_gpt(*argv, "--temperature", 1e-9) == toy_gpt(*argv)
 
@@ -753,7 +762,7 @@ def test_evaluate_by_hand(toy_gpt: ToyGpt, tmp_path: Path, text_file: Callable[[
     assert figures["perplexity"] == pytest.approx(math.exp(loss))
     assert figures["bits_per_token"] == pytest.approx(loss / math.log(2))
     assert figures["bits_per_byte"] == pytest.approx(3 * loss / math.log(2) / 5)
-    # Told: the smallest id (a) first, then the likeliest after a (c), then after b (a).
+    # Told: the smallest id (a) first, then the most likely after a (c), then after b (a).
     assert figures["val_accuracy"] == pytest.approx(2 / 3)
     assert figures["unseen_context_share"] == pytest.approx(1 / 3)
     assert figures["tokens"] == 3
@@ -775,7 +784,8 @@ def test_evaluate_by_hand(toy_gpt: ToyGpt, tmp_path: Path, text_file: Callable[[
     skipped = evaluate("a b é", "--unknown", "skip")
     assert skipped["tokens"] == 2
     assert skipped["val_loss"] == pytest.approx((math.log(3) + surprise(row_a, 1)) / 2)
-    assert skipped["bits_per_byte"] == pytest.approx(2 * skipped["val_loss"] / math.log(2) / 3)
+    # A word stands for the white space after it as well: "a b " without é.
+    assert skipped["bits_per_byte"] == pytest.approx(2 * skipped["val_loss"] / math.log(2) / 4)
     assert evaluate("a b", "--unknown", "skip")["val_loss"] == skipped["val_loss"]
     assert evaluate("a b", "--unknown", "uniform") | {"evaluate_seconds": 0} == evaluate("a b") | {
         "evaluate_seconds": 0
@@ -829,7 +839,7 @@ def test_evaluate_agrees_with_the_held_out_loss(
     trained_figures = strict_json(toy_gpt("train", *options, "--corpus", corpus).out)
     figures = strict_json(toy_gpt("evaluate", "--base-dir", tmp_path, "--text", held_out, "--json").out)
     # The bigram's text has one token more, in front, for its context; without one, that token costs log V.
-    vocab_size = run_of(tmp_path).vocab.vocab_size()
+    vocab_size = run_of(tmp_path).tokenizer.vocab_size
     loss = (figures["val_loss"] * figures["tokens"] - context_size * math.log(vocab_size)) / count
     assert trained_figures["tokens"] == count
     assert loss == pytest.approx(trained_figures["val_loss"], abs=1e-12)
@@ -889,7 +899,7 @@ def test_chat_greets_at_a_terminal(toy_gpt: ToyGpt, trained: Trained) -> None:
 
     outcome = toy_gpt("chat", "--base-dir", trained("bigram"), stdin=Terminal("the\n"))
     assert outcome.code == 0
-    assert outcome.out.startswith("bigram on tiny.txt: it looks back 1 tokens.\nTry: the ")
+    assert outcome.out.startswith("bigram on tiny.txt: it looks back 1 token.\nTry: the ")
 
 
 def test_chat_is_deterministic(toy_gpt: ToyGpt, trained: Trained) -> None:
@@ -924,7 +934,7 @@ def test_levels_lists_the_ladder(toy_gpt: ToyGpt) -> None:
     lines = outcome.out.splitlines()
     assert lines[0].split()[:3] == ["code", "model", "context"]
     assert [line.split()[:3] for line in lines[1:]] == [
-        [str(level.code), level.kind, str(level.context_size)] for level in LEVELS
+        [str(entry.code), entry.name, str(entry.default_context)] for entry in LADDER
     ]
 
 
@@ -942,17 +952,17 @@ def test_ladder_on_one_text(toy_gpt: ToyGpt, tiny_corpus: Path, tmp_path: Path) 
         "accuracy",
         "held-out",
         "loss",
-        "rows",
+        "numbers",
         "bytes",
         "seconds",
     ]
     assert rows[0] == header
-    assert [row[1] for row in rows[1:]] == [level.kind for level in QUICK_LEVELS]
-    for row, level in zip(rows[1:], QUICK_LEVELS, strict=True):
-        name = f"ladder/{level.code}-{level.kind}/tiny"
+    assert [row[1] for row in rows[1:]] == [entry.name for entry in QUICK_ENTRIES]
+    for row, entry in zip(rows[1:], QUICK_ENTRIES, strict=True):
+        name = f"ladder/{entry.code}-{entry.name}/tiny"
         artifacts, log = tmp_path / "artifacts" / name, tmp_path / "outputs" / name / "train_log.csv"
-        meta = load_run(artifacts).meta
-        assert meta["model_kind"] == level.kind
+        meta = load(artifacts).meta
+        assert meta["model_kind"] == entry.name
         assert row[3] == "word"
         assert row[4:7] == [
             f"{value:.4f}"
@@ -961,8 +971,8 @@ def test_ladder_on_one_text(toy_gpt: ToyGpt, tiny_corpus: Path, tmp_path: Path) 
         size = log.stat().st_size + sum(path.stat().st_size for path in artifacts.iterdir())
         assert int(row[8]) == size  # nothing was held out
         # The same as one training, file by file.
-        base = tmp_path / level.kind / tmp_path.name
-        assert toy_gpt("train", "--model", level.kind, "--corpus", tiny_corpus, "--base-dir", base).code == 0
+        base = tmp_path / entry.name / tmp_path.name
+        assert toy_gpt("train", "--model", entry.name, "--corpus", tiny_corpus, "--base-dir", base).code == 0
         for path in artifacts.iterdir():
             assert path.read_bytes() == (base / "artifacts" / path.name).read_bytes()
 
@@ -971,87 +981,10 @@ def test_ladder_cuts_the_text_as_told(toy_gpt: ToyGpt, tiny_corpus: Path, tmp_pa
     options = ("--tokenizer", "char", "--val-fraction", 0.2, *QUICK)
     outcome = toy_gpt("ladder", "--corpus", tiny_corpus, "--base-dir", tmp_path, *options)
     assert (outcome.code, outcome.err) == (0, "")
-    for line, level in zip(outcome.out.splitlines()[1:], QUICK_LEVELS, strict=True):
-        meta = load_run(tmp_path / f"artifacts/ladder/{level.folder}/tiny").meta
+    for line, entry in zip(outcome.out.splitlines()[1:], QUICK_ENTRIES, strict=True):
+        meta = load(tmp_path / f"artifacts/ladder/{entry.folder}/tiny").meta
         assert (meta["tokenizer"]["kind"], meta["val_fraction"]) == ("char", 0.2)
         assert line.split()[3:8:4] == ["char", f"{meta['metrics']['val_loss']:.4f}"]
-
-
-# --- progress ----------------------------------------------------------------------------------------------------
-
-
-class Terminal(io.StringIO):
-    def isatty(self) -> bool:
-        return True
-
-
-class Clock:
-    """A clock that a test sets."""
-
-    def __init__(self) -> None:
-        self.now = 100.0
-
-    def __call__(self) -> float:
-        return self.now
-
-
-@pytest.fixture
-def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
-    clock = Clock()
-    monkeypatch.setattr(progress.time, "monotonic", clock)
-    return clock
-
-
-@pytest.mark.parametrize("stream_class", [io.StringIO, Terminal])
-def test_no_progress_for_a_short_run(clock: Clock, stream_class: type[io.StringIO]) -> None:
-    stream = stream_class()
-    shown = Progress("training", stream)
-    for step in range(1, 100):
-        clock.now += 0.01
-        shown.update(step / 100, "epoch 1/1")
-    shown.close()
-    assert stream.getvalue() == ""
-
-
-def test_progress_in_lines(clock: Clock) -> None:
-    stream = io.StringIO()
-    shown = Progress("training", stream)
-    for step in range(1, 101):
-        clock.now += 0.25
-        shown.update(step / 100, f"epoch {step}/100")
-    shown.close()
-    lines = stream.getvalue().splitlines()
-    assert len(lines) == 10
-    assert lines[0] == "training 10% epoch 10/100, 2.5 s, 22 s left"
-    assert lines[4] == "training 50% epoch 50/100, 12.5 s, 12 s left"
-    assert lines[-1] == "training 100% epoch 100/100, 25.0 s"
-    assert stream.getvalue().isprintable() or "\r" not in stream.getvalue()
-    assert "\033" not in stream.getvalue()
-
-
-def test_progress_as_a_bar(clock: Clock) -> None:
-    stream = Terminal()
-    shown = Progress("training", stream)
-    clock.now += 2.0
-    shown.update(0.5, "epoch 1/2")
-    assert stream.getvalue() == f"\rtraining [{'#' * 15}{'.' * 15}]  50% epoch 1/2, 2 s left\033[K"
-    clock.now += 0.06
-    shown.update(0.6, "epoch 2/2")  # too soon to draw again
-    assert stream.getvalue().count("\r") == 1
-    clock.now += 0.06
-    shown.update(1.0, "epoch 2/2")
-    assert stream.getvalue().endswith(f"\rtraining [{'#' * 30}] 100% epoch 2/2\033[K")
-    shown.close()
-    assert stream.getvalue().endswith("\r\033[K")
-    assert "\n" not in stream.getvalue()
-
-
-def test_progress_survives_no_progress(clock: Clock) -> None:
-    stream = Terminal()
-    shown = Progress("training", stream)
-    clock.now += 5
-    shown.update(0.0)
-    assert "left" not in stream.getvalue()
 
 
 def test_training_reports_progress_in_order(toy_gpt: ToyGpt, tiny_corpus: Path, tmp_path: Path) -> None:

@@ -15,6 +15,7 @@ Run it: uv run python src/toy_gpt_train/a_tokenizer.py [FILE]
 import argparse
 import sys
 from collections.abc import Callable, Sequence
+from io import TextIOWrapper
 from pathlib import Path
 from typing import Final, NoReturn, Self
 
@@ -74,6 +75,8 @@ class StepParser(argparse.ArgumentParser):
 
     def run(self, step: Callable[..., None], argv: Sequence[str] | None) -> int:
         """Call ``step`` with the arguments by name; return the exit code."""
+        if isinstance(sys.stdout, TextIOWrapper):  # WHY: a console may be unable to show a token
+            sys.stdout.reconfigure(errors="backslashreplace")
         try:
             step(**vars(self.parse_args(argv)))
         except (OSError, ValueError) as error:

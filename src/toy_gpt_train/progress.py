@@ -1,13 +1,14 @@
 """progress.py - How far a long run has come, for a person who waits.
 
-A bar on a terminal, plain lines elsewhere, and nothing at all for what is over within a second. It writes to
-standard error, so that standard output holds results only.
+A bar in a terminal or a notebook, plain lines elsewhere, and nothing at all for what is over within a second. It
+writes to standard error, so that standard output holds results only.
 """
 
 import sys
 import time
 from collections.abc import Callable
-from typing import Final, TextIO
+from importlib import import_module
+from typing import Any, Final, TextIO
 
 # Told the fraction done, from 0 to 1, and a few words. It may raise errors.StopTraining.
 OnProgress = Callable[[float, str], None]
@@ -22,19 +23,17 @@ class Progress:
 
     Args:
         title: What is being done.
-        stream: Where to show it.
-
-    Example:
-        progress = Progress("training"); progress.update(0.25, "epoch 5/20") after a quarter of the work.
+        stream: Where to show it; by default the notebook that runs this process, or else standard error.
     """
 
     def __init__(self, title: str, stream: TextIO | None = None) -> None:
         self._title = title
+        self._display = _notebook_display() if stream is None else None
         self._stream = sys.stderr if stream is None else stream
-        self._is_terminal = self._stream.isatty()
+        self._has_bar = self._display is not None or self._stream.isatty()
         self._start = self._last = time.monotonic()
         self._tenths_shown = 0
-        self._drawn = False
+        self._shown: Any = None  # the bar's place on the screen, once it is drawn
 
     def update(self, fraction: float, status: str = "") -> None:
         """Show that ``fraction`` (0 to 1) of the work is done; cheap enough to call often."""
@@ -43,24 +42,43 @@ class Progress:
         if elapsed < _PATIENCE_SECONDS:
             return
         left = f", {elapsed * (1 - fraction) / fraction:.0f} s left" if 0 < fraction < 1 else ""
-        if self._is_terminal:
+        if self._has_bar:
             if now - self._last < _REDRAW_SECONDS:
                 return
             filled = round(fraction * _BAR_WIDTH)
             bar = "#" * filled + "." * (_BAR_WIDTH - filled)
-            self._stream.write(f"\r{self._title} [{bar}] {fraction:4.0%} {status}{left}\033[K")
-            self._drawn = True
+            self._draw(f"{self._title} [{bar}] {fraction:4.0%} {status}{left}")
         else:
             tenths = int(fraction * 10)
             if tenths <= self._tenths_shown:
                 return
             self._tenths_shown = tenths
             self._stream.write(f"{self._title} {tenths * 10}% {status}, {elapsed:.1f} s{left}\n")
-        self._stream.flush()
+            self._stream.flush()
         self._last = now
 
     def close(self) -> None:
-        """Take the bar off the screen."""
-        if self._drawn:
-            self._stream.write("\r\033[K")
+        """Take the bar off the screen; a notebook keeps the place, and says there how long it took."""
+        if self._shown is not None:
+            self._draw("" if self._display is None else f"{self._title}: {time.monotonic() - self._start:.1f} s")
+
+    def _draw(self, line: str) -> None:
+        """Replace the line that is shown."""
+        if self._display is None:
+            self._stream.write(f"\r{line}\033[K")
             self._stream.flush()
+            self._shown = True
+        elif self._shown is None:
+            self._shown = self._display({"text/plain": line}, raw=True, display_id=True)
+        else:
+            self._shown.update({"text/plain": line}, raw=True)
+
+
+def _notebook_display() -> Any:
+    """Return IPython's display() where a notebook runs this process, or None.
+
+    WHY: the error stream of a notebook is no terminal, but what is displayed there can be replaced.
+    """
+    if "ipykernel" not in sys.modules or import_module("IPython").get_ipython() is None:
+        return None
+    return import_module("IPython.display").display

@@ -10,21 +10,20 @@ It does steps a to e with the rooms below it; nothing is printed, and nothing is
 
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import asdict, dataclass
-from itertools import islice
+from numbers import Integral, Real
 from os import PathLike
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
-from toy_gpt_train.artifacts.checkpoints import Checkpoints
 from toy_gpt_train.artifacts.metadata import new_meta
 from toy_gpt_train.artifacts.run_folder import SavedRun, find_artifacts, read_run, write_run
 from toy_gpt_train.corpus import Corpus, corpus_of, read_corpus
 from toy_gpt_train.errors import InputError
 from toy_gpt_train.inference.evaluate import Evaluation, evaluate, unigram_loss, watched
-from toy_gpt_train.inference.generate import continued, next_tokens, prompt_ids
+from toy_gpt_train.inference.generate import continuation, continued, prompt_ids
 from toy_gpt_train.inference.sampling import Sampling, top_k
 from toy_gpt_train.loss_curve import loss_curve_svg
 from toy_gpt_train.models.base import Model, Record, Text
@@ -34,7 +33,18 @@ from toy_gpt_train.progress import OnProgress, Progress
 from toy_gpt_train.project import RESOURCE_ROOT, load_manifest
 from toy_gpt_train.tokenizers import DEFAULT_VOCAB_SIZE, Tokenizer, tokenizer_class
 
+if TYPE_CHECKING:  # WHY: it loads the code of networks, which a table does without
+    from toy_gpt_train.artifacts.checkpoints import Checkpoints
+
 AnyPath = str | PathLike[str]
+
+# Only a model that trains in steps has a use for these; their values here ask for nothing.
+STEP_OPTIONS: Final = {"workers": 1, "checkpoint_every": 0, "resume": False}
+_KINDS: Final[dict[type, tuple[type, str]]] = {
+    int: (Integral, "a whole number"),
+    float: (Real, "a number"),
+    str: (str, "a word"),
+}
 
 
 # --- texts --------------------------------------------------------------------------------------------------
@@ -99,7 +109,7 @@ def check_length(entry: ModelEntry, context: int, num_train: int, corpus: Corpus
     """
     needed = entry.model_class.min_tokens(context)
     if num_train < needed:
-        more = "; give it more text with --corpus, or look back less with --context"
+        more = "; give it more text, or a smaller context"
         raise InputError(
             f"{corpus.path or corpus.name}: {num_train} training tokens are too few: {entry.name} needs at least "
             f"{needed}{'' if entry.context is not None else more}"
@@ -117,15 +127,15 @@ class NextToken(NamedTuple):
     probability: float
 
 
-@dataclass(frozen=True, repr=False)
+@dataclass(frozen=True, repr=False, eq=False)
 class Run:
-    """A trained model with everything that belongs to it.
+    """A trained model with everything that belongs to it; train() and load() make one.
 
     Attributes:
         model: The model.
         tokenizer: How its text is cut; knows the vocabulary.
         frequencies: How often the training text had each token, by id.
-        meta: What 00_meta.json says.
+        meta: What 00_meta.json says; where the run was not loaded, its metrics are not yet rounded.
         history: The training log, one record per epoch or every few steps.
         held_out: The scores on the held-out part; None where nothing was held out, or the run was loaded.
         unigram_loss: The loss of guessing by frequency, in nats per token: on the held-out part, or else on the
@@ -142,7 +152,7 @@ class Run:
     unigram_loss: float | None = None
     train_seconds: float | None = None
     _corpus_path: Path | None = None
-    _checkpoints: Checkpoints | None = None
+    _checkpoints: "Checkpoints | None" = None
 
     @property
     def name(self) -> str:
@@ -162,12 +172,12 @@ class Run:
     # --- using it ------------------------------------------------------------------------------------------
 
     def generate(
-        self, prompt: str = "", num: int = 100, *, temperature: float = 0.8, top_p: float = 1.0, seed: int = 0
+        self, prompt: str | None = None, num: int = 100, *, temperature: float = 0.8, top_p: float = 1.0, seed: int = 0
     ) -> str:
         """Continue a text.
 
         Args:
-            prompt: The beginning; the start of the training text where it is empty.
+            prompt: The beginning; by default the first tokens of the training text.
             num: How many tokens to add.
             temperature: 0: always the most likely token; 1: draw by probability.
             top_p: Draw only among the most likely tokens that together have this probability.
@@ -181,11 +191,15 @@ class Run:
         """
         if num < 0:
             raise InputError(f"num must be at least 0, got {num}")
-        chosen = islice(next_tokens(self.model, self.start_ids(prompt), Sampling(temperature, top_p, seed)), num)
-        return continued(prompt or self.start_text, [token_id for _, token_id in chosen], self.tokenizer)
+        _, chosen = continuation(self.model, self.start_ids(prompt), num, Sampling(temperature, top_p, seed))
+        return continued(self.start_text if prompt is None else prompt, chosen, self.tokenizer)
 
-    def next(self, prompt: str = "", k: int = 5) -> list[NextToken]:
+    def next(self, prompt: str | None = None, k: int = 5) -> list[NextToken]:
         """Return the k most likely next tokens after a text, most likely first.
+
+        Args:
+            prompt: The text; by default the first tokens of the training text.
+            k: How many.
 
         Raises:
             InputError: ``k`` is below 1, or the model does not know the last tokens of the prompt.
@@ -195,11 +209,15 @@ class Run:
         probs = self.model.next_probs(self.start_ids(prompt))
         return [NextToken(self.tokenizer.tokens[i], i, p) for i, p in top_k(probs, k)]
 
-    def start_ids(self, prompt: str = "") -> list[int]:
-        """Return the token ids that a prediction starts from: the last ones of the prompt, or the corpus's first."""
-        if prompt:
-            return prompt_ids(prompt, self.tokenizer, self.model)
-        return self.tokenizer.token_ids(self.meta["start_tokens"])
+    def start_ids(self, prompt: str | None = None) -> list[int]:
+        """Return the token ids that a prediction starts from: the prompt's last N, or the training text's first N.
+
+        Raises:
+            InputError: The model does not know the last tokens of the prompt.
+        """
+        if prompt is None:
+            return self.tokenizer.token_ids(self.meta["start_tokens"])
+        return prompt_ids(prompt, self.tokenizer, self.model)
 
     @property
     def start_text(self) -> str:
@@ -229,6 +247,8 @@ class Run:
         """
         if unknown not in ("uniform", "skip", "error"):
             raise InputError(f"unknown must be uniform, skip or error, got {unknown!r:.40}")
+        if corpus is None and text is None:
+            raise InputError("give a text file, or text=")
         read = _corpus(corpus, text)
         name, vocab_size = read.path or read.name, self.model.vocab_size
         ids = self.tokenizer.encode(read.text, vocab_size)
@@ -337,7 +357,9 @@ def train(
     """
     begun = time.perf_counter()
     entry = find_model(model)
-    _check_options(entry, options, workers, checkpoint_every, resume)
+    options = {name: value for name, value in options.items() if value is not None}
+    _check_options(entry, {**options, "workers": workers, "checkpoint_every": checkpoint_every, "resume": resume})
+    options = {name: entry.model_class.options[name].type(value) for name, value in options.items()}
     settings = entry.model_class.settings(entry.name, entry.chosen_context(context), **options)
     read = corpus if isinstance(corpus, Corpus) else _corpus(corpus, text)
     encoded = encode_corpus(read, tokenizer, bpe_vocab, val_fraction)
@@ -372,8 +394,8 @@ def train(
         start_tokens=[encoded.tokenizer.tokens[i] for i in encoded.ids[: built.context_size]],
         seed=seed,
         val_fraction=val_fraction,
-        metrics={name: round(value, 6) for name, value in metrics.items()},
-        loss_floor=round(floor, 6),
+        metrics=metrics,
+        loss_floor=floor,
     )
     return Run(
         built,
@@ -389,19 +411,31 @@ def train(
     )
 
 
-def _check_options(
-    entry: ModelEntry, options: dict[str, Any], workers: int, checkpoint_every: int, resume: bool
-) -> None:
+def unused_options(entry: ModelEntry, options: Mapping[str, Any]) -> list[str]:
+    """Return the names of the options that mean nothing to a model.
+
+    Args:
+        entry: The model.
+        options: As given to train(): the model's own, and those for training in steps.
+    """
+    model = entry.model_class
+    given = [name for name, value in options.items() if name not in STEP_OPTIONS or value != STEP_OPTIONS[name]]
+    return [name for name in given if not (model.trains_in_steps if name in STEP_OPTIONS else name in model.options)]
+
+
+def _check_options(entry: ModelEntry, options: Mapping[str, Any]) -> None:
     """Refuse what means nothing to a model, and numbers that make no sense."""
-    in_steps = {"workers": workers != 1, "checkpoint_every": checkpoint_every != 0, "resume": resume}
-    for name in (*options, *(name for name, is_set in in_steps.items() if is_set)):
-        known = entry.model_class.trains_in_steps if name in in_steps else name in entry.model_class.options
-        if not known:
-            raise InputError(f"{name.replace('_', '-')} means nothing to {entry.name}")
-    if workers < 1:
-        raise InputError(f"there must be at least 1 worker, got {workers}")
-    if checkpoint_every < 0:
-        raise InputError(f"the steps between checkpoints must be at least 0, got {checkpoint_every}")
+    if unused := unused_options(entry, options):
+        known = ", ".join(entry.model_class.options) or "none"
+        raise InputError(f"{unused[0]} means nothing to {entry.name}; its options are: {known}")
+    for name, option in entry.model_class.options.items():
+        kind, called = _KINDS[option.type]
+        if name in options and not isinstance(options[name], kind):
+            raise InputError(f"{name} must be {called}, got {options[name]!r:.40}")
+    if options["workers"] < 1:
+        raise InputError(f"there must be at least 1 worker, got {options['workers']}")
+    if options["checkpoint_every"] < 0:
+        raise InputError(f"the steps between checkpoints must be at least 0, got {options['checkpoint_every']}")
 
 
 def _corpus(path: AnyPath | None, text: str | None) -> Corpus:
@@ -471,7 +505,9 @@ def _identity(
     }
 
 
-def _checkpoints(folder: AnyPath | None, every: int, resume: bool, identity: dict[str, Any]) -> Checkpoints:
+def _checkpoints(folder: AnyPath | None, every: int, resume: bool, identity: dict[str, Any]) -> "Checkpoints":
+    from toy_gpt_train.artifacts.checkpoints import Checkpoints
+
     if folder is None:
         raise InputError("checkpoints need a folder: give checkpoint_dir")
     checkpoints = Checkpoints(Path(folder), every, identity)

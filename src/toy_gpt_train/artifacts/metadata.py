@@ -26,6 +26,8 @@ Meta = dict[str, Any]
 # No average loss is larger: a probability counts as at least 1e-12.
 MAX_LOSS: Final = -log(SMALLEST_PROBABILITY)
 
+_METRIC_DECIMALS: Final = 6
+
 _ROWS_TYPE: Final = {"all": int, "observed": int, "sparse": int, "tables": dict}  # of weights.rows, by layout
 
 
@@ -73,7 +75,9 @@ def saved_meta(meta: Meta, base_dir: Path, corpus_path: Path | None, **fields: A
         resolved = corpus_path.resolve()
         inside = [root for root in (base_dir.resolve(), RESOURCE_ROOT) if resolved.is_relative_to(root)]
         corpus["path"] = _as_utf8(resolved.relative_to(inside[0]).as_posix() if inside else corpus_path.name)
-    return {**meta, "repo_name": _as_utf8(name), "corpus": corpus, **fields}
+    metrics = {name: round(value, _METRIC_DECIMALS) for name, value in meta["metrics"].items()}
+    floor = round(meta["loss_floor"], _METRIC_DECIMALS)
+    return {**meta, "metrics": metrics, "loss_floor": floor, "repo_name": _as_utf8(name), "corpus": corpus, **fields}
 
 
 def _as_utf8(name: str) -> str:
@@ -118,7 +122,8 @@ def _check_fields(meta: Meta) -> None:
     tokenizer_class(_require(meta, "tokenizer", dict).get("kind"))
     for name in ("filename", "sha256"):
         _require(_require(meta, "corpus", dict), name, str)
-    for owner, name in ((_require(meta, "metrics", dict), "train_loss"), (meta, "loss_floor")):
+    metrics = _require(meta, "metrics", dict)
+    for owner, name in ((metrics, "train_loss"), *((metrics, name) for name in metrics), (meta, "loss_floor")):
         loss = owner.get(name)
         if not isinstance(loss, int | float) or isinstance(loss, bool) or not 0 <= loss <= MAX_LOSS:
             raise InputError(f"{name} is missing or not a loss: {str(loss)[:40]}")

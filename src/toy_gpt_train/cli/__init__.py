@@ -12,7 +12,7 @@ import io
 import os
 import sys
 from collections.abc import Sequence
-from typing import Any, NoReturn
+from typing import Any, Final, NoReturn
 
 from toy_gpt_train import __version__
 from toy_gpt_train.cli import chat, check, data, evaluate, infer, ladder, levels, tokenize, train, view
@@ -33,6 +33,12 @@ _COMMANDS = {
 }
 
 
+_START: Final = """start here:
+  toy-gpt train           learn the words of a small text
+  toy-gpt infer           see what comes next, and let the model write
+  toy-gpt COMMAND --help  each command explains itself, with lines to type"""
+
+
 class _Parser(argparse.ArgumentParser):
     """An argument parser whose errors are one line."""
 
@@ -45,13 +51,21 @@ def build_parser() -> argparse.ArgumentParser:
     parser = _Parser(
         prog="toy-gpt",
         description="How language models are really trained: from counting words upward, one readable step at a time.",
-        epilog="Start with: toy-gpt train, then: toy-gpt infer",
+        epilog=_START,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("--version", action="version", version=f"toy-gpt {__version__}")
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
     for name, module in _COMMANDS.items():
         command: Any = module
-        command.add_arguments(commands.add_parser(name, help=command.HELP, description=command.HELP))
+        added = commands.add_parser(
+            name,
+            help=command.HELP,
+            description=command.HELP,
+            epilog=command.LESSON,
+            formatter_class=argparse.RawDescriptionHelpFormatter,
+        )
+        command.add_arguments(added)
     return parser
 
 
@@ -76,7 +90,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _run(argv: Sequence[str] | None) -> int:
-    """Run one command; whatever the user can cause becomes one line and an exit code."""
+    """Run one command; every user error becomes one line and an exit code."""
     try:
         args = build_parser().parse_args(argv)
         code: int = args.handler(args)

@@ -5,17 +5,21 @@ Each prompt stands alone: the model sees its last tokens and nothing of what was
 
 import argparse
 import sys
-from itertools import islice
 from typing import Final
 
 from toy_gpt_train import run
 from toy_gpt_train.cli.arguments import add_base_dir, add_sampling, sampling_of
 from toy_gpt_train.errors import InputError
-from toy_gpt_train.inference.generate import next_tokens
+from toy_gpt_train.inference.generate import continuation
 from toy_gpt_train.inference.sampling import top_k
 from toy_gpt_train.show import bars
 
 HELP: Final = "type a prompt, see the continuation and the runners-up; Ctrl-D ends"
+LESSON: Final = """Each prompt stands alone: the model sees the last tokens of it, and remembers nothing that was said
+before. Words that it has never met are named.
+
+example:
+  toy-gpt chat --base-dir my_run --temperature 0.8"""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -31,18 +35,17 @@ def _chat(args: argparse.Namespace) -> int:
     loaded = run.load(args.base_dir)
     model, tokenizer = loaded.model, loaded.tokenizer
     if sys.stdin.isatty():
-        print(f"{loaded.name} on {loaded.meta['corpus']['filename']}: it looks back {model.context_size} tokens.")
+        tokens = f"{model.context_size} token{'s' * (model.context_size != 1)}"
+        print(f"{loaded.name} on {loaded.meta['corpus']['filename']}: it looks back {tokens}.")
         print(f"Try: {loaded.start_text}    (Ctrl-D ends)")
     while (prompt := _read_prompt()) is not None:
         if not prompt.strip():
             continue
         try:
-            steps = next_tokens(model, loaded.start_ids(prompt), sampling)
-            probs, first = next(steps)
+            probs, chosen = continuation(model, loaded.start_ids(prompt), args.num, sampling)
         except InputError as error:
             print(error)
             continue
-        chosen = [first, *(token_id for _, token_id in islice(steps, max(args.num - 1, 0)))][: args.num]
         print("\n".join(bars([(tokenizer.tokens[i], p) for i, p in top_k(probs, args.topk)])))
         print(f"{prompt} > {tokenizer.decode(chosen)}")
     return 0

@@ -18,6 +18,11 @@ from toy_gpt_train.io_artifacts import artifacts_dir_from_base_dir
 from toy_gpt_train.project import load_manifest
 
 HELP: Final = "compare what SE_MANIFEST.toml declares with what is on disk"
+LESSON: Final = """It hashes the corpora, reads every declared run, and compares. It trains nothing and writes nothing;
+the exit code is 1 where something is not as declared.
+
+example:
+  toy-gpt check"""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

@@ -27,6 +27,7 @@ from toy_gpt_train.tokenizers.word import WordTokenizer
 _LISTED: Final[dict[str, type[ListedTokenizer]]] = {"word": WordTokenizer, "char": CharTokenizer}
 
 HELP: Final = "get text to learn from, and turn it into token ids"
+LESSON: Final = """Each SOURCE explains itself:  toy-gpt data sample --help"""
 
 # What each --help says below its options: what it is for, and a line to type.
 FETCH: Final = """The file is accepted only if its size and sha256 are right. An interrupted download leaves

@@ -10,6 +10,13 @@ from toy_gpt_train.cli.arguments import add_base_dir
 from toy_gpt_train.cli.report import figures, figures_table
 
 HELP: Final = "score a text with a trained model: loss, perplexity, bits per byte"
+LESSON: Final = """The loss is the average surprise in nats per token: 0 for a model that is always sure and right.
+Perplexity is exp(loss): among so many equally likely tokens the model is choosing. Bits per byte compares models that
+cut the text differently. Score a text that the model has not seen: its own it may know by heart.
+
+examples:
+  toy-gpt evaluate --base-dir my_run --text other.txt
+  toy-gpt evaluate --base-dir my_run --text other.txt --unknown uniform"""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

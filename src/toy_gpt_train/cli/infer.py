@@ -2,17 +2,23 @@
 
 import argparse
 import json
-from itertools import islice
 from typing import Any, Final
 
 from toy_gpt_train import run
 from toy_gpt_train.cli.arguments import add_base_dir, add_sampling, sampling_of
 from toy_gpt_train.inference.explain import as_json, as_text, explain
-from toy_gpt_train.inference.generate import continued, next_tokens
+from toy_gpt_train.inference.generate import continuation, continued
 from toy_gpt_train.inference.sampling import top_k
 from toy_gpt_train.show import bars, visible
 
 HELP: Final = "read the artifacts, show what comes next, continue a text"
+LESSON: Final = """A model gives a probability to every token that may come next. Greedy (temperature 0) always takes
+the most likely one, and soon repeats itself; a higher temperature takes more risks.
+
+examples:
+  toy-gpt infer
+  toy-gpt infer --base-dir my_run --prompt "the cat" --num 50 --temperature 0.8 --seed 1
+  toy-gpt infer --base-dir my_gpt --prompt "The " --explain"""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -20,7 +26,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_base_dir(parser)
     start = parser.add_mutually_exclusive_group()
     start.add_argument(
-        "--start-tokens", nargs="+", metavar="TOKEN", help="tokens to start from (default: the corpus's first)"
+        "--start-tokens", nargs="+", metavar="TOKEN", help="tokens to start from (default: the first of the corpus)"
     )
     start.add_argument("--prompt", metavar="TEXT", help="text to start from; the model sees its last tokens")
     add_sampling(parser)
@@ -37,13 +43,9 @@ def _infer(args: argparse.Namespace) -> int:
     sampling = sampling_of(args)
     loaded = run.load(args.base_dir)
     model, tokenizer = loaded.model, loaded.tokenizer
-    if args.start_tokens is not None:
-        ids = tokenizer.token_ids(args.start_tokens)
-    else:
-        ids = loaded.start_ids(args.prompt or "")
-    steps = next_tokens(model, ids, sampling)
-    probs, first = next(steps)  # WHY before the rest: it is shown even where nothing is to be written
-    chosen = [first, *(token_id for _, token_id in islice(steps, max(args.num - 1, 0)))][: args.num]
+    given = args.start_tokens
+    ids = loaded.start_ids(args.prompt) if given is None else tokenizer.token_ids(given)
+    probs, chosen = continuation(model, ids, args.num, sampling)
     most_likely = [(tokenizer.tokens[i], i, p) for i, p in top_k(probs, args.topk)]
     explained = explain(model, ids, tokenizer.tokens, args.topk) if args.explain else None
     if args.json:

@@ -17,6 +17,12 @@ from toy_gpt_train.project import RESOURCE_ROOT, load_manifest
 from toy_gpt_train.show import table
 
 HELP: Final = "train every model and compare: loss, floor, accuracy, numbers, bytes, time"
+LESSON: Final = """The loss falls from model to model, and so does the floor, which no table of the same context can
+pass. The held-out loss shows when a model has only learned its text by heart.
+
+examples:
+  toy-gpt ladder --models unigram bigram context-2 kneser-ney --corpus my.txt --val-fraction 0.1 --base-dir my_ladder
+  toy-gpt ladder    trains again all that SE_MANIFEST.toml declares: the same files, byte for byte"""
 HEADER: Final = [
     "code",
     "model",

@@ -7,6 +7,11 @@ from toy_gpt_train.models.registry import LADDER
 from toy_gpt_train.show import table
 
 HELP: Final = "list the models of the ladder"
+LESSON: Final = """Each model on the ladder adds one idea to the one before. The name is what --model takes; context-N
+exists for any N.
+
+example:
+  toy-gpt train --model bigram"""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

@@ -68,7 +68,8 @@ def training_report(run: Run, paths: Sequence[Path]) -> str:
     ]
     if run.held_out is not None:
         lines.append(figures_table(run, run.held_out, "the held-out part"))
-    lines.append(f"written   {len(paths)} files to {_shown(paths[-1].parent)} in {seconds:.2f} s")
+    lines.append(f"written   {', '.join(path.name for path in paths)}")
+    lines.append(f"          to {_shown(paths[-1].parent)} in {seconds:.2f} s")
     return "\n".join(lines)
 
 

@@ -15,6 +15,13 @@ from toy_gpt_train.tokenizers.bpe_files import spell
 from toy_gpt_train.tokenizers.saved import load_tokenizer
 
 HELP: Final = "show how a text is cut into tokens, and the merges that made a word"
+LESSON: Final = """A model never sees letters, only the ids of tokens. Byte-level BPE begins with single bytes, and
+merges the pair that comes most often, again and again. --word shows how one word grows together.
+
+examples:
+  toy-gpt tokenize --text "The dog jumped over the river."
+  toy-gpt tokenize --word " garden"
+  toy-gpt tokenize --tokenizer word --corpus my.txt --text "the cat sat" """
 _CORPUS: Final = RESOURCE_ROOT / "corpus" / "030_stories.txt"
 _TEXT: Final = "Mina had a small garden behind the house."
 

@@ -9,22 +9,35 @@ from typing import Any, Final
 from toy_gpt_train import run
 from toy_gpt_train.cli.arguments import add_base_dir, add_text_options
 from toy_gpt_train.cli.report import training_figures, training_report
+from toy_gpt_train.errors import InputError
 from toy_gpt_train.io_artifacts import outputs_dir_from_base_dir
 from toy_gpt_train.models.base import Option
-from toy_gpt_train.models.registry import LADDER
+from toy_gpt_train.models.registry import LADDER, find_model
 from toy_gpt_train.project import RESOURCE_ROOT, load_manifest
 
 HELP: Final = "learn a text: write artifacts/ (the model) and outputs/ (the log)"
+LESSON: Final = """The text is cut into tokens, and the model predicts each one from the tokens before it. Then it is
+changed so that it would have been less surprised. avg_loss is the surprise, in nats per token: watch it fall. The loss
+on a held-out part (--val-fraction) says whether the model has learned the language, or only this text.
+toy-gpt levels says what each model adds.
+
+examples:
+  toy-gpt train --model bigram --corpus my.txt --base-dir my_run
+  toy-gpt train --model kneser-ney --val-fraction 0.1 --corpus my.txt --base-dir my_run
+  toy-gpt train --model gpt --tokenizer char --steps 200 --corpus my.txt --base-dir my_run
+and then:
+  toy-gpt infer --base-dir my_run"""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the options of ``toy-gpt train``; those of the models are the models' own."""
     names = ", ".join(entry.name for entry in LADDER)
-    parser.add_argument("--model", metavar="MODEL", help=f"{names}, any context-N (default: the manifest's)")
-    parser.add_argument("--corpus", type=Path, metavar="PATH", help="a UTF-8 text file (default: the manifest's)")
+    declared = "(default: what SE_MANIFEST.toml declares)"
+    parser.add_argument("--model", metavar="MODEL", help=f"{names}, or context-N for any N {declared}")
+    parser.add_argument("--corpus", type=Path, metavar="PATH", help=f"a UTF-8 text file {declared}")
     add_text_options(parser)
     parser.add_argument(
-        "--context", type=int, metavar="N", help="tokens to look back, for a model whose name does not say"
+        "--context", type=int, metavar="N", help="how many tokens the model looks back, where its name does not say"
     )
     parser.add_argument(
         "--seed",
@@ -33,7 +46,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="S",
         help="same seed, same model; tables draw nothing at random (default: %(default)s)",
     )
-    group = parser.add_argument_group("networks", "one dial, and the numbers behind it")
+    group = parser.add_argument_group("networks", "--size sets all the other numbers, and each can be set by itself")
     for name, option, is_network in model_options():
         (group if is_network else parser).add_argument(
             _flag(name, option),
@@ -44,7 +57,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
             help=option.help,
         )
     group.add_argument(
-        "--workers", type=int, default=1, metavar="W", help="processes that share the work; they change no number"
+        "--workers",
+        type=int,
+        default=1,
+        metavar="W",
+        help="processes that share the work; the result is the same (default: %(default)s)",
     )
     group.add_argument(
         "--checkpoint-every",
@@ -67,8 +84,9 @@ def model_options() -> Iterator[tuple[str, Option, bool]]:
         yield name, option, all(model.trains_in_steps for model in classes if name in model.options)
 
 
-def _flag(name: str, option: Option) -> str:
-    return f"--{option.flag or name.replace('_', '-')}"
+def _flag(name: str, option: Option | None = None) -> str:
+    """Return how an option is typed."""
+    return f"--{(option and option.flag) or name.replace('_', '-')}"
 
 
 def train_arguments(args: argparse.Namespace) -> dict[str, Any]:
@@ -76,15 +94,22 @@ def train_arguments(args: argparse.Namespace) -> dict[str, Any]:
 
     Args:
         args: The arguments of ``toy-gpt train``, parsed.
+
+    Raises:
+        InputError: There is no such model, or an option means nothing to it.
     """
     manifest = load_manifest()
-    options = {name: getattr(args, name) for name, *_ in model_options() if getattr(args, name) is not None}
-    same = ("tokenizer", "bpe_vocab", "val_fraction", "context", "seed", "workers", "checkpoint_every", "resume")
+    flags = {name: _flag(name, option) for name, option, _ in model_options()}
+    options = {name: getattr(args, name) for name in flags if getattr(args, name) is not None}
+    options |= {name: getattr(args, name) for name in run.STEP_OPTIONS}
+    entry = find_model(manifest.model if args.model is None else args.model)
+    for name in run.unused_options(entry, options):
+        raise InputError(f"{flags.get(name, _flag(name))} means nothing to {entry.name}")
     return {
-        "model": args.model or manifest.model,
+        "model": entry.name,
         "corpus": args.corpus or RESOURCE_ROOT / manifest.corpus,
         "checkpoint_dir": outputs_dir_from_base_dir(args.base_dir) / "checkpoints",
-        **{name: getattr(args, name) for name in same},
+        **{name: getattr(args, name) for name in ("tokenizer", "bpe_vocab", "val_fraction", "context", "seed")},
         **options,
     }
 

@@ -7,6 +7,11 @@ from toy_gpt_train.cli.arguments import add_base_dir
 from toy_gpt_train.view.server import DEFAULT_PORT, serve
 
 HELP: Final = "look into trained runs in a browser: what comes next, why, and the weights behind it"
+LESSON: Final = """The page is served to this computer only. It reads the files of a run, and computes each prediction
+itself.
+
+example:
+  toy-gpt view --base-dir my_run"""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

@@ -2,6 +2,7 @@
 
 import random
 from collections.abc import Iterator, Sequence
+from itertools import islice
 
 from toy_gpt_train.inference.sampling import GREEDY, Sampling, choose_token
 from toy_gpt_train.models.base import Model
@@ -30,6 +31,19 @@ def next_tokens(model: Model, ids: Sequence[int], sampling: Sampling = GREEDY) -
         chosen = choose_token(probs, sampling, generator)
         yield probs, chosen
         text.append(chosen)
+
+
+def continuation(
+    model: Model, ids: Sequence[int], num: int, sampling: Sampling = GREEDY
+) -> tuple[Sequence[float], list[int]]:
+    """Return the V probabilities of the next token, and the ids of the next ``num`` tokens.
+
+    Raises:
+        InputError: There are too few tokens to start from.
+    """
+    steps = next_tokens(model, ids, sampling)
+    probs, first = next(steps)
+    return probs, [first, *(token_id for _, token_id in islice(steps, max(num - 1, 0)))][:num]
 
 
 def prompt_ids(prompt: str, tokenizer: Tokenizer, model: Model) -> list[int]:

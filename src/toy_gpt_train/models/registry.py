@@ -57,7 +57,7 @@ class ModelEntry:
         if context is None or context == self.context:
             return self.context
         if self.context is not None:
-            raise InputError(f"{self.name} looks back {self.context} tokens, so --context {context} does not fit it")
+            raise InputError(f"{self.name} looks back {self.context} token{'s' * (self.context != 1)}, so a context of {context} does not fit it")
         if context < (smallest := self.model_class.smallest_context):
             raise InputError(f"the context must be at least {smallest}, got {context}")
         return context
