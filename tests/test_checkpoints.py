@@ -1,4 +1,4 @@
-"""Checkpoints: a run that was stopped, however and whenever, ends as one that was not, bit for bit."""
+"""test_checkpoints.py - A run that was stopped, in any way at any time, ends as one that was not, bit for bit."""
 
 import errno
 import json
@@ -19,23 +19,23 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from conftest import needs_processes
+from toy_gpt_train import run
 from toy_gpt_train.artifacts import checkpoints as module
-from toy_gpt_train import d_train
-from toy_gpt_train.artifacts.checkpoints import Checkpoint, Checkpoints
+from toy_gpt_train.artifacts.checkpoints import Checkpoints
+from toy_gpt_train.artifacts.safetensors import read_safetensors, write_safetensors
 from toy_gpt_train.errors import InputError
-from toy_gpt_train.models.registry import level_for_kind
-from toy_gpt_train.models.network import Architecture
-from toy_gpt_train.models.sizes import NeuralSettings
+from toy_gpt_train.models.architecture import Architecture
+from toy_gpt_train.models.registry import find_model
+from toy_gpt_train.models.sizes import NetworkSettings
 from toy_gpt_train.progress import Progress
-from toy_gpt_train.artifacts.safetensors import StoredTensor, read_safetensors, write_safetensors
-from toy_gpt_train.training.steps import train_steps
+from toy_gpt_train.training.steps import Checkpoint, train_steps
 
 FILES = ("weights.safetensors", "optimizer.safetensors", "state.json")
 IDENTITY = {"corpus": "c0ffee", "steps": 10, "learning_rate": 0.1}
 
 
 def tensor(*numbers):
-    return StoredTensor((len(numbers),), array("d", numbers))
+    return (len(numbers),), array("d", numbers)
 
 
 def checkpoint_of(step, number=None):
@@ -50,7 +50,7 @@ def same(one, other):
 
     def plain(checkpoint):
         stored = [
-            {name: (tensor.shape, tensor.data.typecode, tensor.data.tobytes()) for name, tensor in tensors.items()}
+            {name: (shape, data.typecode, data.tobytes()) for name, (shape, data) in tensors.items()}
             for tensors in (checkpoint.weights, checkpoint.optimizer)
         ]
         return checkpoint.step, stored, checkpoint.progress
@@ -131,8 +131,8 @@ def test_a_half_written_folder_is_ignored_and_later_removed(tmp_path):
     assert names_in(tmp_path) == ["step-00000004"]
 
 
-def test_a_folder_left_by_a_process_of_the_same_number_is_no_matter(tmp_path):
-    # In a container every process may have the number 1.
+def test_a_folder_left_by_a_process_with_the_same_id_does_no_harm(tmp_path):
+    # In a container every process may have the id 1.
     checkpoints = Checkpoints(tmp_path, 2, IDENTITY)
     half_written(tmp_path, 2, os.getpid())
     checkpoints.save(checkpoint_of(2))
@@ -143,7 +143,7 @@ def test_a_folder_left_by_a_process_of_the_same_number_is_no_matter(tmp_path):
 @pytest.mark.parametrize(
     "name", ["step-", "step-2", "step-000000002", "step-0000000x", "steps-00000002", "step-٠٠٠٠٠٠٠٢", "-rf"]
 )
-def test_folders_with_strange_names_are_no_checkpoints(tmp_path, name):
+def test_folders_with_other_names_are_no_checkpoints(tmp_path, name):
     checkpoints = Checkpoints(tmp_path, 2, IDENTITY)
     checkpoints.save(checkpoint_of(2))
     (tmp_path / "step-00000002").rename(tmp_path / name)
@@ -180,7 +180,7 @@ def control_c():
 
 
 class KilledError(BaseException):
-    """What stands for SIGKILL: no one tidies up afterwards."""
+    """Stands for SIGKILL: nothing is tidied up afterwards."""
 
 
 def killed():
@@ -189,7 +189,7 @@ def killed():
 
 @contextmanager
 def failing_once(where, name, call, failure, *, after):
-    """Let one call of a function fail, before or after it has done its work; after a kill nothing is removed."""
+    """Let one call of a function fail, before or after its work; after a kill nothing is removed."""
     true_function = getattr(where, name)
     calls = []
 
@@ -242,7 +242,7 @@ def test_saving_that_fails_leaves_a_whole_checkpoint(tmp_path, where, name, call
     elif name != "rmtree":
         assert whole == ["step-00000002"]
     assert same(checkpoints.load(), checkpoint_of(int(whole[-1].removeprefix("step-"))))
-    # Whatever was left, the next one is saved, and alone.
+    # Whatever was left behind, the next one is saved, and is the only one.
     checkpoints.save(checkpoint_of(6))
     assert names_in(tmp_path) == ["step-00000006"]
     assert same(checkpoints.load(), checkpoint_of(6))
@@ -250,7 +250,7 @@ def test_saving_that_fails_leaves_a_whole_checkpoint(tmp_path, where, name, call
 
 @pytest.mark.parametrize("name", FILES)
 @pytest.mark.parametrize("failure", [full_disk, control_c, killed])
-def test_a_file_written_by_half_is_never_part_of_a_checkpoint(tmp_path, name, failure):
+def test_a_half_written_file_is_never_part_of_a_checkpoint(tmp_path, name, failure):
     checkpoints = Checkpoints(tmp_path, 2, IDENTITY)
     checkpoints.save(checkpoint_of(2))
     true_open = Path.open
@@ -296,7 +296,7 @@ def removing_only(name):
 
 @pytest.mark.parametrize("first", FILES)
 def test_killed_while_all_are_removed(tmp_path, first):
-    # The run is done. Half a checkpoint must not stand in the way of the next one.
+    # The run is done. Half a checkpoint must not block the next one.
     checkpoints = Checkpoints(tmp_path, 2, IDENTITY)
     checkpoints.save(checkpoint_of(2))
     with mock.patch.object(module.shutil, "rmtree", removing_only(first)), pytest.raises(KilledError):
@@ -316,28 +316,39 @@ ARCHITECTURES = {
 
 
 class StopHereError(Exception):
-    """What stops a training in a test."""
+    """Stops training in a test."""
 
 
 def train(kind, folder=None, stop_at=None, every=EVERY):
-    """Train on the toy text, perhaps with checkpoints, until a step or to the end; returns weights and log."""
-    architecture = ARCHITECTURES[kind]
-    numbers = NeuralSettings(4, architecture, STEPS, 4, 3, learning_rate=0.05, warmup=2, eval_every=4)
-    model = level_for_kind(kind).model(5, 4, architecture, 0)
+    """Train on the toy text until a step or to the end, perhaps with checkpoints; return weights and log."""
+    numbers = NetworkSettings(
+        architecture=ARCHITECTURES[kind],
+        context=4,
+        steps=STEPS,
+        batch_size=4,
+        micro_batch=3,
+        learning_rate=0.05,
+        warmup=2,
+        eval_every=4,
+    )
+    model = find_model(kind).model_class.build(5, numbers, 0)
 
     def stop(_, words):
         if words.startswith(f"step {stop_at}/"):
             raise StopHereError
 
-    history = train_steps(
-        model,
+    records = train_steps(
+        model.network,
         TEXT,
         40,
         numbers,
+        build=None,
+        num_targets=model.num_targets,
         seed=3,
         checkpoints=None if folder is None else Checkpoints(folder, every, IDENTITY),
         on_progress=None if stop_at is None else stop,
     )
+    history = list(records)
     return b"".join(parameter.data.tobytes() for parameter in model.network.parameters()), history
 
 
@@ -366,7 +377,7 @@ def test_checkpoints_change_nothing(tmp_path):
     assert train("gpt", tmp_path / "checkpoints", every=1) == train("gpt")
 
 
-def test_a_training_that_is_done_is_not_trained_again(tmp_path):
+def test_a_run_that_is_done_is_not_trained_again(tmp_path):
     with pytest.raises(StopHereError):
         train("gpt", tmp_path / "checkpoints", STEPS, every=STEPS)
     assert names_in(tmp_path / "checkpoints") == [f"step-{STEPS:08}"]
@@ -386,7 +397,7 @@ def command(base, corpus, *options):
 
 @contextmanager
 def stopped_at(step):
-    """Press Ctrl-C when the training reports its nth step; None for never."""
+    """Press Ctrl-C when training reports its nth step; None for never."""
     calls = []
 
     def update(*call):
@@ -408,14 +419,14 @@ def unbroken(tmp_path_factory, tiny_corpus, toy_gpt, listing):
 
 @pytest.fixture(autouse=True)
 def quiet():
-    """On a slow machine a training says how far it is; the tests count lines."""
+    """On a slow machine, training says how far it is; the tests count lines."""
     with mock.patch.object(Progress, "update"):
         yield
 
 
 @pytest.fixture
 def base(tmp_path):
-    """The folder of a run; its name is in the metadata, so runs to compare with have the same."""
+    """The folder of a run. Its name is in the metadata, so runs to compare have the same."""
     return tmp_path / "run"
 
 
@@ -430,7 +441,7 @@ def test_artifacts_and_log_of_a_resumed_run(base, tiny_corpus, toy_gpt, listing,
     assert listing(base) == unbroken  # and the checkpoints are gone
 
 
-def test_resume_needs_no_checkpoint_to_go_on_from(base, tiny_corpus, toy_gpt, listing, unbroken):
+def test_resume_needs_no_checkpoint(base, tiny_corpus, toy_gpt, listing, unbroken):
     assert toy_gpt(*command(base, tiny_corpus, "--resume")).code == 0
     assert listing(base) == unbroken
 
@@ -449,10 +460,10 @@ def test_no_checkpoint_remains_of_a_run_that_was_written(base, tiny_corpus, toy_
 
 
 def test_a_run_that_could_not_be_written_is_not_lost(base, tiny_corpus, toy_gpt, listing, unbroken):
-    def no_room(**_):
+    def no_room(*_):
         full_disk()
 
-    with mock.patch.object(d_train, "write_artifacts", no_room):
+    with mock.patch.object(run, "write_run", no_room):
         assert toy_gpt(*command(base, tiny_corpus, "--checkpoint-every", 8)).refused
     with stopped_at(None) as calls:
         assert toy_gpt(*command(base, tiny_corpus, "--resume")).code == 0
@@ -460,7 +471,7 @@ def test_a_run_that_could_not_be_written_is_not_lost(base, tiny_corpus, toy_gpt,
     assert listing(base) == unbroken
 
 
-def test_a_checkpoint_that_cannot_be_written_is_said_in_one_line(base, tiny_corpus, toy_gpt, listing, unbroken):
+def test_a_checkpoint_that_cannot_be_written_ends_training_in_one_line(base, tiny_corpus, toy_gpt, listing, unbroken):
     with failing_once(module, "write_safetensors", 3, full_disk, after=False):
         outcome = toy_gpt(*command(base, tiny_corpus, "--checkpoint-every", 2))
     assert outcome.refused
@@ -505,7 +516,7 @@ OTHER_RUNS = [
     (("--tokenizer", "char"), 'tokenizer is "word", not "char"'),
     (("--val-fraction", 0.2), "held-out share is 0.3, not 0.2"),
     (("--batch-size", 3), "batch size is 4, not 3"),
-    (("--piece-size", 4), "piece size is 2, not 4"),
+    (("--piece-size", 4), "micro batch is 2, not 4"),
     (("--warmup", 3), "warmup is 0, not 3"),
     (("--weight-decay", 0.5), "weight decay is 0.1, not 0.5"),
     (("--clip", 2), "clip is 1.0, not 2.0"),
@@ -532,21 +543,14 @@ def test_resuming_with_another_text_is_refused(base, stopped, tmp_path, tiny_cor
 
 
 def test_resuming_with_other_merges_is_refused(base, tmp_path, toy_gpt, listing):
-    # One merge more makes one token more, and one less where its parts then never stand alone: the vocabulary is
-    # as large as before, and yet another.
     corpus = tmp_path / "text.txt"
     corpus.write_text("ab ac ab ac ab ac ab ac ab ac ab ac ab ac ab ac ab ac ad", encoding="utf-8")
-    sizes = {}
-    for merges in range(1, 6):
-        level = level_for_kind("gpt", 4)
-        numbers = d_train.TrainSettings(level, corpus, base, tokenizer="bpe", bpe_vocab_size=256 + merges)
-        sizes.setdefault(d_train.read_and_split(numbers).vocab.vocab_size(), []).append(256 + merges)
-    one, other, *_ = next(equal for equal in sizes.values() if len(equal) > 1)
     options = ("--tokenizer", "bpe", "--checkpoint-every", 4, "--val-fraction", 0)
     with stopped_at(5):
-        assert toy_gpt(*command(base, corpus, *options, "--bpe-vocab", one)).code == 130
-    arguments = command(base, corpus, *options, "--bpe-vocab", other, "--resume")
-    assert "another run" in refused_and_unchanged(toy_gpt, listing, base, arguments)
+        assert toy_gpt(*command(base, corpus, *options, "--bpe-vocab", 258)).code == 130
+    arguments = command(base, corpus, *options, "--bpe-vocab", 259, "--resume")
+    err = refused_and_unchanged(toy_gpt, listing, base, arguments)
+    assert "this checkpoint is of another run: its merges up to is 258, not 259" in err
 
 
 def test_a_checkpoint_is_not_overwritten_by_accident(base, stopped, tiny_corpus, toy_gpt, listing):
@@ -624,21 +628,21 @@ def stored(name, change):
 
 def all_of(prefix, make):
     def change(tensors):
-        tensors.update({name: make(old) for name, old in tensors.items() if name.startswith(prefix)})
+        tensors.update({name: make(*old) for name, old in tensors.items() if name.startswith(prefix)})
 
     return change
 
 
-def in_32_bits(old):
-    return StoredTensor(old.shape, array("f", old.data))
+def in_32_bits(shape, data):
+    return shape, array("f", data)
 
 
-def in_another_shape(old):
-    return StoredTensor((1, *old.shape), old.data)
+def in_another_shape(shape, data):
+    return (1, *shape), data
 
 
-def below_zero(old):
-    return StoredTensor(old.shape, array("d", [-1.0] * len(old.data)))
+def below_zero(shape, data):
+    return shape, array("d", [-1.0] * len(data))
 
 
 def renamed(step):
@@ -687,7 +691,7 @@ DAMAGES = {
     "progress a text": state(lambda content: content.update(progress="x")),
     "no random state": lacks("progress", "random"),
     "no history": lacks("progress", "history"),
-    "no batches": lacks("progress", "since"),
+    "no batches": lacks("progress", "pending"),
     "random null": progress(random=None),
     "random empty": progress(random=[]),
     "random of another version": randomness(lambda known: known.__setitem__(0, 9)),
@@ -700,9 +704,9 @@ DAMAGES = {
     "random with a list": number(0, []),
     "random below zero": number(0, -1),
     "random huge": number(0, 2**70),
-    "random place huge": number(-1, 2**70),
-    "random place after the end": number(-1, 10**6),
-    "random place below zero": number(-1, -1),
+    "random position huge": number(-1, 2**70),
+    "random position after the end": number(-1, 10**6),
+    "random position below zero": number(-1, -1),
     "history null": progress(history=None),
     "history a number": progress(history=5),
     "history a text": progress(history="abc"),
@@ -718,12 +722,16 @@ DAMAGES = {
     "history of huge numbers": record(lambda known: known.update(avg_loss=10**400)),
     "history lacks a column": record(lambda known: known.pop("val_loss")),
     "history has a column too many": record(lambda known: known.update(further=1)),
-    "batches null": progress(since=None),
-    "batches of numbers": progress(since=[1]),
-    "batches too short": progress(since=[[1.0, 2]]),
-    "batches of texts": progress(since=[["a", "b", "c"]]),
-    "batches of null": progress(since=[[None, None, None]]),
-    "batches of huge numbers": progress(since=[[1.0, 10**400, 1]]),
+    "batches null": progress(pending=None),
+    "batches of numbers": progress(pending=[1]),
+    "batches too short": progress(pending=[[1.0, 2]]),
+    "batches of texts": progress(pending=[["a", "b", "c"]]),
+    "batches of null": progress(pending=[[None, None, None]]),
+    "batches all missing": progress(pending=[]),
+    "batches too many": progress(pending=[[1.0, 12, 3]] * 2),
+    "batches without tokens": progress(pending=[[1.0, 0, 0]]),
+    "batches with more right than there are": progress(pending=[[1.0, 12, 13]]),
+    "batches of huge numbers": progress(pending=[[1.0, 10**400, 1]]),
     "weights cut": cut(WEIGHTS, -8),
     "weights empty": raw(b"", WEIGHTS),
     "weights of another shape": stored(WEIGHTS, all_of(NAME, in_another_shape)),
@@ -755,8 +763,8 @@ def test_a_damaged_checkpoint_is_refused_in_one_line(base, stopped, tiny_corpus,
     assert "checkpoint" in err
 
 
-def test_the_damages_are_damages(base, stopped, tiny_corpus, toy_gpt, listing, unbroken):
-    # The same way of writing a state and tensors, with nothing changed, is no damage.
+def test_rewriting_alone_is_no_damage(base, stopped, tiny_corpus, toy_gpt, listing, unbroken):
+    # A state and tensors that are read and written again, with nothing changed, are no damage.
     shutil.copytree(stopped, base)
     folder = base / "outputs" / "checkpoints" / "step-00000004"
     state(lambda content: None)(folder)
@@ -795,6 +803,7 @@ def ended_within(child, seconds):
     return True
 
 
+@pytest.mark.slow
 @needs_processes
 @pytest.mark.skipif(not hasattr(signal, "SIGKILL"), reason="SIGKILL is POSIX")
 def test_killed_again_and_again(tmp_path, tiny_corpus, toy_gpt, listing):
@@ -822,4 +831,4 @@ def test_killed_again_and_again(tmp_path, tiny_corpus, toy_gpt, listing):
         assert steps[-1] >= steps[-2]
     subprocess.run(arguments, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, check=True, timeout=120)
     assert listing(base) == listing(undisturbed)
-    assert len(set(steps)) >= 3  # it did go on from the middle, more than once
+    assert len(set(steps)) >= 3  # it was resumed in the middle, more than once

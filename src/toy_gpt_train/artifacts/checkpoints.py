@@ -58,17 +58,17 @@ class Checkpoints:
             OSError: It cannot be written; the previous one is still there.
         """
         target = self.folder / f"step-{checkpoint.step:08}"
-        aside = self._aside(target)
-        shutil.rmtree(aside, ignore_errors=True)  # a killed process of the same number may have left it
+        staged = self._staged(target)
+        shutil.rmtree(staged, ignore_errors=True)  # a killed process of the same number may have left it
         try:
-            aside.mkdir(parents=True)
-            write_safetensors(aside / WEIGHTS_NAME, checkpoint.weights)
-            write_safetensors(aside / OPTIMIZER_NAME, checkpoint.optimizer)
+            staged.mkdir(parents=True)
+            write_safetensors(staged / WEIGHTS_NAME, checkpoint.weights)
+            write_safetensors(staged / OPTIMIZER_NAME, checkpoint.optimizer)
             state = {"identity": self._identity, "step": checkpoint.step, "progress": checkpoint.progress}
-            write_texts(aside, {STATE_NAME: json.dumps(state)})
-            aside.rename(target)
+            write_texts(staged, {STATE_NAME: json.dumps(state)})
+            staged.rename(target)
         except BaseException:
-            shutil.rmtree(aside, ignore_errors=True)
+            shutil.rmtree(staged, ignore_errors=True)
             raise
         self._remove_all_but(target)
 
@@ -98,7 +98,7 @@ class Checkpoints:
         optimizer, _ = read_safetensors(path / OPTIMIZER_NAME)
         return Checkpoint(step, weights, optimizer, progress)
 
-    def _aside(self, folder: Path) -> Path:
+    def _staged(self, folder: Path) -> Path:
         return self.folder / f".{folder.name}.{os.getpid()}.tmp"
 
     def clear(self) -> None:
@@ -111,7 +111,7 @@ class Checkpoints:
         for path in sorted(self._named(_WHOLE)):
             if path != kept:
                 with suppress(OSError):  # another program holds a file open
-                    path.rename(self._aside(path))  # WHY: a checkpoint that is half removed must not look whole
+                    path.rename(self._staged(path))  # WHY: a checkpoint that is half removed must not look whole
         for path in self._named(_TEMPORARY):  # those of killed processes too
             shutil.rmtree(path, ignore_errors=True)
 

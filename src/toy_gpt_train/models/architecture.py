@@ -9,13 +9,12 @@ from toy_gpt_train.models.base import Option
 
 _LARGEST_DIMENSION: Final = 65_536
 
-# The options of all networks; each has those numbers of an Architecture that it uses.
 _SHAPE_OPTIONS: Final = {
-    "embedding_dim": Option(int, "C", "numbers per token"),
+    "embedding_dim": Option(int, "C", "values per token"),
     "hidden_dim": Option(int, "F", "size of the feed-forward layer; in embeddings of a hidden layer", flag="hidden"),
     "heads": Option(int, "H", "attention heads"),
     "layers": Option(int, "L", "Transformer blocks"),
-    "dropout": Option(float, "P", "share of numbers set to 0 while training"),
+    "dropout": Option(float, "P", "share of values set to 0 in training"),
 }
 _TRAINING_OPTIONS: Final = {
     "steps": Option(int, "S", "batches to learn from"),
@@ -31,7 +30,7 @@ SIZE_NAMES: Final = ("tiny", "small", "medium")
 
 
 def network_options(*uses: str) -> dict[str, Option]:
-    """Return the options of a network that uses these numbers of an Architecture.
+    """Return the options of a network that uses these fields of an Architecture.
 
     Example:
         >>> "heads" in network_options("embedding_dim")
@@ -43,14 +42,14 @@ def network_options(*uses: str) -> dict[str, Option]:
 
 @dataclass(frozen=True)
 class Architecture:
-    """How large a network is; each model uses some of these numbers.
+    """How large a network is; each model uses some of these fields.
 
     Attributes:
-        embedding_dim: C, numbers per token.
-        hidden_dim: F, numbers per token inside the feed-forward layer; in embeddings the hidden layer, 0 for none.
-        heads: H, how many heads share the C numbers.
-        layers: How many blocks.
-        dropout: The share of numbers set to 0 while training.
+        embedding_dim: C, values per token.
+        hidden_dim: F, values per token inside the feed-forward layer; in embeddings the hidden layer, 0 for none.
+        heads: H, how many heads share the C values.
+        layers: L, how many blocks.
+        dropout: The share of values set to 0 in training.
     """
 
     embedding_dim: int

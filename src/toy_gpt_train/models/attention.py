@@ -1,19 +1,19 @@
 """attention.py - Model 600: which earlier token matters, learned.
 
-Every token is its learned vector plus the vector of its position. From that it makes a query ("what do I look for?"),
-a key ("what am I?") and a value ("what do I tell?"). The last token compares its query with every key, and the values,
-in the shares that come out, give the logits:
+Every token is its learned vector plus the vector of its position. Three linear layers make from it a query ("what do I
+look for?"), a key ("what am I?") and a value ("what do I tell?"). The last token compares its query with every key; the
+average of the values, weighted by how well the keys match, gives the logits:
 
     x_t = e(w_t) + p(t)
     logits = W softmax(q K^T / sqrt(C)) V + b      with q = x_last W_Q, K = X W_K, V = X W_V
 
-How much a token matters now depends on what it is and on what asks.
+How much a token matters now depends on that token and on the one that looks.
 
 Source: Bahdanau, Cho and Bengio (2015), "Neural machine translation by jointly learning to align and translate", for
 the idea; Vaswani et al. (2017), "Attention is all you need", for this form.
 
-One head can look for one thing at a time, and there is only one step of thought. Several heads, stacked blocks and what
-keeps them trainable make the Transformer (model 700).
+One head looks for one thing only, and only once. Several heads in stacked blocks, and what keeps those trainable, make
+the Transformer (model 700).
 """
 
 import random
@@ -42,12 +42,12 @@ class OneHead(Module):
         return scaled_dot_product_attention(self.q_proj(x), self.k_proj(x), self.v_proj(x))
 
     def weights(self, x: Tensor) -> list[float]:
-        """Return how much each token looks at each, (B, T, T) as a flat list."""
+        """Return how much each token attends to each, (B, T, T) as a flat list."""
         return attention_weights(self.q_proj(x), self.k_proj(x))
 
 
 class AttentionNetwork(Network):
-    """Vectors of tokens and positions, one head, and one matrix to logits."""
+    """Vectors of tokens and positions, one head, and an output layer."""
 
     def __init__(
         self, vocab_size: int, context_size: int, architecture: Architecture, generator: random.Random
@@ -68,7 +68,7 @@ class AttentionNetwork(Network):
         return x + reshape(positions, positions.shape[1:])
 
     def logit_lens(self, ids: Sequence[int]) -> list[LensStep]:
-        """Follow one prediction: what the network says before it looks at any token, and after."""
+        """Return what the network predicts before it looks at any token, and after."""
         weights = self.attention.weights(self._embed([ids], exact=True))[-len(ids) :]
         after = list(self([ids], exact=True).data[-self.output.weight.shape[0] :])
         assert self.output.bias is not None

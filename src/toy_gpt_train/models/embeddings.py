@@ -1,8 +1,8 @@
 """embeddings.py - Model 500: tokens as learned vectors.
 
-A table knows nothing about similarity: what it learned about "cat" says nothing about "dog". Here every token is a
-vector of C numbers that training moves, and tokens that are used alike end up close together. The vectors of the N
-context tokens, one after the other, are multiplied by one matrix and give the logits:
+A table knows nothing about similarity: what it learned about "cat" says nothing about "dog". Here every token has a
+learned vector of C values, and tokens that are used alike end up close together. The vectors of the N context tokens,
+one after the other, go through one linear layer that gives the logits:
 
     logits = W [e(w_-N); …; e(w_-1)] + b        or, with a hidden layer,  W tanh(U [e; …; e] + c) + b
 
@@ -10,8 +10,8 @@ The number of weights grows with N, not with V to the N.
 
 Source: Bengio, Ducharme, Vincent and Jauvin (2003), "A neural probabilistic language model".
 
-It does not know which of the N tokens matter for a prediction: each position has weights of its own, the same for every
-text. Attention (model 600) is the answer to that.
+It cannot decide which of the N tokens matter for a prediction: each position has weights of its own, the same for every
+text. Attention (model 600) can.
 """
 
 import random
@@ -27,7 +27,7 @@ from toy_gpt_train.nn.tensor import Tensor
 
 
 class EmbeddingsNetwork(Network):
-    """N vectors side by side, perhaps a hidden layer, and one matrix to logits."""
+    """N vectors side by side, an optional hidden layer, and an output layer."""
 
     def __init__(
         self, vocab_size: int, context_size: int, architecture: Architecture, generator: random.Random
@@ -40,15 +40,15 @@ class EmbeddingsNetwork(Network):
     def forward(self, ids: Sequence[Sequence[int]], *, exact: bool = False) -> Tensor:
         """Return (B, 1, V): the logits of the token after B contexts of N ids."""
         x = self.token_embeddings(ids, exact=exact)
-        return self._read(reshape(x, (x.shape[0], 1, x.shape[1] * x.shape[2])))
+        return self._logits(reshape(x, (x.shape[0], 1, x.shape[1] * x.shape[2])))
 
-    def _read(self, x: Tensor) -> Tensor:
+    def _logits(self, x: Tensor) -> Tensor:
         return self.output(x if self.hidden is None else tanh(self.hidden(x)))
 
     def logit_lens(self, ids: Sequence[int]) -> list[LensStep]:
-        """Follow one prediction: what the network says knowing no token, the last one, the last two, and so on.
+        """Return what the network predicts knowing no token, the last one, the last two, and so on.
 
-        A token not yet known is a vector of zeros.
+        An unknown token is a vector of zeros.
         """
         x = self.token_embeddings([ids], exact=True)
         length, size = x.shape[1:]
@@ -57,7 +57,7 @@ class EmbeddingsNetwork(Network):
             hidden = (length - known) * size
             partly = Tensor([0.0] * hidden + list(x.data[hidden:]), (1, 1, length * size), exact=True)
             place = "last token" if known == 1 else f"last {known} tokens" if known else "no token"
-            steps.append(LensStep(place, [], list(self._read(partly).data)))
+            steps.append(LensStep(place, [], list(self._logits(partly).data)))
         return steps
 
 
@@ -86,21 +86,21 @@ class EmbeddingsModel(NetworkModel):
 
     @property
     def min_context(self) -> int:
-        """How many tokens the network needs: all N, for each position has weights of its own."""
+        """All N tokens: each position has weights of its own."""
         return self.context_size
 
     @property
     def num_targets(self) -> int:
-        """How many tokens the network predicts in a window of N + 1: the last."""
+        """One token of a window, the last."""
         return 1
 
     @property
     def stride(self) -> int:
-        """How many tokens of a text are scored by one reading of a window: one."""
+        """One token of a text is scored per window."""
         return 1
 
     def input_label(self, index: int) -> str:
-        """Return what a row of 02_model_weights.csv is called: without a hidden layer, how far back, and which number.
+        """Return the label of a row of 02_model_weights.csv; without a hidden layer, how far back and which value.
 
         Example:
             >>> EmbeddingsModel(2, 3, Architecture(4)).input_label(5)
@@ -108,5 +108,5 @@ class EmbeddingsModel(NetworkModel):
         """
         if self.architecture.hidden_dim:
             return f"dim_{index}"
-        place, dim = divmod(index, self.architecture.embedding_dim)
-        return f"{place - self.context_size}|dim_{dim}"
+        position, dim = divmod(index, self.architecture.embedding_dim)
+        return f"{position - self.context_size}|dim_{dim}"

@@ -1,11 +1,11 @@
 """gpt.py - Model 700: the Transformer, with GPT-2's block.
 
-Several heads look for several things at once; a feed-forward layer lets each token think about what it got; every
-part adds to a stream that runs through, so that gradients reach the first block undamped; LayerNorm keeps the numbers
-in range; blocks are stacked. Positions are learned vectors, added to the tokens'.
+Several heads look for several things at once. A feed-forward layer processes what each token received. Every part adds
+to a stream that runs through all blocks, so that gradients reach the first block. LayerNorm keeps the values in range.
+Positions are learned vectors, added to those of the tokens.
 
 Source: Radford et al. (2019), "Language models are unsupervised multitask learners" (GPT-2). It shares one matrix
-between the token embeddings and the output; here they are two, so that each can be looked at.
+between the token embeddings and the output layer; here there are two, so that each can be looked at.
 """
 
 import random
@@ -31,7 +31,7 @@ class GPTModel(TransformerModel):
         generator = random.Random(seed)
         size, hidden = architecture.embedding_dim, architecture.hidden_dim
         dropout = Dropout(architecture.dropout, generator)
-        # WHY: each block adds twice to the stream; with this scale the sum stays as large as one part.
+        # WHY: each block adds to the stream twice; with this scale the sum stays as large as one part.
         shrink = 1 / sqrt(2 * architecture.layers)
 
         def block() -> Block:

@@ -1,8 +1,8 @@
 """llama.py - Model 800: the modern block.
 
-The same Transformer with three parts replaced: RMSNorm divides by the size of the numbers and leaves their mean
-alone; rotation (RoPE) turns queries and keys by their position, so that attention sees how far apart two tokens are;
-SwiGLU puts a gate into the feed-forward layer. No map has a bias.
+The same Transformer with three parts replaced. RMSNorm divides by the root mean square and leaves the mean alone.
+RoPE rotates queries and keys by their position, so that attention sees how far apart two tokens are. SwiGLU puts a gate
+into the feed-forward layer. No linear layer has a bias.
 
 Source: Touvron et al. (2023), "LLaMA: open and efficient foundation language models".
 """
@@ -19,7 +19,7 @@ from toy_gpt_train.nn.transformer import Block, MultiHeadAttention, SwiGLU, Tran
 
 
 class LlamaModel(TransformerModel):
-    """Model 800; see NetworkModel for the arguments. A head has an even number of dimensions: they turn in pairs."""
+    """Model 800; see NetworkModel for the arguments."""
 
     default_context: ClassVar[int] = 32
 
@@ -29,7 +29,7 @@ class LlamaModel(TransformerModel):
         TransformerModel.check(architecture)
         size = architecture.embedding_dim // architecture.heads
         if size % 2:
-            raise InputError(f"rotation turns numbers in pairs, so a head needs an even number of them, not {size}")
+            raise InputError(f"RoPE rotates values in pairs, so a head needs an even number of them, not {size}")
 
     @classmethod
     def build_network(cls, vocab_size: int, context_size: int, architecture: Architecture, seed: int) -> Network:
@@ -38,7 +38,7 @@ class LlamaModel(TransformerModel):
         generator = random.Random(seed)
         size, hidden = architecture.embedding_dim, architecture.hidden_dim
         dropout = Dropout(architecture.dropout, generator)
-        # WHY: each block adds twice to the stream; with this scale the sum stays as large as one part.
+        # WHY: each block adds to the stream twice; with this scale the sum stays as large as one part.
         shrink = 1 / sqrt(2 * architecture.layers)
 
         def block() -> Block:

@@ -1,20 +1,20 @@
 """network.py - What all models that are neural networks have in common.
 
-A network (nn/) turns ids into logits. The model around it has the interface of all models: probabilities for a
-context, scores for a text, and its weights as tables to be written and read.
+A network (nn/) turns ids into logits. The model around it has the interface of all models: it predicts, scores a text,
+and describes its weights as tables.
 
 Concepts:
     parameter: one array of weights with a name, for example ``blocks.0.attention.q_proj.weight``.
-    role: what a parameter is for; it decides the name of the file that holds it.
-    logit lens: what the network would say if it had to stop half-way.
+    logit lens: what the network would predict if it stopped half-way.
 """
 
 from array import array
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict
 from functools import partial
+from itertools import groupby, islice
 from math import exp
-from typing import Any, ClassVar, Final
+from typing import Any, ClassVar, Final, Self
 
 from toy_gpt_train.errors import InputError
 from toy_gpt_train.io_artifacts import WEIGHT_DECIMALS
@@ -23,15 +23,15 @@ from toy_gpt_train.models.architecture import Architecture
 from toy_gpt_train.models.base import TENSORS_NAME, Column, Content, Model, Record, Text
 from toy_gpt_train.models.parameter_tables import parameter_columns, parameter_file, parameter_table, read_parameter
 from toy_gpt_train.models.scores import Prediction
+from toy_gpt_train.models.sizes import NetworkSettings, settings_for
 from toy_gpt_train.nn.modules import LensStep, Network
 from toy_gpt_train.nn.tensor import Tensor
 from toy_gpt_train.progress import OnProgress
+from toy_gpt_train.training.steps import train_steps
 
-# Past this, weights are written as one binary file: nobody would read so many numbers in tables.
-LARGEST_IN_TABLES: Final = 200_000
-LARGEST_WEIGHT: Final = 1e6  # in a file that is read; learned ones are near 1
-# WHY: scoring a long text with a network takes as long as training on it; its end tells the train loss well enough.
-SCORED_OF_TRAINING: Final = 5_000
+LARGEST_IN_TABLES: Final = 200_000  # more weights than that go to one binary file: nobody would read them in tables
+LARGEST_WEIGHT: Final = 1e6  # learned ones are near 1; what a network computes from larger ones might not be finite
+SCORED_OF_TRAINING: Final = 5_000  # tokens at the end; scoring the whole text would take as long as training
 EPOCH_DEFINITION: Final = (
     "One epoch is as many predictions as the training text has tokens; the windows are drawn from random places."
 )
@@ -49,10 +49,10 @@ class NetworkModel(Model):
         seed: For the weights it starts with.
 
     Attributes:
-        network: What turns ids into logits.
+        network: Turns ids into logits.
 
     Raises:
-        ValueError: A size is too small, or the architecture does not fit the model.
+        InputError: A size is too small, or the architecture does not fit the model.
     """
 
     layouts: ClassVar[tuple[str, ...]] = ("tables", "safetensors")
@@ -68,22 +68,20 @@ class NetworkModel(Model):
     # --- building ------------------------------------------------------------------------------------------
 
     @classmethod
-    def settings(cls, name: str, context: int | None, **given: Any) -> Any:
+    def settings(cls, name: str, context: int | None, **given: Any) -> NetworkSettings:
         """Return the settings of a size, with some of its numbers replaced."""
-        from toy_gpt_train.models.sizes import settings_for  # WHY here: a model that only predicts needs no sizes
-
         settings = settings_for(name, context=context, **given)
         cls.check(settings.architecture)
         return settings
 
     @classmethod
-    def build(cls, vocab_size: int, settings: Any, seed: int) -> "NetworkModel":
+    def build(cls, vocab_size: int, settings: Any, seed: int) -> Self:
         """Return an untrained model."""
         return cls(vocab_size, settings.context, settings.architecture, seed)
 
     @classmethod
-    def from_meta(cls, meta: Mapping[str, Any], most_numbers: int) -> "NetworkModel":
-        """Return an untrained model of the size that the metadata gives."""
+    def from_meta(cls, meta: Mapping[str, Any], most_numbers: int) -> Self:
+        """Return an untrained model of the size that the metadata gives, unless it is larger than the files."""
         described = meta.get("architecture")
         if not isinstance(described, dict):
             raise InputError("architecture is missing or no dict")
@@ -111,7 +109,7 @@ class NetworkModel(Model):
 
     @property
     def min_context(self) -> int:
-        """How many tokens the network needs: there is no answer to nothing."""
+        """At least one token: a network has no answer to nothing."""
         return 1
 
     @property
@@ -121,11 +119,10 @@ class NetworkModel(Model):
 
     @property
     def stride(self) -> int:
-        """How many tokens of a text are scored by one reading of a window.
+        """How many tokens of a text are scored per window: half of it.
 
-        WHY half a window: a network that predicts at every position scores a whole window at once, but its first
-        positions have hardly any context. So windows overlap by half, and every token has at least half a window before
-        it.
+        WHY not all: the first positions of a window have hardly any context. With windows that overlap by half, every
+        token has at least half a window before it.
         """
         return max(self.context_size // 2, 1)
 
@@ -142,8 +139,6 @@ class NetworkModel(Model):
         on_progress: OnProgress | None = None,
     ) -> Iterator[Record]:
         """Learn step by step from random windows; see training/steps.py."""
-        from toy_gpt_train.training.steps import train_steps  # WHY here: a model that only predicts needs none of it
-
         build = partial(type(self).build_network, self.vocab_size, self.context_size, self.architecture, 0)
         yield from train_steps(
             self.network,
@@ -164,13 +159,13 @@ class NetworkModel(Model):
         return max(num_train - SCORED_OF_TRAINING, self.min_context)
 
     def training_record(self, settings: Any, history: Sequence[Record]) -> dict[str, Any]:
-        """Return all numbers of the settings, and how often the text was gone through."""
+        """Return all numbers of the settings, and how many epochs the steps made."""
         numbers = asdict(settings)
         del numbers["architecture"]
-        numbers["piece_size"] = numbers.pop("micro_batch")  # as the files have always called it
+        numbers["piece_size"] = numbers.pop("micro_batch")  # its name in the files
         last = history[-1]
         if last["step"] < settings.steps:
-            # WHY beside the steps it was to have: the step size of each followed from those.
+            # WHY in addition to the planned steps: the schedule of the learning rate followed from those.
             numbers["stopped_after_step"] = last["step"]
         return {**numbers, "epochs": round(last["epoch"], 6), "epoch_definition": EPOCH_DEFINITION}
 
@@ -189,10 +184,10 @@ class NetworkModel(Model):
         return self.network.logit_lens(self.context(ids))
 
     def score(self, ids: Sequence[int], start: int = 0) -> Iterator[Prediction]:
-        """Score a text; 1/V where there is not enough context.
+        """Score a text; an unknown token, or one with too little context before it, gets 1/V.
 
-        What comes after an unknown token is predicted without what came before it. A network keeps no record of the
-        contexts it met, so ``context_seen`` is None.
+        Tokens after an unknown one are predicted without those before it. A network keeps no record of the contexts it
+        met, so ``context_seen`` is None.
         """
         blind = Prediction(1 / self.vocab_size, 0, None)
         begin = 0
@@ -209,23 +204,19 @@ class NetworkModel(Model):
 
     def _score_windows(self, ids: Sequence[int], start: int) -> Iterator[Prediction]:
         """Score tokens that are all in the vocabulary, from a position on that has enough context."""
-        waiting: list[tuple[Sequence[int], Sequence[int]]] = []
+        for _, same_length in groupby(self._windows(ids, start), key=lambda window: len(window[0])):
+            while windows := list(islice(same_length, _WINDOWS_AT_ONCE)):
+                yield from self._score_batch(windows)
+
+    def _windows(self, ids: Sequence[int], start: int) -> Iterator[tuple[Sequence[int], Sequence[int]]]:
+        """Yield windows of at most N tokens, each with the targets that its last positions predict."""
         for first in range(start, len(ids), self.stride):
             targets = ids[first : first + self.stride]
             last = first + len(targets) - 1
-            window = ids[max(last - self.context_size, 0) : last]
-            if waiting and len(waiting[0][0]) != len(window):
-                yield from self._score_batch(waiting)
-                waiting = []
-            waiting.append((window, targets))
-            if len(waiting) == _WINDOWS_AT_ONCE:
-                yield from self._score_batch(waiting)
-                waiting = []
-        if waiting:
-            yield from self._score_batch(waiting)
+            yield ids[max(last - self.context_size, 0) : last], targets
 
     def _score_batch(self, windows: Sequence[tuple[Sequence[int], Sequence[int]]]) -> Iterator[Prediction]:
-        """Score the last tokens of windows of one length."""
+        """Score the targets of windows that all have one length."""
         logits = self.network([window for window, _ in windows])
         block = logits.shape[1] * self.vocab_size
         for i, (_, targets) in enumerate(windows):
@@ -248,31 +239,17 @@ class NetworkModel(Model):
         return "tables" if self.num_parameters() <= LARGEST_IN_TABLES else "safetensors"
 
     def _round_weights(self) -> None:
-        """Round every weight to what its file will hold: six decimals in a table, 32 bits otherwise.
-
-        Raises:
-            InputError: A weight has grown so large that no file with it would be read.
-        """
-        to_decimals = self._layout == "tables"
+        """Round every weight to what its file will hold: six decimals in a table, 32 bits otherwise."""
+        in_tables = self._layout == "tables"
         for name, parameter in self.network.named_parameters():
             _check_weights(name, parameter)
-            if to_decimals:
+            if in_tables:
                 parameter.data = array("d", [round(weight, WEIGHT_DECIMALS) + 0.0 for weight in parameter.data])
             else:
                 parameter.data = array("d", array("f", parameter.data))
 
-    def load_tensors(self, tensors: Mapping[str, tuple[tuple[int, ...], Any]]) -> None:
-        """Take over the weights of every parameter, by name.
-
-        WHY a limit: what a network computes from larger numbers might not be finite.
-        """
-        weights = {name: Tensor(data, shape) for name, (shape, data) in tensors.items()}
-        for name, tensor in weights.items():
-            _check_weights(name, tensor)
-        self.network.load_state_dict(weights)
-
     def content(self) -> Content:
-        """Return a table for every parameter, in the order of their files; or tensors, where they are many."""
+        """Return a table for every parameter, in the order of their files; or tensors, where there are many weights."""
         named = list(self.network.named_parameters())
         in_tables = self._layout == "tables"
         parameters = [
@@ -294,17 +271,22 @@ class NetworkModel(Model):
 
     def load_tables(self, tables: Mapping[str, Iterable[tuple[Any, ...]]]) -> None:
         """Take over the weights that content() described."""
-        read = {
-            name: (
-                parameter.shape,
-                read_parameter(name, parameter, self.input_label, tables[parameter_file(name)]),
-            )
-            for name, parameter in self.network.named_parameters()
-        }
-        self.load_tensors(read)
+        self.load_tensors(
+            {
+                name: (p.shape, read_parameter(name, p, self.input_label, tables[parameter_file(name)]))
+                for name, p in self.network.named_parameters()
+            }
+        )
+
+    def load_tensors(self, tensors: Mapping[str, tuple[tuple[int, ...], Any]]) -> None:
+        """Take over the weights of every parameter, by name."""
+        weights = {name: Tensor(data, shape) for name, (shape, data) in tensors.items()}
+        for name, tensor in weights.items():
+            _check_weights(name, tensor)
+        self.network.load_state_dict(weights)
 
     def input_label(self, index: int) -> str:
-        """Return what a row of 02_model_weights.csv is called: the number of the last layer that it weighs."""
+        """Return the label of a row of 02_model_weights.csv: which value of the last layer it multiplies."""
         return f"dim_{index}"
 
 

@@ -1,6 +1,6 @@
 """parameter_tables.py - The parameters of a network as tables: one file for each, named by what it is for.
 
-A matrix is written inputs by outputs, as the W of x W, so that a row shows what one input contributes.
+A linear layer's matrix is written inputs by outputs, as the W of x W, so that a row shows what one input contributes.
 """
 
 import re
@@ -13,9 +13,9 @@ from toy_gpt_train.models.base import COUNT, NUMBER, TEXT, TOKEN, Column, ModelT
 from toy_gpt_train.nn.kernels import transpose
 from toy_gpt_train.nn.tensor import Parameter
 
-InputLabel = Callable[[int], str]  # what a row of the output matrix is called
+InputLabel = Callable[[int], str]  # the label of a row of the output layer's matrix
 
-# What each parameter is for, and the name of its file. The numbers keep the files in the order of reading.
+# The numbers keep the files in the order of reading.
 _FILE_OF_ROLE: Final = {
     "output.weight": "02_model_weights",
     "token_embeddings.weight": "03_token_embeddings",
@@ -43,6 +43,7 @@ _FILE_OF_ROLE: Final = {
     "norm.bias": "25_final_norm_shift",
     "output.bias": "26_output_bias",
 }
+_BY_TOKEN: Final = ("token_embeddings.weight", "output.bias")  # a row for each token of the vocabulary
 
 
 def parameter_file(name: str) -> str:
@@ -58,11 +59,8 @@ def parameter_file(name: str) -> str:
     return f"{_FILE_OF_ROLE[match[2]]}{block}.csv"
 
 
-_BY_TOKEN: Final = ("token_embeddings.weight", "output.bias")  # a row for each token of the vocabulary
-
-
 def _is_matrix(name: str, parameter: Parameter) -> bool:
-    """Whether a parameter is the matrix of a linear layer, unlike a list of vectors or a single vector."""
+    """Whether a parameter is the matrix of a linear layer; the others are lists of vectors, and single vectors."""
     return len(parameter.shape) == 2 and not name.endswith("embeddings.weight")
 
 
@@ -94,7 +92,7 @@ def read_parameter(
     """Return the numbers of a parameter, row-major, from the rows of its table.
 
     Raises:
-        InputError: There are more or fewer rows than the parameter has, or they are labelled otherwise.
+        InputError: There are more or fewer rows than the parameter has, or a row has another label.
     """
     labels = _labels(name, parameter, input_label)
     read = list(islice(rows, len(labels) + 1))

@@ -1,7 +1,7 @@
 """sizes.py - How large each network is, and how long it learns: one dial, and the numbers behind it.
 
 - ``tiny`` shows the idea: under two minutes on a text of 50 KB.
-- ``small`` is for a text of 1 MB: some ten minutes with two processes.
+- ``small`` is for a text of 1 MB: about ten minutes with two processes.
 - ``medium`` is for the same text and more patience: seven times as many multiply-adds.
 """
 
@@ -10,23 +10,20 @@ from typing import Any, Final
 
 from toy_gpt_train.errors import InputError
 from toy_gpt_train.models.architecture import SIZE_NAMES, Architecture
+from toy_gpt_train.models.base import Settings
 from toy_gpt_train.training.steps import StepSettings
 
 
 @dataclass(frozen=True, kw_only=True)
-class NetworkSettings(StepSettings):
-    """All that decides how a network looks and learns, beside the text and the seed.
-
-    Attributes:
-        architecture: How large it is.
-    """
+class NetworkSettings(StepSettings, Settings):
+    """How large a network is, and how it learns: all that decides the result but the text and the seed."""
 
     architecture: Architecture
 
 
 @dataclass(frozen=True)
 class _Size:
-    """A point on the dial; what is not said follows from it."""
+    """A point on the dial; the other settings follow from it."""
 
     context: int
     embedding_dim: int
@@ -61,20 +58,17 @@ SIZES: Final = {
     },
 }
 
-_ARCHITECTURE: Final = tuple(field.name for field in fields(Architecture))
-
 
 def settings_for(name: str, size: str = SIZE_NAMES[0], **numbers: Any) -> NetworkSettings:
     """Return the settings of a network: a size, with some of its numbers replaced.
 
+    A number that is not given follows those that are: the feed-forward layer from the embedding, the micro-batch from
+    the batch, the warm-up and the log from the steps.
+
     Args:
         name: ``embeddings``, ``attention``, ``gpt`` or ``llama``.
         size: ``tiny``, ``small`` or ``medium``.
-        **numbers: Fields of NetworkSettings and of Architecture; None leaves a number as it is.
-
-    Returns:
-        The settings. What follows from other numbers and is not given follows the given ones: the feed-forward layer
-        from the embedding, the warm-up and the log from the steps.
+        **numbers: Fields of NetworkSettings and of Architecture; None means not given.
 
     Raises:
         InputError: There is no such size, or a number makes no sense.
@@ -91,15 +85,14 @@ def settings_for(name: str, size: str = SIZE_NAMES[0], **numbers: Any) -> Networ
     if "hidden_dim" not in given:
         merged["hidden_dim"] = _feed_forward_dim(name, merged["embedding_dim"]) or start.hidden_dim
     steps = merged["steps"]
-    # WHY a quarter of the batch: up to four processes share it.
     follow = {
         "warmup": steps // 20,
         "eval_every": max(steps // 20, 1),
-        "micro_batch": max(merged["batch_size"] // 4, 1),
+        "micro_batch": max(merged["batch_size"] // 4, 1),  # so that up to four processes can share a batch
     }
     rest = {**follow, **merged, **given}
     return NetworkSettings(
-        architecture=Architecture(**{number: rest.pop(number) for number in _ARCHITECTURE if number in rest}),
+        architecture=Architecture(**{f.name: rest.pop(f.name) for f in fields(Architecture) if f.name in rest}),
         **rest,
     )
 

@@ -1,10 +1,10 @@
 """transformer.py - What gpt and llama share: a Transformer that need not read the same tokens again.
 
-While a text grows token by token, the keys and values of the tokens already read stay as they are. A cache keeps them,
-so when the model is asked about the same tokens and some more, it reads the new ones only.
+While a text grows token by token, the keys and values of the tokens already read do not change. A cache keeps them, so
+that only the new tokens are read.
 
-OBS: that ends when the window is full and begins to slide. Every token then has another position, or another past,
-and the whole window is read again.
+OBS: that ends when the window is full and begins to slide. Every token then has another position, or other tokens
+before it, so the whole window is read again.
 """
 
 from collections.abc import Mapping, Sequence
@@ -19,15 +19,15 @@ from toy_gpt_train.nn.transformer import KVCache, TransformerLM
 
 
 class ContextCache:
-    """The keys and values of one text.
+    """The keys and values of a context.
 
     Attributes:
-        read: The tokens they belong to.
+        ids: The tokens they belong to.
         blocks: A cache for each block of the network.
     """
 
     def __init__(self) -> None:
-        self.read: tuple[int, ...] = ()
+        self.ids: tuple[int, ...] = ()
         self.blocks: Sequence[KVCache] = ()
 
 
@@ -46,21 +46,18 @@ class TransformerModel(NetworkModel):
             raise InputError(f"the feed-forward layer must have a size of at least 1, got {architecture.hidden_dim}")
 
     def new_cache(self) -> ContextCache:
-        """Return an empty cache; it is good for one text, and as long as no weight changes."""
+        """Return an empty cache. It is valid while the weights do not change."""
         return ContextCache()
 
     def _read(self, context: tuple[int, ...], cache: Any) -> Tensor:
-        """Return the logits at the end of a context, reading only what is not in the cache.
-
-        Cost: one token's way through the network for each new token, and T multiply-adds per number for attention.
-        """
+        """Return the logits at the end of a context, reading only the tokens that are not in the cache."""
         if cache is None:
             return self.network([context], exact=True)
-        known = len(cache.read)
-        if not 0 < known < len(context) or context[:known] != cache.read:
+        known = len(cache.ids)
+        if not 0 < known < len(context) or context[:known] != cache.ids:
             cache.blocks = [KVCache() for _ in self.network.blocks]
             known = 0
-        cache.read = ()  # if reading is interrupted, nothing half-read is kept
+        cache.ids = ()  # WHY: if reading is interrupted, nothing half-read counts
         logits = self.network([context[known:]], cache.blocks, exact=True)
-        cache.read = context
+        cache.ids = context
         return logits

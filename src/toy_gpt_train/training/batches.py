@@ -1,7 +1,6 @@
 """batches.py - Windows of text to learn from, and how surprised a network is by them.
 
-A window is N + 1 tokens: the first N are what the network reads, and each but the first is what it should have
-predicted from those before it.
+A window is N + 1 tokens: the network reads the first N, and should predict each but the first from those before it.
 """
 
 import random
@@ -25,9 +24,6 @@ def draw_windows(
         batch_size: How many windows.
         generator: The source of randomness.
 
-    Returns:
-        The windows; some may overlap.
-
     Raises:
         ValueError: The text is too short.
 
@@ -42,17 +38,13 @@ def draw_windows(
     return [token_ids[start : start + context_size + 1] for start in starts]
 
 
-def window_loss(model: Network, windows: Sequence[Window]) -> tuple[Tensor, int, int]:
+def window_loss(network: Network, windows: Sequence[Window]) -> tuple[Tensor, int, int]:
     """Return how surprised a network is by windows of text.
-
-    Args:
-        model: The network.
-        windows: B windows of N + 1 token ids.
 
     Returns:
         The mean loss in nats, how many tokens were predicted, and for how many the most likely token was right.
     """
-    logits = model([window[:-1] for window in windows])
+    logits = network([window[:-1] for window in windows])
     positions = logits.shape[1]  # N, or 1 for a network that only predicts what follows the whole window
     targets = [token_id for window in windows for token_id in window[-positions:]]
     size = logits.shape[2]

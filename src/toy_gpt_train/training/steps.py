@@ -1,13 +1,13 @@
 """steps.py - How a network learns: one step after the other, each on a batch of windows drawn at random.
 
-    draw windows -> gradients, micro-batch by micro-batch -> clip -> step size for now -> AdamW -> log, checkpoint
+    draw windows -> gradient, micro-batch by micro-batch -> clip -> learning rate -> AdamW -> log, checkpoint
 
 A table reads a text in order; a network gets windows from anywhere in it. Neighboring windows are alike, so many steps
 in a row on the same few pages would make the updates correlated.
 
 Concepts:
     step: one update of all weights, from the gradient of one batch.
-    window: N tokens to read and, at each of them, the one that came next.
+    window: N tokens to read and, for each of them, the one that came next.
     validation loss: the loss on windows of the held-out text; when it rises while the train loss falls, the network
         memorizes the text.
 """
@@ -40,7 +40,7 @@ BETAS: Final = (0.9, 0.95)
 LAST_LEARNING_RATE: Final = 0.1  # of the largest
 EVALUATED_TOKENS: Final = 1024  # of the held-out text, for each line of the log
 
-Numbers = Mapping[str, tuple[tuple[int, ...], "array[float]"]]  # shape and flat numbers, by name
+Arrays = Mapping[str, tuple[tuple[int, ...], "array[float]"]]  # shape and flat values, by name
 StepRecord = dict[str, float]
 
 
@@ -52,11 +52,11 @@ class StepSettings:
         context: N, how many tokens it looks back.
         steps: How many batches it learns from.
         batch_size: Windows per batch.
-        micro_batch: Windows processed at a time; micro-batches are shared among processes.
+        micro_batch: Windows processed at a time; processes share a batch's micro-batches.
         learning_rate: The largest step size of AdamW.
         warmup: Steps until it is reached; from there it falls along a cosine to a tenth.
         weight_decay: The share of the step size that is taken off every weight.
-        clip: The greatest length of a gradient.
+        clip: The largest norm of a gradient.
         eval_every: Steps from one line of the log to the next.
     """
 
@@ -94,13 +94,13 @@ class Checkpoint(NamedTuple):
     Attributes:
         step: How many steps were done.
         weights: The parameters.
-        optimizer: The averages that AdamW keeps of each.
-        progress: The random state and the log so far, as JSON.
+        optimizer: The two averages that AdamW keeps for each.
+        progress: The random state, the log, and the batches since its last line, as JSON.
     """
 
     step: int
-    weights: Numbers
-    optimizer: Numbers
+    weights: Arrays
+    optimizer: Arrays
     progress: dict[str, Any]
 
 
@@ -114,10 +114,10 @@ class CheckpointStore(Protocol):
     every: int
 
     def save(self, checkpoint: Checkpoint) -> None:
-        """Keep a checkpoint instead of the one before."""
+        """Keep a checkpoint in place of the one before."""
 
     def load(self) -> Checkpoint | None:
-        """Return the checkpoint to resume from; None to start from nothing."""
+        """Return the checkpoint to resume from; None to start anew."""
 
 
 def train_steps(
@@ -142,19 +142,18 @@ def train_steps(
         settings: How large the steps are, and how many.
         build: Makes a network of the same shape; a function that a new process can import.
         num_targets: How many tokens the network predicts in a window.
-        seed: For the windows that are drawn, and for dropout.
+        seed: For the windows and for dropout.
         workers: How many processes share a batch; it changes no number.
-        checkpoints: Where to keep checkpoints, and what to resume from; None for nowhere.
-        on_progress: Called after every step. Where it raises StopTraining, the step is the last one.
+        checkpoints: Where to keep checkpoints, and what to resume from; None for neither.
+        on_progress: Called after every step. If it raises StopTraining, that step is the last.
 
     Yields:
-        A record every ``eval_every`` steps: ``epoch`` (how often the text has been gone through, by the number of
-        tokens read), ``avg_loss`` and ``accuracy`` of the batches since the record before, ``step``,
-        ``learning_rate``, ``grad_norm`` (before clipping), and ``val_loss`` and ``val_accuracy`` on a sample of the
-        held-out text where there is one.
+        A record every ``eval_every`` steps, after resuming those before too: ``epoch`` (predictions so far / training
+        tokens), ``avg_loss`` and ``accuracy`` of the batches since the last record, ``step``, ``learning_rate``,
+        ``grad_norm`` (before clipping); with held-out text, ``val_loss`` and ``val_accuracy`` on a sample of it.
 
     Raises:
-        InputError: The loss is no longer a number, or a checkpoint does not fit.
+        InputError: The loss is no longer finite, or a checkpoint does not fit.
         OSError: A checkpoint cannot be written, or a worker process has ended.
     """
     held_out = _spread_windows(ids[num_train:], settings.context, num_targets)
@@ -172,7 +171,7 @@ def train_steps(
             if checkpoints is not None and checkpoints.every and state.step % checkpoints.every == 0:
                 checkpoints.save(state.checkpoint())
             if on_progress is not None:
-                # WHY of what was left: after resuming, the bar shows how long the rest takes.
+                # WHY of the steps that were left: after resuming, the bar shows how long the rest takes.
                 done = state.step - first_step
                 speed = done * state.tokens_per_step / max(time.monotonic() - started, 1e-3)
                 on_progress(done / (settings.steps - first_step), f"{state.status()}, {speed:.0f} tokens/s")
@@ -184,7 +183,7 @@ def train_steps(
 
 
 def _spread_windows(ids: Sequence[int], context_size: int, num_targets: int) -> list[Window]:
-    """Return windows spread evenly over a text; as many as there is room for, capped to keep scoring fast."""
+    """Return windows spread evenly over a text, as many as EVALUATED_TOKENS allows."""
     room = len(ids) - context_size
     if room < 1:
         return []
@@ -221,7 +220,7 @@ class _TrainingState:
         """Learn from one batch."""
         settings = self._settings
         windows = draw_windows(self._train_ids, settings.context, settings.batch_size, self._generator)
-        # WHY a generator of their own: how a batch is cut must not change which windows the next one has.
+        # WHY their own generator: how a batch is cut must not change which windows the next one has.
         seeds = random.Random(self._generator.getrandbits(32))
         micro_batches = cut_batch(windows, settings.micro_batch, lambda: seeds.getrandbits(32))
         stats = batch_gradient(self._network, pool, micro_batches)
@@ -264,10 +263,10 @@ class _TrainingState:
             held_out = sum_stats([stats for stats, _ in pool.results(micro_batches, with_gradient=False)])
             record.update(val_loss=held_out.loss, val_accuracy=held_out.correct / held_out.num_tokens)
         self.history.append(record)
-        return dict(record)  # WHY a copy: a reader may add columns, and a checkpoint keeps ours
+        return dict(record)  # WHY a copy: the caller may add columns, and a checkpoint keeps ours
 
     def status(self) -> str:
-        """Return how far the training is, in a few words."""
+        """Return a few words on how training goes."""
         loss = self.pending[-1].loss if self.pending else self.history[-1]["avg_loss"]
         text = f"step {self.step}/{self._settings.steps}, loss {loss:.3f}"
         return f"{text}, val {self.history[-1]['val_loss']:.3f}" if self.history and self._held_out else text
@@ -285,7 +284,7 @@ class _TrainingState:
         progress = {
             "random": list(self._generator.getstate()),
             "history": self.history,
-            "since": self.pending,
+            "pending": self.pending,
         }
         return Checkpoint(self.step, {n: (p.shape, array("d", p.data)) for n, p in named}, averages, progress)
 
@@ -321,7 +320,7 @@ class _TrainingState:
                 arrays[i] = data
 
     def _restore_progress(self, step: int, progress: dict[str, Any]) -> None:
-        """Take over the random state and the log, which must be the log of as many steps."""
+        """Take over the random state, the log, and the batches since its last line."""
         version, numbers, gauss = progress["random"]
         self._generator.setstate((version, tuple(numbers), gauss))
         every, last = self._settings.eval_every, self._settings.steps
@@ -329,9 +328,9 @@ class _TrainingState:
         self.history = [self._checked_record(record) for record in progress["history"]]
         if [record["step"] for record in self.history] != recorded:
             raise ValueError("the log is of other steps")
-        self.pending = [_checked_stats(*stats) for stats in progress["since"]]
+        self.pending = [_checked_stats(*stats) for stats in progress["pending"]]
         if len(self.pending) != step - (recorded[-1] if recorded else 0):
-            raise ValueError("the batches since the last line of the log are not all there")
+            raise ValueError("the batches are not those since the last line of the log")
 
     def _checked_record(self, record: Any) -> StepRecord:
         columns = ["epoch", "avg_loss", "accuracy", "step", "learning_rate", "grad_norm"]
@@ -346,5 +345,5 @@ class _TrainingState:
 
 def _checked_stats(loss: float, num_tokens: int, correct: int) -> BatchStats:
     if not isfinite(loss) or not 0 <= correct <= num_tokens < 2**53 or num_tokens == 0:
-        raise ValueError("a batch has strange numbers")
+        raise ValueError("the numbers of a batch make no sense")
     return BatchStats(loss, num_tokens, correct)

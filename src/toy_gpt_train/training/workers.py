@@ -1,10 +1,10 @@
 """workers.py - The gradient of a batch, micro-batch by micro-batch, in this process or in several.
 
-A batch is cut into micro-batches. Each has a gradient of its own, and the batch's is their sum: so a batch may be
-larger than memory holds (gradient accumulation), and micro-batches may be processed at the same time (data
-parallelism). Each process has a copy of the network and is sent the weights before each batch, as plain arrays.
+A batch is cut into micro-batches, and its gradient is the sum of theirs. So a batch may be larger than memory holds
+(gradient accumulation), and micro-batches can be processed at the same time (data parallelism). Each process has a copy
+of the network, and is sent the weights before each batch.
 
-REQ: the sum is taken in the order of the micro-batches, so the number of processes changes nothing.
+REQ: the sum is taken in the order of the micro-batches, so the number of processes changes no bit of it.
 """
 
 import signal
@@ -22,11 +22,11 @@ if TYPE_CHECKING:
 
 
 class MicroBatch(NamedTuple):
-    """A part of a batch, processed at once.
+    """The part of a batch that is processed at once.
 
     Attributes:
         windows: Windows of token ids, all of one length.
-        share: Of the batch's mean loss.
+        share: Its share of the batch's windows.
         seed: For dropout.
     """
 
@@ -39,9 +39,9 @@ class BatchStats(NamedTuple):
     """The result of a micro-batch, or of a whole batch.
 
     Attributes:
-        loss: The mean over its tokens, in nats.
+        loss: The mean over its predictions, in nats.
         num_tokens: How many tokens were predicted.
-        correct: For how many the most likely token was right.
+        correct: For how many of them the most likely token was right.
     """
 
     loss: float
@@ -49,7 +49,8 @@ class BatchStats(NamedTuple):
     correct: int
 
 
-Result = tuple[BatchStats, "array[float]"]  # of a micro-batch, and the gradients of all parameters one after the other
+Result = tuple[BatchStats, "array[float]"]  # and the gradients of all parameters, one after the other
+Work = Callable[[Network, MicroBatch], Result]
 
 
 def cut_batch(windows: Sequence[Window], size: int, seeds: Callable[[], int]) -> list[MicroBatch]:
@@ -58,7 +59,7 @@ def cut_batch(windows: Sequence[Window], size: int, seeds: Callable[[], int]) ->
     Args:
         windows: The batch.
         size: Windows per micro-batch; the last may have fewer.
-        seeds: Gives a seed for each of them.
+        seeds: Returns a seed for each of them.
 
     Example:
         >>> [micro_batch.share for micro_batch in cut_batch([[1, 2], [3, 4], [5, 6], [7, 8]], 3, lambda: 0)]
@@ -68,37 +69,29 @@ def cut_batch(windows: Sequence[Window], size: int, seeds: Callable[[], int]) ->
     return [MicroBatch(part, len(part) / len(windows), seeds()) for part in parts]
 
 
-def micro_batch_gradient(model: Network, micro_batch: MicroBatch) -> Result:
-    """Return the result of a micro-batch, and its part of the batch's gradient.
-
-    Args:
-        model: The network; its gradients are reset.
-        micro_batch: What to learn from.
-
-    Returns:
-        The result, and the gradients of all parameters one after the other.
-    """
-    model.train()
-    model.seed_dropout(micro_batch.seed)
-    model.zero_grad()
-    loss, num_tokens, correct = window_loss(model, micro_batch.windows)
+def micro_batch_gradient(network: Network, micro_batch: MicroBatch) -> Result:
+    """Return the result of a micro-batch, and its share of the batch's gradient; the network is left as it was."""
+    network.train()
+    network.seed_dropout(micro_batch.seed)
+    network.zero_grad()
+    loss, num_tokens, correct = window_loss(network, micro_batch.windows)
     loss.backward([micro_batch.share])
     gradient = array("d")
-    for parameter in model.parameters():
+    for parameter in network.parameters():
         gradient.extend(parameter.grad if parameter.grad is not None else array("d", bytes(8 * len(parameter.data))))
-    model.zero_grad()
-    model.train(False)
+    network.zero_grad()
+    network.train(False)
     return BatchStats(loss.item(), num_tokens, correct), gradient
 
 
-def micro_batch_loss(model: Network, micro_batch: MicroBatch) -> Result:
-    """Return the result of a micro-batch, with no gradient."""
-    loss, num_tokens, correct = window_loss(model, micro_batch.windows)
+def micro_batch_loss(network: Network, micro_batch: MicroBatch) -> Result:
+    """Return the result of a micro-batch, without dropout and with no gradient."""
+    loss, num_tokens, correct = window_loss(network, micro_batch.windows)
     return BatchStats(loss.item(), num_tokens, correct), array("d")
 
 
 class Workers(Protocol):
-    """What processes micro-batches."""
+    """Processes micro-batches."""
 
     def results(self, micro_batches: Sequence[MicroBatch], *, with_gradient: bool) -> Iterator[Result]:
         """Yield the result and the gradient of each micro-batch, in their order."""
@@ -107,20 +100,42 @@ class Workers(Protocol):
         """Stop working."""
 
 
-class SerialWorkers:
-    """Processes all micro-batches in this process.
+def batch_gradient(network: Network, workers: Workers, micro_batches: Sequence[MicroBatch]) -> BatchStats:
+    """Give every parameter of a network the gradient of a batch's mean loss; return the result of the whole batch."""
+    total = array("d")
+    results: list[BatchStats] = []
+    for stats, gradient in workers.results(micro_batches, with_gradient=True):
+        results.append(stats)
+        total = gradient if len(results) == 1 else array("d", map(add, total, gradient))
+    start = 0
+    for parameter in network.parameters():
+        parameter.grad = total[start : start + len(parameter.data)]
+        start += len(parameter.data)
+    return sum_stats(results)
 
-    Args:
-        model: The network.
+
+def sum_stats(results: Sequence[BatchStats]) -> BatchStats:
+    """Return the result of several micro-batches, or batches, together.
+
+    Example:
+        >>> sum_stats([BatchStats(1.0, 3, 2), BatchStats(2.0, 1, 0)])
+        BatchStats(loss=1.25, num_tokens=4, correct=2)
     """
+    num_tokens = sum(stats.num_tokens for stats in results)
+    loss = sum(stats.loss * stats.num_tokens for stats in results) / num_tokens
+    return BatchStats(loss, num_tokens, sum(stats.correct for stats in results))
 
-    def __init__(self, model: Network) -> None:
-        self._model = model
+
+class SerialWorkers:
+    """Processes all micro-batches in this process."""
+
+    def __init__(self, network: Network) -> None:
+        self._network = network
 
     def results(self, micro_batches: Sequence[MicroBatch], *, with_gradient: bool) -> Iterator[Result]:
         """Yield the result and the gradient of each micro-batch, in their order."""
         work = micro_batch_gradient if with_gradient else micro_batch_loss
-        return (work(self._model, micro_batch) for micro_batch in micro_batches)
+        return (work(self._network, micro_batch) for micro_batch in micro_batches)
 
     def close(self) -> None:
         """Nothing to stop."""
@@ -130,7 +145,7 @@ class ProcessWorkers:
     """Shares micro-batches among processes, each with a network of its own.
 
     Args:
-        model: The network whose weights count.
+        network: The network whose weights count.
         build: Makes a network of the same shape; a function that a new process can import.
         number: How many processes.
 
@@ -138,11 +153,11 @@ class ProcessWorkers:
         OSError: They cannot be started.
     """
 
-    def __init__(self, model: Network, build: Callable[[], Network], number: int) -> None:
-        # WHY here: in some places where Python runs (a browser) there are no processes, and one process needs none.
+    def __init__(self, network: Network, build: Callable[[], Network], number: int) -> None:
+        # WHY here: in a browser there are no processes, and this module must still be importable.
         from multiprocessing import get_context
 
-        self._model = model
+        self._network = network
         context = get_context("spawn")
         self._connections: list[Connection] = []
         for _ in range(number):
@@ -158,7 +173,7 @@ class ProcessWorkers:
         Raises:
             ChildProcessError: A process has ended.
         """
-        weights = b"".join(bytes(memoryview(array("d", p.data)).cast("B")) for p in self._model.parameters())
+        weights = b"".join(array("d", parameter.data).tobytes() for parameter in self._network.parameters())
         number = len(self._connections)
         try:
             for i, connection in enumerate(self._connections):
@@ -179,9 +194,9 @@ class ProcessWorkers:
 
 @contextmanager
 def _control_c_waits() -> Iterator[None]:
-    """Hold Ctrl-C back while a process is started; the process inherits that, and never receives it.
+    """Hold back Ctrl-C while a process is started; the process inherits that, and never receives it.
 
-    WHY not in the process itself: it would answer with a traceback until it got there.
+    WHY not in the process itself: until it got there, it would answer with a traceback.
     """
     if not hasattr(signal, "pthread_sigmask"):
         yield
@@ -199,17 +214,17 @@ def _control_c_waits() -> Iterator[None]:
 def _serve(connection: "Connection", build: Callable[[], Network]) -> None:
     """Process what comes through a connection until it is closed."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # where it was not inherited
-    model = build()
+    network = build()
     try:
         while True:
             weights = _floats(connection.recv_bytes())
             start = 0
-            for parameter in model.parameters():
+            for parameter in network.parameters():
                 parameter.data = weights[start : start + len(parameter.data)]
                 start += len(parameter.data)
             micro_batches, work = _from_bytes(connection.recv_bytes())
             for micro_batch in micro_batches:
-                stats, gradient = work(model, micro_batch)
+                stats, gradient = work(network, micro_batch)
                 connection.send_bytes(array("d", stats).tobytes())
                 connection.send_bytes(gradient.tobytes())
     except (EOFError, OSError):
@@ -223,16 +238,13 @@ def _floats(message: bytes) -> "array[float]":
 
 
 def _to_bytes(micro_batches: Sequence[MicroBatch], *, with_gradient: bool) -> bytes:
-    """Write micro-batches as numbers: whether gradients are wanted; then for each its share, seed, sizes, and ids."""
+    """Write micro-batches as numbers: whether gradients are wanted; then for each its share, seed, sizes and ids."""
     numbers = array("d", [with_gradient])
     for windows, share, seed in micro_batches:
         numbers.extend([share, seed, len(windows), len(windows[0])])
         for window in windows:
             numbers.extend(window)
     return numbers.tobytes()
-
-
-Work = Callable[[Network, MicroBatch], Result]
 
 
 def _from_bytes(message: bytes) -> tuple[list[MicroBatch], Work]:
@@ -244,38 +256,3 @@ def _from_bytes(message: bytes) -> tuple[list[MicroBatch], Work]:
         windows = [[int(next(numbers)) for _ in range(length)] for _ in range(num_windows)]
         micro_batches.append(MicroBatch(windows, share, seed))
     return micro_batches, work
-
-
-def batch_gradient(model: Network, workers: Workers, micro_batches: Sequence[MicroBatch]) -> BatchStats:
-    """Give every parameter the gradient of a batch's mean loss.
-
-    Args:
-        model: The network whose parameters get it.
-        workers: What processes the micro-batches.
-        micro_batches: The batch; their shares sum to 1.
-
-    Returns:
-        The result of the whole batch.
-    """
-    total = array("d")
-    results: list[BatchStats] = []
-    for stats, gradient in workers.results(micro_batches, with_gradient=True):
-        results.append(stats)
-        total = gradient if len(results) == 1 else array("d", map(add, total, gradient))
-    start = 0
-    for parameter in model.parameters():
-        parameter.grad = total[start : start + len(parameter.data)]
-        start += len(parameter.data)
-    return sum_stats(results)
-
-
-def sum_stats(results: Sequence[BatchStats]) -> BatchStats:
-    """Return the result of all micro-batches together.
-
-    Example:
-        >>> sum_stats([BatchStats(1.0, 3, 2), BatchStats(2.0, 1, 0)])
-        BatchStats(loss=1.25, num_tokens=4, correct=2)
-    """
-    num_tokens = sum(stats.num_tokens for stats in results)
-    loss = sum(stats.loss * stats.num_tokens for stats in results) / num_tokens
-    return BatchStats(loss, num_tokens, sum(stats.correct for stats in results))

@@ -1,4 +1,4 @@
-"""Several processes: the same numbers as one, bit for bit, and none of them is left over, whatever happens."""
+"""test_workers.py - Several processes give the same numbers as one, bit for bit, and none is left over."""
 
 import multiprocessing
 import os
@@ -19,32 +19,32 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from conftest import needs_processes
+from toy_gpt_train.models.architecture import Architecture
+from toy_gpt_train.models.base import Text
 from toy_gpt_train.models.embeddings import EmbeddingsModel
 from toy_gpt_train.models.gpt import GPTModel
-from toy_gpt_train.models.network import Architecture
-from toy_gpt_train.models.sizes import NeuralSettings
+from toy_gpt_train.models.sizes import NetworkSettings
+from toy_gpt_train.progress import Progress
 from toy_gpt_train.training.batches import draw_windows
 from toy_gpt_train.training.workers import (
-    OneProcess,
-    Outcome,
-    Piece,
-    SeveralProcesses,
+    BatchStats,
+    MicroBatch,
+    ProcessWorkers,
+    SerialWorkers,
     _from_bytes,
     _to_bytes,
     batch_gradient,
     cut_batch,
-    piece_gradient,
-    piece_loss,
-    sum_outcomes,
+    micro_batch_gradient,
+    micro_batch_loss,
+    sum_stats,
 )
-from toy_gpt_train.progress import Progress
-from toy_gpt_train.training.steps import train_steps
 
 CONTEXT = 4
 # Large enough that one gradient (264 KB) does not fit into the buffer of a pipe.
 VOCAB_SIZE = 4000
-BUILD = partial(GPTModel.build, VOCAB_SIZE, CONTEXT, Architecture(4, hidden_dim=8, heads=2, dropout=0.3), 0)
-SMALL = partial(EmbeddingsModel.build, 5, 1, Architecture(2), 0)
+BUILD = partial(GPTModel.build_network, VOCAB_SIZE, CONTEXT, Architecture(4, hidden_dim=8, heads=2, dropout=0.3), 0)
+SMALL = partial(EmbeddingsModel.build_network, 5, 1, Architecture(2), 0)
 TEXT = [(i * i * 37) % VOCAB_SIZE for i in range(60)]
 
 
@@ -66,7 +66,7 @@ def processes_left():
 def several(request):
     """A network, and processes that work for it."""
     network = BUILD()
-    workers = SeveralProcesses(network, BUILD, request.param)
+    workers = ProcessWorkers(network, BUILD, request.param)
     yield network, workers
     workers.close()
     assert processes_left() == []
@@ -75,13 +75,13 @@ def several(request):
 # --- the same numbers ---------------------------------------------------------------------------------------
 
 
-def batch_of(num_windows, piece_size, seed):
+def batch_of(num_windows, size, seed):
     generator = random.Random(seed)
     windows = draw_windows(TEXT, CONTEXT, num_windows, generator)
-    return cut_batch(windows, piece_size, lambda: generator.getrandbits(32))
+    return cut_batch(windows, size, lambda: generator.getrandbits(32))
 
 
-# One piece, fewer than processes, as many, more, an uneven number, and a last piece that is smaller.
+# One micro-batch, fewer than processes, as many, more, an uneven number, and a last one that is smaller.
 BATCHES = [(1, 1), (2, 2), (2, 1), (3, 1), (4, 1), (5, 2), (7, 1), (7, 3)]
 
 
@@ -89,112 +89,114 @@ BATCHES = [(1, 1), (2, 2), (2, 1), (3, 1), (4, 1), (5, 2), (7, 1), (7, 3)]
 class TestSameNumbers:
     # WHY a class: its processes end with it, so that the tests below find none.
 
-    @pytest.mark.parametrize(("num_windows", "piece_size"), BATCHES)
-    def test_outcomes_and_gradients_are_bit_for_bit_those_of_one_process(self, several, num_windows, piece_size):
+    @pytest.mark.parametrize(("num_windows", "size"), BATCHES)
+    def test_stats_and_gradients_are_bit_for_bit_those_of_one_process(self, several, num_windows, size):
         network, workers = several
-        pieces = batch_of(num_windows, piece_size, seed=num_windows)
+        micro_batches = batch_of(num_windows, size, seed=num_windows)
         # REQ: the weights of the moment count, not those that the processes began with.
-        generator = random.Random(num_windows + piece_size)
+        generator = random.Random(num_windows + size)
         for parameter in network.parameters():
             parameter.data = array("d", [w + generator.gauss(0, 0.1) for w in parameter.data])
         for with_gradient in (True, False):
-            expected = list(OneProcess(network).outcomes(pieces, with_gradient=with_gradient))
-            answers = list(workers.outcomes(pieces, with_gradient=with_gradient))
-            assert [outcome for outcome, _ in answers] == [outcome for outcome, _ in expected]
+            expected = list(SerialWorkers(network).results(micro_batches, with_gradient=with_gradient))
+            answers = list(workers.results(micro_batches, with_gradient=with_gradient))
+            assert [stats for stats, _ in answers] == [stats for stats, _ in expected]
             assert [gradient.tobytes() for _, gradient in answers] == [gradient.tobytes() for _, gradient in expected]
-            assert all(type(outcome.num_tokens) is type(outcome.correct) is int for outcome, _ in answers)
+            assert all(type(stats.num_tokens) is type(stats.correct) is int for stats, _ in answers)
             assert all(bool(gradient) == with_gradient for _, gradient in answers)
-            assert sum(outcome.num_tokens for outcome, _ in answers) == num_windows * CONTEXT
+            assert sum(stats.num_tokens for stats, _ in answers) == num_windows * CONTEXT
 
     def test_the_sum_over_a_batch_is_bit_for_bit_that_of_one_process(self, several):
         network, workers = several
-        pieces = batch_of(7, 2, seed=1)
+        micro_batches = batch_of(7, 2, seed=1)
         gradients = []
-        for who in (OneProcess(network), workers):
-            outcome = batch_gradient(network, who, pieces)
-            gradients.append((outcome, [parameter.grad.tobytes() for parameter in network.parameters()]))
+        for who in (SerialWorkers(network), workers):
+            stats = batch_gradient(network, who, micro_batches)
+            gradients.append((stats, [parameter.grad.tobytes() for parameter in network.parameters()]))
         assert gradients[0] == gradients[1]
 
-    def test_dropout_is_the_pieces_own(self, several):
+    def test_dropout_is_the_micro_batches_own(self, several):
         _, workers = several
         window = TEXT[: CONTEXT + 1]
-        pieces = [Piece([window], 0.25, seed) for seed in (5, 6, 5, 2**32 - 1)]
-        losses = [outcome.loss for outcome, _ in workers.outcomes(pieces, with_gradient=True)]
+        micro_batches = [MicroBatch([window], 0.25, seed) for seed in (5, 6, 5, 2**32 - 1)]
+        losses = [stats.loss for stats, _ in workers.results(micro_batches, with_gradient=True)]
         assert losses[0] == losses[2]
         assert len(set(losses)) == 3
         # Without gradients there is no dropout.
-        assert len({outcome for outcome, _ in workers.outcomes(pieces, with_gradient=False)}) == 1
+        assert len({stats for stats, _ in workers.results(micro_batches, with_gradient=False)}) == 1
 
 
-def test_shares_make_the_mean_over_unequal_pieces():
-    # Three windows in one piece and one in the other: the batch's loss is the mean over all four.
+def test_shares_make_the_mean_over_unequal_micro_batches():
+    # Three windows in one micro-batch and one in the other: the batch's loss is the mean over all four.
     network = SMALL()
     windows = [[0, 1], [1, 2], [2, 3], [3, 4]]
-    pieces = cut_batch(windows, 3, lambda: 0)
-    outcome = batch_gradient(network, OneProcess(network), pieces)
-    each = [piece_loss(network, Piece([window]))[0].loss for window in windows]
-    assert outcome.loss == pytest.approx(sum(each) / 4, rel=1e-12)
+    micro_batches = cut_batch(windows, 3, lambda: 0)
+    stats = batch_gradient(network, SerialWorkers(network), micro_batches)
+    each = [micro_batch_loss(network, MicroBatch([window]))[0].loss for window in windows]
+    assert stats.loss == pytest.approx(sum(each) / 4, rel=1e-12)
     summed = [parameter.grad for parameter in network.parameters()]
-    alone = [piece_gradient(network, Piece([window], 0.25))[1] for window in windows]
+    alone = [micro_batch_gradient(network, MicroBatch([window], 0.25))[1] for window in windows]
     flat = [g for part in summed for g in part]
     assert flat == pytest.approx([sum(column) for column in zip(*alone, strict=True)], abs=1e-15)
 
 
-def test_piece_gradient_leaves_no_trace_in_the_network():
+def test_micro_batch_gradient_leaves_no_trace_in_the_network():
     network = BUILD()
     before = [parameter.data.tobytes() for parameter in network.parameters()]
-    piece_gradient(network, batch_of(2, 2, seed=0)[0])
+    micro_batch_gradient(network, batch_of(2, 2, seed=0)[0])
     assert [parameter.data.tobytes() for parameter in network.parameters()] == before
     assert all(parameter.grad is None for parameter in network.parameters())
     assert not network.training
 
 
-outcomes = st.builds(Outcome, st.floats(0, 100), st.integers(1, 1000), st.integers(0, 1000))
+stats_of_batches = st.builds(BatchStats, st.floats(0, 100), st.integers(1, 1000), st.integers(0, 1000))
 
 
-@given(st.lists(outcomes, min_size=1, max_size=9))
-def test_outcomes_together(several_outcomes):
-    total = sum_outcomes(several_outcomes)
-    tokens = sum(outcome.num_tokens for outcome in several_outcomes)
-    assert (total.num_tokens, total.correct) == (tokens, sum(outcome.correct for outcome in several_outcomes))
-    each = [outcome.loss for outcome in several_outcomes for _ in range(outcome.num_tokens)]
+@given(st.lists(stats_of_batches, min_size=1, max_size=9))
+def test_stats_together(several_stats):
+    total = sum_stats(several_stats)
+    tokens = sum(stats.num_tokens for stats in several_stats)
+    assert (total.num_tokens, total.correct) == (tokens, sum(stats.correct for stats in several_stats))
+    each = [stats.loss for stats in several_stats for _ in range(stats.num_tokens)]
     assert total.loss == pytest.approx(sum(each) / len(each), rel=1e-9, abs=1e-12)
 
 
 @given(st.integers(1, 30), st.integers(1, 40))
-def test_cutting_loses_nothing(num_windows, piece_size):
+def test_cutting_loses_nothing(num_windows, size):
     windows = [[i, i + 1] for i in range(num_windows)]
     seeds = iter(range(100))
-    pieces = cut_batch(windows, piece_size, lambda: next(seeds))
-    assert [window for piece in pieces for window in piece.windows] == windows
-    assert [len(piece.windows) for piece in pieces[:-1]] == [piece_size] * (len(pieces) - 1)
-    assert 1 <= len(pieces[-1].windows) <= piece_size
-    assert [piece.share * num_windows for piece in pieces] == pytest.approx([len(piece.windows) for piece in pieces])
-    assert [piece.seed for piece in pieces] == list(range(len(pieces)))
+    parts = cut_batch(windows, size, lambda: next(seeds))
+    assert [window for part in parts for window in part.windows] == windows
+    assert [len(part.windows) for part in parts[:-1]] == [size] * (len(parts) - 1)
+    assert 1 <= len(parts[-1].windows) <= size
+    assert [part.share * num_windows for part in parts] == pytest.approx([len(part.windows) for part in parts])
+    assert [part.seed for part in parts] == list(range(len(parts)))
 
 
 @st.composite
-def pieces_of_windows(draw):
+def micro_batches_of_windows(draw):
     length = draw(st.integers(2, 6))
     window = st.lists(st.integers(0, 2**31), min_size=length, max_size=length)
-    return Piece(
+    return MicroBatch(
         draw(st.lists(window, min_size=1, max_size=4)),
         draw(st.floats(min_value=0, exclude_min=True, max_value=1)),
         draw(st.integers(0, 2**32 - 1)),
     )
 
 
-@given(st.lists(pieces_of_windows(), max_size=5), st.booleans())
+@given(st.lists(micro_batches_of_windows(), max_size=5), st.booleans())
 @settings(deadline=None)
-def test_what_is_sent_is_what_arrives(pieces, with_gradient):
-    arrived, work = _from_bytes(_to_bytes(pieces, with_gradient=with_gradient))
-    assert arrived == pieces
-    assert work is (piece_gradient if with_gradient else piece_loss)
-    assert all(type(token_id) is int for piece in arrived for window in piece.windows for token_id in window)
-    assert all(type(piece.seed) is int for piece in arrived)
+def test_what_is_sent_is_what_arrives(micro_batches, with_gradient):
+    arrived, work = _from_bytes(_to_bytes(micro_batches, with_gradient=with_gradient))
+    assert arrived == micro_batches
+    assert work is (micro_batch_gradient if with_gradient else micro_batch_loss)
+    assert all(
+        type(token_id) is int for micro_batch in arrived for window in micro_batch.windows for token_id in window
+    )
+    assert all(type(micro_batch.seed) is int for micro_batch in arrived)
 
 
-# --- a whole training ---------------------------------------------------------------------------------------
+# --- a whole training run ---------------------------------------------------------------------------------------
 
 
 def command(base, corpus, *options):
@@ -207,7 +209,7 @@ def command(base, corpus, *options):
 
 @contextmanager
 def at_step(step, action):
-    """Do something when the training reports its nth step."""
+    """Do something when training reports its nth step."""
     calls = []
 
     def update(*call):
@@ -259,7 +261,7 @@ def test_no_workers_are_refused(tmp_path, tiny_corpus, toy_gpt, workers):
 
 
 @needs_processes
-def test_a_killed_worker_ends_the_training_in_one_line(tmp_path, tiny_corpus, toy_gpt, listing):
+def test_a_killed_worker_ends_training_in_one_line(tmp_path, tiny_corpus, toy_gpt, listing):
     assert toy_gpt(*command(tmp_path, tiny_corpus, "--steps", 2)).code == 0
     before = listing(tmp_path)
     killed = []
@@ -282,15 +284,15 @@ def test_a_killed_worker_ends_the_training_in_one_line(tmp_path, tiny_corpus, to
 @needs_processes
 def test_killed_closed_and_closed_again():
     network = SMALL()
-    pieces = [Piece([[0, 1]], 0.5), Piece([[1, 2]], 0.5)]
-    workers = SeveralProcesses(network, SMALL, 1)
-    assert len(list(workers.outcomes(pieces, with_gradient=True))) == 2
+    micro_batches = [MicroBatch([[0, 1]], 0.5), MicroBatch([[1, 2]], 0.5)]
+    workers = ProcessWorkers(network, SMALL, 1)
+    assert len(list(workers.results(micro_batches, with_gradient=True))) == 2
     (child,) = multiprocessing.active_children()
     child.kill()
     child.join()
     for _ in range(2):
         with pytest.raises(ChildProcessError, match="a worker process has ended"):
-            list(workers.outcomes(pieces, with_gradient=True))
+            list(workers.results(micro_batches, with_gradient=True))
     workers.close()
     workers.close()
     assert processes_left() == []
@@ -300,16 +302,38 @@ class StopHereError(Exception):
     """What a test raises to see it come back."""
 
 
+def training_by_two_processes(on_progress=None):
+    numbers = NetworkSettings(
+        architecture=Architecture(2),
+        context=1,
+        steps=5,
+        batch_size=2,
+        micro_batch=1,
+        learning_rate=0.1,
+        warmup=1,
+        eval_every=1,
+    )
+    model = EmbeddingsModel.build(5, numbers, 0)
+    return model.fit(Text([0, 1, 2, 3, 4], 5), numbers, workers=2, on_progress=on_progress)
+
+
 @needs_processes
 def test_an_exception_leaves_no_process():
     def stop_here(*_):
         assert len(multiprocessing.active_children()) == 2
         raise StopHereError
 
-    architecture = Architecture(2)
-    numbers = NeuralSettings(1, architecture, 5, 2, 1, learning_rate=0.1, warmup=1)
     with pytest.raises(StopHereError):
-        train_steps(EmbeddingsModel(5, 1, architecture), [0, 1, 2, 3, 4], 5, numbers, workers=2, on_progress=stop_here)
+        list(training_by_two_processes(stop_here))
+    assert processes_left() == []
+
+
+@needs_processes
+def test_training_that_nobody_finishes_leaves_no_process():
+    records = training_by_two_processes()
+    assert next(records)["step"] == 1
+    assert len(multiprocessing.active_children()) == 2
+    records.close()
     assert processes_left() == []
 
 
@@ -325,7 +349,7 @@ def test_when_a_process_cannot_be_started_the_others_end():
         started.append(process)
 
     with mock.patch.object(SpawnProcess, "start", start), pytest.raises(OSError, match="temporarily unavailable"):
-        SeveralProcesses(SMALL(), SMALL, 2)
+        ProcessWorkers(SMALL(), SMALL, 2)
     assert len(started) == 1
     assert processes_left() == []
 
@@ -333,7 +357,7 @@ def test_when_a_process_cannot_be_started_the_others_end():
 @needs_proc
 def test_workers_are_deaf_to_control_c_from_their_first_moment():
     # WHY: Ctrl-C reaches all processes of a terminal. One that is still importing would answer with a traceback.
-    workers = SeveralProcesses(SMALL(), SMALL, 1)
+    workers = ProcessWorkers(SMALL(), SMALL, 1)
     try:
         (child,) = multiprocessing.active_children()
         lines = Path(f"/proc/{child.pid}/status").read_text(encoding="ascii").splitlines()
@@ -371,7 +395,7 @@ def wait_until(condition):
 
 @contextmanager
 def training_by_two(base, corpus):
-    """A training in a process of its own, with two workers; yields it as soon as they have worked."""
+    """A training run in a process of its own, with two workers; yielded as soon as they have worked."""
     options = command(base, corpus, "--steps", 10**6, "--checkpoint-every", 1, "--workers", 2)
     parent = subprocess.Popen(
         [sys.executable, "-m", "toy_gpt_train", *map(str, options)],
@@ -408,7 +432,7 @@ def test_control_c_ends_all_processes_in_one_line(tmp_path, tiny_corpus):
         out, err = parent.communicate(timeout=20)
     assert (parent.returncode, out) == (130, b"")
     assert err.decode("utf-8").split("\n")[-2:] == ["stopped; nothing is half-written", ""]
-    # Before it, there is nothing but how far the training was, where the machine is slow.
+    # Before it, on a slow machine, there is only how far training was.
     assert [line for line in err.decode("utf-8").splitlines()[:-1] if line and "%" not in line] == []
     wait_until(lambda: not any(map(is_running, children)))
     assert list((tmp_path / "run").rglob("*.json")) == list((tmp_path / "run").rglob("state.json"))

@@ -1,4 +1,4 @@
-"""Training by steps: the loop against one written out by hand, its log, its randomness, and where it stops."""
+"""test_steps.py - The training loop of networks: its steps by hand, its log, its randomness, and where it stops."""
 
 import gc
 import random
@@ -9,18 +9,18 @@ from unittest import mock
 
 import pytest
 
-from toy_gpt_train.training import steps as module
-from toy_gpt_train.d_train import TrainSettings, train_run
-from toy_gpt_train.e_infer import load_run
+import toy_gpt_train as tg
 from toy_gpt_train.errors import InputError, StopTraining
-from toy_gpt_train.models.registry import level_for_kind
-from toy_gpt_train.models.network import Architecture
-from toy_gpt_train.models.sizes import NeuralSettings
+from toy_gpt_train.models.architecture import Architecture
+from toy_gpt_train.models.registry import find_model
+from toy_gpt_train.models.scores import summarize
+from toy_gpt_train.models.sizes import NetworkSettings
 from toy_gpt_train.nn import kernels
-from toy_gpt_train.training.batches import draw_windows, window_loss
-from toy_gpt_train.training.workers import OneProcess, batch_gradient, cut_batch
 from toy_gpt_train.progress import Progress
+from toy_gpt_train.training import steps as module
+from toy_gpt_train.training.batches import draw_windows, window_loss
 from toy_gpt_train.training.steps import train_steps
+from toy_gpt_train.training.workers import SerialWorkers, batch_gradient, cut_batch
 
 ARCHITECTURES = {
     "embeddings": Architecture(3),
@@ -41,25 +41,29 @@ def settings_of(kind, **numbers):
         "architecture": ARCHITECTURES[kind],
         "steps": 5,
         "batch_size": 4,
-        "piece_size": 4,
+        "micro_batch": 4,
         "learning_rate": 0.02,
         "warmup": 2,
         "eval_every": 2,
     }
-    return NeuralSettings(**{**start, **numbers})
+    return NetworkSettings(**{**start, **numbers})
 
 
 def untrained(kind, settings=None, vocab_size=VOCAB_SIZE):
-    settings = settings or settings_of(kind)
-    return level_for_kind(kind).model(vocab_size, settings.context, settings.architecture, 0)
+    return find_model(kind).model_class.build(vocab_size, settings or settings_of(kind), 0)
 
 
-def train(kind, text=TEXT, num_train=None, seed=7, on_progress=None, on_record=None, vocab_size=VOCAB_SIZE, **numbers):
-    """Train a fresh network; returns the model and the log."""
+def steps_of(model, text, num_train, settings, **options):
+    """The records of a training run, one by one; the weights are not rounded, unlike those of fit()."""
+    return train_steps(model.network, text, num_train, settings, build=None, num_targets=model.num_targets, **options)
+
+
+def train(kind, text=TEXT, num_train=None, seed=7, on_progress=None, vocab_size=VOCAB_SIZE, **numbers):
+    """Train a new network; return the model and the log."""
     settings = settings_of(kind, **numbers)
     model = untrained(kind, settings, vocab_size)
     num_train = len(text) if num_train is None else num_train
-    return model, train_steps(model, text, num_train, settings, seed=seed, on_progress=on_progress, on_record=on_record)
+    return model, list(steps_of(model, text, num_train, settings, seed=seed, on_progress=on_progress))
 
 
 def weights_of(model):
@@ -73,7 +77,7 @@ def bytes_of(model):
 
 @pytest.fixture(autouse=True)
 def quiet():
-    """On a slow machine a training says how far it is; the tests count lines."""
+    """On a slow machine, training says how far it is; the tests count lines."""
     with mock.patch.object(Progress, "update"):
         yield
 
@@ -94,7 +98,7 @@ def packed_kernel():
 
 
 def embeddings_gradient(weights, windows):
-    """Loss and gradient of rung 500 without a hidden layer, by its formula: logits = W [e; ...; e] + b."""
+    """Loss and gradient of model 500 without a hidden layer, by its formula: logits = W [e; ...; e] + b."""
     embeddings, matrix, bias = weights
     size, width = ARCHITECTURES["embeddings"].embedding_dim, len(matrix) // VOCAB_SIZE
     gradients = [[0.0] * len(part) for part in weights]
@@ -138,7 +142,7 @@ def train_by_hand(weights, gradient_of, settings, seed):
     log_of_steps = []
     for t in range(1, settings.steps + 1):
         starts = [generator.randrange(len(TEXT) - CONTEXT) for _ in range(settings.batch_size)]
-        generator.getrandbits(32)  # the seed of the only piece
+        generator.getrandbits(32)  # the seed of the only micro-batch
         loss, gradients = gradient_of(weights, [TEXT[s : s + CONTEXT + 1] for s in starts])
         norm = sqrt(fsum(g * g for part in gradients for g in part))
         shorten = settings.clip / (norm + 1e-6) if norm > settings.clip else 1.0
@@ -185,51 +189,51 @@ def test_the_loop_is_the_one_written_out(kind, numbers):
         assert all(norm > settings.clip for _, _, norm in expected)
 
 
-# --- pieces -------------------------------------------------------------------------------------------------
+# --- micro-batches ------------------------------------------------------------------------------------------
 
 
-def gradients_by_piece_size(kind):
-    """The loss and all gradients of one batch of six windows, cut into pieces of 6, 4, 3, 2 and 1."""
+def gradients_by_size(kind):
+    """The loss and all gradients of one batch of six windows, cut into micro-batches of 6, 4, 3, 2 and 1."""
     network = untrained(kind).network
     windows = draw_windows(TEXT, CONTEXT, 6, random.Random(3))
     results = []
-    for piece_size in (6, 4, 3, 2, 1):
-        outcome = batch_gradient(network, OneProcess(network), cut_batch(windows, piece_size, lambda: 0))
-        results.append((outcome, [list(parameter.grad) for parameter in network.parameters()]))
+    for size in (6, 4, 3, 2, 1):
+        stats = batch_gradient(network, SerialWorkers(network), cut_batch(windows, size, lambda: 0))
+        results.append((stats, [list(parameter.grad) for parameter in network.parameters()]))
     return results
 
 
-def check_pieces(kind, tolerance):
-    (whole, gradients), *others = gradients_by_piece_size(kind)
+def check_micro_batches(kind, tolerance):
+    (whole, gradients), *others = gradients_by_size(kind)
     scale = max(abs(g) for part in gradients for g in part)
     assert scale > 0.01
-    for outcome, parts in others:
-        assert outcome.loss == pytest.approx(whole.loss, rel=tolerance)
-        assert (outcome.num_tokens, outcome.correct) == (whole.num_tokens, whole.correct)
+    for stats, parts in others:
+        assert stats.loss == pytest.approx(whole.loss, rel=tolerance)
+        assert (stats.num_tokens, stats.correct) == (whole.num_tokens, whole.correct)
         for part, expected in zip(parts, gradients, strict=True):
             assert part == pytest.approx(expected, abs=tolerance * scale)
 
 
 @pytest.mark.usefixtures("plain_kernel")
 @pytest.mark.parametrize("kind", KINDS)
-def test_pieces_change_the_gradient_by_rounding_only(kind):
-    check_pieces(kind, 1e-12)
+def test_micro_batches_change_the_gradient_by_rounding_only(kind):
+    check_micro_batches(kind, 1e-12)
 
 
 @pytest.mark.usefixtures("packed_kernel")
 @pytest.mark.parametrize("kind", KINDS)
-def test_pieces_change_the_packed_gradient_by_rounding_only(kind):
-    # WHY not 1e-12: the packed kernel rounds to a millionth of the largest number in a matrix, and each piece has
+def test_micro_batches_change_the_packed_gradient_by_rounding_only(kind):
+    # WHY not 1e-12: the packed kernel rounds to a millionth of the largest value in a matrix, and each micro-batch has
     # matrices of its own. Several products follow each other, so it is a few millionths in the end.
-    check_pieces(kind, 5e-6)
+    check_micro_batches(kind, 5e-6)
 
 
 @pytest.mark.usefixtures("plain_kernel")
 @pytest.mark.parametrize("kind", ["embeddings", "gpt"])
-@pytest.mark.parametrize("piece_size", [1, 3, 4])
-def test_gradient_accumulation_is_one_big_batch(kind, piece_size):
-    whole, whole_log = train(kind, batch_size=6, piece_size=6, eval_every=1)
-    pieces, pieces_log = train(kind, batch_size=6, piece_size=piece_size, eval_every=1)
+@pytest.mark.parametrize("micro_batch", [1, 3, 4])
+def test_gradient_accumulation_is_one_big_batch(kind, micro_batch):
+    whole, whole_log = train(kind, batch_size=6, micro_batch=6, eval_every=1)
+    pieces, pieces_log = train(kind, batch_size=6, micro_batch=micro_batch, eval_every=1)
     assert [list(record.values()) for record in pieces_log] == [
         pytest.approx(list(record.values()), rel=1e-9) for record in whole_log
     ]
@@ -237,8 +241,8 @@ def test_gradient_accumulation_is_one_big_batch(kind, piece_size):
     assert weights_of(pieces) == pytest.approx(weights_of(whole), abs=1e-7)
 
 
-def test_a_piece_larger_than_the_batch_is_the_batch():
-    assert bytes_of(train("gpt", piece_size=100)[0]) == bytes_of(train("gpt", piece_size=4)[0])
+def test_a_micro_batch_larger_than_the_batch_is_the_batch():
+    assert bytes_of(train("gpt", micro_batch=100)[0]) == bytes_of(train("gpt", micro_batch=4)[0])
 
 
 # --- the log ------------------------------------------------------------------------------------------------
@@ -256,10 +260,10 @@ def test_a_record_every_few_steps_and_at_the_last(steps, eval_every, expected):
     assert [list(record) for record in history] == [COLUMNS] * len(expected)
 
 
-@pytest.mark.parametrize(("kind", "tokens_a_window"), [("embeddings", 1), ("attention", 4), ("gpt", 4), ("llama", 4)])
-def test_an_epoch_is_as_many_predictions_as_the_text_has_tokens(kind, tokens_a_window):
+@pytest.mark.parametrize(("kind", "targets"), [("embeddings", 1), ("attention", 4), ("gpt", 4), ("llama", 4)])
+def test_an_epoch_is_as_many_predictions_as_the_text_has_tokens(kind, targets):
     _, history = train(kind, num_train=30, steps=4, eval_every=1, batch_size=3)
-    assert [record["epoch"] for record in history] == [step * 3 * tokens_a_window / 30 for step in (1, 2, 3, 4)]
+    assert [record["epoch"] for record in history] == [step * 3 * targets / 30 for step in (1, 2, 3, 4)]
 
 
 def test_the_learning_rate_of_the_log_is_the_schedules():
@@ -274,7 +278,7 @@ def test_the_learning_rate_of_the_log_is_the_schedules():
 def test_a_record_is_about_all_batches_since_the_one_before(kind):
     model, every_step = train(kind, num_train=30, steps=7, eval_every=1)
     other, history = train(kind, num_train=30, steps=7, eval_every=3)
-    assert bytes_of(model) == bytes_of(other)  # whoever looks more often changes nothing
+    assert bytes_of(model) == bytes_of(other)  # looking more often changes nothing
     for record, steps in zip(history, [(1, 2, 3), (4, 5, 6), (7,)], strict=True):
         parts = [every_step[step - 1] for step in steps]
         for name in ("avg_loss", "accuracy"):
@@ -303,8 +307,8 @@ def test_the_validation_loss_is_of_windows_spread_over_the_held_out_text(kind, l
     assert [list(record) for record in history] == [[*COLUMNS, "val_loss", "val_accuracy"]] * 2
     losses, correct = [], 0
     for window in (held_out[start : start + CONTEXT + 1] for start in starts):
-        for end in range(model.least_context, CONTEXT + 1):
-            probs = model.forward(*window[:end])
+        for end in range(model.min_context, CONTEXT + 1):
+            probs = model.next_probs(window[:end])
             losses.append(-log(probs[window[end]]))
             correct += probs[window[end]] == max(probs)
     assert history[-1]["val_loss"] == pytest.approx(fsum(losses) / len(losses), rel=1e-9)
@@ -341,7 +345,7 @@ def test_same_seed_same_bytes(kind):
 def test_dropout_is_seeded_and_changes_the_result(kind):
     size = {"embedding_dim": 4, "hidden_dim": 8, "heads": 2}
     models = [
-        train(kind, seed=seed, piece_size=2, architecture=Architecture(**size, dropout=dropout))[0]
+        train(kind, seed=seed, micro_batch=2, architecture=Architecture(**size, dropout=dropout))[0]
         for dropout, seed in ((0.0, 3), (0.3, 3), (0.3, 3), (0.3, 4), (0.5, 3))
     ]
     none, model, again, other_seed, more = map(bytes_of, models)
@@ -355,9 +359,9 @@ def test_dropout_learns_and_is_off_afterwards(kind):
     model, history = train(kind, PATTERN, 40, architecture=architecture, steps=80, learning_rate=0.1, eval_every=20)
     assert history[-1]["val_loss"] < 0.1 < 0.5 < history[0]["avg_loss"]
     assert not model.network.training
-    before = [model.network.forward([[0, 1, 2, 3]]).data for _ in range(2)]
+    before = [model.network([[0, 1, 2, 3]]).data for _ in range(2)]
     assert before[0] == before[1]
-    # While training, numbers are missing: the same windows, at the end, are read worse than without dropout.
+    # In training, values are missing: at the end, the same windows are predicted worse than without dropout.
     assert history[-1]["avg_loss"] > history[-1]["val_loss"]
 
 
@@ -365,7 +369,7 @@ def test_dropout_learns_and_is_off_afterwards(kind):
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_every_rung_learns_a_repeating_pattern(kind):
+def test_every_network_learns_a_repeating_pattern(kind):
     model, history = train(
         kind, PATTERN, 40, steps=80, learning_rate=0.05, warmup=5, weight_decay=0.0, eval_every=20, vocab_size=4
     )
@@ -374,7 +378,7 @@ def test_every_rung_learns_a_repeating_pattern(kind):
     assert history[-1]["val_loss"] < 0.05 < 0.2 < losses[0]
     assert history[-1]["val_accuracy"] == 1
     for i in range(4):
-        probs = model.forward(*PATTERN[i : i + CONTEXT])
+        probs = model.next_probs(PATTERN[i : i + CONTEXT])
         assert probs[PATTERN[i + CONTEXT]] > 0.9
 
 
@@ -480,37 +484,45 @@ def test_progress_rises_to_one_and_says_how_it_goes(held_out):
         assert int(match[4]) > 0
 
 
-def test_whoever_watches_changes_nothing():
+def test_watching_changes_nothing():
     watched, history = train("gpt", on_progress=lambda *_: None)
     alone, same_history = train("gpt")
     assert (bytes_of(watched), history) == (bytes_of(alone), same_history)
 
 
 @pytest.mark.parametrize(("step", "recorded"), [(1, [1]), (2, [2]), (3, [2, 3]), (5, [2, 4, 5])])
-def test_a_stopped_training_has_done_and_logged_the_steps_up_to_there(step, recorded):
-    weights, records = [], []
-
+def test_stopped_training_has_done_and_logged_the_steps_up_to_there(step, recorded):
     def on_progress(fraction, _):
         if fraction >= step / 5:
             raise StopTraining
 
-    stopped, history = train("gpt", num_train=30, on_progress=on_progress, on_record=records.append)
+    stopped, history = train("gpt", num_train=30, on_progress=on_progress)
     assert [record["step"] for record in history] == recorded
-    assert history == records
 
-    def remember(*_):
-        weights.append(bytes_of(whole))
-
-    settings = settings_of("gpt")
-    whole = untrained("gpt", settings)
-    whole_history = train_steps(whole, TEXT, 30, settings, seed=7, on_progress=remember)
+    weights = []
+    whole = untrained("gpt")
+    whole_history = list(
+        steps_of(whole, TEXT, 30, settings_of("gpt"), seed=7, on_progress=lambda *_: weights.append(bytes_of(whole)))
+    )
     assert bytes_of(stopped) == weights[step - 1]
     both = [record for record in whole_history if record["step"] in recorded]
     assert [record for record in history if record["step"] in {2, 4, 5}] == both
 
 
-def test_a_clock_that_stands_still_is_no_matter():
-    # On some systems the clock moves on every 16 ms only, and a step of a small network takes less.
+def test_records_come_as_they_are_made():
+    model = untrained("embeddings")
+    begun = bytes_of(model)
+    records = steps_of(model, TEXT, len(TEXT), settings_of("embeddings"))
+    assert bytes_of(model) == begun
+    assert next(records)["step"] == 2
+    after_two_steps = bytes_of(model)
+    assert after_two_steps != begun
+    assert next(records)["step"] == 4
+    assert bytes_of(model) != after_two_steps
+
+
+def test_a_clock_that_stands_still_does_no_harm():
+    # On some systems the clock advances only every 16 ms, and a step of a small network takes less.
     calls = []
     with mock.patch.object(module.time, "monotonic", return_value=5.0):
         train("embeddings", on_progress=lambda *call: calls.append(call))
@@ -520,19 +532,25 @@ def test_a_clock_that_stands_still_is_no_matter():
 # --- memory -------------------------------------------------------------------------------------------------
 
 
-def test_a_step_leaves_at_most_forty_bytes_a_weight():
-    # 8 for the weight, 8 for its gradient, 16 for what AdamW remembers; the activations are gone.
+def test_a_step_leaves_at_most_forty_bytes_per_weight():
+    # 8 for the weight, 8 for its gradient, 16 for AdamW; the activations are gone.
     settings = settings_of(
-        "embeddings", context=8, architecture=Architecture(16), steps=1, batch_size=1, piece_size=1, eval_every=1
+        "embeddings", context=8, architecture=Architecture(16), steps=1, batch_size=1, micro_batch=1, eval_every=1
     )
-    model = untrained("embeddings", settings, vocab_size=2050)
-    assert model.num_parameters() == 297_250
+    model = untrained("embeddings", settings, vocab_size=400)
+    assert model.num_parameters() == 58_000
     sizes = []
     gc.collect()
     tracemalloc.start()  # OBS: the step makes new arrays of the weights, so they are counted too.
     try:
-        train_steps(
-            model, TEXT, len(TEXT), settings, on_progress=lambda *_: sizes.append(tracemalloc.get_traced_memory()[0])
+        list(
+            steps_of(
+                model,
+                TEXT,
+                len(TEXT),
+                settings,
+                on_progress=lambda *_: sizes.append(tracemalloc.get_traced_memory()[0]),
+            )
         )
     finally:
         tracemalloc.stop()
@@ -543,10 +561,8 @@ def test_a_step_leaves_at_most_forty_bytes_a_weight():
 # --- a run that was stopped ---------------------------------------------------------------------------------
 
 
-def stopped_run(tmp_path, kind, at=2, **more):
-    """Do a whole run that is stopped when it says for the second time how far it is."""
-    corpus = tmp_path / "text.txt"
-    corpus.write_text("the cat sees the dog . the dog sees the cat . " * 30, encoding="utf-8")
+def stopped_run(base, model, at=2, **options):
+    """Train and save a run that is stopped when it says for the second time how far it is."""
     calls = []
 
     def on_progress(*call):
@@ -554,25 +570,28 @@ def stopped_run(tmp_path, kind, at=2, **more):
         if len(calls) == at:
             raise StopTraining
 
-    level = level_for_kind(kind, more.pop("context_size", None))
-    return train_run(TrainSettings(level, corpus, tmp_path / "run", **more), on_progress)
+    run = tg.train(model, text="the cat sees the dog . the dog sees the cat . " * 30, progress=on_progress, **options)
+    run.save(base)
+    return run
 
 
-def test_a_stopped_network_is_written_and_says_so(tmp_path):
-    result = stopped_run(tmp_path, "gpt", context_size=CONTEXT, neural=settings_of("gpt"))
-    run = load_run(tmp_path / "run" / "artifacts")
-    assert run.meta["training"]["stopped_after_step"] == 2
-    assert run.meta["training"]["steps"] == 5
-    assert run.meta["metrics"]["train_loss"] == pytest.approx(result.train_loss, abs=1e-6)
+def test_a_stopped_network_is_saved_and_says_so(tmp_path):
+    run = stopped_run(tmp_path, "gpt", context=CONTEXT, embedding_dim=4, heads=2, steps=5, batch_size=2)
+    loaded = tg.load(tmp_path)
+    assert loaded.meta["training"]["stopped_after_step"] == 2
+    assert loaded.meta["training"]["steps"] == 5
+    assert [record["step"] for record in run.history] == [1, 2]
+    ids = loaded.tokenizer.encode("the cat sees the dog . the dog sees the cat . " * 30)
+    scores = summarize(zip(loaded.model.score(ids, start=1), ids[1:], strict=True))
+    assert loaded.meta["metrics"]["train_loss"] == round(scores.loss, 6)
 
 
-def test_a_stopped_table_is_written_as_one_of_fewer_epochs(tmp_path):
-    result = stopped_run(tmp_path, "bigram", epochs=9)
-    run = load_run(tmp_path / "run" / "artifacts")
-    assert run.meta["training"]["epochs"] == len(result.history) < 9
+def test_a_stopped_table_is_saved_as_one_of_fewer_epochs(tmp_path):
+    run = stopped_run(tmp_path, "bigram", epochs=9)
+    assert tg.load(tmp_path).meta["training"]["epochs"] == len(run.history) < 9
 
 
-def test_a_stopped_count_leaves_nothing(tmp_path):
+def test_stopped_counting_leaves_nothing(tmp_path):
     with pytest.raises(StopTraining):
         stopped_run(tmp_path, "mixture", at=1)
-    assert not (tmp_path / "run" / "artifacts").exists()
+    assert list(tmp_path.iterdir()) == []
