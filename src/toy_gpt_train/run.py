@@ -11,15 +11,15 @@ It does steps a to e with the rooms below it; nothing is printed, and nothing is
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import closing, contextmanager
-from dataclasses import asdict, dataclass
+from contextlib import closing, contextmanager, nullcontext
+from dataclasses import asdict, dataclass, replace
 from numbers import Integral, Real
 from os import PathLike
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from toy_gpt_train.artifacts.metadata import new_meta
-from toy_gpt_train.artifacts.run_folder import SavedRun, find_artifacts, read_run, write_run
+from toy_gpt_train.artifacts.run_folder import RunFolder, SavedRun, find_artifacts, locked_run, read_run, write_run
 from toy_gpt_train.corpus import Corpus, corpus_of, read_corpus
 from toy_gpt_train.errors import InputError
 from toy_gpt_train.inference.evaluate import Evaluation, evaluate, unigram_loss, watched
@@ -141,6 +141,7 @@ class Run:
         unigram_loss: The loss of guessing by frequency, in nats per token: on the held-out part, or else on the
             training part; None where the run was loaded.
         train_seconds: How long training took; None where the run was loaded.
+        paths: The files that train() wrote, the metadata last.
     """
 
     model: Model
@@ -151,8 +152,8 @@ class Run:
     held_out: Evaluation | None = None
     unigram_loss: float | None = None
     train_seconds: float | None = None
+    paths: Sequence[Path] = ()
     _corpus_path: Path | None = None
-    _checkpoints: "Checkpoints | None" = None
 
     @property
     def name(self) -> str:
@@ -279,13 +280,15 @@ class Run:
             The paths written, the metadata last.
 
         Raises:
+            InputError: Another process is writing a run there, or the name or a manifest there cannot be used.
             OSError: Something could not be written; what was there before is still there.
         """
+        with locked_run(Path(base_dir), name) as folder:
+            return self._write(folder)
+
+    def _write(self, folder: RunFolder) -> list[Path]:
         saved = SavedRun(self.meta, self.tokenizer, self.frequencies, self.model, self.history)
-        paths = write_run(saved, Path(base_dir), name, self._corpus_path)
-        if self._checkpoints is not None:
-            self._checkpoints.clear()
-        return paths
+        return write_run(saved, folder, self._corpus_path)
 
 
 # --- making one ---------------------------------------------------------------------------------------------
@@ -316,7 +319,8 @@ def train(
     context: int | None = None,
     seed: int = 0,
     workers: int = 1,
-    checkpoint_dir: AnyPath | None = None,
+    save_to: AnyPath | None = None,
+    name: str = "",
     checkpoint_every: int = 0,
     resume: bool = False,
     progress: bool | OnProgress = False,
@@ -335,8 +339,11 @@ def train(
         context: How many tokens the model looks back, where its name does not say.
         seed: The same seed gives the same model; tables draw nothing at random.
         workers: Processes that share a network's work; they change no number.
-        checkpoint_dir: Where a network's checkpoints are kept until the run is saved.
-        checkpoint_every: Steps from one checkpoint to the next; 0 for none.
+        save_to: Write the run to this folder, as Run.save() does. Nobody else can write a run there meanwhile, and what
+            stands in the way of writing is noticed before the first step.
+        name: A folder below artifacts/ and outputs/ in ``save_to``.
+        checkpoint_every: Steps from one checkpoint of a network to the next; 0 for none. They are kept in ``save_to``
+            until the run is written.
         resume: Whether to continue from the newest checkpoint.
         progress: Whether to show a bar, or a function that is told the fraction done and a few words. It may raise
             StopTraining.
@@ -344,11 +351,11 @@ def train(
         **options: What can be set for this model, for example ``epochs`` for a table or ``steps`` for a network.
 
     Returns:
-        The run; nothing has been written but checkpoints.
+        The run; it is written to no file but with ``save_to``.
 
     Raises:
-        InputError: The text, an option or a number cannot be used.
-        OSError: A file cannot be read.
+        InputError: The text, an option or a number cannot be used, or another process is writing to ``save_to``.
+        OSError: A file cannot be read or written.
         StopTraining: The model has nothing to keep before its end, or all was learned already.
 
     Example:
@@ -362,40 +369,58 @@ def train(
     options = {name: entry.model_class.options[name].type(value) for name, value in options.items()}
     settings = entry.model_class.settings(entry.name, entry.chosen_context(context), **options)
     read = corpus if isinstance(corpus, Corpus) else _corpus(corpus, text)
-    encoded = encode_corpus(read, tokenizer, bpe_vocab, val_fraction)
-    check_length(entry, settings.context, encoded.num_train, read)
-    built = entry.model_class.build(encoded.tokenizer.vocab_size, settings, seed)
-    checkpoints = None
-    if checkpoint_every or resume:
-        identity = _identity(entry, settings, read, encoded, tokenizer, bpe_vocab, val_fraction, seed)
-        checkpoints = _checkpoints(checkpoint_dir, checkpoint_every, resume, identity)
-    learned = Text(encoded.ids, encoded.num_train, encoded.tokenizer.tokens)
     history: list[Record] = []
-    with _shown(progress, f"training {entry.name}") as told:
-        for record in built.fit(
-            learned, settings, seed=seed, workers=workers, checkpoints=checkpoints, on_progress=told
-        ):
-            history.append(record)
-            if on_record is not None:
-                on_record(record)
-        metrics, floor = _measure_training(built, encoded, history, told)
-        train_seconds = time.perf_counter() - begun
-        held_out = _measure_held_out(built, encoded, told)
+    with nullcontext() if save_to is None else locked_run(Path(save_to), name) as folder:
+        encoded = encode_corpus(read, tokenizer, bpe_vocab, val_fraction)
+        check_length(entry, settings.context, encoded.num_train, read)
+        checkpoints = None
+        if checkpoint_every or resume:
+            identity = _identity(entry, settings, read, encoded, tokenizer, bpe_vocab, val_fraction, seed)
+            checkpoints = _checkpoints(folder, checkpoint_every, resume, identity)
+        built = entry.model_class.build(encoded.tokenizer.vocab_size, settings, seed)
+        learned = Text(encoded.ids, encoded.num_train, encoded.tokenizer.tokens)
+        with _shown(progress, f"training {entry.name}") as told:
+            for record in built.fit(
+                learned, settings, seed=seed, workers=workers, checkpoints=checkpoints, on_progress=told
+            ):
+                history.append(record)
+                if on_record is not None:
+                    on_record(record)
+            fields = {"model_kind": entry.name, "seed": seed, "val_fraction": val_fraction}
+            run = _measured(built, encoded, history, read, settings, fields, begun, told)
+        if folder is not None:
+            run = replace(run, paths=run._write(folder))
+            if checkpoints is not None:
+                checkpoints.clear()
+    return run
+
+
+def _measured(
+    built: Model,
+    encoded: EncodedText,
+    history: list[Record],
+    corpus: Corpus,
+    settings: Any,
+    fields: Mapping[str, Any],
+    begun: float,
+    on_progress: OnProgress | None,
+) -> Run:
+    """Return the run of a trained model, with what is to be known of it; ``fields`` go into its metadata."""
+    metrics, floor = _measure_training(built, encoded, history, on_progress)
+    train_seconds = time.perf_counter() - begun
+    held_out = _measure_held_out(built, encoded, on_progress)
     if held_out is not None:
         metrics.update(val_loss=held_out.loss, val_accuracy=held_out.accuracy)
-    train_ids = encoded.ids[: encoded.num_train]
     meta = new_meta(
-        read,
+        corpus,
         built.training_record(settings, history),
-        model_kind=entry.name,
         vocab_size=built.vocab_size,
         context_size=built.context_size,
-        tokenizer={"kind": tokenizer},
+        tokenizer={"kind": encoded.tokenizer.kind},
         start_tokens=[encoded.tokenizer.tokens[i] for i in encoded.ids[: built.context_size]],
-        seed=seed,
-        val_fraction=val_fraction,
         metrics=metrics,
         loss_floor=floor,
+        **fields,
     )
     return Run(
         built,
@@ -404,10 +429,9 @@ def train(
         meta,
         history,
         held_out,
-        held_out.unigram_loss if held_out else unigram_loss(encoded.frequencies, train_ids),
+        held_out.unigram_loss if held_out else unigram_loss(encoded.frequencies, encoded.ids[: encoded.num_train]),
         train_seconds,
-        read.path and read.path.absolute(),  # the current folder may be another one when the run is saved
-        checkpoints,
+        _corpus_path=corpus.path and corpus.path.absolute(),  # the current folder may be another one when it is saved
     )
 
 
@@ -505,12 +529,12 @@ def _identity(
     }
 
 
-def _checkpoints(folder: AnyPath | None, every: int, resume: bool, identity: dict[str, Any]) -> "Checkpoints":
+def _checkpoints(folder: RunFolder | None, every: int, resume: bool, identity: dict[str, Any]) -> "Checkpoints":
     from toy_gpt_train.artifacts.checkpoints import Checkpoints
 
     if folder is None:
-        raise InputError("checkpoints need a folder: give checkpoint_dir")
-    checkpoints = Checkpoints(Path(folder), every, identity)
+        raise InputError("checkpoints need a folder: give save_to")
+    checkpoints = Checkpoints(folder.checkpoints, every, identity)
     if (newest := checkpoints.newest()) and not resume:
         raise InputError(f"{newest} is of a training run that was stopped; continue with --resume, or remove it")
     return checkpoints

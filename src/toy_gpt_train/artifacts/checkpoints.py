@@ -18,7 +18,8 @@ from typing import Any, Final
 
 from toy_gpt_train.artifacts.safetensors import read_safetensors, write_safetensors
 from toy_gpt_train.errors import InputError
-from toy_gpt_train.files import read_json_object, write_texts
+from toy_gpt_train.files import read_json_object
+from toy_gpt_train.staging import sync_folder, sync_names
 from toy_gpt_train.training.steps import Checkpoint
 
 STATE_NAME: Final = "state.json"
@@ -65,8 +66,10 @@ class Checkpoints:
             write_safetensors(staged / WEIGHTS_NAME, checkpoint.weights)
             write_safetensors(staged / OPTIMIZER_NAME, checkpoint.optimizer)
             state = {"identity": self._identity, "step": checkpoint.step, "progress": checkpoint.progress}
-            write_texts(staged, {STATE_NAME: json.dumps(state)})
+            (staged / STATE_NAME).write_text(json.dumps(state), encoding="utf-8")
+            sync_folder(staged)
             staged.rename(target)
+            sync_names([self.folder, self.folder.parent])
         except BaseException:
             shutil.rmtree(staged, ignore_errors=True)
             raise

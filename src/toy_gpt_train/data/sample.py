@@ -20,7 +20,7 @@ from random import Random
 from typing import Final, TypeVar
 
 from toy_gpt_train.errors import InputError
-from toy_gpt_train.files import whole_file
+from toy_gpt_train.staging import whole_file
 
 Item = TypeVar("Item")
 

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from toy_gpt_train.errors import InputError
-from toy_gpt_train.files import whole_file
+from toy_gpt_train.staging import whole_file
 
 
 def library_sources(root: Path | None = None) -> Iterator[str]:

@@ -30,9 +30,11 @@ from typing import Any, BinaryIO, Final, NamedTuple
 from urllib.parse import quote, unquote
 
 from toy_gpt_train.artifacts.metadata import read_meta
+from toy_gpt_train.artifacts.run_folder import complete_run
 from toy_gpt_train.errors import InputError
 from toy_gpt_train.io_artifacts import META_NAME, TRAIN_LOG_NAME, artifacts_dir_from_base_dir, outputs_dir_from_base_dir
 from toy_gpt_train.models.registry import find_model
+from toy_gpt_train.staging import JOURNAL_NAME
 
 DEFAULT_PORT: Final = 8765
 VIEW_DIR: Final = Path(__file__).resolve().parent
@@ -126,7 +128,11 @@ def runs_index(base_dir: Path) -> dict[str, Any]:
 
 
 def _places(base_dir: Path) -> Iterator[Place]:
-    """Yield every place that has metadata."""
+    """Yield every place that has metadata; a run whose writing was interrupted is completed first."""
+    for pattern in ("", "artifacts/", "artifacts/ladder/*/*/"):
+        for journal in base_dir.glob(f"{pattern}{JOURNAL_NAME}"):
+            with suppress(InputError, OSError):  # its metadata are missing, or what is there is whole
+                complete_run(journal.parent)
     if (base_dir / META_NAME).is_file():
         yield Place(base_dir, "run/", base_dir, "run/")
         return
