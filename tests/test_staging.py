@@ -1,24 +1,31 @@
 """test_staging.py - A run is replaced as a whole: whatever happens on the way, the old one or the new one is there."""
 
+import ast
 import errno
+import json
 import os
 import random
+import re
 import signal
 import subprocess
 import sys
 import time
+from array import array
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeGuard
 from unittest import mock
 
 import pytest
 
+import toy_gpt_train as tg
 from conftest import needs_processes
 from toy_gpt_train import cli
 from toy_gpt_train.artifacts import run_folder
-from toy_gpt_train.files import staged_files
+from toy_gpt_train.artifacts.checkpoints import Checkpoints
+from toy_gpt_train.files import staged_files, whole_file, write_texts
+from toy_gpt_train.training.steps import Checkpoint
 
 # Each writer of a file of the run, and which of its calls: a table has its weights and a view of them.
 WRITERS = (
@@ -338,6 +345,7 @@ def test_killed_right_after_a_step(
     assert files_below(base) == good(3)
 
 
+@pytest.mark.slow
 @needs_processes
 @pytest.mark.skipif(not hasattr(signal, "SIGKILL"), reason="SIGKILL is POSIX")
 def test_killed_at_any_moment(
@@ -378,6 +386,146 @@ def test_killed_at_any_moment(
         assert train(base, 3).code == 0
         assert files_below(base) == expected[3]
     assert whole > 0
+
+
+def test_files_of_an_earlier_run_are_removed_and_others_stay(base: Path, tiny_corpus: Path) -> None:
+    tg.train("mixture", tiny_corpus, tokenizer="char").save(base)
+    (base / "artifacts/notes.txt").write_bytes(b"mine")
+    assert len(files_below(base)) == 9 + 1 + 1  # artifacts, log, notes
+    without_log = tg.train("bigram", tiny_corpus, epochs=1)
+    without_log.history.clear()  # as of a run that was loaded without its log
+    without_log.save(base)
+    # The log of the mixture must not pass for one of the bigram.
+    assert sorted(files_below(base)) == sorted([*RUN_FILES[:4], "artifacts/notes.txt"])
+
+
+@pytest.mark.parametrize("name", ["../outside.txt", "sub/inside.txt", "..", ".", "", "/etc/hostname", "a\0b", 7, None])
+def test_metadata_cannot_name_files_elsewhere_to_be_removed(base: Path, train: Train, name: object) -> None:
+    assert train(base, 3).code == 0
+    for other in ("outside.txt", "artifacts/sub/inside.txt"):
+        (base / other).parent.mkdir(exist_ok=True)
+        (base / other).write_bytes(b"mine")
+    meta = json.loads((base / "artifacts/00_meta.json").read_text("utf-8"))
+    meta["artifacts"] = [*meta["artifacts"], name]
+    (base / "artifacts/00_meta.json").write_text(json.dumps(meta), encoding="utf-8")
+    assert train(base, 4).code == 0
+    assert sorted(files_below(base)) == sorted([*RUN_FILES, "outside.txt", "artifacts/sub/inside.txt"])
+
+
+def test_checkpoints_touch_nothing_else_in_their_folder(tmp_path: Path) -> None:
+    (tmp_path / "photos").mkdir()
+    mine = {"photos/a.jpg": b"1", "notes.txt": b"2", "step-1.txt": b"3", ".step-1.tmp": b"4"}
+    for name, content in mine.items():
+        (tmp_path / name).write_bytes(content)
+    (tmp_path / ".step-00000001.12345.tmp").mkdir()  # left by a killed process
+    checkpoints = Checkpoints(tmp_path, 1, {"seed": 0})
+    for step in (1, 2):
+        checkpoints.save(Checkpoint(step, {"a": ((1,), array("d", [step]))}, {}, {}))
+        state = [f"step-{step:08}/{name}" for name in ("optimizer.safetensors", "state.json", "weights.safetensors")]
+        assert sorted(files_below(tmp_path)) == sorted([*mine, *state])
+        assert not (tmp_path / ".step-00000001.12345.tmp").exists()
+    checkpoints.clear()
+    assert files_below(tmp_path) == mine
+    for path in sorted(tmp_path.rglob("*"), reverse=True):
+        path.rmdir() if path.is_dir() else path.unlink()
+    checkpoints.save(Checkpoint(3, {}, {}, {}))
+    checkpoints.clear()
+    assert not tmp_path.exists()  # an empty folder is of no use
+
+
+# --- the one mechanism ------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("failure", FAILURES)
+@pytest.mark.parametrize("call", range(1, 5))
+def test_several_texts_are_written_as_one(tmp_path: Path, call: int, failure: str) -> None:
+    old = {"a.txt": "old a", "b.txt": "old b"}
+    assert write_texts(tmp_path / "new", old) == [tmp_path / "new/a.txt", tmp_path / "new/b.txt"]
+    before = files_below(tmp_path)
+    with (
+        pytest.raises((OSError, KeyboardInterrupt)),
+        failing_once("replace", call, FAILURES[failure][0], after=call % 2 == 0),
+    ):
+        write_texts(tmp_path / "new", {"a.txt": "é\r\n", "b.txt": ""})
+    assert files_below(tmp_path) == before == {"new/a.txt": b"old a", "new/b.txt": b"old b"}
+    write_texts(tmp_path / "new", {"a.txt": "é\r\n", "b.txt": ""})
+    assert files_below(tmp_path) == {"new/a.txt": "é\r\n".encode(), "new/b.txt": b""}
+
+
+@pytest.mark.parametrize("stop", [OSError, KeyboardInterrupt, GeneratorExit])
+def test_a_file_appears_only_when_it_is_whole(tmp_path: Path, stop: type[BaseException]) -> None:
+    path = tmp_path / "folder" / "data.bin"
+
+    def half() -> None:
+        with whole_file(path) as file:
+            file.write(b"half")
+            file.flush()
+            raise stop
+
+    for before in ({}, {"folder/data.bin": b"old"}):
+        with pytest.raises(stop):
+            half()
+        assert files_below(tmp_path) == before
+        path.write_bytes(b"old")
+    with whole_file(path) as file:
+        file.write(b"new")
+        assert path.read_bytes() == b"old"
+    assert files_below(tmp_path) == {"folder/data.bin": b"new"}
+    with pytest.raises(IsADirectoryError, match="folder"), whole_file(path.parent) as file:
+        pass
+
+
+# Where files are written: by files.py; in a path that the caller has staged; in a folder that gets its name when it
+# is whole; and downloads, which are continued where they were cut off.
+WRITING = {
+    "files.py": {"commit", "whole_file", "write_texts"},
+    "artifacts/metadata.py": {"write_meta"},
+    "artifacts/model_tables.py": {"write_model_table"},
+    "artifacts/run_folder.py": {"write_run"},
+    "artifacts/safetensors.py": {"write_safetensors"},
+    "artifacts/train_log.py": {"write_training_log"},
+    "artifacts/vocabulary.py": {"write_vocabulary"},
+    "artifacts/checkpoints.py": {"save", "_remove_all_but"},
+    "data/fetch.py": {"fetch", "_transfer"},
+}
+WRITERS_OF_A_PATH = ("write_meta", "write_model_table", "write_safetensors", "write_training_log", "write_vocabulary")
+
+
+def calls_in(source: Path) -> Iterator[tuple[str, str, ast.Call]]:
+    """Every call in a module: the function it is in, the name of what is called, and the call."""
+    for function in ast.walk(ast.parse(source.read_text("utf-8"))):
+        if isinstance(function, ast.FunctionDef):
+            for call in ast.walk(function):
+                if isinstance(call, ast.Call):
+                    yield function.name, getattr(call.func, "attr", getattr(call.func, "id", "")), call
+
+
+def writes(name: str, call: ast.Call) -> bool:
+    if name == "open":
+        modes = [node.value for node in (*call.args, *(word.value for word in call.keywords)) if is_text(node)]
+        return any(set(mode) & set("wax+") and set(mode) <= set("rwaxbt+") for mode in modes)
+    # With one argument: str.replace has two.
+    return name in ("write_text", "write_bytes") or (name in ("rename", "replace") and len(call.args) == 1)
+
+
+def is_text(node: ast.expr) -> TypeGuard[Any]:
+    return isinstance(node, ast.Constant) and isinstance(node.value, str)
+
+
+def test_every_file_is_written_through_the_one_mechanism() -> None:
+    package = Path(tg.__file__).parent
+    found: dict[str, set[str]] = {}
+    for source in sorted(package.rglob("*.py")):
+        module = source.relative_to(package).as_posix()
+        if "/" not in module and re.match(r"[a-f]_|io_artifacts", module):
+            continue  # the course stands alone
+        for function, name, call in calls_in(source):
+            if writes(name, call):
+                found.setdefault(module, set()).add(function)
+            if name in WRITERS_OF_A_PATH:
+                target = ast.unparse(call.args[0])
+                assert target.startswith(("staged.path(", "aside / ")), f"{module}: {ast.unparse(call)}"
+    assert found == WRITING
 
 
 # --- StagedFiles itself -----------------------------------------------------------------------------------------
@@ -423,6 +571,22 @@ def test_file_that_was_staged_and_never_written(tmp_path: Path) -> None:
             staged.path(two)
 
     with pytest.raises(FileNotFoundError):
+        incomplete()
+    assert files_below(tmp_path) == {"one.txt": b"old", "two.txt": b"old"}
+
+
+def test_no_old_file_is_lost_when_one_was_never_written(tmp_path: Path) -> None:
+    # The file that was never written has an old one, and the move of another one fails: both must stay.
+    one, two = tmp_path / "one.txt", tmp_path / "two.txt"
+    for target in (one, two):
+        target.write_text("old", encoding="utf-8")
+
+    def incomplete() -> None:
+        with staged_files() as staged:
+            staged.path(one)
+            staged.path(two).write_text("new", encoding="utf-8")
+
+    with failing_once("replace", 1, full_disk, after=False), pytest.raises(OSError, match=r"one\.txt"):
         incomplete()
     assert files_below(tmp_path) == {"one.txt": b"old", "two.txt": b"old"}
 

@@ -13,7 +13,9 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Callable, Iterator, Mapping
-from math import fsum, log
+from decimal import ROUND_HALF_UP, Decimal
+from math import dist, fsum, hypot, log
+from operator import mul
 from pathlib import Path
 from typing import Any
 from unicodedata import ucd_3_2_0
@@ -24,17 +26,24 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from toy_gpt_train import io_artifacts
-from toy_gpt_train.c_model import SimpleNextTokenModel
-from toy_gpt_train.e_infer import Run, Sampling, choose_token, load_run, top_k
+from toy_gpt_train.artifacts.csv_files import csv_line, parse_numbers, read_csv
 from toy_gpt_train.errors import InputError
 from toy_gpt_train.inference.explain import as_json, explain
-from toy_gpt_train.io_artifacts import context_label, csv_line, parse_number, read_csv, split_label
+from toy_gpt_train.inference.sampling import Sampling, choose_token, top_k
+from toy_gpt_train.io_artifacts import context_label, split_label
 from toy_gpt_train.math_training import softmax
-from toy_gpt_train.models import network as neural
-from toy_gpt_train.models.kneser_ney import KneserNeyModel, as_text
-from toy_gpt_train.models.network import NeuralModel
-from toy_gpt_train.tokenizers import BPETokenizer, CharTokenizer, WordTokenizer
+from toy_gpt_train.models import network
+from toy_gpt_train.models.kneser_ney import KneserNey, as_text, interpolate_all
+from toy_gpt_train.models.network import NetworkModel
+from toy_gpt_train.models.ngram_table import NGramTable
+from toy_gpt_train.models.parameter_tables import parameter_file
+from toy_gpt_train.run import Run
+from toy_gpt_train.run import load as load_run
+from toy_gpt_train.show import visible
+from toy_gpt_train.tokenizers.bpe import BPETokenizer
+from toy_gpt_train.tokenizers.char import CharTokenizer
 from toy_gpt_train.tokenizers.pretokenize import pretokenize
+from toy_gpt_train.tokenizers.word import WordTokenizer
 
 NODE = shutil.which("node")
 OLDEST_NODE = 20
@@ -153,10 +162,10 @@ def made(trained: Callable[..., Path], tmp_path_factory: pytest.TempPathFactory)
 
     def folder_of(run: str) -> Path:
         rows, cells = LAYOUT_LIMITS.get(run, (io_artifacts.ALL_ROWS_LIMIT, io_artifacts.DENSE_CELLS_LIMIT))
-        in_tables = 1 if run == "safetensors" else neural.LARGEST_IN_TABLES
+        in_tables = 1 if run == "safetensors" else network.LARGEST_IN_TABLES
         with (
             mock.patch.multiple(io_artifacts, ALL_ROWS_LIMIT=rows, DENSE_CELLS_LIMIT=cells),
-            mock.patch.object(neural, "LARGEST_IN_TABLES", in_tables),
+            mock.patch.object(network, "LARGEST_IN_TABLES", in_tables),
         ):
             return trained(*OPTIONS[run], corpus=corpus) / "artifacts"
 
@@ -166,12 +175,12 @@ def made(trained: Callable[..., Path], tmp_path_factory: pytest.TempPathFactory)
 def some_contexts(run: Run, count: int) -> list[list[int]]:
     """The start tokens, contexts of a text that the model continues, and random ones of any length."""
     model = run.model
-    least, most = model.least_context, model.context_size
+    least, most = model.min_context, model.context_size
     generator = random.Random(5)
-    start = [run.vocab.token_to_id[token] for token in run.meta["start_tokens"]]
+    start = run.start_ids()
     text = list(start)
     for _ in range(count):
-        probs = model.forward(*text[max(len(text) - most, 0) :])
+        probs = model.next_probs(text)
         text += generator.choices(range(len(probs)), probs)
     continued = [text[max(end - most, 0) : end] for end in range(len(start), len(text))]
     lengths = [generator.randint(least, most) for _ in range(count)]
@@ -185,17 +194,16 @@ def assert_same_predictions(ask: Ask, run: Run, count: int) -> None:
     answers = ask("nextProbs", contexts=contexts)
     assert len(answers) == len(contexts)
     for context, probs in zip(contexts, answers, strict=True):
-        assert probs == pytest.approx(run.model.forward(*context), rel=0, abs=TOLERANCE), context
+        assert probs == pytest.approx(run.model.next_probs(context), rel=0, abs=TOLERANCE), context
 
 
 def assert_same_interface(info: Mapping[str, Any], run: Run) -> None:
-    model, vocab = run.model, run.vocab
-    tokens = [vocab.id_to_token[i] for i in range(vocab.vocab_size())]
+    model = run.model
     assert info["meta"] == run.meta
-    assert info["tokens"] == tokens
-    assert info["ids"] == list(range(len(tokens)))
-    assert info["frequency"] == [vocab.token_freq[token] for token in tokens]
-    sizes = [model.vocab_size, model.context_size, model.least_context]
+    assert info["tokens"] == list(run.tokenizer.tokens)
+    assert info["ids"] == list(range(model.vocab_size))
+    assert info["frequency"] == run.frequencies
+    sizes = [model.vocab_size, model.context_size, model.min_context]
     assert [info["vocabSize"], info["contextSize"], info["minContext"]] == sizes
     assert (info["kind"], info["tokenizer"]) == (run.meta["model_kind"], run.tokenizer.kind)
     assert info["lossFloor"] == run.meta["loss_floor"]
@@ -207,7 +215,7 @@ def test_a_committed_run_predicts_the_same(ask: Ask, folder: Path) -> None:
     run = load_run(folder)
     info = load(ask, {**files_of(folder), "train_log.csv": log_path.read_bytes()})
     assert_same_interface(info, run)
-    assert_same_predictions(ask, run, 3 if isinstance(run.model, NeuralModel) else 20)
+    assert_same_predictions(ask, run, 3 if isinstance(run.model, NetworkModel) else 20)
     columns, *rows = csv.reader(log_path.read_text("utf-8").splitlines())
     assert info["log"] == {"columns": columns, "rows": [list(map(float, row)) for row in rows]}
 
@@ -255,10 +263,10 @@ def test_a_network_is_explained_as_infer_explain_does(ask: Ask, made: Callable[[
     load(ask, files_of(made(name)))
     for context in some_contexts(run, 3):
         answer = ask("explain", context=context, k=4)
-        expected = explain(run, context, 4)
+        expected = explain(run.model, context, run.tokenizer.tokens, 4)
         assert (answer["kind"], answer["context"]) == ("network", expected.context)
-        assert [entry["token"] for entry in answer["entries"]] == [token for token, _, _ in expected.likeliest]
-        probs = [probability for _, _, probability in expected.likeliest]
+        assert [entry["token"] for entry in answer["entries"]] == [token for token, _, _ in expected.most_likely]
+        probs = [probability for _, _, probability in expected.most_likely]
         assert [entry["probability"] for entry in answer["entries"]] == pytest.approx(probs, rel=0, abs=TOLERANCE)
         for step, wanted in zip(answer["steps"], as_json(expected), strict=True):
             assert step["step"] == wanted["place"]
@@ -274,19 +282,19 @@ def test_a_network_is_explained_as_infer_explain_does(ask: Ask, made: Callable[[
 def test_a_table_is_explained_by_its_row(ask: Ask, made: Callable[[str], Path], name: str) -> None:
     run = load_run(made(name))
     model = run.model
-    assert isinstance(model, SimpleNextTokenModel)
+    assert isinstance(model, NGramTable)
     load(ask, files_of(made(name)))
     seen = []
     for context in some_contexts(run, 10):
         answer = ask("explain", context=context, k=3)
-        probs = model.forward(*context)
-        tokens = run.vocab.id_to_token
+        probs = model.next_probs(context)
+        tokens = run.tokenizer.tokens
         assert answer["label"] == context_label([tokens[i] for i in context])
         assert answer["seen"] == (tuple(context) in model.rows)
         best = top_k(probs, 3)
-        logits = [model.row(tuple(context)).logit(i) for i, _ in best]
+        row = model.logits(context)
         assert [entry["token"] for entry in answer["entries"]] == [tokens[i] for i, _ in best]
-        assert [entry["logit"] for entry in answer["entries"]] == logits
+        assert [entry["logit"] for entry in answer["entries"]] == [row[i] for i, _ in best]
         assert [entry["probability"] for entry in answer["entries"]] == pytest.approx([p for _, p in best])
         seen.append(answer["seen"])
     assert any(seen)
@@ -295,14 +303,13 @@ def test_a_table_is_explained_by_its_row(ask: Ask, made: Callable[[str], Path], 
 def test_back_off_is_explained_length_by_length(ask: Ask, made: Callable[[str], Path]) -> None:
     run = load_run(made("kneser-ney"))
     model = run.model
-    assert isinstance(model, KneserNeyModel)
+    assert isinstance(model, KneserNey)
     load(ask, files_of(made("kneser-ney")))
-    tokens = run.vocab.id_to_token
+    tokens = run.tokenizer.tokens
     unmet = 0
     for context in some_contexts(run, 10):
         levels = ask("explain", context=context, k=model.vocab_size)["levels"]
         chain = model.matched(as_text(context))
-        distributions = list(model.order_distributions(as_text(context)))
         assert [level["context"] for level in levels] == [
             [tokens[i] for i in context[start:]] for start in range(len(context) + 1)
         ]
@@ -318,7 +325,8 @@ def test_back_off_is_explained_length_by_length(ask: Ask, made: Callable[[str], 
             assert level["count"] == sum(counts.values())
             assert level["weightOfShorter"] == chain[length].gamma
             shown = [entry["probability"] for entry in level["entries"]]
-            probs = {tokens[i]: p for i, p in enumerate(distributions[length])}
+            distribution = interpolate_all(chain[: length + 1], [1 / model.vocab_size] * model.vocab_size)
+            probs = dict(zip(tokens, distribution, strict=True))
             assert shown == pytest.approx([probs[entry["token"]] for entry in level["entries"]])
             assert shown == sorted(shown, reverse=True)
             assert fsum(entry["share"] for entry in level["entries"]) + level["weightOfShorter"] == pytest.approx(1)
@@ -334,14 +342,14 @@ def test_a_mixture_is_explained_by_its_experts(ask: Ask, made: Callable[[str], P
         answer = ask("explain", context=context, k=size)
         assert len(answer["experts"]) == (5 if name == "mixture of characters" else 2)
         assert fsum(expert["weight"] for expert in answer["experts"]) == pytest.approx(1)
-        scores = dict.fromkeys(run.vocab.token_to_id, 0.0)
+        scores = dict.fromkeys(run.tokenizer.tokens, 0.0)
         for expert in answer["experts"]:
             assert fsum(entry["probability"] for entry in expert["entries"]) == pytest.approx(1)
             for entry in expert["entries"]:
                 scores[entry["token"]] += expert["weight"] * log(entry["probability"])
         mixed = {entry["token"]: entry["probability"] for entry in answer["entries"]}
         assert [mixed[token] for token in scores] == pytest.approx(softmax(list(scores.values())))
-        assert [mixed[token] for token in scores] == pytest.approx(run.model.forward(*context))
+        assert [mixed[token] for token in scores] == pytest.approx(run.model.next_probs(context))
 
 
 # --- matrices and vectors ---------------------------------------------------------------------------------------
@@ -373,15 +381,16 @@ def test_matrices_of_a_network_are_its_files(ask: Ask, made: Callable[[str], Pat
 
 def test_matrices_of_safetensors_are_inputs_by_outputs(ask: Ask, made: Callable[[str], Path]) -> None:
     run = load_run(made("safetensors"))
-    assert isinstance(run.model, NeuralModel)
+    assert isinstance(run.model, NetworkModel)
     load(ask, files_of(made("safetensors")))
-    tables = {table.name: list(table.rows) for table in run.model.to_tables()}
+    with mock.patch.object(network, "LARGEST_IN_TABLES", 10**9):
+        tables = {table.name: list(table.rows) for table in run.model.content().tables}
     matrices = ask("matrices")
     assert [matrix["name"] for matrix in matrices] == [name for name, _ in run.model.network.named_parameters()]
     for matrix in matrices:
         wide = len(matrix["columns"])
         assert matrix["file"] == SAFETENSORS
-        rows = tables[neural.parameter_file(matrix["name"])]
+        rows = tables[parameter_file(matrix["name"])]
         assert matrix["numbers"] == [float(cell) for row in rows for cell in row[-wide:]]
 
 
@@ -390,27 +399,25 @@ def test_the_matrix_and_vectors_of_a_table_are_its_rows(ask: Ask, made: Callable
     folder = made(name)
     run = load_run(folder)
     model = run.model
-    assert isinstance(model, SimpleNextTokenModel)
+    assert isinstance(model, NGramTable)
     load(ask, files_of(folder))
     (matrix,) = ask("matrices")
     vectors = ask("vectors")
     _, rows = table_of(folder, "03_token_embeddings.csv")
     assert matrix["rows"] == vectors["labels"] == [row[1] for row in rows]
     assert vectors["numbers"] == [float(cell) for row in rows for cell in row[2:]]
-    assert (matrix["columns"], vectors["size"]) == (list(run.vocab.token_to_id), 2)
-    contexts = [
-        tuple(run.vocab.token_to_id[token] for token in split_label(label)) if model.context_size else ()
-        for label in matrix["rows"]
-    ]
-    logits = [model.row(context).logit(i) for context in contexts for i in range(model.vocab_size)]
-    assert matrix["numbers"] == logits
+    assert (matrix["columns"], vectors["size"]) == (list(run.tokenizer.tokens), 2)
+    contexts = [run.tokenizer.token_ids(split_label(label)) if model.context_size else [] for label in matrix["rows"]]
+    assert matrix["numbers"] == [logit for context in contexts for logit in model.logits(context)]
 
 
 def test_matrices_of_back_off_and_of_a_mixture(ask: Ask, made: Callable[[str], Path]) -> None:
     run = load_run(made("kneser-ney"))
     load(ask, files_of(made("kneser-ney")))
     pairs, discounts = ask("matrices")
-    assert pairs["numbers"] == pytest.approx([p for i in range(run.model.vocab_size) for p in run.model.forward(i)])
+    assert pairs["numbers"] == pytest.approx(
+        [p for i in range(run.model.vocab_size) for p in run.model.next_probs([i])]
+    )
     _, rows = table_of(made("kneser-ney"), "03_discounts.csv")
     assert discounts["numbers"] == [float(cell) for row in rows for cell in row[1:]]
     assert ask("vectors") is None
@@ -456,7 +463,7 @@ def test_random_text_is_cut_as_in_python(ask: Ask, texts: list[str]) -> None:
 
 def ids_of(tokenizer: BPETokenizer) -> dict[str, int]:
     """The tokens and ids of a tokenizer's vocab.json."""
-    ids: dict[str, int] = json.loads(tokenizer.file_texts()["vocab.json"])
+    ids: dict[str, int] = json.loads(tokenizer.files()["vocab.json"])
     return ids
 
 
@@ -483,7 +490,7 @@ def special_bpe(made: Callable[[str], Path]) -> BPETokenizer:
     )
 )
 def test_bpe_is_the_same(ask: Ask, special_bpe: BPETokenizer, parts: list[str]) -> None:
-    assert ask("bpe", files=special_bpe.file_texts()) == ids_of(special_bpe)
+    assert ask("bpe", files=special_bpe.files()) == ids_of(special_bpe)
     texts = ["".join(parts), *parts]
     tokens = assert_same_bpe(ask, special_bpe, texts)
     assert ask("join", lists=tokens) == texts
@@ -517,7 +524,7 @@ def test_merges_happen_in_the_order_of_their_ranks(ask: Ask) -> None:
     vocab = {byte: bytes([byte]) for byte in range(256)}
     vocab.update(enumerate((left + right for left, right in merges), start=256))
     tokenizer = BPETokenizer(vocab, merges)
-    ask("bpe", files=tokenizer.file_texts())
+    ask("bpe", files=tokenizer.files())
     tokens = assert_same_bpe(ask, tokenizer, ["abab", "x", "xundefined", "undefinedx", "ababab", "babaab"])
     assert tokens[0] == ["aba", "b"]
 
@@ -528,7 +535,7 @@ def with_bpe(files: Files, tokenizer: BPETokenizer) -> Files:
     rows = [csv_line([ids[token], token, 0]) for token in sorted(ids, key=ids.__getitem__)]
     meta = {**json.loads(files[META]), "vocab_size": len(ids)}
     texts = {
-        **tokenizer.file_texts(),
+        **tokenizer.files(),
         VOCABULARY: "token_id,token,frequency\n" + "".join(rows),
         META: json.dumps({**meta, "artifacts": {**meta["artifacts"], "tokenizer.json": "tokenizer.json"}}),
     }
@@ -552,9 +559,10 @@ def test_a_vocabulary_with_other_ids_than_the_tokenizer_is_refused(
 
 
 def test_words_and_characters_are_joined_as_in_python(ask: Ask, made: Callable[[str], Path]) -> None:
-    for name, tokens in (("words", ["the", "cat"]), ("all", ["a", "\r", "😀", " "])):
+    for name, tokens in (("words", ["a|b", "\\", "é\u0301"]), ("all", ["a", "\r", "😀", " "])):
         load(ask, files_of(made(name)))
-        assert ask("join", lists=[tokens, []]) == [load_run(made(name)).tokenizer.join(tokens), ""]
+        tokenizer = load_run(made(name)).tokenizer
+        assert ask("join", lists=[tokens, []]) == [tokenizer.decode(tokenizer.token_ids(tokens)), ""]
 
 
 BPE_DAMAGE: dict[str, tuple[str, Callable[[str], str]]] = {
@@ -620,7 +628,7 @@ def test_any_text_is_read_or_refused_as_in_python(
 @given(st.one_of(st.text(st.sampled_from("0123456789.-+e"), max_size=9), st.floats().map(repr), st.text(max_size=3)))
 def test_a_number_is_read_or_refused_as_in_python(ask: Ask, cell: str) -> None:
     try:
-        expected = parse_number(cell, "cell")
+        (expected,) = parse_numbers([cell], "cell")
     except InputError:
         with pytest.raises(ViewError, match="finite number"):
             ask("number", cell=cell)
@@ -677,6 +685,155 @@ def test_choosing_and_ranking_on_hand_made_numbers(ask: Ask) -> None:
             ask("choose", probs=[1.0], seed=0, count=1, **wrong)
     with pytest.raises(ViewError, match="seed"):
         ask("random", seed=-1, count=1)
+
+
+@pytest.mark.parametrize("temperature", [0, 0.3, 1, 2.5])
+@pytest.mark.parametrize("top_p", [0.05, 0.5, 0.9, 1])
+def test_what_is_drawn_has_the_probability_that_is_shown(ask: Ask, temperature: float, top_p: float) -> None:
+    probs = softmax([0.1 * (i * 7 % 23) for i in range(30)])
+    drawn = ask("drawn", probs=probs, temperature=temperature, topP=top_p)
+    assert fsum(drawn) == pytest.approx(1)
+    chosen = ask("choose", probs=probs, temperature=temperature, topP=top_p, seed=4, count=4000)
+    for i, probability in enumerate(drawn):
+        # Five standard deviations.
+        assert abs(chosen.count(i) / 4000 - probability) <= 5 * (probability * (1 - probability) / 4000) ** 0.5
+
+
+def test_drawn_probabilities_of_hand_made_numbers(ask: Ask) -> None:
+    assert ask("drawn", probs=[0.25, 0.5, 0.25], temperature=0, topP=1) == [0, 1, 0]
+    assert ask("drawn", probs=[0.25, 0.5, 0.25], temperature=1, topP=0.75) == pytest.approx([1 / 3, 2 / 3, 0])
+    assert ask("drawn", probs=[0.2, 0.4, 0.4], temperature=0.5, topP=1) == pytest.approx([1 / 9, 4 / 9, 4 / 9])
+
+
+# --- a text being written -----------------------------------------------------------------------------------------
+
+PROMPTS = {"words": "a|b\n a", "sparse": 'a|b \\ * "q"', "kneser-ney": "x*|", "bpe": " 😀 |", "llama": "a|b's a"}
+
+
+@pytest.mark.parametrize("name", PROMPTS)
+@pytest.mark.parametrize("sampling", [(0, 1, 0), (0.8, 0.9, 7)], ids=["greedy", "sampled"])
+def test_a_session_writes_what_generate_writes(
+    ask: Ask, made: Callable[[str], Path], name: str, sampling: tuple[float, float, int]
+) -> None:
+    run = load_run(made(name))
+    load(ask, files_of(made(name)))
+    temperature, top_p, seed = sampling
+    for prompt in ("", PROMPTS[name]):
+        answer = ask(
+            "session", prompt=prompt or run.start_text, count=15, temperature=temperature, topP=top_p, seed=seed
+        )
+        assert answer["text"] == run.generate(prompt, 15, temperature=temperature, top_p=top_p, seed=seed)
+        assert (len(answer["added"]), answer["problem"], answer["unknown"]) == (15, None, [])
+        assert answer["used"] == len(answer["context"]) <= run.model.context_size
+
+
+def test_a_session_starts_with_the_text_that_was_learned(ask: Ask, made: Callable[[str], Path]) -> None:
+    run = load_run(made("sparse"))
+    load(ask, files_of(made("sparse")))
+    answer = ask("session")
+    assert (answer["text"], answer["context"]) == (run.start_text, run.start_ids())
+    assert answer["added"] == []
+
+
+def test_a_session_says_why_it_cannot_predict(ask: Ask, made: Callable[[str], Path]) -> None:
+    load(ask, files_of(made("sparse")))
+    answer = ask("session", prompt="Z a\t猫")
+    assert answer["unknown"] == ["\t", "猫"]  # Z is further back than the model looks
+    assert answer["problem"] == "The model does not know '\\t', 猫, so it cannot say what comes next."
+    short = "This model looks back 3 tokens, so it needs that many to start from; there "
+    assert ask("session", prompt="a")["problem"] == f"{short}is 1. Write more."
+    assert ask("session", prompt="")["problem"] == f"{short}are 0. Write more."
+
+
+# --- tokens and numbers for a reader ------------------------------------------------------------------------------
+
+
+def test_tokens_are_shown_as_in_python(ask: Ask) -> None:
+    tokens = ["", " ", "it's", "it's \t", "'\"\n", '"\n', "\\", "\\ ", *ASSIGNED, *(f"a{char}b" for char in ASSIGNED)]
+    shown = ask("text", name="visible", values=tokens)
+    assert [pair for pair in zip(tokens, shown, strict=True) if visible(pair[0]) != pair[1]] == []
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.lists(st.floats(1e-12, 1), min_size=1))
+def test_probabilities_are_rounded_to_four_decimals(ask: Ask, probs: list[float]) -> None:
+    for p, text in zip(probs, ask("text", name="probabilityText", values=probs), strict=True):
+        if p < 0.00005:
+            assert text == re.sub("e-0", "e-", f"{p:.1e}")
+        else:
+            assert text == str(Decimal(p).quantize(Decimal("0.0001"), ROUND_HALF_UP))
+
+
+@pytest.mark.parametrize(
+    ("name", "values", "expected"),
+    [
+        ("probabilityText", [0, 1, 0.5, 1.2e-7], ["0.0000", "1.0000", "0.5000", "1.2e-7"]),
+        ("percentText", [0, 0.126, 0.004, 1], ["0\xa0%", "13\xa0%", "0.4\xa0%", "100\xa0%"]),
+        ("numberText", [0, -0.5, 2, 1 / 3, -1e-7], ["0", "\u22120.5", "2", "0.3333", "\u22121.0e\u22127"]),
+        ("numberText", [[1 / 3, 6], [1e-6, 6], [1e-7, 6]], ["0.333333", "0.000001", "1.0e\u22127"]),
+        ("countText", [0, 999, 1000, 25670, 1234567], ["0", "999", "1 000", "25 670", "1 234 567"]),
+        ("plural", [[1, "token"], [2, "token"], [0, "row"]], ["1 token", "2 tokens", "0 rows"]),
+    ],
+)
+def test_numbers_for_a_reader(ask: Ask, name: str, values: list[object], expected: list[str]) -> None:
+    thin = [text.replace(" ", "\u202f") if name == "countText" else text for text in expected]
+    assert ask("text", name=name, values=values) == thin
+
+
+def test_known_tokens_like_an_unknown_one(ask: Ask) -> None:
+    assert ask("nearest", token="dgo", known=["the", "god", "cat", "dog", "do"]) == ["do", "god", "dog"]
+    assert ask("nearest", token="The", known=["cat", "the", "then", "there", "them"]) == ["the", "then", "them"]
+    assert ask("nearest", token="猫", known=["the", "cat"]) == []
+
+
+# --- vectors ------------------------------------------------------------------------------------------------------
+
+
+def test_components_of_hand_made_vectors(ask: Ask) -> None:
+    # They differ most in the second number, then in the third, least in the first; none of them is 0 on average.
+    around = [(0, 3, 0), (0, -3, 0), (0, 0, 2), (0, 0, -2), (1, 0, 0), (-1, 0, 0)]
+    answer = ask("components", numbers=[x + 5 for vector in around for x in vector], size=3)
+    assert answer["share"] == pytest.approx(26 / 28)
+    for point, (_, second, third) in zip(answer["points"], around, strict=True):
+        assert point == pytest.approx([second, third], abs=1e-9)
+
+
+def test_components_of_a_plane_keep_all_distances(ask: Ask) -> None:
+    generator = random.Random(6)
+    first, second = ([generator.gauss(0, 1) for _ in range(5)] for _ in range(2))
+    places = [(generator.gauss(0, 3), generator.gauss(0, 1)) for _ in range(40)]
+    vectors = [[a * x + b * y + 1 for x, y in zip(first, second, strict=True)] for a, b in places]
+    answer = ask("components", numbers=[x for vector in vectors for x in vector], size=5)
+    assert answer["share"] == pytest.approx(1)
+    points = answer["points"]
+    assert [dist(points[0], point) for point in points] == pytest.approx([dist(vectors[0], one) for one in vectors])
+    assert fsum(x * y for x, y in points) == pytest.approx(0, abs=1e-6)
+    assert fsum(x * x for x, _ in points) > fsum(y * y for _, y in points)
+
+
+def test_vectors_without_a_second_direction(ask: Ask) -> None:
+    assert ask("components", numbers=[2.0, 3.0], size=2) == {"points": [[0, 0]], "share": 1}
+    answer = ask("components", numbers=[1.0, 3.0, 8.0], size=1)
+    assert answer["share"] == pytest.approx(1)
+    assert [x for point in answer["points"] for x in point] == pytest.approx([-3, 0, -1, 0, 4, 0])
+
+
+def test_the_nearest_vectors_are_those_of_the_largest_cosine(ask: Ask) -> None:
+    generator = random.Random(7)
+    vectors = [[generator.gauss(0, 1) for _ in range(4)] for _ in range(30)]
+    vectors[3] = [0.0] * 4
+    vectors[9] = [2 * x for x in vectors[8]]
+    numbers = [x for vector in vectors for x in vector]
+    assert ask("cosines", numbers=numbers, size=4, chosen=3, k=5) == []
+
+    def cosine(other: list[float]) -> float:
+        return fsum(map(mul, other, vectors[8])) / (hypot(*other) * hypot(*vectors[8]))
+
+    expected = sorted((i for i in range(30) if i not in (3, 8)), key=lambda i: -cosine(vectors[i]))[:5]
+    answer = ask("cosines", numbers=numbers, size=4, chosen=8, k=5)
+    assert [one["place"] for one in answer] == expected
+    assert expected[0] == 9
+    assert [one["cosine"] for one in answer] == pytest.approx([cosine(vectors[i]) for i in expected])
 
 
 # --- damaged files ------------------------------------------------------------------------------------------------
@@ -966,10 +1123,10 @@ def test_an_edited_table_is_read_or_refused_as_in_python(
             load(ask, files)
         return
     load(ask, files)
-    start = [run.vocab.token_to_id.get(token) for token in run.meta["start_tokens"]][: run.model.context_size]
-    context = [i or 0 for i in start]
+    known = {token: token_id for token_id, token in enumerate(run.tokenizer.tokens)}
+    context = [known.get(token, 0) for token in run.meta["start_tokens"][: run.model.context_size]]
     (probs,) = ask("nextProbs", contexts=[context])
-    assert probs == pytest.approx(run.model.forward(*context), rel=0, abs=TOLERANCE)
+    assert probs == pytest.approx(run.model.next_probs(context), rel=0, abs=TOLERANCE)
 
 
 # --- the list of runs ---------------------------------------------------------------------------------------------

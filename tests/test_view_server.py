@@ -7,6 +7,7 @@ import os
 import re
 import shutil
 import socket
+import struct
 import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -613,6 +614,51 @@ def test_a_file_that_is_gone(started: Started, base: Path, tmp_path: Path) -> No
     assert ask(started(folder), "/artifacts/01_vocabulary.csv").status == 404
 
 
+def test_a_name_that_is_too_long_for_a_file(started: Started, base: Path, tmp_path: Path) -> None:
+    folder = copy_of(base, tmp_path / "base")
+    name = "a" * 300
+    change_meta(folder / "artifacts" / "00_meta.json", artifacts={name: name})
+    assert ask(started(folder), f"/artifacts/{name}").status == 404
+
+
+def test_folders_that_may_not_be_read(started: Started, base: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    closed = base / "outputs"
+    is_file = Path.is_file
+
+    def refuse_in_closed(path: Path, **options: Any) -> bool:
+        if closed in path.parents:
+            raise PermissionError(13, "Permission denied", str(path))
+        return is_file(path, **options)
+
+    monkeypatch.setattr(Path, "is_file", refuse_in_closed)
+    here = started(base)
+    assert [run["log"] for run in json.loads(ask(here, "/runs.json").body)["runs"]] == [None] * 3
+    assert ask(here, "/outputs/train_log.csv").status == 404
+    assert ask(here, "/artifacts/00_meta.json").status == 200
+    closed = base / "artifacts"
+    assert [ask(here, url).status for url in ("/runs.json", "/artifacts/00_meta.json", "/")] == [404, 404, 200]
+
+
+@pytest.mark.parametrize("added", [b"more", b"more" * 100_000])
+def test_a_file_that_grows_is_sent_as_long_as_was_said(
+    started: Started, base: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, added: bytes
+) -> None:
+    folder = copy_of(base, tmp_path / "base")
+    path = folder / "outputs" / "train_log.csv"
+    before = path.read_bytes()
+    end_headers = view_server._Handler.end_headers
+
+    def grow(handler: view_server._Handler) -> None:
+        with path.open("ab") as file:
+            file.write(added)
+        end_headers(handler)
+
+    monkeypatch.setattr(view_server._Handler, "end_headers", grow)
+    answer = ask(started(folder), "/outputs/train_log.csv")
+    assert path.read_bytes() == before + added
+    assert (answer.headers["content-length"], answer.body) == (str(len(before)), before)
+
+
 # --- the command ------------------------------------------------------------------------------------------------
 
 
@@ -687,11 +733,29 @@ def test_requests_are_answered_silently(server: ExplorerServer, capfd: pytest.Ca
     for path in ("/", "/nothing", "/artifacts/00_meta.json"):
         ask(server, path)
     ask(server, "/", method="POST")
-    with socket.create_connection(("127.0.0.1", server.server_port)) as connection:
-        connection.sendall(f"GET /ui/app.js HTTP/1.1\r\nHost: 127.0.0.1:{server.server_port}\r\n\r\n".encode())
-        connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\x01\x00\x00\x00\x00\x00\x00\x00")  # gone at once
     connection_of_a_client = http.client.HTTPConnection("127.0.0.1", server.server_port, timeout=10)
     connection_of_a_client.request("GET", "/runs.json")
     assert connection_of_a_client.getresponse().read() == ask(server, "/runs.json").body
     connection_of_a_client.close()
+    assert capfd.readouterr() == ("", "")
+
+
+@pytest.mark.parametrize("length", [0, 7, 20, None], ids=str)
+def test_a_client_that_hangs_up_is_no_error(
+    started: Started, base: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str], length: int | None
+) -> None:
+    here = started(base)
+    request = f"GET /ui/app.js HTTP/1.1\r\nHost: 127.0.0.1:{here.server_port}\r\n\r\n".encode()[:length]
+    ended = threading.Event()
+    shutdown_request = here.shutdown_request
+
+    def end(connection: Any) -> None:
+        shutdown_request(connection)
+        ended.set()
+
+    monkeypatch.setattr(here, "shutdown_request", end)
+    with socket.create_connection(("127.0.0.1", here.server_port)) as connection:
+        connection.sendall(request)
+        connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))  # gone at once
+    assert ended.wait(10)
     assert capfd.readouterr() == ("", "")

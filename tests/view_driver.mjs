@@ -9,8 +9,8 @@ const PAGE = "http://page/view/";
 
 const folder = pathToFileURL(`${process.argv[2]}/`);
 const load = (name) => import(new URL(name, folder));
-const [runs, csv, sampling, tokenizers] = await Promise.all(
-  ["run.js", "csv.js", "sampling.js", "tokenizers.js"].map(load),
+const [runs, csv, sampling, tokenizers, texts, vectors, sessions] = await Promise.all(
+  ["run.js", "csv.js", "sampling.js", "tokenizers.js", "text.js", "vectors.js", "session.js"].map(load),
 );
 
 // A page has an address and fetches its files; here they come with the request, as base64 by name.
@@ -78,6 +78,23 @@ const answers = {
     return Array.from({ length: count }, () => sampling.chooseToken(probs, { temperature, topP }, random));
   },
   topK: ({ numbers, k }) => sampling.topK(numbers, k),
+  drawn: ({ probs, temperature, topP }) => [...sessions.drawProbabilities(probs, { temperature, topP })],
+  session({ prompt = null, count = 0, ...settings }) {
+    const session = new sessions.Session(run);
+    if (prompt !== null) {
+      session.setPrompt(prompt);
+    }
+    session.setSampling(settings);
+    for (let i = 0; i < count; i++) {
+      session.step();
+    }
+    const { text, context, added, unknown, problem, pieces } = session;
+    return { text, context, added, unknown, problem, used: pieces.filter(({ used }) => used).length };
+  },
+  text: ({ name, values }) => values.map((value) => texts[name](...[value].flat())),
+  nearest: ({ token, known }) => texts.nearest(token, known),
+  components: ({ numbers, size }) => vectors.principalComponents(Float64Array.from(numbers), size),
+  cosines: ({ numbers, size, chosen, k }) => vectors.nearestByCosine(Float64Array.from(numbers), size, chosen, k),
 };
 
 for await (const line of createInterface({ input: process.stdin })) {

@@ -35,9 +35,8 @@ from browser.kit import (
     table_of,
     written_of,
 )
-from toy_gpt_train.c_model import SimpleNextTokenModel
-from toy_gpt_train.e_infer import load_run
 from toy_gpt_train.project import RESOURCE_ROOT
+from toy_gpt_train.run import load
 from toy_gpt_train.show import visible
 from toy_gpt_train.view.server import VIEW_DIR, open_server, runs_index
 
@@ -278,14 +277,13 @@ def test_a_table_shows_its_row(visit: Visit, toy_gpt: ToyGpt) -> None:
     why = explanation_of(column)
     expect(why).to_contain_text("The row used here is the|cat.")
     expected = infer(toy_gpt, TABLE, "--prompt", PROMPTS[TABLE])["top_k"]
-    run = load_run(folder_of(TABLE))
-    assert isinstance(run.model, SimpleNextTokenModel)
-    logits = run.model.row(tuple(run.vocab.token_to_id[token] for token in ("the", "cat")))
+    run = load(folder_of(TABLE))
+    logits = run.model.logits(run.tokenizer.token_ids(["the", "cat"]))
     rows = rows_of(table_of(why, "Largest weights of the row"))
     assert [row[0] for row in rows] == [one["token"] for one in expected[:8]]
     for (_, weight, power, probability), one in zip(rows, expected, strict=False):
-        assert number(weight) == pytest.approx(logits.logit(one["id"]), abs=0.5001e-4)
-        assert number(power) == pytest.approx(exp(logits.logit(one["id"])), abs=0.5001e-4)
+        assert number(weight) == pytest.approx(logits[one["id"]], abs=0.5001e-4)
+        assert number(power) == pytest.approx(exp(logits[one["id"]]), abs=0.5001e-4)
         assert probability == four_decimals(one["probability"])
 
 
@@ -360,7 +358,8 @@ COLORS = """canvas => {
 def check_weights(panel: Locator) -> None:
     cells = panel.get_by_role("application")
     expect(cells).to_be_visible()
-    assert panel.locator("canvas").evaluate(COLORS) > 3
+    # WHY a wait: the canvas is painted once it has a width.
+    panel.page.wait_for_function(f"canvas => ({COLORS})(canvas) > 3", arg=panel.locator("canvas").element_handle())
     cells.press("Home")
     readout = panel.locator("output.readout")
     expect(readout).to_have_text(re.compile(r", .+: \u2212?[0-9.e\u2212+]+$"))

@@ -1,11 +1,11 @@
 """server.py - A small web server that shows the explorer on this computer only.
 
-It serves the page in view/, an index of the runs below a base directory, and their files. Nothing else: an address is
-never followed as a path. It must equal that of one of the page's own files, or of a file of a run that was found.
+It serves the page in view/, an index of the runs below a base directory, and their files.
 
+REQ: an address is never followed as a path: it must equal the address of a file of the page, or of a run.
 REQ: it listens on the loopback address only, writes nothing, and answers only GET and HEAD.
-REQ: a file is served if it is the metadata or the log of a run, or the metadata list it, and if it really lies in the
-run's folder (a symbolic link that leads elsewhere is not followed).
+REQ: of a run it serves the metadata, the log, and what the metadata list, if the file really is in the run's folder
+(a symbolic link that leads elsewhere is not followed).
 REQ: a request whose Host is not this server is refused. WHY: otherwise a page from elsewhere could point its own host
 name at 127.0.0.1 and read what is served here (DNS rebinding).
 
@@ -15,7 +15,6 @@ It does not know how a model computes: the page does that, from the same files a
 import json
 import os
 import re
-import shutil
 import socketserver
 import threading
 import webbrowser
@@ -43,6 +42,7 @@ INDEX_NAME: Final = "runs.json"
 _LOOPBACK: Final = "127.0.0.1"
 _PORTS_TO_TRY: Final = 20
 _SECONDS_TO_ASK: Final = 30
+_BLOCK_BYTES: Final = 1 << 16
 
 # WHY two lists: a run may come from a stranger, so none of its files is ever served as a page or a script.
 # WHY not mimetypes: it reads the system's registry, and if that calls .js plain text the page does not start.
@@ -104,6 +104,9 @@ def runs_index(base_dir: Path) -> dict[str, Any]:
     Returns:
         ``runs``: name, artifacts and log of each run, the default run first; addresses are relative to ``base_dir`` (if
         that is a folder of artifacts, its address is ``run/``). ``notes``: a sentence for each run left out.
+
+    Raises:
+        OSError: A folder of artifacts cannot be read.
 
     Example:
         >>> from toy_gpt_train.project import RESOURCE_ROOT
@@ -169,13 +172,13 @@ def _name_of(meta: dict[str, Any], url: str) -> str:
 
 
 def _real_file(folder: Path, name: str, base_dir: Path) -> Path | None:
-    """Return the path of a file if it really lies in its folder, below the base directory; None otherwise."""
+    """Return the path of a file if it really is in its folder, below the base directory; None otherwise."""
     path = folder / name
-    if not path.is_file():
-        return None
-    real = path.resolve()
-    inside = real.parent == folder.resolve() and real.is_relative_to(base_dir.resolve())
-    return path if inside else None
+    with suppress(OSError):  # the name is too long, or the folder may not be read
+        if path.is_file():
+            real = path.resolve()
+            return path if real.parent == folder.resolve() and real.is_relative_to(base_dir.resolve()) else None
+    return None
 
 
 def _quoted(url: str) -> str:
@@ -194,6 +197,9 @@ class Found(NamedTuple):
 
 def find_file(base_dir: Path, url: str) -> Found | None:
     """Return the file at an address (from its first slash on, not quoted), or None if nothing is served there.
+
+    Raises:
+        OSError: A folder of artifacts cannot be read.
 
     Example:
         >>> found = find_file(VIEW_DIR, "/")
@@ -254,56 +260,60 @@ class _Handler(BaseHTTPRequestHandler):
     sys_version = ""
     timeout = _SECONDS_TO_ASK
 
+    def handle(self) -> None:
+        """Answer, unless the client hangs up first."""
+        with suppress(ConnectionError):
+            super().handle()
+
     def do_GET(self) -> None:
         """Answer with a file or the index."""
-        self._answer_request()
-
-    def do_HEAD(self) -> None:
-        """Answer like GET, without the content."""
-        self._answer_request()
-
-    def _answer_request(self) -> None:
         if not _is_own_host(self.headers, self.server.server_port):
             self.send_error(HTTPStatus.FORBIDDEN, explain=f"This server answers to {self.server.url} only.")
             return
-        url = unquote(self.path.partition("?")[0], errors=_ANY_BYTES)
-        if url == f"/{INDEX_NAME}":
-            content = json.dumps(runs_index(self.server.base_dir), ensure_ascii=False).encode("utf-8", "replace")
-            self._send(HTTPStatus.OK, _DATA_TYPES[".json"], BytesIO(content), len(content))
-            return
-        # WHY looked up each time: a run that is trained meanwhile is shown too.
-        found = find_file(self.server.base_dir, url)
         try:
-            file = found.path.open("rb") if found else None
+            found = self._open(unquote(self.path.partition("?")[0], errors=_ANY_BYTES))
         except OSError:
-            file = None
-        if found is None or file is None:
+            found = None
+        if found is None:
             self.send_error(HTTPStatus.NOT_FOUND, explain="There is nothing at this address.")
             return
-        with file:
-            self._send(HTTPStatus.OK, found.type, file, os.fstat(file.fileno()).st_size)
+        kind, content = found
+        with content:
+            self._send(HTTPStatus.OK, kind, content)
+
+    def do_HEAD(self) -> None:
+        """Answer like GET, without the content."""
+        self.do_GET()
+
+    def _open(self, url: str) -> tuple[str, BinaryIO] | None:
+        """Return the type and content of what is at an address; looked up each time, so new runs are shown too."""
+        if url == f"/{INDEX_NAME}":
+            index = json.dumps(runs_index(self.server.base_dir), ensure_ascii=False)
+            return _DATA_TYPES[".json"], BytesIO(index.encode("utf-8", "replace"))
+        found = find_file(self.server.base_dir, url)
+        return (found.type, found.path.open("rb")) if found else None
 
     def send_error(self, code: int, message: str | None = None, explain: str | None = None) -> None:
         """Answer with a sentence; the base class's own errors come here too."""
         if code == HTTPStatus.NOT_IMPLEMENTED:  # the base class's code for a method that this class lacks
-            code, explain = (
-                HTTPStatus.METHOD_NOT_ALLOWED,
-                "Only GET and HEAD are answered: nothing can be changed here.",
-            )
+            code, explain = HTTPStatus.METHOD_NOT_ALLOWED, "Only GET and HEAD are answered: nothing can be changed."
         text = f"{code}: {explain or HTTPStatus(code).phrase}\n".encode()
         self.close_connection = True
-        self._send(HTTPStatus(code), _DATA_TYPES[".txt"], BytesIO(text), len(text))
+        self._send(HTTPStatus(code), _DATA_TYPES[".txt"], BytesIO(text))
 
-    def _send(self, status: HTTPStatus, kind: str, content: BinaryIO, size: int) -> None:
+    def _send(self, status: HTTPStatus, kind: str, content: BinaryIO) -> None:
+        size = content.seek(0, os.SEEK_END)
+        content.seek(0)
         self.send_response(status)
         if status == HTTPStatus.METHOD_NOT_ALLOWED:
             self.send_header("Allow", "GET, HEAD")
         for name, value in {**_HEADERS, "Content-Type": kind, "Content-Length": str(size)}.items():
             self.send_header(name, value)
-        with suppress(ConnectionError):  # the client has hung up
-            self.end_headers()
-            if self.command != "HEAD":
-                shutil.copyfileobj(content, self.wfile)
+        self.end_headers()
+        # WHY not to the end of the file: a log may grow meanwhile, and the client was told a size.
+        while self.command != "HEAD" and (block := content.read(min(size, _BLOCK_BYTES))):
+            self.wfile.write(block)
+            size -= len(block)
 
     def log_message(self, format: str, *args: Any) -> None:  # noqa: A002 - the base class's name for it
         """Print nothing: a line for each request would hide the address."""

@@ -48,7 +48,7 @@ export function percentText(share) {
 /** Return a number with at most `decimals` decimals, no zeros at its end, and a real minus sign. */
 export function numberText(value, decimals = 4) {
   if (value !== 0 && Math.abs(value) < 0.5 * 10 ** -decimals) {
-    return value.toExponential(1).replace("-", "\u2212");
+    return value.toExponential(1).replaceAll("-", "\u2212");
   }
   return String(Number(value.toFixed(decimals))).replace("-", "\u2212");
 }
