@@ -1,9 +1,9 @@
-"""bench_text.py - Every rung on a real text, characters, the last tenth held out.
+"""bench_text.py - Every counting model on a real text, characters, the last tenth held out.
 
-    uv run python benchmarks/bench_text.py FILE [--rungs kneser-ney mixture]
+    uv run python benchmarks/bench_text.py FILE [--models kneser-ney mixture]
 
-Each rung is trained and evaluated by ``toy-gpt train --json`` in a process of its own. The tables learn by gradient
-descent for a few epochs; the others say themselves when they have learned.
+Each model is trained and evaluated by ``toy-gpt train --json`` in its own process. The tables learn by gradient descent
+for a few epochs; the others learn in one pass.
 """
 
 import argparse
@@ -13,9 +13,9 @@ from typing import Any
 
 from measured import run_json
 
-# REQ: settings are the rungs' own defaults, but for the context length and, for the tables, fewer epochs: they
-# take one step a character, and a million of them an epoch.
-RUNGS = {
+# REQ: the models' own defaults, except for the context length and, for the tables, fewer epochs: one epoch is a million
+# steps, one per character.
+MODELS = {
     "unigram": ["--epochs", "3"],
     "bigram": ["--epochs", "3"],
     "context-2": ["--epochs", "3"],
@@ -26,26 +26,26 @@ RUNGS = {
 }
 
 
-def run(kind: str, file: Path) -> tuple[dict[str, Any], float]:
-    """Train and evaluate one rung; returns its figures and the peak memory of its process in MB."""
+def run(name: str, file: Path) -> tuple[dict[str, Any], float]:
+    """Train and evaluate one model; returns its figures and the peak memory of its process in MB."""
     with tempfile.TemporaryDirectory() as folder:
         settings = ["--tokenizer", "char", "--val-fraction", "0.1", "--corpus", str(file), "--base-dir", folder]
-        return run_json("train", "--model", kind, *RUNGS[kind], *settings)
+        return run_json("train", "--model", name, *MODELS[name], *settings)
 
 
 def main() -> None:
     """Print the table."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("file", type=Path, help="a UTF-8 text, for example Tiny Shakespeare")
-    parser.add_argument("--rungs", nargs="+", choices=RUNGS, default=list(RUNGS), help="which rungs (default: all)")
+    parser.add_argument("--models", nargs="+", choices=MODELS, default=list(MODELS), help="which models (default: all)")
     args = parser.parse_args()
     print(f"{args.file.name}, characters, last tenth held out")
     print("model        val loss  bits/byte  train s  eval s  eval tokens/s  peak MB")
-    for kind in args.rungs:
-        figures, peak = run(kind, args.file)
+    for name in args.models:
+        figures, peak = run(name, args.file)
         speed = figures["tokens"] / max(figures["evaluate_seconds"], 1e-3)
         print(
-            f"{kind:11} {figures['val_loss']:9.4f} {figures['bits_per_byte']:10.4f} {figures['train_seconds']:8.1f} "
+            f"{name:11} {figures['val_loss']:9.4f} {figures['bits_per_byte']:10.4f} {figures['train_seconds']:8.1f} "
             f"{figures['evaluate_seconds']:7.1f} {speed:14.0f} {peak:8.0f}",
             flush=True,
         )

@@ -5,25 +5,23 @@
 It writes two CSV files to outputs/bench/, and prints their lines. Nothing in them depends on the time or the speed of
 the computer: a further run writes the same bytes.
 
-1. context_lengths.csv has a line for each small training on the stories with a part held out: plain tables and
+1. context_lengths.csv has one line per small training run on the stories with a part held out: plain tables and
    Kneser-Ney with one context length after the other, and the mixture. ``train_loss`` is measured on the training part
    (the mixture's on the last tenth of it, while learning), ``val_loss`` on the held-out part, and ``unigram_loss`` is
-   that of guessing by frequency there; all in nats a token.
-2. mixture_powers.csv has the powers of the mixture's experts after a training on all characters, by how many
-   characters its longest memory matched. How often it had been there counts as well; this is the mean over that.
+   that of guessing by frequency there; all in nats per token.
+2. mixture_powers.csv has the mixture weights of the experts after training on all characters, by how many characters
+   the longest context matched. How often it had been met counts as well; this is the mean over that.
 """
 
 import argparse
 import csv
 import io
-import tempfile
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from toy_gpt_train.d_train import TrainResult, TrainSettings, train_run
-from toy_gpt_train.models.registry import level_for_kind
-from toy_gpt_train.models.mixture import MixtureModel
+from toy_gpt_train import train
+from toy_gpt_train.models.registry import find_model
 
 ROOT = Path(__file__).resolve().parents[1]
 STORIES = ROOT / "corpus" / "030_stories.txt"
@@ -36,44 +34,33 @@ WORD_FRACTION, CHARACTER_FRACTION = 0.2, 0.1
 EXPERTS = ("3 characters", "5 characters", "8 characters", "words", "line")
 
 
-def train(kind: str, context: int | None, tokenizer: str, val_fraction: float, epochs: int) -> TrainResult:
-    """Train one model on the stories; its files are not kept."""
-    level = level_for_kind(kind, context)
-    with tempfile.TemporaryDirectory() as folder:
-        return train_run(
-            TrainSettings(level, STORIES, Path(folder), epochs=epochs, tokenizer=tokenizer, val_fraction=val_fraction)
-        )
-
-
-def measured(tokenizer: str, kind: str, context: int | None, val_fraction: float, epochs: int) -> list[object]:
+def measured(tokenizer: str, name: str, val_fraction: float, **options: Any) -> list[object]:
     """Train with a part held out; returns a line of the first file."""
-    result = train(kind, context, tokenizer, val_fraction, epochs)
-    if result.held_out is None:
-        raise ValueError("nothing was held out")
-    losses = (result.train_loss, result.held_out.loss, result.unigram_loss)
+    run = train(name, STORIES, tokenizer=tokenizer, val_fraction=val_fraction, **options)
+    metrics = run.meta["metrics"]
+    losses = (metrics["train_loss"], metrics["val_loss"], run.unigram_loss)
     shown = (f"{loss:.6f}" for loss in losses)
-    return [tokenizer, kind, result.model.context_size, val_fraction, len(result.history), *shown]
+    return [tokenizer, name, run.model.context_size, val_fraction, len(run.history), *shown]
 
 
 def losses() -> Iterator[Sequence[object]]:
     """Yield the lines of the first file, its header first."""
     yield COLUMNS
-    for kind in WORDS:
-        yield measured("word", kind, None, WORD_FRACTION, WORD_EPOCHS)
+    for name in WORDS:
+        epochs = {} if name == "kneser-ney" else {"epochs": WORD_EPOCHS}
+        yield measured("word", name, WORD_FRACTION, **epochs)
     for n in range(1, LONGEST + 1):
-        # WHY the level's name: a table that looks back one token is the bigram of the ladder.
-        table = level_for_kind(f"context-{n}").kind
-        yield measured("char", table, n, CHARACTER_FRACTION, CHARACTER_EPOCHS)
+        # WHY find_model: a table that looks back one token is the bigram of the ladder.
+        yield measured("char", find_model(f"context-{n}").name, CHARACTER_FRACTION, epochs=CHARACTER_EPOCHS)
     for n in range(1, LONGEST + 1):
-        yield measured("char", "kneser-ney", n, CHARACTER_FRACTION, 1)
-    yield measured("char", "mixture", None, CHARACTER_FRACTION, 1)
+        yield measured("char", "kneser-ney", CHARACTER_FRACTION, context=n)
+    yield measured("char", "mixture", CHARACTER_FRACTION)
 
 
-def powers() -> Iterator[Sequence[object]]:
+def mixture_weights() -> Iterator[Sequence[object]]:
     """Yield the lines of the second file, its header first."""
     yield "matched", *EXPERTS
-    model = train("mixture", None, "char", 0, 1).model
-    assert isinstance(model, MixtureModel)
+    model: Any = train("mixture", STORIES, tokenizer="char").model  # a Mixture
     corrections = model.corrections[model.recipe.gates.index("matched")]
     for matched in sorted({value // 10 for value in corrections}):  # the gate's value is 10 times that, and how often
         vectors = [vector for value, vector in corrections.items() if value // 10 == matched]
@@ -98,7 +85,7 @@ def main() -> None:
     parser.add_argument("--folder", type=Path, default=ROOT / "outputs" / "bench", help="where the files go")
     folder = parser.parse_args().folder
     write(folder / "context_lengths.csv", losses())
-    write(folder / "mixture_powers.csv", powers())
+    write(folder / "mixture_powers.csv", mixture_weights())
 
 
 if __name__ == "__main__":

@@ -1,8 +1,9 @@
 """Build hooks of the docs site: what a page shows is run, read or drawn when the site is built, never pasted.
 
-In a page's Markdown, a fenced block ```` ```run ```` holds commands, one a line; it becomes the commands with their
-real output. All blocks of a page share one folder, with the repository's corpus/, src/ and benchmarks/ and a copy of
-artifacts/ladder/ in it. builder/directives.py lists what else a page may ask for.
+In a page's Markdown, a fenced block ```` ```run ```` holds commands, one per line, and ```` ```session ```` holds
+Python statements; each becomes what was run, with its real output. All blocks of a page share one folder, with the
+repository's corpus/, src/ and benchmarks/ and a copy of artifacts/ladder/ in it; each session starts anew.
+builder/directives.py lists what else a page may ask for.
 """
 
 import os
@@ -69,7 +70,7 @@ def on_files(files: Files, config: MkDocsConfig) -> Files:
 
 
 def on_page_markdown(markdown: str, page: Page, **_: Any) -> str:
-    """Run the commands of a page, and replace its directives."""
+    """Run the blocks of a page, and replace its directives."""
     playground = get_relative_url(PLAYGROUND, page.url)
     return directives.expand(commands.run_blocks(markdown), playground)
 

@@ -1,7 +1,7 @@
-"""reference.py - The same mathematics as the project's, written as literally as the textbooks have it.
+"""reference.py - The mathematics of the tables and counting models, written as literally as in the textbooks.
 
-Slow on purpose: no row is shared, nothing is left out, every formula stands where it is used. The tests hold the
-project's fast code against these.
+Slow on purpose: nothing is shared or left out, and every formula stands where it is used. The tests hold the fast code
+against these.
 """
 
 from collections import Counter
@@ -9,8 +9,8 @@ from collections.abc import Iterable, Sequence
 from functools import cache
 from math import exp, log
 
-Gram = tuple[int, ...]
-Pair = tuple[Gram, int]
+Ngram = tuple[int, ...]
+Pair = tuple[Ngram, int]
 
 SMALLEST_PROBABILITY = 1e-12
 FALLBACK_DISCOUNTS = (0.5, 1.0, 1.5)
@@ -32,10 +32,10 @@ class DenseTable:
 
     def __init__(self, vocab_size: int) -> None:
         self.vocab_size = vocab_size
-        self.rows: dict[Gram, list[float]] = {}
+        self.rows: dict[Ngram, list[float]] = {}
 
     def train_epoch(self, pairs: Iterable[Pair], learning_rate: float) -> tuple[float, float]:
-        """Pass over the pairs once, one update a pair.
+        """Pass over the pairs once, one update per pair.
 
         Returns:
             Average loss and accuracy, each pair's taken before its update.
@@ -73,28 +73,28 @@ def modified_discounts(counts: Iterable[int]) -> tuple[float, float, float]:
 class LiteralKneserNey:
     """p(w | h) by the recursive formula, every sum of it written out over tuples of token ids.
 
-    ``counts[n]`` counts the grams of n context tokens and one more: how often, at the longest; below it, how many
-    different longer grams end in the gram.
+    ``counts[n]`` counts the n-grams of n context tokens and one more: how often they came, for the longest; for shorter
+    ones, how many different longer n-grams end in them.
     """
 
     def __init__(self, token_ids: Sequence[int], vocab_size: int, context_size: int) -> None:
         self.vocab_size = vocab_size
         size = context_size + 1
-        grams = [tuple(token_ids[start : start + size]) for start in range(len(token_ids) - size + 1)]
-        self.counts: list[dict[Gram, int]] = [{gram: grams.count(gram) for gram in grams}]
+        ngrams = [tuple(token_ids[start : start + size]) for start in range(len(token_ids) - size + 1)]
+        self.counts: list[dict[Ngram, int]] = [{ngram: ngrams.count(ngram) for ngram in ngrams}]
         for _ in range(context_size):
             longer = self.counts[0]
-            endings = {gram[1:] for gram in longer}
-            self.counts.insert(0, {end: len({gram for gram in longer if gram[1:] == end}) for end in endings})
+            endings = {ngram[1:] for ngram in longer}
+            self.counts.insert(0, {end: len({ngram for ngram in longer if ngram[1:] == end}) for end in endings})
         self.discounts = [modified_discounts(level.values()) for level in self.counts]
         self.after = cache(self._after)
 
-    def _after(self, history: Gram) -> dict[int, int]:
+    def _after(self, history: Ngram) -> dict[int, int]:
         """Return the counts of the tokens that came after a history."""
         level = self.counts[len(history)]
-        return {gram[-1]: count for gram, count in level.items() if gram[:-1] == history}
+        return {ngram[-1]: count for ngram, count in level.items() if ngram[:-1] == history}
 
-    def probability(self, token: int, history: Gram) -> float:
+    def probability(self, token: int, history: Ngram) -> float:
         """Return p(token | history)."""
         shorter = self.probability(token, history[1:]) if history else 1 / self.vocab_size
         after = self.after(history)
@@ -108,6 +108,32 @@ class LiteralKneserNey:
         discount = {0: 0.0, 1: d1, 2: d2}.get(count, d3)
         return (count - discount) / total + gamma * shorter
 
-    def distribution(self, history: Gram) -> list[float]:
+    def distribution(self, history: Ngram) -> list[float]:
         """Return p(. | history), V probabilities."""
         return [self.probability(token, history) for token in range(self.vocab_size)]
+
+
+# --- the log-linear mixture ---------------------------------------------------------------------------------
+
+
+def product_of_experts(distributions: Sequence[Sequence[float]], weights: Sequence[float]) -> list[float]:
+    """Return p(w) = prod_k p_k(w)^lambda_k / Z."""
+    scores = []
+    for token in range(len(distributions[0])):
+        score = 1.0
+        for distribution, weight in zip(distributions, weights, strict=True):
+            score *= distribution[token] ** weight
+        scores.append(score)
+    return [score / sum(scores) for score in scores]
+
+
+def mixture_gradient(distributions: Sequence[Sequence[float]], weights: Sequence[float], target: int) -> list[float]:
+    """Return d(-log p(target)) / d lambda_k by central differences."""
+    gradient = []
+    for k in range(len(weights)):
+        losses = []
+        for step in (1e-6, -1e-6):
+            moved = [weight + step * (i == k) for i, weight in enumerate(weights)]
+            losses.append(-log(product_of_experts(distributions, moved)[target]))
+        gradient.append((losses[0] - losses[1]) / 2e-6)
+    return gradient

@@ -319,7 +319,7 @@ class StopHereError(Exception):
     """Stops training in a test."""
 
 
-def train(kind, folder=None, stop_at=None, every=EVERY):
+def train(kind, folder=None, stop_at=None, every=EVERY, on_record=None):
     """Train on the toy text until a step or to the end, perhaps with checkpoints; return weights and log."""
     numbers = NetworkSettings(
         architecture=ARCHITECTURES[kind],
@@ -348,7 +348,11 @@ def train(kind, folder=None, stop_at=None, every=EVERY):
         checkpoints=None if folder is None else Checkpoints(folder, every, IDENTITY),
         on_progress=None if stop_at is None else stop,
     )
-    history = list(records)
+    history = []
+    for record in records:
+        history.append(dict(record))
+        if on_record is not None:
+            on_record(record)
     return b"".join(parameter.data.tobytes() for parameter in model.network.parameters()), history
 
 
@@ -375,6 +379,12 @@ def test_resumed_is_unbroken_though_it_was_stopped_at_every_checkpoint(tmp_path,
 
 def test_checkpoints_change_nothing(tmp_path):
     assert train("gpt", tmp_path / "checkpoints", every=1) == train("gpt")
+
+
+def test_a_caller_that_changes_its_records_changes_no_checkpoint(tmp_path):
+    with pytest.raises(StopHereError):
+        train("gpt", tmp_path / "checkpoints", 9, on_record=lambda record: record.update(more=1.0))
+    assert train("gpt", tmp_path / "checkpoints") == train("gpt")
 
 
 def test_a_run_that_is_done_is_not_trained_again(tmp_path):

@@ -5,11 +5,13 @@ import io
 import json
 import math
 import os
+import re
+import shlex
 import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 from unittest import mock
@@ -18,6 +20,7 @@ import pytest
 
 from conftest import needs_processes
 from toy_gpt_train import cli
+from toy_gpt_train.cli import data
 from toy_gpt_train.inference.sampling import top_k
 from toy_gpt_train.models.registry import LADDER
 from toy_gpt_train.progress import Progress
@@ -119,6 +122,28 @@ def test_every_option_has_a_help_text() -> None:
     choices = next(action for action in parser._actions if isinstance(action, argparse._SubParsersAction)).choices
     for command in OPTIONS:
         assert [action.dest for action in choices[command]._actions if not action.help] == []
+
+
+def commands_with_help() -> Iterator[tuple[str, argparse.ArgumentParser]]:
+    """Every command and every source of ``data``, with its parser."""
+    parsers = [("toy-gpt", cli.build_parser())]
+    while parsers:
+        name, parser = parsers.pop()
+        yield name, parser
+        for action in parser._actions:
+            if isinstance(action, argparse._SubParsersAction):
+                parsers += ((f"{name} {choice}", below) for choice, below in action.choices.items())
+
+
+@pytest.mark.parametrize(("name", "parser"), list(commands_with_help()))
+def test_help_gives_lines_to_type_that_work(name: str, parser: argparse.ArgumentParser) -> None:
+    # Two spaces before it make a line a command, and two after it begin what explains it.
+    examples = re.findall(r"^(?:example:)?  (toy-gpt .*?)(?:  .*)?$", parser.epilog or "", re.MULTILINE)
+    if parser.epilog != data.LESSON:
+        assert any(line.startswith(name) for line in examples)
+    for line in examples:
+        if "COMMAND" not in line:
+            assert cli.build_parser().parse_args(shlex.split(line)[1:]).handler
 
 
 def test_version(toy_gpt: ToyGpt) -> None:
@@ -1025,7 +1050,15 @@ def test_ladder_of_chosen_models(toy_gpt: ToyGpt, tmp_path: Path, refuse: Callab
         ("kneser-ney", "--learning-rate", 0.1),
         ("mixture", "--hidden", 8),
         ("gpt", "--epochs", 5),
+        ("bigram", "--piece-size", 5),
+        ("bigram", "--checkpoint-every", 5),
+        ("kneser-ney", "--eval-every", 5),
     ],
 )
 def test_option_without_meaning(refuse: Callable[..., str], kind: str, option: str, value: float) -> None:
-    assert f"{option} means nothing to {kind}" in refuse("train", "--model", kind, option, value)
+    message = f"toy-gpt: error: {option} means nothing to {kind}\n"
+    assert refuse("train", "--model", kind, option, value) == message
+
+
+def test_resume_means_nothing_to_a_table(refuse: Callable[..., str]) -> None:
+    assert "--resume means nothing to bigram" in refuse("train", "--model", "bigram", "--resume")

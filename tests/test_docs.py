@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from toy_gpt_train.models.registry import LEVELS
+from toy_gpt_train.models.registry import LADDER
 
 DOCS = Path(__file__).resolve().parents[1] / "docs"
 if not (DOCS / "builder").is_dir():
@@ -25,11 +25,11 @@ def without_blocks(markdown: str) -> str:
     return " ".join(re.sub(r"^```.*?^```$", "", markdown, flags=re.MULTILINE | re.DOTALL).split())
 
 
-def test_every_rung_has_a_lesson():
+def test_every_model_has_a_lesson():
     codes = [name.split("-")[0] for name in LESSONS if name[0].isdigit()]
-    assert codes == [str(level.code) for level in LEVELS]
-    for level in LEVELS:
-        assert f"{level.code}-{level.kind}.md" in LESSONS
+    assert codes == [str(entry.code) for entry in LADDER]
+    for entry in LADDER:
+        assert f"{entry.folder}.md" in LESSONS
 
 
 @pytest.mark.parametrize("name", LESSONS)

@@ -245,6 +245,24 @@ def test_embeddings_need_a_full_context() -> None:
     assert {make(kind).min_context for kind in NETWORKS[1:]} == {1}
 
 
+# Large enough for the packed kernel, which is not exact.
+LARGE = {
+    "embeddings": Architecture(16, 64),
+    "attention": Architecture(16),
+    "gpt": Architecture(16, 64, 2, 2),
+    "llama": Architecture(16, 64, 2, 2),
+}
+
+
+@pytest.mark.parametrize("kind", NETWORKS)
+def test_predictions_are_exact(kind: str) -> None:
+    model = class_of(kind)(20, 6, LARGE[kind], seed=3)
+    with mock.patch.object(kernels, "packed_matmul", side_effect=ArithmeticError):
+        assert model.logit_lens([0, 1, 2, 3, 4, 5])[-1].logits == close(model.logits([0, 1, 2, 3, 4, 5]), 1e-12)
+        with pytest.raises(ArithmeticError):  # so the line above would notice
+            model.network([[0, 1, 2, 3, 4, 5]])
+
+
 # --- scores of a text -------------------------------------------------------------------------------------------
 
 
@@ -347,8 +365,6 @@ def test_score_keeps_no_record_of_contexts(kind: str) -> None:
 
 # --- caches: what was read need not be read again ---------------------------------------------------------------
 
-LARGE = {"gpt": Architecture(16, 64, 2, 2), "llama": Architecture(16, 64, 2, 2)}  # enough for the packed kernel
-
 
 def assert_as_if_read_anew(model: NetworkModel, contexts: Sequence[Sequence[int]]) -> None:
     cache = model.new_cache()
@@ -397,17 +413,6 @@ def test_cache_in_any_order(kind: str) -> None:
             assert model.next_probs(text, cache) == close(read_anew(model, text[-4:]))
 
     check()
-
-
-@pytest.mark.parametrize("kind", TRANSFORMERS)
-def test_packed_kernel_would_run_without_exact(kind: str) -> None:
-    # So the test above would notice.
-    model = class_of(kind)(20, 6, LARGE[kind], seed=3)
-    with (
-        mock.patch.object(kernels, "packed_matmul", side_effect=ArithmeticError),
-        pytest.raises(ArithmeticError),
-    ):
-        model.network([[0, 1, 2, 3]])
 
 
 @pytest.mark.parametrize("kind", TRANSFORMERS)

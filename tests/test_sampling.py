@@ -1,42 +1,41 @@
-"""Step e: choosing tokens and continuing a text."""
+"""Choosing tokens and continuing a text."""
 
 import random
 from collections import Counter
-from itertools import pairwise
+from itertools import islice, pairwise
 from math import inf, nan, sqrt
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from toy_gpt_train.b_vocab import Vocabulary
-from toy_gpt_train.c_model import SimpleNextTokenModel
-from toy_gpt_train.d_train import make_training_pairs, train_model
-from toy_gpt_train.e_infer import (
-    GREEDY,
-    Sampling,
-    choose_token,
-    generate_tokens,
-    generate_tokens_context2,
-    generate_tokens_context3,
-    next_token_probs,
-    start_token_ids,
-    top_k,
-)
 from toy_gpt_train.errors import InputError
-from toy_gpt_train.math_training import argmax, softmax
-from toy_gpt_train.models.kneser_ney import KneserNeyModel
+from toy_gpt_train.inference.generate import continued, next_tokens, prompt_ids
+from toy_gpt_train.inference.sampling import GREEDY, Sampling, choose_token
+from toy_gpt_train.math_training import argmax, softmax, top_k
+from toy_gpt_train.models.base import Text
+from toy_gpt_train.models.kneser_ney import KneserNey
+from toy_gpt_train.models.ngram_table import NGramTable
+from toy_gpt_train.tokenizers import tokenizer_class
+from toy_gpt_train.training.tables import TableSettings
 
-SENTENCE = "the cat runs . the dog runs . the cat sits .".split()  # noqa: SIM905 - a sentence reads better
+SENTENCE = "the cat runs . the dog runs . the cat sits ."
 
 distributions = st.lists(st.floats(-20, 20), min_size=1, max_size=8).map(softmax)
 
 
-def trained_table(tokens, context_size):
-    vocab = Vocabulary(tokens)
-    model = SimpleNextTokenModel(vocab.vocab_size(), context_size)
-    train_model(model, make_training_pairs(vocab.encode(tokens), context_size), learning_rate=0.5, epochs=20)
-    return model, vocab
+def trained_table(text, context_size, kind="word"):
+    tokenizer = tokenizer_class(kind).from_text(text)
+    ids = tokenizer.encode(text)
+    model = NGramTable(tokenizer.vocab_size, context_size)
+    list(model.fit(Text(ids, len(ids)), TableSettings(epochs=20, learning_rate=0.5)))
+    return model, tokenizer
+
+
+def generate(model, tokenizer, start, num, sampling=GREEDY):
+    """Return the start and the text that follows it."""
+    ids = [token_id for _, token_id in islice(next_tokens(model, tokenizer.encode(start), sampling), num)]
+    return continued(start, ids, tokenizer)
 
 
 def assert_drawn_as(expected, probs, sampling, draws=20_000):
@@ -48,7 +47,7 @@ def assert_drawn_as(expected, probs, sampling, draws=20_000):
         assert abs(counts[token_id] / draws - p) <= 5 * sqrt(p * (1 - p) / draws), (token_id, counts)
 
 
-# --- the likeliest ------------------------------------------------------------------------------------------
+# --- the most likely ------------------------------------------------------------------------------------------
 
 
 def test_top_k_by_hand():
@@ -151,13 +150,13 @@ def test_tokens_without_probability_are_never_drawn():
         (0.49, [0, 1, 0]),
     ],
 )
-def test_top_p_draws_among_the_fewest_likeliest_that_reach_it(top_p, expected):
+def test_top_p_draws_among_the_fewest_most_likely_that_reach_it(top_p, expected):
     assert_drawn_as(expected, [0.2, 0.5, 0.3], Sampling(1.0, top_p, seed=11), draws=5000)
 
 
 @given(distributions, st.floats(0.01, 100))
 @settings(max_examples=100, deadline=None)
-def test_a_tiny_top_p_leaves_the_likeliest_only(probs, temperature):
+def test_a_tiny_top_p_leaves_the_most_likely_only(probs, temperature):
     chosen = choose_token(probs, Sampling(temperature, 1e-9, seed=0), random.Random(12))
     assert probs[chosen] == pytest.approx(max(probs), rel=1e-12)
 
@@ -209,131 +208,129 @@ def test_the_limits_themselves_are_allowed():
 
 
 def test_greedy_by_hand():
-    # After a always b, after b always c, after c mostly a: and so on, for ever.
-    model, vocab = trained_table(list("abcabcabcb"), 1)
-    assert generate_tokens(model, vocab, ["a"], 7) == list("abcabcab")
-    assert generate_tokens(model, vocab, ["c"], 3) == list("cabc")
+    # After a always b, after b always c, after c mostly a: and so on, forever.
+    model, tokenizer = trained_table("abcabcabcb", 1, "char")
+    assert generate(model, tokenizer, "a", 7) == "abcabcab"
+    assert generate(model, tokenizer, "c", 3) == "cabc"
 
 
 def test_greedy_with_a_longer_context_by_hand():
-    # With one token of context, a b goes on with c or d alike; two tokens tell them apart.
-    model, vocab = trained_table(list("xabcyabdxabcyabdx"), 3)
-    assert generate_tokens(model, vocab, list("xab"), 9) == list("xabcyabdxabc")
-    assert generate_tokens(model, vocab, list("yab"), 5) == list("yabdxabc")
+    # With one token of context, c and d are equally likely after a b; three tokens tell them apart.
+    model, tokenizer = trained_table("xabcyabdxabcyabdx", 3, "char")
+    assert generate(model, tokenizer, "xab", 9) == "xabcyabdxabc"
+    assert generate(model, tokenizer, "yab", 5) == "yabdxabc"
 
 
 def test_greedy_without_context_repeats_the_most_frequent_token():
-    model, vocab = trained_table(list("abbcb"), 0)
-    assert generate_tokens(model, vocab, [], 3) == ["b", "b", "b"]
-    assert generate_tokens(model, vocab, ["a", "c"], 2) == ["a", "c", "b", "b"]
+    model, tokenizer = trained_table("abbcb", 0, "char")
+    assert generate(model, tokenizer, "", 3) == "bbb"
+    assert generate(model, tokenizer, "ac", 2) == "acbb"
 
 
 def test_an_untrained_model_says_the_first_token():
-    vocab = Vocabulary(["b", "a"])
-    assert generate_tokens(SimpleNextTokenModel(2, 1), vocab, ["b"], 3) == ["b", "a", "a", "a"]
+    tokenizer = tokenizer_class("char").from_text("ba")
+    assert generate(NGramTable(2, 1), tokenizer, "b", 3) == "baaa"
 
 
 def test_only_the_last_tokens_of_the_start_count():
-    model, vocab = trained_table(SENTENCE, 2)
-    short = generate_tokens(model, vocab, ["dog", "runs"], 5)
-    long = generate_tokens(model, vocab, ["sits", ".", ".", "dog", "runs"], 5)
-    assert long == ["sits", ".", ".", *short]
-    assert next_token_probs(model, vocab.encode(["sits", "dog", "runs"])) == model.forward(
-        *vocab.encode(["dog", "runs"])
-    )
+    model, tokenizer = trained_table(SENTENCE, 2)
+    short = generate(model, tokenizer, "dog runs", 5)
+    assert generate(model, tokenizer, "sits . . dog runs", 5) == f"sits . . {short}"
+
+
+def test_the_probabilities_are_those_the_token_was_chosen_from():
+    model, tokenizer = trained_table(SENTENCE, 2)
+    start = tokenizer.encode("the cat")
+    text = list(start)
+    for probs, token_id in islice(next_tokens(model, start, Sampling(1.0, seed=4)), 12):
+        assert probs == model.next_probs(text)
+        assert probs[token_id] > 0
+        text.append(token_id)
+    assert start == tokenizer.encode("the cat")
+    assert len(text) == 14
 
 
 def test_no_tokens_to_add():
-    model, vocab = trained_table(SENTENCE, 2)
-    start = ["the", "cat"]
-    assert generate_tokens(model, vocab, start, 0) == start
-    assert start == ["the", "cat"]
+    model, tokenizer = trained_table(SENTENCE, 2)
+    assert generate(model, tokenizer, "the cat", 0) == "the cat"
 
 
 @pytest.mark.parametrize("sampling", [GREEDY, Sampling(1.0, seed=3), Sampling(2.0, 0.9, seed=3)])
 def test_the_same_seed_gives_the_same_text(sampling):
-    model, vocab = trained_table(SENTENCE, 1)
-    text = generate_tokens(model, vocab, ["the"], 40, sampling)
-    assert len(text) == 41
-    assert set(text) <= set(SENTENCE)
-    assert generate_tokens(model, vocab, ["the"], 40, sampling) == text
-    assert generate_tokens(model, vocab, ["the"], 20, sampling) == text[:21]
+    model, tokenizer = trained_table(SENTENCE, 1)
+    text = generate(model, tokenizer, "the", 40, sampling)
+    assert len(text.split()) == 41
+    assert set(text.split()) <= set(SENTENCE.split())
+    assert generate(model, tokenizer, "the", 40, sampling) == text
+    assert generate(model, tokenizer, "the", 20, sampling) == " ".join(text.split()[:21])
 
 
 def test_other_seeds_give_other_texts():
-    model, vocab = trained_table(SENTENCE, 1)
-    texts = {tuple(generate_tokens(model, vocab, ["the"], 40, Sampling(1.0, seed=seed))) for seed in range(10)}
+    model, tokenizer = trained_table(SENTENCE, 1)
+    texts = {generate(model, tokenizer, "the", 40, Sampling(1.0, seed=seed)) for seed in range(10)}
     assert len(texts) == 10
 
 
 def test_drawing_nearly_greedily_is_greedy():
-    model, vocab = trained_table(SENTENCE, 2)
-    greedy = generate_tokens(model, vocab, ["the", "cat"], 20)
-    assert generate_tokens(model, vocab, ["the", "cat"], 20, Sampling(1.0, top_p=1e-9, seed=5)) == greedy
+    model, tokenizer = trained_table(SENTENCE, 2)
+    greedy = generate(model, tokenizer, "the cat", 20)
+    assert generate(model, tokenizer, "the cat", 20, Sampling(1.0, top_p=1e-9, seed=5)) == greedy
 
 
 def test_generated_pairs_follow_the_models_probabilities():
-    model, vocab = trained_table(SENTENCE, 1)
-    text = vocab.encode(generate_tokens(model, vocab, ["the"], 20_000, Sampling(1.0, seed=11)))
-    for token_id in range(vocab.vocab_size()):
+    model, tokenizer = trained_table(SENTENCE, 1)
+    text = tokenizer.encode(generate(model, tokenizer, "the", 20_000, Sampling(1.0, seed=11)))
+    for token_id in range(tokenizer.vocab_size):
         after = [b for a, b in pairwise(text) if a == token_id]
         assert len(after) > 100
-        for next_id, p in enumerate(model.forward(token_id)):
+        for next_id, p in enumerate(model.next_probs([token_id])):
             assert abs(after.count(next_id) / len(after) - p) <= 5 * sqrt(p * (1 - p) / len(after))
 
 
 def test_a_model_that_backs_off_needs_no_start():
-    vocab = Vocabulary(SENTENCE)
-    model = KneserNeyModel(vocab.vocab_size(), 3)
-    model.fit(vocab.encode(SENTENCE))
-    assert generate_tokens(model, vocab, ["the", "cat"], 2)[2:] in (["runs", "."], ["sits", "."])
-    first = vocab.get_id_token(argmax(model.forward()))
-    assert generate_tokens(model, vocab, [], 1) == [first]
-    assert len(generate_tokens(model, vocab, [], 12, Sampling(1.0, seed=2))) == 12
+    tokenizer = tokenizer_class("word").from_text(SENTENCE)
+    ids = tokenizer.encode(SENTENCE)
+    model = KneserNey(tokenizer.vocab_size, 3)
+    list(model.fit(Text(ids, len(ids))))
+    assert generate(model, tokenizer, "the cat", 2) in ("the cat runs .", "the cat sits .")
+    assert generate(model, tokenizer, "", 1) == tokenizer.tokens[argmax(model.next_probs([]))]
+    assert len(generate(model, tokenizer, "", 12, Sampling(1.0, seed=2)).split()) == 12
+
+
+def test_a_text_is_continued_as_its_tokenizer_spaces_it():
+    words, characters = (tokenizer_class(kind).from_text(SENTENCE) for kind in ("word", "char"))
+    assert continued("  the \n cat ", words.encode("runs ."), words) == "the cat runs ."
+    assert continued("", words.encode("runs ."), words) == "runs ."
+    assert continued("the cat", [], words) == "the cat"
+    assert continued("  the \n cat ", characters.encode("s."), characters) == "  the \n cat s."
 
 
 # --- what to start from -------------------------------------------------------------------------------------
 
 
-def test_start_tokens_as_ids():
-    vocab = Vocabulary(SENTENCE)  # . cat dog runs sits the
-    assert start_token_ids(vocab, ["the", "cat", "the"], 2) == [5, 1, 5]
-    assert start_token_ids(vocab, [], 0) == []
+def test_a_prompt_is_its_last_n_ids():
+    model, tokenizer = trained_table(SENTENCE, 2)  # . cat dog runs sits the
+    assert prompt_ids("the cat the", tokenizer, model) == [1, 5]
+    assert prompt_ids("zzz cat the", tokenizer, model) == [1, 5]  # only the last two must be known
+    assert prompt_ids("the", tokenizer, model) == [5]
+    assert prompt_ids("", tokenizer, model) == []
+    assert prompt_ids("zzz the", tokenizer, NGramTable(6, 0)) == []
 
 
-def test_unknown_start_tokens_are_named_with_their_neighbours():
-    vocab = Vocabulary(SENTENCE)
-    with pytest.raises(InputError, match=r"'cta'.*did you mean cat"):
-        start_token_ids(vocab, ["the", "cta"], 2)
-    with pytest.raises(InputError, match=r"'The'.*did you mean the"):
-        start_token_ids(vocab, ["The"], 1)
-    with pytest.raises(InputError, match=r"'zzz'.*no known token"):
-        start_token_ids(vocab, ["zzz", "the", "zzz"], 2)
-    with pytest.raises(InputError, match=r"'cta'.*'dgo'"):
-        start_token_ids(vocab, ["cta", "dgo"], 1)
+def test_unknown_tokens_of_a_prompt_are_named_with_their_neighbors():
+    model, tokenizer = trained_table(SENTENCE, 3)
+    for prompt, message in (
+        ("the cta", r"'cta'.*did you mean cat"),
+        ("The", r"'The'.*did you mean the"),
+        ("zzz the zzz", r"'zzz'.*no known token"),
+        ("cta dgo", r"'cta'.*'dgo'"),
+    ):
+        with pytest.raises(InputError, match=message):
+            prompt_ids(prompt, tokenizer, model)
 
 
 def test_too_few_start_tokens_are_refused():
-    model, vocab = trained_table(SENTENCE, 3)
-    for start in ([], ["the"], ["the", "cat"]):
+    model, _ = trained_table(SENTENCE, 3)
+    for start in ([], [5], [5, 1]):
         with pytest.raises(InputError, match=f"needs 3 tokens to start from, got {len(start)}"):
-            generate_tokens(model, vocab, start, 5)
-
-
-# --- the names for two and three tokens ---------------------------------------------------------------------
-
-
-@pytest.mark.parametrize(("context_size", "generate"), [(2, generate_tokens_context2), (3, generate_tokens_context3)])
-def test_the_names_for_two_and_three_tokens_agree_with_the_general_one(context_size, generate):
-    model, vocab = trained_table(list("abacabacaba"), context_size)
-    assert generate(model, vocab, list("aba")[-context_size:], 6) == list("abacabaca"[3 - context_size :])
-    model, vocab = trained_table(SENTENCE, context_size)
-    start = SENTENCE[:context_size]
-    assert generate(model, vocab, start, 12) == generate_tokens(model, vocab, start, 12)
-
-
-@pytest.mark.parametrize(("context_size", "generate"), [(3, generate_tokens_context2), (2, generate_tokens_context3)])
-def test_the_names_for_two_and_three_tokens_refuse_other_models(context_size, generate):
-    model, vocab = trained_table(SENTENCE, context_size)
-    with pytest.raises(ValueError, match=f"looks back {context_size}"):
-        generate(model, vocab, SENTENCE[:3], 5)
+            next(next_tokens(model, start))

@@ -24,7 +24,7 @@ from conftest import needs_processes
 from toy_gpt_train import cli
 from toy_gpt_train.artifacts import run_folder
 from toy_gpt_train.artifacts.checkpoints import Checkpoints
-from toy_gpt_train.files import staged_files, whole_file, write_texts
+from toy_gpt_train.staging import staged_files, whole_file, write_texts
 from toy_gpt_train.training.steps import Checkpoint
 
 # Each writer of a file of the run, and which of its calls: a table has its weights and a view of them.

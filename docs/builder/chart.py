@@ -31,7 +31,7 @@ class Chart:
         up: What the axis upward measures; of bars, what their lengths are.
         source: The files it is made from, or the command that prints it.
         logarithmic: Whether each step upward multiplies.
-        dashed: Lines to draw dashed, each with the line that it belongs to and has the colour of, or "" for none. Among
+        dashed: Lines to draw dashed, each with the line that it belongs to and has the color of, or "" for none. Among
             bars, a dashed line stands beside each name in place of a bar.
         values: Whether to write each value beside its point or bar, or into its square.
         dots: Lines to draw as dots that nothing joins.
@@ -109,9 +109,9 @@ def csv_columns(path: str) -> dict[str, list[str]]:
     return {name: [row[i] for row in rows] for i, name in enumerate(header)}
 
 
-def run_meta(rung: str, corpus: str) -> dict[str, Any]:
+def run_meta(model: str, corpus: str) -> dict[str, Any]:
     """Return the metadata of a committed run of the ladder."""
-    path = ROOT / "artifacts" / "ladder" / rung / corpus / "00_meta.json"
+    path = ROOT / "artifacts" / "ladder" / model / corpus / "00_meta.json"
     meta: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
     return meta
 

@@ -1,7 +1,7 @@
-"""Commands of the pages: run when the site is built, and shown with what they printed.
+"""What the pages run: commands and Python, executed when the site is built, and shown with what they printed.
 
-What a page's commands printed is kept in .cache/, for as long as neither they nor anything that they read changes, so
-that a page can be written without waiting for all of them at every change.
+What a page printed is kept in .cache/, for as long as neither its blocks nor anything that they read changes, so that a
+page can be written without waiting for all of them at every change.
 """
 
 import hashlib
@@ -15,22 +15,43 @@ import tempfile
 from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
+from typing import Final, NamedTuple
 
 from builder.paths import CACHE, PACKAGE_NAME, ROOT
 
-_BLOCK = re.compile(r"^```run\n(.*?)^```$", re.MULTILINE | re.DOTALL)
-_LINKED = ("corpus", "src", "benchmarks")
-_COPIED = Path("artifacts", "ladder")  # WHY no link: what a page trains goes to artifacts/ too
-_RUNS_IN_A_FOLDER = {"train", "infer", "evaluate", "chat", "ladder"}
+_BLOCK: Final = re.compile(r"^```(run|session)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+_LINKED: Final = ("corpus", "src", "benchmarks")
+_COPIED: Final = Path("artifacts", "ladder")  # WHY no link: what a page trains goes to artifacts/ too
+_RUNS_IN_A_FOLDER: Final = {"train", "infer", "evaluate", "chat", "ladder"}
+
+# Runs each statement as the prompt of Python does; prints it, and what it printed, as JSON.
+_INTERPRETER: Final = """
+import ast, contextlib, io, json, sys
+source = sys.argv[1]
+lines = source.splitlines()
+names = {"__name__": "__main__"}
+for statement in ast.parse(source).body:
+    printed = io.StringIO()
+    with contextlib.redirect_stdout(printed):
+        exec(compile(ast.Interactive([statement]), "<page>", "single"), names)
+    print(json.dumps([lines[statement.lineno - 1 : statement.end_lineno], printed.getvalue()]))
+"""
+
+
+class _Block(NamedTuple):
+    """A fenced block of a page: ``run`` holds commands, one per line, ``session`` Python statements."""
+
+    kind: str
+    text: str
 
 
 def run_blocks(markdown: str) -> str:
-    """Return a page with each block of commands replaced by the commands and their output.
+    """Return a page with each block of commands or Python replaced by what it shows.
 
     Raises:
-        RuntimeError: A command failed.
+        RuntimeError: A command or a statement failed.
     """
-    blocks = [match[1].strip().splitlines() for match in _BLOCK.finditer(markdown)]
+    blocks = [_Block(match[1], match[2].strip()) for match in _BLOCK.finditer(markdown)]
     if not blocks:
         return markdown
     key = hashlib.sha256(json.dumps([_all_they_read(), blocks]).encode()).hexdigest()
@@ -39,15 +60,14 @@ def run_blocks(markdown: str) -> str:
         outputs = list(_outputs(blocks))
         kept.parent.mkdir(parents=True, exist_ok=True)
         kept.write_text(json.dumps(outputs), encoding="utf-8")
-    outputs = json.loads(kept.read_text(encoding="utf-8"))
-    shown = iter([_shown(commands, printed) for commands, printed in zip(blocks, outputs, strict=True)])
+    shown = iter(json.loads(kept.read_text(encoding="utf-8")))
     return _BLOCK.sub(lambda _: next(shown), markdown)
 
 
 @cache
 def _all_they_read() -> str:
-    """Return a digest of all files that a command may read, and of the interpreter's version."""
-    digest = hashlib.sha256(sys.version.encode())
+    """Return a digest of all files that a block may read, of this one, and of the interpreter's version."""
+    digest = hashlib.sha256(sys.version.encode() + Path(__file__).read_bytes())
     for name in (*_LINKED, _COPIED):
         for path in sorted((ROOT / name).rglob("*")):
             if path.is_file() and path.suffix != ".pyc":
@@ -55,33 +75,45 @@ def _all_they_read() -> str:
     return digest.hexdigest()
 
 
-def _outputs(blocks: list[list[str]]) -> Iterator[list[str]]:
-    """Run all commands of a page in one folder; yields what each of a block's printed."""
+def _outputs(blocks: list[_Block]) -> Iterator[str]:
+    """Run all blocks of a page in one folder; yields what each becomes."""
     with tempfile.TemporaryDirectory() as folder:
         for name in _LINKED:
             (Path(folder) / name).symlink_to(ROOT / name)
         shutil.copytree(ROOT / _COPIED, Path(folder) / _COPIED)
-        for commands in blocks:
-            yield [_run(line, Path(folder)).rstrip() for line in commands]
+        for kind, text in blocks:
+            yield _commands(text, Path(folder)) if kind == "run" else _session(text, Path(folder))
 
 
-def _shown(commands: list[str], printed: list[str]) -> str:
-    pairs = zip(commands, printed, strict=True)
-    lines = [line for command, output in pairs for line in (f"$ uv run {command}", output) if line]
+def _commands(text: str, folder: Path) -> str:
+    lines = [line for command in text.splitlines() for line in (f"$ uv run {command}", _run(command, folder)) if line]
     return "```console\n" + "\n".join(lines) + "\n```"
 
 
 def _run(line: str, folder: Path) -> str:
-    """Run one command in the page's folder and return all it prints; a failing command fails the build."""
+    """Run one command in the page's folder and return all it prints."""
     program, *arguments = shlex.split(line)
     if program == "toy-gpt" and arguments[0] in _RUNS_IN_A_FOLDER and "--base-dir" not in arguments:
         arguments += ["--base-dir", "."]
     if program == "python" and arguments[0].endswith(("d_train.py", "e_infer.py")) and "--base-dir" not in arguments:
         arguments += ["--base-dir", "."]
-    command = [sys.executable, *(["-m", PACKAGE_NAME] if program == "toy-gpt" else []), *arguments]
-    done = subprocess.run(  # noqa: S603 - the commands stand in this repository's own pages
-        command, cwd=folder, capture_output=True, text=True, stdin=subprocess.DEVNULL, check=False
+    return _python([*(["-m", PACKAGE_NAME] if program == "toy-gpt" else []), *arguments], folder).rstrip()
+
+
+def _session(text: str, folder: Path) -> str:
+    """Run Python statements one after the other, and return them as a session at Python's prompt."""
+    lines: list[str] = []
+    for record in _python(["-c", _INTERPRETER, text], folder).splitlines():
+        (first, *others), printed = json.loads(record)
+        lines += [f">>> {first}", *(f"... {other}" for other in others), *printed.splitlines()]
+    return "```pycon\n" + "\n".join(lines) + "\n```"
+
+
+def _python(arguments: list[str], folder: Path) -> str:
+    """Return what the interpreter prints; a failure ends the build."""
+    done = subprocess.run(  # noqa: S603 - what is run stands in this repository's own pages
+        [sys.executable, *arguments], cwd=folder, capture_output=True, text=True, stdin=subprocess.DEVNULL, check=False
     )
     if done.returncode != 0:
-        raise RuntimeError(f"{line!r} ended with exit code {done.returncode}: {done.stderr}")
+        raise RuntimeError(f"{arguments[-1]!r} ended with exit code {done.returncode}: {done.stderr}")
     return done.stdout

@@ -1,9 +1,9 @@
-"""What a page's Markdown may ask for: files, tables, sources, charts, formulas, and trainings to start on the page.
+"""What a page's Markdown may ask for: files, tables, sources, charts, formulas, and runs to train on the page.
 
 - ``{{ file PATH [FIRST-LAST] }}`` becomes the lines of a file of the repository.
 - ``{{ csv PATH [FIRST-LAST] }}`` becomes a CSV file of the repository as a table (rows counted from 1).
 - ``{{ source MODULE:NAME }}`` becomes the source of a function or class of the package.
-- ``{{ chart MODULE:NAME }}`` becomes the chart of a function in builder/charts/; several, if it gives several.
+- ``{{ chart MODULE:NAME }}`` becomes the chart of a function in builder/charts/, or several.
 - ``{{ picture NAME }}`` becomes the SVG that a function of builder/pictures.py draws.
 - ``{{ summary NAME }}`` becomes the table that a function of builder/summaries.py makes.
 - A fenced block ```` ```try ```` holds the arguments of one ``toy-gpt train``; it becomes a button that opens the
@@ -66,7 +66,7 @@ def _mathml(tex: str, display: Literal["inline", "block"]) -> str:
     return re.sub(r"(<mi>log</mi>)(?!<mo)", r'\1<mspace width="0.17em"/>', convert(tex, display=display))
 
 
-# --- trainings ----------------------------------------------------------------------------------------------
+# --- training on the page ----------------------------------------------------------------------------------
 
 
 def _try(arguments: str, playground: str) -> str:

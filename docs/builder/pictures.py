@@ -4,11 +4,10 @@ import html
 from collections.abc import Sequence
 
 from builder.paths import ROOT
-from toy_gpt_train.a_tokenizer import DEFAULT_CORPUS, read_tokens
-from toy_gpt_train.e_infer import generate_tokens, load_run, next_token_probs, start_token_ids, top_k
+from toy_gpt_train import load
+from toy_gpt_train.a_tokenizer import SimpleTokenizer
 from toy_gpt_train.nn.attention import rope
 from toy_gpt_train.nn.tensor import from_lists
-from toy_gpt_train.tokenizers.word import WordTokenizer
 
 # An arrow's head for the drawings made by hand; several on one page need names of their own.
 _TIP = (
@@ -25,9 +24,9 @@ def _picture(name: str, width: int, height: int, description: str, parts: Sequen
 
 def _box(x: int, y: int, width: int, height: int, title: str, *lines: str) -> str:
     """Return a box with a title and further lines in it."""
-    centre, first = x + width / 2, y + height / 2 + 5 - 11 * len(lines)
-    texts = [f'<text x="{centre}" y="{first}" class="title">{title}</text>']
-    texts += [f'<text x="{centre}" y="{first + 22 * i}">{line}</text>' for i, line in enumerate(lines, start=1)]
+    center, first = x + width / 2, y + height / 2 + 5 - 11 * len(lines)
+    texts = [f'<text x="{center}" y="{first}" class="title">{title}</text>']
+    texts += [f'<text x="{center}" y="{first + 22 * i}">{line}</text>' for i, line in enumerate(lines, start=1)]
     return f'<rect x="{x}" y="{y}" width="{width}" height="{height}" rx="8"/>{"".join(texts)}'
 
 
@@ -37,12 +36,11 @@ def _arrow(name: str, path: str) -> str:
 
 def pipeline() -> str:
     """Text to tokens to ids to probabilities; training turns them into artifacts, and those become text."""
-    run = load_run(ROOT / "artifacts")
-    tokens = read_tokens(DEFAULT_CORPUS, WordTokenizer())[:4]
-    ids = [run.vocab.get_token_id(token) for token in tokens]
-    best = top_k(next_token_probs(run.model, start_token_ids(run.vocab, tokens[:3], 3)), 2)
-    likely = ", ".join(f"{run.vocab.get_id_token(token_id)} = {p:.2f}" for token_id, p in best)
-    written = generate_tokens(run.model, run.vocab, run.meta["start_tokens"], 6)[4:]
+    run = load(ROOT)
+    tokens = SimpleTokenizer().get_tokens()[:4]
+    ids = run.tokenizer.token_ids(tokens)
+    likely = ", ".join(f"{token} = {p:.2f}" for token, _, p in run.next(" ".join(tokens[:3]), k=2))
+    written = run.generate(num=6, temperature=0).split()[4:]
     boxes = [
         (20, 20, "text", " ".join(tokens)),
         (270, 20, "tokens", " ".join(f"[{token}]" for token in tokens)),
@@ -129,14 +127,14 @@ def rotation() -> str:
     length, radius = 8, 90
     turned = rope(from_lists([[1.0, 0.0, 1.0, 0.0]] * length), base=16.0).tolist()
     parts: list[str] = []
-    for pair, centre in enumerate((120, 360)):
-        parts.append(f'<text x="{centre}" y="20" class="title">pair {pair + 1}</text>')
-        parts.append(f'<circle cx="{centre}" cy="145" r="{radius}" fill="none" stroke="currentColor"/>')
+    for pair, center in enumerate((120, 360)):
+        parts.append(f'<text x="{center}" y="20" class="title">pair {pair + 1}</text>')
+        parts.append(f'<circle cx="{center}" cy="145" r="{radius}" fill="none" stroke="currentColor"/>')
         for position, numbers in enumerate(turned):
             x, y = numbers[2 * pair : 2 * pair + 2]
-            end = f'x2="{centre + radius * x:.1f}" y2="{145 - radius * y:.1f}"'
-            parts.append(f'<line x1="{centre}" y1="145" {end} class="arrow"/>')
-            place = f'x="{centre + 1.17 * radius * x:.1f}" y="{150 - 1.17 * radius * y:.1f}"'
+            end = f'x2="{center + radius * x:.1f}" y2="{145 - radius * y:.1f}"'
+            parts.append(f'<line x1="{center}" y1="145" {end} class="arrow"/>')
+            place = f'x="{center + 1.17 * radius * x:.1f}" y="{150 - 1.17 * radius * y:.1f}"'
             parts.append(f'<text {place} class="letter">{position}</text>')
     description = "Two pairs of numbers as arrows, turned by position: the first pair fast, the second slowly"
     return _picture("rotation", 480, 265, description, parts)

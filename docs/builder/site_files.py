@@ -1,6 +1,6 @@
 """What the site has besides its pages: the explorer with the committed runs, the playground, and libraries.
 
-The playground gets the package as a wheel, built here; the texts to begin with; a list of the rungs; and, unless
+The playground gets the package as a wheel, built here; the texts to begin with; a list of the models; and, unless
 mkdocs.yml names another address for it, the runtime that runs Python in a browser.
 """
 
@@ -14,9 +14,7 @@ from typing import Any, Final
 
 from builder.npm import package_file
 from builder.paths import ROOT
-from toy_gpt_train.c_model import SimpleNextTokenModel
-from toy_gpt_train.models.network import NeuralModel
-from toy_gpt_train.models.registry import LEVELS
+from toy_gpt_train.models.registry import LADDER, ModelEntry
 from toy_gpt_train.view.server import INDEX_NAME, page_files, runs_index
 
 Content = str | bytes | Path
@@ -74,7 +72,7 @@ def _playground(runtime: str) -> Iterator[tuple[str, Content]]:
         "runtime": runtime,
         "runtimeBytes": {name: package_file("pyodide", name).stat().st_size for name in _RUNTIME_FILES},
         "corpora": [path.name for path in corpora],
-        "rungs": [_rung(level) for level in LEVELS],
+        "rungs": [_choice(entry) for entry in LADDER],
     }
     yield "playground/playground.json", json.dumps(about)
     yield f"playground/{wheel_name}", wheel
@@ -85,16 +83,16 @@ def _playground(runtime: str) -> Iterator[tuple[str, Content]]:
             yield f"playground/{runtime}{name}", package_file("pyodide", name)
 
 
-def _rung(level: Any) -> dict[str, Any]:
-    """What the playground's form has to know of a rung."""
+def _choice(entry: ModelEntry) -> dict[str, Any]:
+    """What the playground's form has to know of a model."""
     return {
-        "kind": level.kind,
-        "code": level.code,
-        "adds": level.adds,
-        "context": level.context_size,
-        "fixedContext": level.fixed_context,
-        "isTable": issubclass(level.model, SimpleNextTokenModel),
-        "isNetwork": issubclass(level.model, NeuralModel),
+        "kind": entry.name,
+        "code": entry.code,
+        "adds": entry.adds,
+        "context": entry.default_context,
+        "fixedContext": entry.context is not None,
+        "isTable": "epochs" in entry.model_class.options,
+        "isNetwork": entry.model_class.trains_in_steps,
     }
 
 

@@ -8,12 +8,10 @@ from math import ceil
 from pathlib import Path
 
 from builder.paths import DOCS, PACKAGE, ROOT
-from toy_gpt_train.e_infer import load_run
-from toy_gpt_train.models.registry import level_for_kind
-from toy_gpt_train.models.network import NeuralModel
-from toy_gpt_train.models.sizes import SIZE_NAMES, SIZES, settings_for
+from toy_gpt_train import load
+from toy_gpt_train.models.registry import LADDER
 
-_STORIES_RUNGS = ("450-kneser-ney", "500-embeddings", "600-attention", "700-gpt", "800-llama")
+_STORIES_MODELS = ("450-kneser-ney", "500-embeddings", "600-attention", "700-gpt", "800-llama")
 
 
 def _modules() -> list[Path]:
@@ -37,37 +35,10 @@ def package_tree() -> str:
     return f"<table>{head}<tbody>{''.join(rows)}</tbody></table>"
 
 
-def _imports(path: Path) -> list[str]:
-    """Return the modules of this project that a file imports at its top, in the package's short names."""
-    found: set[str] = set()
-    for node in ast.parse(path.read_text(encoding="utf-8")).body:
-        if not (isinstance(node, ast.ImportFrom) and (node.module or "").startswith("toy_gpt_train")):
-            continue
-        name = (node.module or "").removeprefix("toy_gpt_train").lstrip(".")
-        is_package = (PACKAGE / name.replace(".", "/")).is_dir()
-        for alias in node.names:
-            inner = f"{name}.{alias.name}".lstrip(".")
-            is_module = is_package and (PACKAGE / (inner.replace(".", "/") + ".py")).is_file()
-            found.add(inner if is_module else name)
-    return sorted(found - {""})
-
-
-def imports() -> str:
-    """Every file of the package with the project's modules it imports, read from the source."""
-    rows = [
-        f"<tr><td><code>{path.relative_to(PACKAGE).as_posix()}</code></td>"
-        f"<td>{', '.join(f'<code>{name}</code>' for name in _imports(path)) or '(none)'}</td></tr>"
-        for path in _modules()
-        if path.name != "__init__.py" or _imports(path)
-    ]
-    head = "<thead><tr><th>file</th><th>imports from this project</th></tr></thead>"
-    return f"<table>{head}<tbody>{''.join(rows)}</tbody></table>"
-
-
 def stories_runs() -> str:
     """The committed runs on the stories as a table, from their metadata."""
     names = [
-        "rung",
+        "model",
         "context",
         "numbers learned",
         "tokens predicted",
@@ -77,15 +48,15 @@ def stories_runs() -> str:
         "KB",
     ]
     rows = []
-    for rung in _STORIES_RUNGS:
-        folder = ROOT / "artifacts" / "ladder" / rung / "030_stories"
-        run = load_run(folder)
-        tokens = sum(run.vocab.token_freq.values()) * run.meta["training"]["epochs"]
+    for model in _STORIES_MODELS:
+        folder = ROOT / "artifacts" / "ladder" / model / "030_stories"
+        run = load(folder)
+        tokens = sum(run.frequencies) * run.meta["training"]["epochs"]
         metrics = run.meta["metrics"]
         size = sum(path.stat().st_size for path in folder.iterdir())
         rows.append(
             [
-                rung,
+                model,
                 run.model.context_size,
                 f"{run.model.num_parameters():,}",
                 f"{tokens:,.0f}",
@@ -100,17 +71,15 @@ def sizes() -> str:
     """What each size of each network stands for."""
     names = ["model", "size", "N", "C", "F", "heads", "blocks", "weights", "steps", "batch", "learning rate"]
     rows = []
-    for kind in SIZES:
-        level = level_for_kind(kind)
-        if not issubclass(level.model, NeuralModel):
-            raise TypeError(f"{kind} is no network")
-        for size in SIZE_NAMES:
-            settings = settings_for(kind, level.model.uses, size)
+    for entry in LADDER:
+        dial = entry.model_class.options.get("size")
+        for size in dial.choices if dial else ():
+            settings = entry.model_class.settings(entry.name, entry.context, size=size)
             shape = settings.architecture
-            weights = level.model.count_parameters(65, settings.context, shape)
+            weights = entry.model_class.build(65, settings, 0).num_parameters()
             looks = [shape.embedding_dim, shape.hidden_dim or "", shape.heads, shape.layers, f"{weights:,}"]
             learns = [settings.steps, settings.batch_size, f"{settings.learning_rate:g}"]
-            rows.append([kind, size, settings.context, *looks, *learns])
+            rows.append([entry.name, size, settings.context, *looks, *learns])
     return _html_table(names, rows)
 
 

@@ -3,6 +3,7 @@
 The worker (worker.js) runs it inside the page. It knows no model and no file format: the package does all the work.
 """
 
+import argparse
 import io
 import json
 import os
@@ -13,16 +14,16 @@ import time
 import zipfile
 from collections.abc import Callable
 from contextlib import redirect_stderr, redirect_stdout
-from dataclasses import replace
 from pathlib import Path
 from typing import Any, Protocol
 
 from pyodide.ffi import can_run_sync, run_sync
 
-from toy_gpt_train.cli import build_parser, collect_rarely, train_settings
-from toy_gpt_train.d_train import TrainSettings, train_run
-from toy_gpt_train.errors import InputError, StopTraining
+from toy_gpt_train import run
+from toy_gpt_train.cli import build_parser, collect_rarely
 from toy_gpt_train.cli.report import training_report
+from toy_gpt_train.cli.train import train_arguments
+from toy_gpt_train.errors import InputError, StopTraining
 
 HOME = Path("toy-gpt-train").absolute()  # WHY this name: a run is recorded as made in the folder it lies in
 SECONDS_BETWEEN_REPORTS = 0.1
@@ -34,24 +35,24 @@ class Page(Protocol):
     """The page, as the worker gives it."""
 
     def progress(self, fraction: float, status: str) -> None:
-        """Show how far the training is."""
+        """Show how far training is."""
 
     def record(self, record: str) -> None:
         """Show a record of the log, as JSON."""
 
     def stopped(self) -> bool:
-        """Whether the training is to end with what has been learned so far."""
+        """Whether training is to end with what has been learned so far."""
 
 
 def train(line: str, corpus_name: str, text: str, page: Page, turn: Callable[[], object]) -> dict[str, Any]:
-    """Train a model and return what came of it.
+    """Train a model and return the result.
 
     Args:
         line: The arguments of ``toy-gpt train``.
         corpus_name: The name of the text's file.
         text: The text.
         page: Is told how it goes.
-        turn: Called now and then; what it gives is waited for, so that the page's words can come in.
+        turn: Called now and then; what it returns is awaited, so that messages from the page can arrive.
 
     Returns:
         ``problem``: why it cannot be done, in one line; or else ``report``: what ``toy-gpt train`` prints, ``files``:
@@ -60,9 +61,13 @@ def train(line: str, corpus_name: str, text: str, page: Page, turn: Callable[[],
     said = io.StringIO()
     try:
         with redirect_stderr(said), redirect_stdout(io.StringIO()):
-            settings = _settings(line, corpus_name, text)
-        told = _Told(page, turn)
-        result = train_run(settings, told.progress, lambda record: page.record(json.dumps(record)))
+            arguments = train_arguments(_parsed(line, corpus_name, text))
+        trained = run.train(
+            **arguments,
+            progress=_Told(page, turn).progress,
+            on_record=lambda record: page.record(json.dumps(record)),
+        )
+        paths = trained.save(HOME)
     except SystemExit:  # argparse, which has said why, or has answered --help
         why = re.sub("^toy-gpt[a-z ]*: error: ", "", said.getvalue().strip())
         return {"problem": why or "--help is for a terminal: uv run toy-gpt train --help"}
@@ -70,10 +75,10 @@ def train(line: str, corpus_name: str, text: str, page: Page, turn: Callable[[],
         return {"problem": "Stopped. This model learns in one pass, so there is nothing to show before its end."}
     except (InputError, OSError) as error:
         return {"problem": " ".join(str(error).split())}
-    return {"report": training_report(settings, result), **_files()}
+    return {"report": training_report(trained, paths), **_files()}
 
 
-def _settings(line: str, corpus_name: str, text: str) -> TrainSettings:
+def _parsed(line: str, corpus_name: str, text: str) -> argparse.Namespace:
     """Put the text where the command looks for it, and parse the command."""
     os.chdir(HOME.parent)
     shutil.rmtree(HOME, ignore_errors=True)
@@ -87,14 +92,14 @@ def _settings(line: str, corpus_name: str, text: str) -> TrainSettings:
     except ValueError as error:
         raise InputError(f"the options cannot be read: {error}") from error
     args = build_parser().parse_args(["train", *arguments])
-    settings = replace(train_settings(args), corpus_path=corpus, base_dir=HOME)
-    if settings.workers > 1:
+    args.corpus, args.base_dir = corpus, HOME
+    if args.workers > 1:
         raise InputError("a page has one process: leave --workers out")
-    return settings
+    return args
 
 
 class _Told:
-    """Tells the page how far a training is, not too often, and ends it where the page asks for that."""
+    """Tells the page how far training is, not too often, and ends it where the page asks for that."""
 
     def __init__(self, page: Page, turn: Callable[[], object]) -> None:
         self._page = page

@@ -1,7 +1,7 @@
-"""errors.py - The exceptions that this project gives a meaning of its own: bad input, and enough of a training.
+"""errors.py - The project's own exceptions: bad input, and a request to stop training.
 
-Bad input is raised wherever a file, a number or a word given by the user cannot be used. The command line prints its
-message as one line and ends with exit code 2; nothing else in the project catches it.
+InputError is raised wherever a file, a number or a word given by the user cannot be used. The command line prints its
+message as one line and ends with exit code 2.
 """
 
 
@@ -15,13 +15,8 @@ class InputError(ValueError):
 
 
 class StopTraining(Exception):  # noqa: N818 - like StopIteration, it is no error
-    """Raised by whoever is told of a training's progress: end it here, and keep what has been learned so far.
+    """Raise it in a progress function to stop training and keep what has been learned so far.
 
-    A table ends with the epoch it is in, a network with the step it has done. A model that learns in one pass has
-    nothing to keep before its end, and gives the exception back.
-
-    Example:
-        def on_progress(fraction: float, status: str) -> None:
-            if button_was_pressed():
-                raise StopTraining
+    A table stops after the current epoch, a network after the current step. A model that learns in one pass has nothing
+    to keep before its end, and passes the exception on.
     """

@@ -6,7 +6,8 @@ writes to standard error, so that standard output holds results only.
 
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager
 from importlib import import_module
 from typing import Any, Final, TextIO
 
@@ -72,6 +73,16 @@ class Progress:
             self._shown = self._display({"text/plain": line}, raw=True, display_id=True)
         else:
             self._shown.update({"text/plain": line}, raw=True)
+
+
+@contextmanager
+def shown(progress: bool | OnProgress, title: str) -> Iterator[OnProgress | None]:
+    """Yield the function to tell of progress: a bar's, the given one, or None."""
+    if progress is True:
+        with closing(Progress(title)) as bar:
+            yield bar.update
+    else:
+        yield progress or None
 
 
 def _notebook_display() -> Any:

@@ -9,14 +9,12 @@ It does steps a to e with the rooms below it; nothing is printed, and nothing is
 """
 
 import time
-from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import closing, contextmanager, nullcontext
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import asdict, dataclass, replace
-from numbers import Integral, Real
 from os import PathLike
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from toy_gpt_train.artifacts.metadata import new_meta
 from toy_gpt_train.artifacts.run_folder import RunFolder, SavedRun, find_artifacts, locked_run, read_run, write_run
@@ -29,91 +27,15 @@ from toy_gpt_train.loss_curve import loss_curve_svg
 from toy_gpt_train.models.base import Model, Record, Text
 from toy_gpt_train.models.registry import ModelEntry, find_model
 from toy_gpt_train.models.scores import summarize
-from toy_gpt_train.progress import OnProgress, Progress
+from toy_gpt_train.progress import OnProgress, shown
 from toy_gpt_train.project import RESOURCE_ROOT, load_manifest
-from toy_gpt_train.tokenizers import DEFAULT_VOCAB_SIZE, Tokenizer, tokenizer_class
+from toy_gpt_train.tokenizers import DEFAULT_VOCAB_SIZE, Tokenizer
+from toy_gpt_train.tokenizers.encoded import EncodedText, encode_corpus
 
 if TYPE_CHECKING:  # WHY: it loads the code of networks, which a table does without
     from toy_gpt_train.artifacts.checkpoints import Checkpoints
 
 AnyPath = str | PathLike[str]
-
-# Only a model that trains in steps has a use for these; their values here ask for nothing.
-STEP_OPTIONS: Final = {"workers": 1, "checkpoint_every": 0, "resume": False}
-_KINDS: Final[dict[type, tuple[type, str]]] = {
-    int: (Integral, "a whole number"),
-    float: (Real, "a number"),
-    str: (str, "a word"),
-}
-
-
-# --- texts --------------------------------------------------------------------------------------------------
-
-
-class EncodedText(NamedTuple):
-    """A text as numbers, and what of it is held out.
-
-    Attributes:
-        tokenizer: Knows the vocabulary.
-        ids: The whole text.
-        num_train: How many of them are to be learned.
-        held_out_sizes: The bytes of the text that each held-out token stands for.
-    """
-
-    tokenizer: Tokenizer
-    ids: list[int]
-    num_train: int
-    held_out_sizes: list[int]
-
-    @property
-    def frequencies(self) -> list[int]:
-        """How often the training part has each token, by id."""
-        counts = Counter(self.ids[: self.num_train])
-        return [counts[token_id] for token_id in range(self.tokenizer.vocab_size)]
-
-
-def encode_corpus(corpus: Corpus, kind: str, bpe_vocab: int, val_fraction: float) -> EncodedText:
-    """Cut a text into a training part and a held-out part, and encode both.
-
-    WHY the vocabulary of words and characters has the held-out tokens too: which tokens exist is given (a word list, an
-    alphabet); how often they occur, and after what, is learned from the training part alone. BPE learns its merges, so
-    it sees the training part only.
-
-    Args:
-        corpus: The text.
-        kind: ``word``, ``char`` or ``bpe``.
-        bpe_vocab: Where byte-level BPE stops merging.
-        val_fraction: The share at the end of the text that is held out.
-
-    Raises:
-        InputError: There is no such tokenizer, a number makes no sense, or the text is empty.
-    """
-    if not 0 <= val_fraction < 1:
-        raise InputError(f"the held-out share must be at least 0 and below 1, got {val_fraction}")
-    tokenizer_type = tokenizer_class(kind)
-    cut = tokenizer_type.cut(corpus.text, 1 - val_fraction)
-    train_text, held_out_text = corpus.text[:cut], corpus.text[cut:]
-    tokenizer = tokenizer_type.from_text(train_text if tokenizer_type.learned else corpus.text, bpe_vocab)
-    train_ids = tokenizer.encode(train_text)
-    held_out_ids = tokenizer.encode(held_out_text)
-    if not train_ids and not held_out_ids:
-        raise InputError(f"{corpus.path or corpus.name}: the corpus is empty: there is no token to learn from")
-    return EncodedText(tokenizer, train_ids + held_out_ids, len(train_ids), tokenizer.sizes(held_out_text))
-
-
-def check_length(entry: ModelEntry, context: int, num_train: int, corpus: Corpus) -> None:
-    """Refuse a text that is too short for a model.
-
-    Raises:
-        InputError: It is.
-    """
-    needed = entry.model_class.min_tokens(context)
-    if num_train < needed:
-        more = "; give it more text, or a smaller context"
-        raise InputError(
-            f"{corpus.path or corpus.name}: {num_train} training tokens are too few: {entry.name} needs at least "
-            f"{needed}{'' if entry.context is not None else more}"
-        )
 
 
 # --- a run --------------------------------------------------------------------------------------------------
@@ -141,7 +63,7 @@ class Run:
         unigram_loss: The loss of guessing by frequency, in nats per token: on the held-out part, or else on the
             training part; None where the run was loaded.
         train_seconds: How long training took; None where the run was loaded.
-        paths: The files that train() wrote, the metadata last.
+        paths: The files that train() wrote, the metadata last; none if it had no ``save_to``.
     """
 
     model: Model
@@ -266,7 +188,7 @@ class Run:
             if set(ids) == {vocab_size}:
                 raise InputError(f"{name}: none of its tokens is in the vocabulary")
         sizes = self.tokenizer.sizes(read.text)
-        with _shown(progress, f"scoring {read.name}") as told:
+        with shown(progress, f"scoring {read.name}") as told:
             return evaluate(self.model, ids, sizes, self.frequencies, skip_unknown=unknown == "skip", on_progress=told)
 
     def save(self, base_dir: AnyPath, name: str = "") -> list[Path]:
@@ -339,8 +261,8 @@ def train(
         context: How many tokens the model looks back, where its name does not say.
         seed: The same seed gives the same model; tables draw nothing at random.
         workers: Processes that share a network's work; they change no number.
-        save_to: Write the run to this folder, as Run.save() does. Nobody else can write a run there meanwhile, and what
-            stands in the way of writing is noticed before the first step.
+        save_to: Write the run to this folder, as Run.save() does. Nobody else can write a run there meanwhile, and
+            whatever stands in the way of writing is noticed before the first step.
         name: A folder below artifacts/ and outputs/ in ``save_to``.
         checkpoint_every: Steps from one checkpoint of a network to the next; 0 for none. They are kept in ``save_to``
             until the run is written.
@@ -351,7 +273,7 @@ def train(
         **options: What can be set for this model, for example ``epochs`` for a table or ``steps`` for a network.
 
     Returns:
-        The run; it is written to no file but with ``save_to``.
+        The run; it is in memory only, unless ``save_to`` is given.
 
     Raises:
         InputError: The text, an option or a number cannot be used, or another process is writing to ``save_to``.
@@ -364,102 +286,69 @@ def train(
     """
     begun = time.perf_counter()
     entry = find_model(model)
-    options = {name: value for name, value in options.items() if value is not None}
-    _check_options(entry, {**options, "workers": workers, "checkpoint_every": checkpoint_every, "resume": resume})
-    options = {name: entry.model_class.options[name].type(value) for name, value in options.items()}
-    settings = entry.model_class.settings(entry.name, entry.chosen_context(context), **options)
+    in_steps = {"workers": workers, "checkpoint_every": checkpoint_every, "resume": resume}
+    checked = _checked_options(entry, options, in_steps)
+    settings = entry.model_class.settings(entry.name, entry.chosen_context(context), **checked)
     read = corpus if isinstance(corpus, Corpus) else _corpus(corpus, text)
     history: list[Record] = []
     with nullcontext() if save_to is None else locked_run(Path(save_to), name) as folder:
         encoded = encode_corpus(read, tokenizer, bpe_vocab, val_fraction)
-        check_length(entry, settings.context, encoded.num_train, read)
+        entry.check_length(settings.context, encoded.num_train, read.path or read.name)
+        built = entry.model_class.build(encoded.tokenizer.vocab_size, settings, seed)
         checkpoints = None
         if checkpoint_every or resume:
-            identity = _identity(entry, settings, read, encoded, tokenizer, bpe_vocab, val_fraction, seed)
+            identity = _identity(entry, settings, read, encoded, bpe_vocab, val_fraction, seed)
             checkpoints = _checkpoints(folder, checkpoint_every, resume, identity)
-        built = entry.model_class.build(encoded.tokenizer.vocab_size, settings, seed)
         learned = Text(encoded.ids, encoded.num_train, encoded.tokenizer.tokens)
-        with _shown(progress, f"training {entry.name}") as told:
-            for record in built.fit(
-                learned, settings, seed=seed, workers=workers, checkpoints=checkpoints, on_progress=told
-            ):
+        with shown(progress, f"training {entry.name}") as told:
+            how: dict[str, Any] = {"seed": seed, "workers": workers, "checkpoints": checkpoints, "on_progress": told}
+            for record in built.fit(learned, settings, **how):
                 history.append(record)
                 if on_record is not None:
                     on_record(record)
-            fields = {"model_kind": entry.name, "seed": seed, "val_fraction": val_fraction}
-            run = _measured(built, encoded, history, read, settings, fields, begun, told)
-        if folder is not None:
-            run = replace(run, paths=run._write(folder))
-            if checkpoints is not None:
-                checkpoints.clear()
-    return run
+            metrics, floor, held_out = _measure(built, encoded, history, told)
+        figures = {"metrics": metrics, "loss_floor": floor, "seed": seed, "val_fraction": val_fraction}
+        training = built.training_record(settings, history)
+        run = Run(
+            built,
+            encoded.tokenizer,
+            encoded.frequencies,
+            new_meta(read, training, model_kind=entry.name, **_described(built, encoded), **figures),
+            history,
+            held_out,
+            held_out.unigram_loss if held_out else unigram_loss(encoded.frequencies, encoded.ids),
+            time.perf_counter() - begun - (held_out.seconds if held_out else 0.0),
+            _corpus_path=read.path and read.path.absolute(),  # the current folder may be another one when it is saved
+        )
+        if folder is None:
+            return run
+        paths = run._write(folder)
+        if checkpoints is not None:
+            checkpoints.clear()
+    return replace(run, paths=paths)
 
 
-def _measured(
-    built: Model,
-    encoded: EncodedText,
-    history: list[Record],
-    corpus: Corpus,
-    settings: Any,
-    fields: Mapping[str, Any],
-    begun: float,
-    on_progress: OnProgress | None,
-) -> Run:
-    """Return the run of a trained model, with what is to be known of it; ``fields`` go into its metadata."""
-    metrics, floor = _measure_training(built, encoded, history, on_progress)
-    train_seconds = time.perf_counter() - begun
-    held_out = _measure_held_out(built, encoded, on_progress)
-    if held_out is not None:
-        metrics.update(val_loss=held_out.loss, val_accuracy=held_out.accuracy)
-    meta = new_meta(
-        corpus,
-        built.training_record(settings, history),
-        vocab_size=built.vocab_size,
-        context_size=built.context_size,
-        tokenizer={"kind": encoded.tokenizer.kind},
-        start_tokens=[encoded.tokenizer.tokens[i] for i in encoded.ids[: built.context_size]],
-        metrics=metrics,
-        loss_floor=floor,
-        **fields,
-    )
-    return Run(
-        built,
-        encoded.tokenizer,
-        encoded.frequencies,
-        meta,
-        history,
-        held_out,
-        held_out.unigram_loss if held_out else unigram_loss(encoded.frequencies, encoded.ids[: encoded.num_train]),
-        train_seconds,
-        _corpus_path=corpus.path and corpus.path.absolute(),  # the current folder may be another one when it is saved
-    )
+def _described(model: Model, text: EncodedText) -> dict[str, Any]:
+    """Return what the metadata say of a model and its tokens."""
+    return {
+        "vocab_size": model.vocab_size,
+        "context_size": model.context_size,
+        "tokenizer": {"kind": text.tokenizer.kind},
+        "start_tokens": [text.tokenizer.tokens[i] for i in text.ids[: model.context_size]],
+    }
 
 
-def unused_options(entry: ModelEntry, options: Mapping[str, Any]) -> list[str]:
-    """Return the names of the options that mean nothing to a model.
-
-    Args:
-        entry: The model.
-        options: As given to train(): the model's own, and those for training in steps.
-    """
-    model = entry.model_class
-    given = [name for name, value in options.items() if name not in STEP_OPTIONS or value != STEP_OPTIONS[name]]
-    return [name for name in given if not (model.trains_in_steps if name in STEP_OPTIONS else name in model.options)]
-
-
-def _check_options(entry: ModelEntry, options: Mapping[str, Any]) -> None:
-    """Refuse what means nothing to a model, and numbers that make no sense."""
-    if unused := unused_options(entry, options):
+def _checked_options(entry: ModelEntry, options: Mapping[str, Any], in_steps: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the model's own options, those that are None left out; refuse what means nothing, or makes no sense."""
+    given = {name: value for name, value in options.items() if value is not None}
+    if unused := entry.unused_options({**given, **in_steps}):
         known = ", ".join(entry.model_class.options) or "none"
         raise InputError(f"{unused[0]} means nothing to {entry.name}; its options are: {known}")
-    for name, option in entry.model_class.options.items():
-        kind, called = _KINDS[option.type]
-        if name in options and not isinstance(options[name], kind):
-            raise InputError(f"{name} must be {called}, got {options[name]!r:.40}")
-    if options["workers"] < 1:
-        raise InputError(f"there must be at least 1 worker, got {options['workers']}")
-    if options["checkpoint_every"] < 0:
-        raise InputError(f"the steps between checkpoints must be at least 0, got {options['checkpoint_every']}")
+    if in_steps["workers"] < 1:
+        raise InputError(f"there must be at least 1 worker, got {in_steps['workers']}")
+    if in_steps["checkpoint_every"] < 0:
+        raise InputError(f"the steps between checkpoints must be at least 0, got {in_steps['checkpoint_every']}")
+    return {name: entry.model_class.options[name].checked(name, value) for name, value in given.items()}
 
 
 def _corpus(path: AnyPath | None, text: str | None) -> Corpus:
@@ -470,57 +359,39 @@ def _corpus(path: AnyPath | None, text: str | None) -> Corpus:
     return read_corpus(RESOURCE_ROOT / load_manifest().corpus if path is None else Path(path))
 
 
-@contextmanager
-def _shown(progress: bool | OnProgress, title: str) -> Iterator[OnProgress | None]:
-    """Give what is told of progress: a bar, the given function, or None."""
-    if progress is True:
-        with closing(Progress(title)) as bar:
-            yield bar.update
-    else:
-        yield progress or None
-
-
-def _measure_training(
-    model: Model, encoded: EncodedText, history: Sequence[Record], on_progress: OnProgress | None
-) -> tuple[dict[str, float], float]:
-    """Return loss and accuracy on the training part, and its loss floor; the floor joins the log."""
-    ids = encoded.ids[: encoded.num_train]
+def _measure(
+    model: Model, encoded: EncodedText, history: Sequence[Record], told: OnProgress | None
+) -> tuple[dict[str, float], float, Evaluation | None]:
+    """Return the final metrics, the loss floor, which joins the log, and the scores of the held-out part."""
+    num_train = encoded.num_train
+    ids = encoded.ids[:num_train]
     floor = model.loss_floor(ids)
-    start = model.scored_from(encoded.num_train)
-    if start is None:
-        measured = {"train_loss": history[-1]["avg_loss"], "train_accuracy": history[-1]["accuracy"]}
-    else:
-        scores = summarize(zip(watched(model, ids, start, on_progress), ids[start:], strict=True))
-        measured = {"train_loss": scores.loss, "train_accuracy": scores.accuracy}
     for record in history:
         record.update(loss_floor=floor, above_floor=record["avg_loss"] - floor)
-    return measured, floor
-
-
-def _measure_held_out(model: Model, encoded: EncodedText, on_progress: OnProgress | None) -> Evaluation | None:
-    if encoded.num_train == len(encoded.ids):
-        return None
-    sizes = [0] * encoded.num_train + encoded.held_out_sizes
-    return evaluate(model, encoded.ids, sizes, encoded.frequencies, encoded.num_train, on_progress=on_progress)
+    start = model.scored_from(num_train)
+    if start is None:
+        metrics = {"train_loss": history[-1]["avg_loss"], "train_accuracy": history[-1]["accuracy"]}
+    else:
+        scores = summarize(zip(watched(model, ids, start, told), ids[start:], strict=True))
+        metrics = {"train_loss": scores.loss, "train_accuracy": scores.accuracy}
+    if num_train == len(encoded.ids):
+        return metrics, floor, None
+    sizes = [0] * num_train + encoded.held_out_sizes
+    held_out = evaluate(model, encoded.ids, sizes, encoded.frequencies, num_train, on_progress=told)
+    metrics.update(val_loss=held_out.loss, val_accuracy=held_out.accuracy)
+    return metrics, floor, held_out
 
 
 def _identity(
-    entry: ModelEntry,
-    settings: Any,
-    corpus: Corpus,
-    encoded: EncodedText,
-    kind: str,
-    bpe_vocab: int,
-    val_fraction: float,
-    seed: int,
+    entry: ModelEntry, settings: Any, corpus: Corpus, text: EncodedText, bpe_vocab: int, val_fraction: float, seed: int
 ) -> dict[str, Any]:
     """Return what a run is: every number that changes what it learns."""
     numbers = asdict(settings)
     return {
         "corpus": corpus.sha256,
-        "tokenizer": kind,
-        "merges up to": bpe_vocab if encoded.tokenizer.learned else 0,
-        "vocabulary": encoded.tokenizer.vocab_size,
+        "tokenizer": text.tokenizer.kind,
+        "merges up to": bpe_vocab if text.tokenizer.learned else 0,
+        "vocabulary": text.tokenizer.vocab_size,
         "held-out share": val_fraction,
         "model": entry.name,
         **numbers.pop("architecture", {}),

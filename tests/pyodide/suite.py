@@ -17,7 +17,7 @@ LEFT_OUT = {
     # Most of a minute. Every kind of damage is also tried by itself, and those tests do run.
     "tests/test_damage.py::test_random": "slow",
     "tests/test_damage.py::test_truncated": "slow",
-    "tests/test_neural_artifacts.py::test_random": "slow",
+    "tests/test_network_files.py::test_random": "slow",
 }
 EXAMPLES = 10  # of each property, where a test asks for no number
 

@@ -4,15 +4,11 @@ from collections.abc import Iterator
 
 from builder.chart import Chart, csv_columns, csv_numbers
 from builder.paths import ROOT
-from toy_gpt_train.a_tokenizer import read_tokens
-from toy_gpt_train.b_vocab import Vocabulary
-from toy_gpt_train.c_model import SimpleNextTokenModel
-from toy_gpt_train.d_train import make_training_pairs, train_model
+from toy_gpt_train import train
 from toy_gpt_train.math_training import softmax
-from toy_gpt_train.tokenizers.word import WordTokenizer
 
 _CORPUS = "001_animals"
-_UNIGRAM, _BIGRAM = (f"artifacts/ladder/{rung}/{_CORPUS}" for rung in ("100-unigram", "200-bigram"))
+_UNIGRAM, _BIGRAM = (f"artifacts/ladder/{folder}/{_CORPUS}" for folder in ("100-unigram", "200-bigram"))
 _UNIGRAM_LOG = f"outputs/ladder/100-unigram/{_CORPUS}/train_log.csv"
 _SMALL_STEPS = 0.01
 _MANY_EPOCHS = 500
@@ -23,12 +19,12 @@ def unigram_shares() -> Chart:
     counts = _counts(_UNIGRAM)
     learned = _probabilities(_UNIGRAM)["(no context)"]
     total = sum(counts.values())
-    likeliest = sorted(counts, key=lambda token: -counts[token])[:12]
+    frequent = sorted(counts, key=lambda token: -counts[token])[:12]
     return Chart(
         "bars",
         "The most frequent tokens of the animals: relative frequency, and the probability that the unigram learned",
         ["token", "relative frequency", "learned probability"],
-        [(token, round(counts[token] / total, 3), round(learned[token], 3)) for token in likeliest],
+        [(token, round(counts[token] / total, 3), round(learned[token], 3)) for token in frequent],
         up="share of the tokens",
         source=f"01_vocabulary.csv and 02_model_weights.csv in {_UNIGRAM}",
         values=True,
@@ -38,12 +34,16 @@ def unigram_shares() -> Chart:
 def unigram_loss() -> Chart:
     """The unigram's loss by epoch: the committed run, the same with smaller steps, and the floor."""
     log = csv_numbers(_UNIGRAM_LOG)
-    _, small = _trained(0, _SMALL_STEPS, len(log["epoch"]))
+    corpus = ROOT / "corpus" / f"{_CORPUS}.txt"
+    small = train("unigram", corpus, learning_rate=_SMALL_STEPS, epochs=len(log["epoch"])).history
     return Chart(
         "lines",
         "Loss of the unigram by epoch, with steps of two sizes, and the floor that no unigram can get below",
         ["epoch", "learning rate 0.1", f"learning rate {_SMALL_STEPS}", "floor"],
-        list(zip(log["epoch"], log["avg_loss"], [round(loss, 6) for loss in small], log["loss_floor"], strict=True)),
+        [
+            (epoch, loss, round(record["avg_loss"], 6), floor)
+            for epoch, loss, record, floor in zip(log["epoch"], log["avg_loss"], small, log["loss_floor"], strict=True)
+        ],
         across="epoch",
         up="nats per token",
         source=f"{_UNIGRAM_LOG}, and a training run with learning rate {_SMALL_STEPS}",
@@ -70,12 +70,12 @@ def bigram_table() -> Chart:
 def bigram_practice() -> Chart:
     """The probability of the full stop after words that nothing else ever follows, by how often the text has them."""
     counts, committed = _counts(_BIGRAM), _probabilities(_BIGRAM)
-    model, _ = _trained(1, 0.1, _MANY_EPOCHS)
-    ids = {token: token_id for token_id, token in enumerate(counts)}
+    long_run = train("bigram", ROOT / "corpus" / f"{_CORPUS}.txt", epochs=_MANY_EPOCHS)
+    [period] = long_run.tokenizer.encode(".")
 
     def rows() -> Iterator[tuple[str, float, float]]:
         for token in ("grass", "eggs", "mud", "milk", "bread"):
-            longer = model.forward(ids[token])[ids["."]]
+            longer = long_run.model.next_probs(long_run.tokenizer.encode(token))[period]
             yield f"{token} ({counts[token]})", round(committed[token]["."], 4), round(longer, 4)
 
     return Chart(
@@ -104,12 +104,3 @@ def _probabilities(folder: str) -> dict[str, dict[str, float]]:
         label: dict(zip(columns, softmax([float(weight) for weight in row]), strict=True))
         for label, row in zip(labels, rows, strict=True)
     }
-
-
-def _trained(context_size: int, learning_rate: float, epochs: int) -> tuple[SimpleNextTokenModel, list[float]]:
-    """Return a table trained on the animals, and its loss by epoch."""
-    tokens = read_tokens(ROOT / "corpus" / f"{_CORPUS}.txt", WordTokenizer())
-    vocab = Vocabulary(tokens)
-    model = SimpleNextTokenModel(vocab.vocab_size(), context_size)
-    history = train_model(model, make_training_pairs(vocab.encode(tokens), context_size), learning_rate, epochs)
-    return model, [record["avg_loss"] for record in history]

@@ -1,21 +1,16 @@
 """Charts of how a model is judged: its surprise, token by token, and its loss on text that was held out."""
 
 from math import log
-from pathlib import Path
 
 from builder.chart import Chart
 from builder.paths import ROOT
-from toy_gpt_train.c_model import SimpleNextTokenModel
-from toy_gpt_train.d_train import DEFAULT_LEARNING_RATE, TrainSettings, make_training_pairs, read_and_split, train_model
-from toy_gpt_train.e_infer import load_run
-from toy_gpt_train.inference.evaluate import score, unigram_loss
-from toy_gpt_train.models.registry import level_for_kind
+from toy_gpt_train import load, train
 
 _ANIMALS = ROOT / "corpus" / "001_animals.txt"
 _TABLES = ("100-unigram", "200-bigram", "400-context-3")
 # WHY this sentence: it is not in the corpus, its words are, and none comes twice; a bar needs a name of its own.
 _SENTENCE = ("a", "small", "pig", "fears", "the", "duck", ".")
-# The training that overfits: the page prints the same command.
+# The training run that overfits: the page prints the same command.
 _EPOCHS, _HELD_OUT = 50, 0.1
 
 
@@ -37,10 +32,9 @@ def sentence() -> Chart:
     """How much each token of a new sentence surprises three tables."""
     before = _ANIMALS.read_text(encoding="utf-8").split()[-3:]
     columns = []
-    for rung in _TABLES:
-        run = load_run(ROOT / "artifacts" / "ladder" / rung / "001_animals")
-        token_ids = [run.vocab.token_to_id[token] for token in (*before, *_SENTENCE)]
-        scored = run.model.predictions(token_ids, len(before))
+    for folder in _TABLES:
+        run = load(ROOT / "artifacts" / "ladder" / folder / "001_animals")
+        scored = run.model.score(run.tokenizer.token_ids((*before, *_SENTENCE)), len(before))
         columns.append([round(-log(prediction.probability), 4) for prediction in scored])
     return Chart(
         "bars",
@@ -54,18 +48,8 @@ def sentence() -> Chart:
 
 def overfitting() -> Chart:
     """The loss of a bigram by epoch, on what it learns from and on what is held out."""
-    level = level_for_kind("bigram")
-    text = read_and_split(TrainSettings(level, _ANIMALS, base_dir=Path(), val_fraction=_HELD_OUT))
-    model = SimpleNextTokenModel(text.vocab.vocab_size(), level.context_size)
-    history = train_model(
-        model,
-        make_training_pairs(text.token_ids[: text.num_train], level.context_size),
-        DEFAULT_LEARNING_RATE,
-        _EPOCHS,
-        after_epoch=lambda: {"val_loss": score(model, text.token_ids, text.num_train).loss},
-    )
-    frequencies = [text.vocab.get_token_frequency(token) for token in text.vocab.tokens()]
-    baseline = round(unigram_loss(frequencies, text.token_ids[text.num_train :]), 4)
+    run = train("bigram", _ANIMALS, val_fraction=_HELD_OUT, epochs=_EPOCHS)
+    baseline = round(run.unigram_loss, 4)
     by_frequency = "unigram on the held-out part"
     return Chart(
         "lines",
@@ -73,7 +57,7 @@ def overfitting() -> Chart:
         ["epoch", "training text", "held-out part", by_frequency],
         [
             (int(record["epoch"]), round(record["avg_loss"], 4), round(record["val_loss"], 4), baseline)
-            for record in history
+            for record in run.history
         ],
         across="epoch",
         up="nats per token",

@@ -1,13 +1,11 @@
-"""Charts of the ladder: how far the counting rungs get, what remains unpredictable, and what a text never showed."""
+"""Charts of the ladder: how far counting gets, what remains unpredictable, and what a text never showed."""
 
 from collections.abc import Sequence
 
 from builder.chart import Chart, csv_columns, csv_numbers, run_meta
 from builder.paths import STORIES
-from toy_gpt_train.a_tokenizer import read_tokens
-from toy_gpt_train.b_vocab import Vocabulary
-from toy_gpt_train.d_train import make_training_pairs
-from toy_gpt_train.tokenizers.word import WordTokenizer
+from builder.texts import read_ids
+from toy_gpt_train.models.ngram_table import training_pairs
 
 _TABLES = ("100-unigram", "200-bigram", "300-context-2", "400-context-3")
 _NETWORKS = ("500-embeddings", "600-attention", "700-gpt", "800-llama")
@@ -17,8 +15,8 @@ _POWERS = "outputs/bench/mixture_powers.csv"
 
 def animals_losses() -> Chart:
     """The loss of the four tables on the animals by epoch, each with its floor."""
-    logs = {rung: csv_numbers(f"outputs/ladder/{rung}/001_animals/train_log.csv") for rung in _TABLES}
-    floors = {rung: f"floor of {rung.partition('-')[2]}" for rung in _TABLES}
+    logs = {folder: csv_numbers(f"outputs/ladder/{folder}/001_animals/train_log.csv") for folder in _TABLES}
+    floors = {folder: f"floor of {folder.partition('-')[2]}" for folder in _TABLES}
     lines = [log["avg_loss"] for log in logs.values()] + [log["loss_floor"] for log in logs.values()]
     return Chart(
         "lines",
@@ -28,16 +26,14 @@ def animals_losses() -> Chart:
         across="epoch",
         up="nats per token",
         source="outputs/ladder/*/001_animals/train_log.csv",
-        dashed={floor: rung for rung, floor in floors.items()},
+        dashed={floor: folder for folder, floor in floors.items()},
     )
 
 
 def row_explosion() -> Chart:
     """Rows that a full table would have, and contexts that occur in the text, by context size."""
-    tokens = read_tokens(STORIES, WordTokenizer())
-    vocab = Vocabulary(tokens)
-    token_ids, size = vocab.encode(tokens), vocab.vocab_size()
-    met = [len({context for context, _ in make_training_pairs(token_ids, n)}) for n in range(1, 6)]
+    ids, size = read_ids(STORIES)
+    met = [len({context for context, _ in training_pairs(ids, n)}) for n in range(1, 6)]
     return Chart(
         "lines",
         "Rows of the table by context size: V to the N explodes, but the contexts in the text level off",
@@ -79,7 +75,7 @@ def stories_losses() -> Chart:
         "kneser-ney": _committed_loss("450-kneser-ney"),
         "mixture": held_out["mixture"],
     }
-    networks = {rung.partition("-")[2]: _committed_loss(rung) for rung in _NETWORKS}
+    networks = {folder.partition("-")[2]: _committed_loss(folder) for folder in _NETWORKS}
     return Chart(
         "bars",
         "Loss on the held-out part of the stories: Kneser-Ney and the mixture are lowest",
@@ -130,7 +126,7 @@ def _runs(tokenizer: str) -> Sequence[dict[str, str]]:
     return [line for line in lines if line["tokenizer"] == tokenizer]
 
 
-def _committed_loss(rung: str) -> float:
+def _committed_loss(folder: str) -> float:
     """Return the loss of a committed run on the held-out part of the stories."""
-    loss: float = run_meta(rung, "030_stories")["metrics"]["val_loss"]
+    loss: float = run_meta(folder, "030_stories")["metrics"]["val_loss"]
     return loss

@@ -6,8 +6,7 @@ import numpy as np
 
 from builder.chart import Chart, csv_columns, csv_numbers, run_meta
 from builder.paths import ROOT
-from toy_gpt_train.e_infer import load_run, start_token_ids
-from toy_gpt_train.models.network import NeuralModel
+from toy_gpt_train import load
 from toy_gpt_train.nn.optim import cosine_schedule
 
 _NETWORKS = ("500-embeddings", "600-attention", "700-gpt", "800-llama")
@@ -44,24 +43,24 @@ def step_sizes() -> Chart:
 def network_losses() -> list[Chart]:
     """Training and validation loss of the four networks on the stories, by how many tokens they have predicted."""
     tokens = sum(map(int, csv_columns(f"{_artifacts('500-embeddings')}/01_vocabulary.csv")["frequency"]))
-    logs = {rung: csv_numbers(f"outputs/ladder/{rung}/030_stories/train_log.csv") for rung in _NETWORKS}
+    logs = {network: csv_numbers(f"outputs/ladder/{network}/030_stories/train_log.csv") for network in _NETWORKS}
     counting = run_meta("450-kneser-ney", "030_stories")["metrics"]["val_loss"]
     highest = max(loss for log in logs.values() for loss in (*log["avg_loss"], *log["val_loss"]))
 
     def chart(part: str, column: str) -> Chart:
         points = [
-            (round(epoch * tokens / 1000, 1), rung, loss)
-            for rung, log in logs.items()
+            (round(epoch * tokens / 1000, 1), network, loss)
+            for network, log in logs.items()
             for epoch, loss in zip(log["epoch"], log[column], strict=True)
         ]
-        losses = {(place, rung): loss for place, rung, loss in points}
+        losses = {(place, network): loss for place, network, loss in points}
         dashed = "450-kneser-ney, validation"
         return Chart(
             "lines",
             f"The {part} loss of four networks; the dashed line is Kneser-Ney",
             ["thousand tokens", *_NETWORKS, dashed],
             [
-                (place, *(losses.get((place, rung)) for rung in _NETWORKS), counting)
+                (place, *(losses.get((place, network)) for network in _NETWORKS), counting)
                 for place in sorted({place for place, _, _ in points})
             ],
             across="thousand tokens predicted",
@@ -82,11 +81,11 @@ def letter_map() -> Chart:
     often = [token.islower() and int(count) >= _OFTEN for token, count in zip(table["token"], frequencies, strict=True)]
     letters = [token for token, is_often in zip(table["token"], often, strict=True) if is_often]
     vectors = np.array([table[name] for name in table if name.startswith("dim_")], dtype=float).T[often]
-    centred = vectors - vectors.mean(axis=0)
+    centered = vectors - vectors.mean(axis=0)
     # PCA: the directions in which the points differ most are the first right singular vectors.
-    _, sizes, directions = np.linalg.svd(centred, full_matrices=False)
+    _, sizes, directions = np.linalg.svd(centered, full_matrices=False)
     share = (sizes[:2] ** 2).sum() / (sizes**2).sum()
-    points = zip(letters, (centred @ directions[:2].T).round(4).tolist(), strict=True)
+    points = zip(letters, (centered @ directions[:2].T).round(4).tolist(), strict=True)
     return Chart(
         "points",
         f"The letters in the view in which they differ most: it shows {share:.0%} of the variance of the vectors",
@@ -114,9 +113,9 @@ def llama_heads() -> list[Chart]:
     return _heads("800-llama")
 
 
-def _heads(rung: str) -> list[Chart]:
+def _heads(network: str) -> list[Chart]:
     """Return one attention chart per head: one row for each token that attends, one column for each it attends to."""
-    by_head = list(zip(*_attention(rung, _BEGINNING), strict=True))
+    by_head = list(zip(*_attention(network, _BEGINNING), strict=True))
     says = "How much each character attends to itself and to those before it"
     return [
         Chart(
@@ -129,22 +128,20 @@ def _heads(rung: str) -> list[Chart]:
             ],
             across="attended to",
             up="attends",
-            source=_artifacts(rung),
+            source=_artifacts(network),
         )
         for number, rows in enumerate(by_head, start=1)
     ]
 
 
-def _attention(rung: str, text: str) -> Iterator[Sequence[Sequence[float]]]:
+def _attention(network: str, text: str) -> Iterator[Sequence[Sequence[float]]]:
     """Yield each token's shares by head: what the last token does, for longer and longer beginnings."""
-    run = load_run(ROOT / _artifacts(rung))
-    if not isinstance(run.model, NeuralModel):
-        raise TypeError(f"{rung} is no network")
-    token_ids = start_token_ids(run.vocab, list(text), len(text))
-    for end in range(1, len(token_ids) + 1):
-        yield run.model.glimpses(token_ids[:end])[-1].attention
+    run = load(ROOT / _artifacts(network))
+    ids = run.tokenizer.encode(text)
+    for end in range(1, len(ids) + 1):
+        yield run.model.logit_lens(ids[:end])[-1].attention
 
 
-def _artifacts(rung: str) -> str:
+def _artifacts(network: str) -> str:
     """Return the folder of a committed run on the stories."""
-    return f"artifacts/ladder/{rung}/030_stories"
+    return f"artifacts/ladder/{network}/030_stories"

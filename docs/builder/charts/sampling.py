@@ -6,7 +6,8 @@ from math import log
 
 from builder.chart import Chart
 from builder.paths import ROOT, STORIES
-from toy_gpt_train.e_infer import Sampling, generate_tokens, load_run, next_token_probs, top_k
+from toy_gpt_train import load
+from toy_gpt_train.inference.sampling import top_k
 from toy_gpt_train.math_training import softmax
 
 _BIGRAM = "artifacts/ladder/200-bigram/001_animals"
@@ -55,13 +56,11 @@ def nucleus() -> Chart:
 
 def repetition() -> Chart:
     """Written text by temperature: how much it repeats itself, and how many of its words do not exist."""
-    run = load_run(ROOT / _KNESER_NEY)
+    run = load(ROOT / _KNESER_NEY)
     known = set(_words(STORIES.read_text(encoding="utf-8")))
     rows = []
     for temperature in (step / 10 for step in range(16)):
-        sampling = Sampling(temperature, seed=_SEED)
-        written = generate_tokens(run.model, run.vocab, list("The dog "), _NUM_CHARACTERS, sampling)
-        words = _words("".join(written))
+        words = _words(run.generate("The dog ", _NUM_CHARACTERS, temperature=temperature, seed=_SEED))
         runs = list(zip(words, words[1:], words[2:], strict=False))
         again = 1 - len(set(runs)) / len(runs)
         unknown = sum(word not in known for word in words) / len(words)
@@ -79,9 +78,8 @@ def repetition() -> Chart:
 
 def _after(word: str) -> tuple[list[float], list[str]]:
     """Return the bigram's distribution after a word, and its tokens."""
-    run = load_run(ROOT / _BIGRAM)
-    probs = next_token_probs(run.model, [run.vocab.token_to_id[word]])
-    return probs, [run.vocab.id_to_token[token_id] for token_id in range(len(probs))]
+    run = load(ROOT / _BIGRAM)
+    return run.model.next_probs(run.tokenizer.encode(word)), list(run.tokenizer.tokens)
 
 
 def _words(text: str) -> list[str]:

@@ -2,17 +2,18 @@
 
 from builder.chart import Chart
 from builder.paths import STORIES
-from toy_gpt_train.a_tokenizer import read_text
-from toy_gpt_train.tokenizers import cutting_tokenizer
+from builder.texts import read_ids
+from toy_gpt_train.corpus import read_corpus
+from toy_gpt_train.tokenizers.bpe import BPETokenizer
 
 _BPE_SIZES = (256, 300, 400, 512, 700, 1000, 1400)
 
 
 def lengths() -> Chart:
     """The stories in tokens by the size of the vocabulary: BPE of several sizes, beside characters and words."""
-    text = read_text(STORIES)
-    lengths = {size: len(cutting_tokenizer("bpe", text, size).tokenize(text)) for size in _BPE_SIZES}
-    others = {kind: len(cutting_tokenizer(kind, text, 0).tokenize(text)) for kind in ("char", "word")}
+    text = read_corpus(STORIES).text
+    lengths = {size: len(BPETokenizer.from_text(text, size).encode(text)) for size in _BPE_SIZES}
+    others = {kind: len(read_ids(STORIES, kind)[0]) for kind in ("char", "word")}
     return Chart(
         "lines",
         "Tokens of the stories by the size of a BPE vocabulary; dashed: the same text in characters and in words",

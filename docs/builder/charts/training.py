@@ -2,11 +2,8 @@
 
 from builder.chart import Chart, csv_numbers
 from builder.paths import STORIES
-from toy_gpt_train.a_tokenizer import read_tokens
-from toy_gpt_train.b_vocab import Vocabulary
-from toy_gpt_train.c_model import SimpleNextTokenModel
-from toy_gpt_train.d_train import contexts_by_task, make_training_pairs
-from toy_gpt_train.tokenizers.word import WordTokenizer
+from builder.texts import read_ids
+from toy_gpt_train.models.ngram_table import NGramTable, training_pairs
 
 _DEFAULT_LOG = "outputs/train_log.csv"
 
@@ -29,14 +26,12 @@ def default_run_loss() -> Chart:
 
 def patterns() -> Chart:
     """Contexts of the stories, and the different patterns of targets among them, by context size."""
-    tokens = read_tokens(STORIES, WordTokenizer())
-    vocab = Vocabulary(tokens)
-    token_ids, size = vocab.encode(tokens), vocab.vocab_size()
+    ids, size = read_ids(STORIES)
     return Chart(
         "bars",
         "The stories have thousands of contexts, but far fewer different patterns of targets",
         ["N", "contexts", "different patterns"],
-        [(n, *_contexts_and_patterns(token_ids, size, n)) for n in (1, 2, 3, 4)],
+        [(n, *_contexts_and_patterns(ids, size, n)) for n in (1, 2, 3, 4)],
         across="context size N",
         up="rows",
         source="corpus/030_stories.txt",
@@ -44,8 +39,7 @@ def patterns() -> Chart:
     )
 
 
-def _contexts_and_patterns(token_ids: list[int], vocab_size: int, context_size: int) -> tuple[int, int]:
+def _contexts_and_patterns(ids: list[int], vocab_size: int, context_size: int) -> tuple[int, int]:
     """Return how many rows a text trains, and how many different things are learned by them."""
-    pairs = make_training_pairs(token_ids, context_size)
-    tasks = contexts_by_task(SimpleNextTokenModel(vocab_size, context_size), pairs)
-    return sum(map(len, tasks.values())), len(tasks)
+    rows_of = NGramTable(vocab_size, context_size).rows_by_task(training_pairs(ids, context_size))
+    return sum(map(len, rows_of.values())), len(rows_of)

@@ -1,34 +1,32 @@
 """Charts of the tables with a longer window: how rarely their rows are met, and what that does to unseen text."""
 
 from collections import Counter
-from collections.abc import Callable, Sequence
-from functools import cache
+from collections.abc import Sequence
 from math import fsum, log
 
 from builder.chart import Chart, Value, run_meta
-from builder.paths import ROOT
-from toy_gpt_train.a_tokenizer import read_tokens
-from toy_gpt_train.b_vocab import Vocabulary
-from toy_gpt_train.c_model import Context, SimpleNextTokenModel
-from toy_gpt_train.d_train import DEFAULT_EPOCHS, make_training_pairs, train_model
-from toy_gpt_train.inference.evaluate import score
-from toy_gpt_train.math_training import conditional_entropy
-from toy_gpt_train.tokenizers import Tokenizer
-from toy_gpt_train.tokenizers.char import CharTokenizer
-from toy_gpt_train.tokenizers.word import WordTokenizer
+from builder.paths import ROOT, STORIES
+from builder.texts import read_ids
+from toy_gpt_train import train
+from toy_gpt_train.corpus import read_corpus
+from toy_gpt_train.models.base import Model, Text
+from toy_gpt_train.models.ngram_table import Context, training_pairs
+from toy_gpt_train.models.registry import find_model
+from toy_gpt_train.run import EncodedText, encode_corpus
 
+_ANIMALS = ROOT / "corpus" / "001_animals.txt"
 _SHORT_WINDOWS = ("100-unigram", "200-bigram", "300-context-2")
 _RATES = (0.1, 0.2, 0.4, 0.6, 0.8, 1.0)
 _HELD_OUT = 0.2
-# The training that overfits: the page 400-context-3 prints the same command.
-_CONTEXT, _LEARNING_RATE, _EPOCHS = 3, 0.5, 40
+# The training run that overfits: the page 400-context-3 prints the same command.
+_TABLE, _LEARNING_RATE, _EPOCHS = "context-3", 0.5, 40
 _OVERFITTING = "corpus/030_stories.txt, as in the command on this page"
 
 
 def rows_met() -> Chart:
     """How many rows of each table the animals meet once, a few times and often."""
-    token_ids, _ = _read("001_animals", WordTokenizer)
-    met = [Counter(_context_counts(token_ids, size).values()) for size in range(len(_SHORT_WINDOWS))]
+    ids, _ = read_ids(_ANIMALS)
+    met = [Counter(_context_counts(ids, size).values()) for size in range(len(_SHORT_WINDOWS))]
     classes = {"once": (1, 1), "2 to 4": (2, 4), "5 to 9": (5, 9), "10 to 19": (10, 19), "20 or more": (20, 10**9)}
     rows: list[list[Value]] = [
         [name, *(sum(number for times, number in counts.items() if low <= times <= high) for counts in met)]
@@ -49,10 +47,10 @@ def rows_met() -> Chart:
 def floor_and_loss() -> Chart:
     """The loss floor and the loss of the three trained tables on the animals."""
     rows: list[list[Value]] = []
-    for rung in _SHORT_WINDOWS:
-        meta = run_meta(rung, "001_animals")
+    for folder in _SHORT_WINDOWS:
+        meta = run_meta(folder, "001_animals")
         floor, loss = meta["loss_floor"], meta["metrics"]["train_loss"]
-        rows.append([_kind(rung), floor, loss, round(loss - floor, 6)])
+        rows.append([_kind(folder), floor, loss, round(loss - floor, 6)])
     return Chart(
         "bars",
         "From bigram to context-2 the floor falls further than the loss, so the gap between them grows",
@@ -66,9 +64,8 @@ def floor_and_loss() -> Chart:
 
 def gap_by_learning_rate() -> Chart:
     """How far above their floors bigram and context-2 end on the animals, for several learning rates."""
-    token_ids, vocab_size = _read("001_animals", WordTokenizer)
     rows: list[list[Value]] = [
-        [f"rate {rate}", *(_gap(token_ids, vocab_size, size, rate) for size in (1, 2))] for rate in _RATES
+        [f"rate {rate}", *(_gap(name, rate) for name in ("bigram", "context-2"))] for rate in _RATES
     ]
     return Chart(
         "bars",
@@ -83,10 +80,10 @@ def gap_by_learning_rate() -> Chart:
 
 def contexts_by_count() -> Chart:
     """How many contexts of one to four words the stories have once, twice, and more often."""
-    token_ids, _ = _read("030_stories", WordTokenizer)
+    ids, _ = read_ids(STORIES)
     rows: list[list[Value]] = []
     for size in range(1, 5):
-        counts = Counter(_context_counts(token_ids, size).values())
+        counts = Counter(_context_counts(ids, size).values())
         name = "1 word" if size == 1 else f"{size} words"
         rows.append([name, counts[1], counts[2], counts.total() - counts[1] - counts[2]])
     return Chart(
@@ -102,8 +99,8 @@ def contexts_by_count() -> Chart:
 
 def unseen_contexts() -> Chart:
     """The share of held-out tokens after a context that training never met, for words and for characters."""
-    texts = [_read("030_stories", tokenizer)[0] for tokenizer in (WordTokenizer, CharTokenizer)]
-    rows = [[size, *(round(100 * _unseen_share(token_ids, size), 1) for token_ids in texts)] for size in range(1, 9)]
+    texts = [_stories(kind) for kind in ("word", "char")]
+    rows = [[size, *(round(100 * _unseen_share(text, size), 1) for text in texts)] for size in range(1, 9)]
     return Chart(
         "lines",
         "Three words back, most held-out tokens follow a context that the training part never had; "
@@ -118,16 +115,13 @@ def unseen_contexts() -> Chart:
 
 def overfitting() -> Chart:
     """The loss of a context-3 table on its training text and on the held-out part, epoch by epoch."""
-    token_ids, vocab_size = _read("030_stories", WordTokenizer)
-    num_train = _num_train(token_ids)
-    model = SimpleNextTokenModel(vocab_size, _CONTEXT)
-    history = train_model(
-        model,
-        make_training_pairs(token_ids[:num_train], _CONTEXT),
-        _LEARNING_RATE,
-        _EPOCHS,
-        after_epoch=lambda: _held_out_losses(model, token_ids, num_train),
-    )
+    text = _stories("word")
+    model_class = find_model(_TABLE).model_class
+    settings = model_class.settings(_TABLE, 3, learning_rate=_LEARNING_RATE, epochs=_EPOCHS)
+    model = model_class.build(text.tokenizer.vocab_size, settings, 0)
+    history = [
+        {**record, **_held_out_losses(model, text)} for record in model.fit(Text(text.ids, text.num_train), settings)
+    ]
     never = "held out, context never met"
     lines = {
         "training text": "avg_loss",
@@ -147,48 +141,38 @@ def overfitting() -> Chart:
     )
 
 
-def _kind(rung: str) -> str:
+def _kind(folder: str) -> str:
     """Return the name of a model without its number."""
-    return rung.partition("-")[2]
+    return folder.partition("-")[2]
 
 
-@cache
-def _read(name: str, tokenizer: Callable[[], Tokenizer]) -> tuple[list[int], int]:
-    """Return a corpus as token ids, and the size of its vocabulary."""
-    tokens = read_tokens(ROOT / "corpus" / f"{name}.txt", tokenizer())
-    vocab = Vocabulary(tokens)
-    return vocab.encode(tokens), vocab.vocab_size()
+def _stories(kind: str) -> EncodedText:
+    """Return the stories as token ids, cut as ``--val-fraction`` cuts them."""
+    return encode_corpus(read_corpus(STORIES), kind, 0, _HELD_OUT)
 
 
-def _context_counts(token_ids: Sequence[int], size: int) -> Counter[Context]:
+def _context_counts(ids: Sequence[int], size: int) -> Counter[Context]:
     """Count how often each context is one to learn from."""
-    return Counter(context_ids for context_ids, _ in make_training_pairs(token_ids, size))
+    return Counter(context for context, _ in training_pairs(ids, size))
 
 
-def _gap(token_ids: Sequence[int], vocab_size: int, size: int, learning_rate: float) -> float:
-    """Return how far above its floor the loss of a table is after as many epochs as a run has."""
-    model = SimpleNextTokenModel(vocab_size, size)
-    pairs = make_training_pairs(token_ids, size)
-    train_model(model, pairs, learning_rate, DEFAULT_EPOCHS)
-    return round(score(model, token_ids, size).loss - conditional_entropy(pairs), 4)
+def _gap(name: str, learning_rate: float) -> float:
+    """Return how far above its floor the loss of a table ends on the animals."""
+    meta = train(name, _ANIMALS, learning_rate=learning_rate).meta
+    return round(meta["metrics"]["train_loss"] - meta["loss_floor"], 4)
 
 
-def _num_train(token_ids: Sequence[int]) -> int:
-    """Return how many tokens ``--val-fraction`` leaves to learn from."""
-    return int(round(len(token_ids) * (1 - _HELD_OUT), 6))
-
-
-def _unseen_share(token_ids: Sequence[int], size: int) -> float:
+def _unseen_share(text: EncodedText, size: int) -> float:
     """Return the share of held-out tokens whose context the training part never had."""
-    num_train = _num_train(token_ids)
-    met = _context_counts(token_ids[:num_train], size)
-    places = range(num_train, len(token_ids))
-    return sum(tuple(token_ids[place - size : place]) not in met for place in places) / len(places)
+    ids = text.ids
+    met = _context_counts(ids[: text.num_train], size)
+    positions = range(text.num_train, len(ids))
+    return sum(tuple(ids[i - size : i]) not in met for i in positions) / len(positions)
 
 
-def _held_out_losses(model: SimpleNextTokenModel, token_ids: Sequence[int], num_train: int) -> dict[str, float]:
+def _held_out_losses(model: Model, text: EncodedText) -> dict[str, float]:
     """Return the loss on the held-out part: of all its tokens, and by whether training met the context."""
-    predictions = list(model.predictions(token_ids, num_train))
+    predictions = list(model.score(text.ids, text.num_train))
     met = [-log(prediction.probability) for prediction in predictions if prediction.context_seen]
     never = [-log(prediction.probability) for prediction in predictions if not prediction.context_seen]
     both = [*met, *never]

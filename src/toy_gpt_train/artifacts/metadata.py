@@ -75,9 +75,13 @@ def saved_meta(meta: Meta, base_dir: Path, corpus_path: Path | None, **fields: A
         resolved = corpus_path.resolve()
         inside = [root for root in (base_dir.resolve(), RESOURCE_ROOT) if resolved.is_relative_to(root)]
         corpus["path"] = _as_utf8(resolved.relative_to(inside[0]).as_posix() if inside else corpus_path.name)
+    return {**meta, "repo_name": _as_utf8(name), "corpus": corpus, **fields}
+
+
+def rounded_figures(meta: Meta) -> Meta:
+    """Return the figures of a run as its folder has them; in memory they have all their digits."""
     metrics = {name: round(value, _METRIC_DECIMALS) for name, value in meta["metrics"].items()}
-    floor = round(meta["loss_floor"], _METRIC_DECIMALS)
-    return {**meta, "metrics": metrics, "loss_floor": floor, "repo_name": _as_utf8(name), "corpus": corpus, **fields}
+    return {"metrics": metrics, "loss_floor": round(meta["loss_floor"], _METRIC_DECIMALS)}
 
 
 def _as_utf8(name: str) -> str:

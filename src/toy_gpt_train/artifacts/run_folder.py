@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path, PurePath
 from typing import Any, Final, NamedTuple
 
-from toy_gpt_train.artifacts.metadata import Meta, read_meta, saved_meta, write_meta
+from toy_gpt_train.artifacts.metadata import Meta, read_meta, rounded_figures, saved_meta, write_meta
 from toy_gpt_train.artifacts.model_tables import TableReader, write_model_table
 from toy_gpt_train.artifacts.safetensors import read_safetensors, write_safetensors
 from toy_gpt_train.artifacts.train_log import read_training_log, write_training_log
@@ -126,7 +126,7 @@ def write_run(run: SavedRun, folder: RunFolder, corpus_path: Path | None = None)
         if run.history:
             write_training_log(staged.path(folder.log), run.history)
         files = {"artifacts": {file: file for file in names}, "weights": _weights_record(content)}
-        meta = saved_meta(run.meta, folder.base_dir, corpus_path, **files, **content.about)
+        meta = saved_meta(run.meta, folder.base_dir, corpus_path, **rounded_figures(run.meta), **files, **content.about)
         write_meta(staged.path(artifacts / META_NAME), meta)
         # WHY: the run that was here may have had other files, which would look like a part of this run.
         staged.remove([*_listed_artifacts(artifacts), folder.log])

@@ -20,6 +20,7 @@ from typing import Any, Final, NoReturn
 
 from toy_gpt_train import __version__
 from toy_gpt_train.cli import chat, check, data, evaluate, infer, ladder, levels, tokenize, train, view
+from toy_gpt_train.cli.arguments import LessonFormatter
 from toy_gpt_train.errors import InputError
 
 # Each command, and the module that adds its options and its handler.
@@ -56,7 +57,7 @@ def build_parser() -> argparse.ArgumentParser:
         prog="toy-gpt",
         description="How language models are really trained: from counting words upward, one readable step at a time.",
         epilog=_START,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
+        formatter_class=LessonFormatter,
     )
     parser.add_argument("--version", action="version", version=f"toy-gpt {__version__}")
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
@@ -67,7 +68,7 @@ def build_parser() -> argparse.ArgumentParser:
             help=command.HELP,
             description=command.HELP,
             epilog=command.LESSON,
-            formatter_class=argparse.RawDescriptionHelpFormatter,
+            formatter_class=LessonFormatter,
         )
         command.add_arguments(added)
     return parser

@@ -11,6 +11,17 @@ from toy_gpt_train.tokenizers import DEFAULT_VOCAB_SIZE, TOKENIZERS
 RUN: str = "the folder that holds artifacts/, or is itself a folder of artifacts"
 
 
+class LessonFormatter(argparse.HelpFormatter):
+    """Fits the paragraphs of a command's lesson to the terminal; lines to type stay as they are."""
+
+    def _fill_text(self, text: str, width: int, indent: str) -> str:
+        paragraphs = text.split("\n\n")
+        return "\n\n".join(
+            part if "  " in part else super(LessonFormatter, self)._fill_text(part, width, indent)
+            for part in paragraphs
+        )
+
+
 def add_base_dir(parser: argparse.ArgumentParser, meaning: str = RUN) -> None:
     """Add --base-dir, the folder of a run."""
     parser.add_argument(

@@ -10,6 +10,7 @@ from itertools import islice
 from pathlib import Path
 from typing import Any, Final
 
+from toy_gpt_train.cli.arguments import LessonFormatter
 from toy_gpt_train.data.catalogue import CATALOGUE, find_source
 from toy_gpt_train.data.fetch import fetch
 from toy_gpt_train.data.hub import hub_texts
@@ -58,6 +59,7 @@ a text, numbered in sorted order. encode and decode read its folder.
 example:  toy-gpt data vocabulary --text names.txt --kind char --out chars"""
 ENCODE: Final = f"""The text is tokenized once, and training then reads numbers. A token file is a header of
 {HEADER_SIZE} bytes and the ids, little-endian, 2 bytes each (4 if the vocabulary is larger than 65,536):
+
     ids = numpy.fromfile("names.tokens", dtype="<u2", offset={HEADER_SIZE})
 
 example:  toy-gpt data encode --text names.txt --tokenizer chars --out names.tokens"""
@@ -79,7 +81,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
             help=summary,
             description=summary,
             epilog=lesson,
-            formatter_class=argparse.RawDescriptionHelpFormatter,
+            formatter_class=LessonFormatter,
         )
         parser.set_defaults(handler=handler)
         parser.add_argument("--out", type=Path, **{"required": True, "metavar": "FILE", **out})
@@ -120,6 +122,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     dataset.add_argument("--limit", type=int, metavar="N", help="stop after N texts (default: all)")
     _add_column(dataset)
 
+    _add_ids(add)
+
+
+def _add_ids(add: Callable[..., argparse.ArgumentParser]) -> None:
+    """Add the commands between text and token ids."""
     learn = add(
         "vocabulary",
         "number the words or characters of a text: a tokenizer in a folder",
@@ -135,7 +142,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     encode.add_argument("--text", type=Path, required=True, metavar="FILE", help="the text to encode")
     _add_tokenizer(encode)
 
-    decode = add("decode", "turn a file of token ids back into text", DECODE, _decode, **to_text)
+    decode = add("decode", "turn a file of token ids back into text", DECODE, _decode, help="the text file to write")
     decode.add_argument("--tokens", type=Path, required=True, metavar="FILE", help="the token file")
     _add_tokenizer(decode)
     decode.add_argument(

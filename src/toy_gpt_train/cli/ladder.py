@@ -16,6 +16,7 @@ from toy_gpt_train.errors import InputError
 from toy_gpt_train.models.registry import LADDER, ModelEntry, find_model
 from toy_gpt_train.project import RESOURCE_ROOT, load_manifest
 from toy_gpt_train.show import table
+from toy_gpt_train.tokenizers.encoded import encode_corpus
 
 HELP: Final = "train every model and compare: loss, floor, accuracy, numbers, bytes, time"
 LESSON: Final = """The loss falls from model to model, and so does the floor, which no table of the same context can
@@ -91,11 +92,11 @@ def _ladder(args: argparse.Namespace) -> int:
     if not runs:
         raise InputError(f"the manifest declares no run of {', '.join(args.models)}; give a text with --corpus")
     corpora: dict[Path, Corpus] = {}
-    # WHY first: a text that is too short for one model, or a folder that cannot be written, must not end the work halfway.
+    # WHY first: a text that is too short, or a folder that cannot be written, must not end the work halfway.
     for one in runs:
         corpora.setdefault(one.corpus, read_corpus(one.corpus))
-        encoded = run.encode_corpus(corpora[one.corpus], one.tokenizer, args.bpe_vocab, one.val_fraction)
-        run.check_length(one.entry, one.entry.default_context, encoded.num_train, corpora[one.corpus])
+        encoded = encode_corpus(corpora[one.corpus], one.tokenizer, args.bpe_vocab, one.val_fraction)
+        one.entry.check_length(one.entry.default_context, encoded.num_train, one.corpus)
         with locked_run(args.base_dir, one.name):
             pass
     print(table(HEADER, [_train(one, corpora[one.corpus], args) for one in runs]))

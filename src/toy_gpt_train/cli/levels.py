@@ -10,7 +10,8 @@ HELP: Final = "list the models of the ladder"
 LESSON: Final = """Each model on the ladder adds one idea to the one before. The name is what --model takes; context-N
 exists for any N.
 
-example:
+examples:
+  toy-gpt levels
   toy-gpt train --model bigram"""
 
 

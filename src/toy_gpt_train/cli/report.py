@@ -17,21 +17,20 @@ def figures(run: Run, scored: Evaluation | None) -> dict[str, Any]:
     Losses are in nats per token. ``unigram_loss`` is that of guessing by frequency on the same text, ``loss_floor`` the
     lowest train loss that any table of this context can reach, ``parameters`` how many numbers training has set.
     """
-    scores = scored.scores if scored else None
     baseline = scored.unigram_loss if scored else run.unigram_loss
     return {
         "model": run.name,
-        "tokens": scores.num_tokens if scores else None,
+        "tokens": scored.num_tokens if scored else None,
         "train_loss": run.meta["metrics"]["train_loss"],
-        "val_loss": scores.loss if scores else None,
-        "val_accuracy": scores.accuracy if scores else None,
-        "perplexity": scores.perplexity if scores else None,
-        "bits_per_token": scores.bits_per_token if scores else None,
+        "val_loss": scored.loss if scored else None,
+        "val_accuracy": scored.accuracy if scored else None,
+        "perplexity": scored.perplexity if scored else None,
+        "bits_per_token": scored.bits_per_token if scored else None,
         "bits_per_byte": scored.bits_per_byte if scored else None,
         "unigram_loss": baseline,
         "unigram_bits_per_byte": _unigram_bits_per_byte(scored) if scored else None,
         "loss_floor": run.meta["loss_floor"],
-        "unseen_context_share": scores.unseen_context_share if scores else None,
+        "unseen_context_share": scored.unseen_context_share if scored else None,
         "unknown_tokens": scored.unknown_tokens if scored else None,
         "parameters": run.model.num_parameters(),
         "train_seconds": None if run.train_seconds is None else round(run.train_seconds, 3),
@@ -45,7 +44,7 @@ def training_figures(run: Run) -> dict[str, Any]:
 
 
 def _unigram_bits_per_byte(scored: Evaluation) -> float:
-    return scored.unigram_loss / log(2) * scored.scores.num_tokens / scored.num_bytes
+    return scored.unigram_loss / log(2) * scored.num_tokens / scored.num_bytes
 
 
 def training_report(run: Run, paths: Sequence[Path]) -> str:
@@ -98,9 +97,9 @@ def figures_table(run: Run, scored: Evaluation, text_name: str) -> str:
         [name, *(f"{value:.4f}" for value in (loss, exp(loss), loss / log(2))), bits_per_byte]
         for name, loss, bits_per_byte in compared
     ]
-    share = f"{scored.scores.num_tokens} tokens scored"
-    if scored.scores.unseen_context_share is not None:
-        share += f", {scored.scores.unseen_context_share:.1%} of them after a context never seen"
+    share = f"{scored.num_tokens} tokens scored"
+    if scored.unseen_context_share is not None:
+        share += f", {scored.unseen_context_share:.1%} of them after a context never seen"
     if scored.unknown_tokens:
         share += f"; {scored.unknown_tokens} tokens of the text are not in the vocabulary"
     return share + "\n" + table(["", "loss (nats)", "perplexity", "bits per token", "bits per byte"], rows)

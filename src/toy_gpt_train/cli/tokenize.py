@@ -21,7 +21,7 @@ merges the pair that comes most often, again and again. --word shows how one wor
 examples:
   toy-gpt tokenize --text "The dog jumped over the river."
   toy-gpt tokenize --word " garden"
-  toy-gpt tokenize --tokenizer word --corpus my.txt --text "the cat sat" """
+  toy-gpt tokenize --tokenizer word --corpus my.txt --text garden"""
 _CORPUS: Final = RESOURCE_ROOT / "corpus" / "030_stories.txt"
 _TEXT: Final = "Mina had a small garden behind the house."
 

@@ -11,7 +11,7 @@ from toy_gpt_train.cli.arguments import add_base_dir, add_text_options
 from toy_gpt_train.cli.report import training_figures, training_report
 from toy_gpt_train.errors import InputError
 from toy_gpt_train.models.base import Option
-from toy_gpt_train.models.registry import LADDER, find_model
+from toy_gpt_train.models.registry import LADDER, STEP_OPTIONS, find_model
 from toy_gpt_train.project import RESOURCE_ROOT, load_manifest
 
 HELP: Final = "learn a text: write artifacts/ (the model) and outputs/ (the log)"
@@ -100,9 +100,9 @@ def train_arguments(args: argparse.Namespace) -> dict[str, Any]:
     manifest = load_manifest()
     flags = {name: _flag(name, option) for name, option, _ in model_options()}
     options = {name: getattr(args, name) for name in flags if getattr(args, name) is not None}
-    options |= {name: getattr(args, name) for name in run.STEP_OPTIONS}
+    options |= {name: getattr(args, name) for name in STEP_OPTIONS}
     entry = find_model(manifest.model if args.model is None else args.model)
-    for name in run.unused_options(entry, options):
+    for name in entry.unused_options(options):
         raise InputError(f"{flags.get(name, _flag(name))} means nothing to {entry.name}")
     return {
         "model": entry.name,

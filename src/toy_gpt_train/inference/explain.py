@@ -1,14 +1,13 @@
 """explain.py - Why this token? One prediction of a network, taken apart.
 
-It shows the logits of the most likely tokens at each step through the network, and how much the last token looked at
-each token of the context, head by head.
+It shows the logits of the most likely tokens after each step of the network, and how much each head of attention looked
+at each token of the context.
 """
 
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
-from toy_gpt_train.inference.sampling import top_k
-from toy_gpt_train.math_training import softmax
+from toy_gpt_train.math_training import softmax, top_k
 from toy_gpt_train.models.base import Model
 from toy_gpt_train.show import table, visible
 
@@ -19,7 +18,7 @@ class Explanation(NamedTuple):
     Attributes:
         context: The tokens that the network looked at, oldest first.
         most_likely: The most likely next tokens: token, id, probability.
-        steps: What the network would say after each step; the last one's logits gave the probabilities.
+        steps: What the network would predict after each step; the probabilities come from the last one.
     """
 
     context: list[str]
@@ -64,7 +63,7 @@ def as_text(explanation: Explanation) -> str:
 
 
 def as_json(explanation: Explanation) -> list[dict[str, Any]]:
-    """Return the same as data: a record for each step, with the logits of the most likely tokens."""
+    """Return an explanation as data: a record per step, with the logits of the most likely tokens."""
     return [
         {
             "place": step.place,

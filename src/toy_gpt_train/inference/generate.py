@@ -1,4 +1,4 @@
-"""generate.py - Continuing a text: predict, choose, append, and look again."""
+"""generate.py - Continuing a text: predict, choose, append, repeat."""
 
 import random
 from collections.abc import Iterator, Sequence
@@ -15,7 +15,7 @@ def next_tokens(model: Model, ids: Sequence[int], sampling: Sampling = GREEDY) -
     Args:
         model: Any model.
         ids: The beginning, at least ``model.min_context`` tokens.
-        sampling: How to choose; greedy by default.
+        sampling: How to choose.
 
     Yields:
         The V probabilities of the next token, and the id that was chosen.
@@ -47,7 +47,7 @@ def continuation(
 
 
 def prompt_ids(prompt: str, tokenizer: Tokenizer, model: Model) -> list[int]:
-    """Return the last N ids of a prompt: what the model looks at. Only these must be known.
+    """Return the last N ids of a prompt, which are all that the model looks at.
 
     Raises:
         InputError: One of the last N tokens is not in the vocabulary.
@@ -56,17 +56,11 @@ def prompt_ids(prompt: str, tokenizer: Tokenizer, model: Model) -> list[int]:
     ids = tokenizer.encode(prompt, unknown)
     last = ids[max(len(ids) - model.context_size, 0) :]
     if unknown in last:
-        tokenizer.token_ids(tokenizer.tokenize(prompt)[len(ids) - len(last) :])  # says which, and what is like it
+        tokenizer.token_ids(tokenizer.tokenize(prompt)[len(ids) - len(last) :])  # raises, with suggestions
     return last
 
 
 def continued(prompt: str, ids: Sequence[int], tokenizer: Tokenizer) -> str:
-    """Return a prompt and the tokens that follow it as one text.
-
-    Args:
-        prompt: The text as it was given; a tokenizer that forgets white space gets single spaces.
-        ids: The tokens after it.
-        tokenizer: Of the model.
-    """
+    """Return a prompt and the tokens that follow it as one text, spaced as the tokenizer does it."""
     start = prompt if tokenizer.exact else " ".join(prompt.split())
     return start + (tokenizer.separator if start and ids else "") + tokenizer.decode(ids)

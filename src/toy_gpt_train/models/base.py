@@ -1,17 +1,18 @@
 """base.py - The one interface of all models.
 
-A language model is a function: give it the tokens so far, it gives a probability to every token that may come next.
-Everything above models/ uses models through this interface only; nothing there asks which class a model has. A new
-model is one file with a subclass of Model, and one line in registry.py.
+A language model is a function from the tokens so far to a probability for every possible next token. Everything above
+models/ uses this interface only and never asks for a model's class. A new model is one file with a subclass of Model,
+and one line in registry.py.
 
-A model knows ids and numbers. It knows no files and no command line: it describes its content as tables, and
-artifacts/ writes and reads them.
+A model knows ids and numbers, but no files and no command line: it describes its content as tables, and artifacts/
+writes and reads them.
 """
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from math import log
+from numbers import Integral, Real
 from typing import Any, ClassVar, Final, NamedTuple, Self
 
 from toy_gpt_train.errors import InputError
@@ -29,12 +30,12 @@ MAX_VOCABULARY: Final = 0x110000 - 2
 
 
 class Text(NamedTuple):
-    """A text as a model gets it.
+    """What a model learns from.
 
     Attributes:
         ids: The token ids, the held-out part included.
-        num_train: How many of them, from the start, are to be learned.
-        tokens: The vocabulary's tokens as text, by id.
+        num_train: How many of them, from the start, to learn.
+        tokens: The vocabulary's tokens, by id.
     """
 
     ids: Sequence[int]
@@ -43,7 +44,7 @@ class Text(NamedTuple):
 
 
 class Option(NamedTuple):
-    """A number or word that can be set for the training of a model; flags of the command line are made of it."""
+    """A number or word that the user can set for a model; the command line makes a flag of it."""
 
     type: type
     metavar: str
@@ -51,10 +52,32 @@ class Option(NamedTuple):
     choices: tuple[str, ...] = ()
     flag: str = ""  # where it is not the name
 
+    def checked(self, name: str, value: Any) -> Any:
+        """Return a value as this option's type.
+
+        Raises:
+            InputError: It is of another kind.
+
+        Example:
+            >>> Option(float, "LR", "step size").checked("learning_rate", 1)
+            1.0
+        """
+        kind, called = _KINDS[self.type]
+        if not isinstance(value, kind):
+            raise InputError(f"{name} must be {called}, got {value!r:.40}")
+        return self.type(value)
+
+
+_KINDS: Final[Mapping[type, tuple[type, str]]] = {
+    int: (Integral, "a whole number"),
+    float: (Real, "a number"),
+    str: (str, "a word"),
+}
+
 
 @dataclass(frozen=True)
 class Settings:
-    """What decides how a model looks and learns, beside the text and the seed; models with more options add to it.
+    """What decides how a model looks and learns, besides the text and the seed. Models with options have more.
 
     Attributes:
         context: N, how many tokens the model looks back.
@@ -65,7 +88,7 @@ class Settings:
 
 # --- how a model describes itself to files ------------------------------------------------------------------
 
-TENSORS_NAME: Final = "02_model_weights.safetensors"  # the file of weights that are too many for tables
+TENSORS_NAME: Final = "02_model_weights.safetensors"  # for more weights than tables are good for
 
 CONTEXT: Final = "context"
 TOKEN: Final = "token"  # noqa: S105 - a kind of column
@@ -82,9 +105,9 @@ class Column(NamedTuple):
     Attributes:
         name: Its header.
         holds: CONTEXT (a tuple of token ids, shown as a label), TOKEN (a token id, shown as the token), OTHER_TOKENS (a
-            token id, or None for all tokens without a line of their own), TEXT, COUNT (a whole number of 0 or more),
+            token id, or None for all tokens without a line of their own), TEXT, COUNT (an integer of 0 or more),
             NUMBER (a float that is read back exactly) or WEIGHT (a float of six decimals).
-        by_token: Whether it stands for V columns, one for each token of the vocabulary, named after them.
+        by_token: Whether it stands for V columns, one per token and named after it.
     """
 
     name: str
@@ -96,9 +119,9 @@ class ModelTable(NamedTuple):
     """One table of a model's content.
 
     Attributes:
-        name: The artifact's file name, for example ``02_counts.csv``.
-        columns: What its columns are called and hold.
-        num_rows: How many rows there are; a file with another number is not whole.
+        name: The file's name, for example ``02_counts.csv``.
+        columns: Its columns.
+        num_rows: How many rows there are; a file with fewer or more is damaged.
         rows: The rows, in a fixed order.
     """
 
@@ -115,9 +138,9 @@ class Content:
     Attributes:
         layout: How it is written: one of the model's ``layouts``.
         tables: Its numbers as tables, in the order of writing.
-        tensors: Its numbers as (shape, flat array of floats) by name, where there are too many for tables.
-        decimals: How many digits after the point its weights have; None where they are exact.
-        about: What the metadata must say besides, so that the model can be built again.
+        tensors: Its numbers as (shape, flat array of floats) by name, if there are too many for tables.
+        decimals: How many decimals its weights have; None if they are exact.
+        about: What else the metadata needs, so that the model can be built again.
     """
 
     layout: str
@@ -131,23 +154,23 @@ class Content:
 
 
 class Model(ABC):
-    """A next-token model. A subclass overrides ``logits`` or ``next_probs``; each is the default of the other.
+    """A next-token model. A subclass overrides ``logits`` or ``next_probs``: each is the default of the other.
 
     Args:
-        vocab_size: V, the number of different tokens, at least 1.
-        context_size: N, how many tokens the model looks back, at least 0.
+        vocab_size: V, how many different tokens there are.
+        context_size: N, how many tokens the model looks back.
 
     Raises:
-        ValueError: A size makes no sense.
+        InputError: A size is out of range.
     """
 
     options: ClassVar[Mapping[str, Option]] = {}
     layouts: ClassVar[tuple[str, ...]] = ("tables",)
-    default_context: ClassVar[int] = 0  # where neither the name nor the user says it
+    default_context: ClassVar[int] = 0  # unless its name or the user says another
     smallest_context: ClassVar[int] = 0
-    learning_rate: ClassVar[float] = 0.0  # of a model that has no such option; 0 where it learns by counting alone
+    learning_rate: ClassVar[float] = 0.0  # if it is no option; 0 for a model that only counts
     train_loss_on: ClassVar[str] = "the training text"
-    trains_in_steps: ClassVar[bool] = False  # whether workers can share the work, and checkpoints keep it
+    trains_in_steps: ClassVar[bool] = False  # whether it can use workers and checkpoints
 
     def __init__(self, vocab_size: int, context_size: int) -> None:
         if not 1 <= vocab_size <= MAX_VOCABULARY:
@@ -164,8 +187,8 @@ class Model(ABC):
         """Return checked settings, with defaults for what is not given.
 
         Args:
-            name: What the model is called.
-            context: N; the model's default where None.
+            name: The model's name.
+            context: N; None for the default.
             **given: Values for some of ``options``.
 
         Raises:
@@ -187,7 +210,7 @@ class Model(ABC):
             most_numbers: How many numbers the run's files can hold; a larger model is refused before it is made.
 
         Raises:
-            InputError: The metadata describe no such model.
+            InputError: The metadata describes no such model.
         """
         return cls(meta["vocab_size"], meta["context_size"])
 
@@ -203,6 +226,20 @@ class Model(ABC):
         """Return how many tokens the model needs to learn from."""
         return context + 1
 
+    def training_ids(self, text: Text) -> Sequence[int]:
+        """Return the ids to learn, checked.
+
+        Raises:
+            InputError: There are fewer than ``min_tokens``.
+            ValueError: One is outside 0..V-1.
+        """
+        ids = text.ids[: text.num_train]
+        if len(ids) < (needed := self.min_tokens(self.context_size)):
+            raise InputError(f"{len(ids)} training tokens are too few: the model needs at least {needed}")
+        if not 0 <= min(ids) <= max(ids) < self.vocab_size:
+            raise ValueError(f"token ids are 0 to {self.vocab_size - 1}, got {min(ids)} to {max(ids)}")
+        return ids
+
     @abstractmethod
     def fit(
         self,
@@ -216,19 +253,22 @@ class Model(ABC):
     ) -> Iterator[Record]:
         """Learn a text.
 
-        REQ: when it ends, the model is the one that its files will hold, rounded as they are.
+        REQ: at the end the model is the one that its files will hold, with the same rounded numbers.
 
         Args:
             text: What to learn.
             settings: From ``settings()``.
-            seed: For whatever is drawn at random.
+            seed: For what is drawn at random.
             workers: How many processes share the work; they change no number.
-            checkpoints: Where to keep checkpoints, and what to resume from; None for nowhere.
-            on_progress: Told the fraction done and a few words. It may raise StopTraining: what has been learned so
-                far is kept, or the exception is passed on where there is nothing yet to keep.
+            checkpoints: Where to keep checkpoints and what to resume from; None for nowhere.
+            on_progress: Told the fraction done and a few words. It may raise StopTraining: the model keeps what it has
+                learned so far, or passes the exception on if that is nothing.
 
         Yields:
             Records of the log: ``epoch``, ``avg_loss``, ``accuracy``, and what else the model measures.
+
+        Raises:
+            ValueError: As training_ids().
         """
 
     def loss_floor(self, train_ids: Sequence[int]) -> float:
@@ -236,7 +276,7 @@ class Model(ABC):
         return longest_context_floor(train_ids, self.context_size)
 
     def scored_from(self, num_train: int) -> int | None:
-        """Return the first training token that the final train loss is measured on; None to take the last record's."""
+        """Return the first training token to measure the final train loss on; None to take that of the last record."""
         return None
 
     def training_record(self, settings: Any, history: Sequence[Record]) -> dict[str, Any]:
@@ -260,7 +300,7 @@ class Model(ABC):
         return context
 
     def new_cache(self) -> Any:
-        """Return what a model remembers of a text from one token to the next; None where it gains nothing."""
+        """Return an empty memory of one text, to be given with each token more; None if the model gains nothing."""
         return None
 
     def logits(self, ids: Sequence[int], cache: Any = None) -> list[float]:
@@ -268,7 +308,7 @@ class Model(ABC):
 
         Args:
             ids: The text so far; only its last N tokens count.
-            cache: From new_cache(), the same one for a text that grows token by token.
+            cache: From new_cache(), one for each text that grows token by token.
 
         Raises:
             ValueError: As context().
@@ -280,10 +320,10 @@ class Model(ABC):
         return softmax(self.logits(ids, cache))
 
     def score(self, ids: Sequence[int], start: int = 0) -> Iterator[Prediction]:
-        """Score a text: how likely was each token, given the tokens before it?
+        """Score a text: how likely was each token, given those before it?
 
         Args:
-            ids: The text as T token ids; V stands for a token that is not in the vocabulary.
+            ids: T token ids; V stands for a token that is not in the vocabulary.
             start: The first position to score; the tokens before it are context only.
 
         Yields:
@@ -299,7 +339,7 @@ class Model(ABC):
             yield Prediction(probs[target] if target < self.vocab_size else 0.0, argmax(probs), None)
 
     def logit_lens(self, ids: Sequence[int]) -> list[Any]:
-        """Return how a network comes to its prediction, step by step; the last step's logits are those of logits().
+        """Return what a network would predict after each of its steps; the last one's logits are those of logits().
 
         Raises:
             InputError: The model is no network.
@@ -318,16 +358,16 @@ class Model(ABC):
 
     @abstractmethod
     def expected_tables(self, layout: str, tokens: Sequence[str]) -> dict[str, tuple[Column, ...]]:
-        """Get ready to be read; return the columns of each table that load_tables needs, by file name.
+        """Prepare for load_tables(); return the columns of each table that it needs, by file name.
 
         Args:
-            layout: As the metadata says.
+            layout: From the metadata.
             tokens: The vocabulary's tokens, by id.
         """
 
     @abstractmethod
     def load_tables(self, tables: Mapping[str, Iterable[tuple[Any, ...]]]) -> None:
-        """Become the model that content() described.
+        """Become the model that content() described; expected_tables() has been called.
 
         Raises:
             ValueError: The tables do not fit together.

@@ -1,21 +1,21 @@
 r"""kneser_ney.py - Model 450: what to do when a context was never seen? Ask a shorter one.
 
 A table of long contexts knows nothing about a context it never met, and too little about one it met once. Back-off
-keeps the counts of every context length. Each length takes a little (a discount) from what it has counted, and
-gives what it took to the next shorter context:
+keeps the counts of every context length. Each length takes a little (a discount) from every count, and gives what it
+took to the next shorter context:
 
     p(w | h) = (c(h w) - D(c(h w))) / c(h)  +  gamma(h) p(w | h without its oldest token)
 
 Kneser and Ney's idea: below the longest context, count not how often a token came, but after how many different
-tokens (its continuation count). "Francisco" is frequent, yet it follows only "San": when "San" is not there, it is
-unlikely. Modified: three discounts for each length, for tokens counted once, twice, and more often, computed from
-the counts of counts.
+tokens (its continuation count). "Francisco" is frequent, yet it follows only "San": without "San" it is unlikely.
+Modified: each length has three discounts, for tokens counted once, twice, and more often, computed from the counts of
+counts.
 
 Source: Ney, Essen and Kneser (1994), "On structuring probabilistic dependences in stochastic language modelling";
 Chen and Goodman (1998), "An empirical study of smoothing techniques for language modeling" (interpolated, modified).
 
-WHY strings: inside, a text is a Python string with one code point for each token id. An n-gram is then a slice:
-compact, quick to hash, and cut shorter by ngram[1:].
+WHY strings: inside, a text is a string with one code point per token id. An n-gram is then a slice: compact, quick to
+hash, and made shorter by ngram[1:].
 """
 
 from collections import Counter
@@ -24,7 +24,6 @@ from dataclasses import dataclass
 from math import fsum, log
 from typing import Any, ClassVar, Final
 
-from toy_gpt_train.errors import InputError
 from toy_gpt_train.models.base import CONTEXT, COUNT, NUMBER, TOKEN, Column, Content, Model, ModelTable, Record, Text
 from toy_gpt_train.models.scores import Prediction
 
@@ -33,22 +32,17 @@ DISCOUNTS_NAME: Final = "03_discounts.csv"
 COUNTS_COLUMNS: Final = (Column("context", CONTEXT), Column("token", TOKEN), Column("count", COUNT))
 DISCOUNTS: Final = (Column("once", NUMBER), Column("twice", NUMBER), Column("three_or_more", NUMBER))
 
-# WHY: where a corpus is so small that no token was counted once, or none twice, … the estimate below divides by zero.
+# WHY: in a small corpus there may be no n-gram counted once, or none counted twice, and the estimate divides by zero.
 FALLBACK_DISCOUNTS: Final = (0.5, 1.0, 1.5)
 
 Discounts = tuple[float, float, float]
 
 
 def estimate_discounts(counts: Iterable[int]) -> Discounts:
-    """Return how much to take from counts of one, two, and three or more.
+    """Return how much to take from counts of one, two, and three or more, given the counts of all n-grams of a length.
 
-    Args:
-        counts: The counts of all n-grams of one length.
-
-    Returns:
-        D1, D2, D3+. With n_r the number of n-grams counted r times and Y = n1 / (n1 + 2 n2), it is
-        D_r = r - (r + 1) Y n_(r+1) / n_r; where one of n1 to n4 is zero, or a discount would take
-        nothing or more than was counted, 0.5, 1, 1.5.
+    With n_r the number of n-grams counted r times and Y = n1 / (n1 + 2 n2), it is D_r = r - (r + 1) Y n_(r+1) / n_r.
+    The fallback is 0.5, 1, 1.5: if one of n1 to n4 is zero, or a discount would take nothing or more than was counted.
 
     Example:
         >>> estimate_discounts([1, 1, 1, 1, 2, 2, 3, 4])
@@ -66,7 +60,7 @@ def estimate_discounts(counts: Iterable[int]) -> Discounts:
 
 
 def check_discounts(discounts: Sequence[float]) -> Discounts | None:
-    """Return three discounts, or None where one takes nothing, or more than was counted.
+    """Return three discounts, or None if one takes nothing, or more than was counted.
 
     Example:
         >>> check_discounts([0.5, 0.0, 1.5]) is None
@@ -80,13 +74,12 @@ def check_discounts(discounts: Sequence[float]) -> Discounts | None:
 class Followers:
     """The tokens that followed a context.
 
-    WHY contexts share it: most long contexts were met once, so thousands of them have the same followers. What is equal
-    is held once, as the table's equal rows are trained once.
+    WHY contexts share it: most long contexts were met once, so thousands of them have equal followers.
 
     Attributes:
         counts: The count of each token: plain at the longest length, continuation counts below.
-        shares: (count - discount) / total of each token.
-        gamma: The share of probability that the discounts give to the shorter context.
+        shares: (count - discount) / total, for each token.
+        gamma: The probability that the discounts leave to the shorter context.
     """
 
     counts: dict[int, int]
@@ -95,7 +88,7 @@ class Followers:
 
 
 def discounted(counts: dict[int, int], discounts: Discounts) -> Followers:
-    """Return followers with their shares; shares and gamma together sum to 1.
+    """Return followers with their shares; these and gamma sum to 1.
 
     Example:
         >>> discounted({7: 1, 8: 3}, (0.5, 1.0, 1.5))
@@ -103,7 +96,7 @@ def discounted(counts: dict[int, int], discounts: Discounts) -> Followers:
     """
     total = sum(counts.values())
     shares = {token_id: (count - discounts[min(count, 3) - 1]) / total for token_id, count in counts.items()}
-    # WHY from whole numbers: floats summed in the order of a dictionary would not reload bit for bit.
+    # WHY from counts of counts: floats summed in the order of a dictionary would not reload bit for bit.
     kinds = Counter(min(count, 3) for count in counts.values())
     return Followers(counts, shares, sum(discounts[kind - 1] * kinds[kind] for kind in (1, 2, 3)) / total)
 
@@ -117,11 +110,7 @@ class Order:
 
 
 def build_order(ngrams: Mapping[str, int], discounts: Discounts) -> Order:
-    """Group the counted n-grams of one length by their contexts.
-
-    Args:
-        ngrams: The count of each n-gram: a context and, as its last code point, a token.
-        discounts: D1, D2, D3+.
+    """Group the counted n-grams of one length by their contexts: all code points but the last, which is the token.
 
     Example:
         >>> build_order({"ab": 1}, (0.5, 1.0, 1.5)).contexts["a"].counts
@@ -159,9 +148,9 @@ class KneserNey(Model):
 
     default_context: ClassVar[int] = 4
 
-    def __init__(self, vocab_size: int, context_size: int = 4) -> None:
+    def __init__(self, vocab_size: int, context_size: int) -> None:
         super().__init__(vocab_size, context_size)
-        # Before training, one order that has seen nothing: every token is equally likely.
+        # Before training, one order that has seen nothing: all tokens are equally likely.
         self.orders = [Order(FALLBACK_DISCOUNTS, {"": Followers({}, {}, 1.0)})]
         self._most_likely: dict[str, tuple[int, float]] = {}
 
@@ -175,22 +164,17 @@ class KneserNey(Model):
         Yields:
             One record: ``avg_loss`` and ``accuracy`` of the finished model on the tokens with a full context.
         """
+        letters = as_text(self.training_ids(text))
         size = self.context_size + 1
-        ids = text.ids[: text.num_train]
-        if len(ids) < size:
-            raise InputError(f"{len(ids)} tokens are too few for a context of {self.context_size}")
-        if not 0 <= min(ids) <= max(ids) < self.vocab_size:
-            raise ValueError(f"token ids are 0 to {self.vocab_size - 1}")
-        letters = as_text(ids)
         self.fit_ngrams(Counter(letters[start : start + size] for start in range(len(letters) - size + 1)))
         yield {"epoch": 1, **self._training_scores()}
 
     def fit_ngrams(self, ngrams: Mapping[str, int], discounts: Sequence[Discounts] | None = None) -> None:
-        """Learn from the counts of the longest n-grams; all shorter lengths follow from them.
+        """Learn from the counts of the n-grams of N + 1 tokens; all shorter lengths follow from them.
 
         Args:
-            ngrams: The count of each run of N + 1 tokens.
-            discounts: Those of each length from 0 to N; estimated from the counts where None.
+            ngrams: The count of each.
+            discounts: Those of each length from 0 to N; None to estimate them from the counts.
         """
         self.orders = []
         self._most_likely = {}
@@ -203,7 +187,7 @@ class KneserNey(Model):
     def _training_scores(self) -> Record:
         """Return loss and accuracy on the training text, from the counts of the longest n-grams.
 
-        WHY by groups: contexts that differ in their oldest token only share all that is shorter.
+        WHY in groups: contexts that differ only in their oldest token share everything shorter.
         """
         groups: dict[str, list[Followers]] = {}
         for context, followers in self.orders[-1].contexts.items():
@@ -238,11 +222,7 @@ class KneserNey(Model):
     # --- predicting ----------------------------------------------------------------------------------------
 
     def matched(self, history: str) -> list[Followers]:
-        """Return the followers of the last 0, 1, 2, … tokens of a history, as far as that context was ever met.
-
-        Args:
-            history: The tokens before, as code points; only the last N count.
-        """
+        """Return the followers of the last 0, 1, 2, … tokens of a history, up to the longest context that was met."""
         end = len(history)
         found: list[Followers] = []
         for length, order in enumerate(self.orders[: end + 1]):
@@ -253,9 +233,9 @@ class KneserNey(Model):
         return found
 
     def interpolate(self, matched: Iterable[Followers], token_id: int) -> float:
-        """Return p(token | history) for matched contexts: each length adds its share to gamma times the shorter.
+        """Return p(token | history): each matched length adds its share to gamma times the shorter one's probability.
 
-        Cost: a look-up for each length that matched, whatever V is.
+        Cost: a look-up per length, whatever V is.
         """
         p = 1 / self.vocab_size
         for followers in matched:
@@ -265,33 +245,33 @@ class KneserNey(Model):
         return p
 
     def _most_likely_after(
-        self, context: str, matched: Sequence[Followers], probs: Mapping[int, float] | None = None
+        self, history: str, matched: Sequence[Followers], probs: Mapping[int, float] | None = None
     ) -> tuple[int, float]:
-        """Return the most likely token after a context that was met, and its probability; worked out once.
+        """Return the most likely token after a history, and its probability; worked out once for each context.
 
         Args:
-            context: The tokens before, all of them matched.
-            matched: What matched(context) gives; an empty one stands for knowing nothing.
-            probs: The probability of each token counted after it, where the caller has worked them out.
+            history: The tokens before.
+            matched: What matched(history) gives, or its first lengths.
+            probs: The probability of each token counted at the last of them, if the caller knows it.
         """
-        unknown: list[str] = []
-        while matched and context not in self._most_likely:
-            unknown.append(context)
-            if not context:
+        end, first = len(history), 0
+        best = 0, 1 / self.vocab_size
+        for length in range(len(matched) - 1, -1, -1):
+            known = self._most_likely.get(history[end - length :])
+            if known is not None:
+                best, first = known, length + 1
                 break
-            context = context[1:]
-        best = (0, 1 / self.vocab_size) if not matched or context in unknown else self._most_likely[context]
-        for context in reversed(unknown):
-            met = matched[: len(context) + 1]
+        for length in range(first, len(matched)):
+            met = matched[: length + 1]
             if probs is None or len(met) < len(matched):
                 scored: Mapping[int, float] = {i: self.interpolate(met, i) for i in met[-1].counts}
             else:
                 scored = probs
-            best = self._most_likely[context] = _best_of(scored, met[-1].gamma, best)
+            best = self._most_likely[history[end - length :]] = _best_of(scored, met[-1].gamma, best)
         return best
 
     def next_probs(self, ids: Sequence[int], cache: Any = None) -> list[float]:
-        """Return the probability of every token to come next; with fewer than N tokens, a shorter context is asked.
+        """Return V probabilities; after fewer than N tokens, those of a shorter context.
 
         Example:
             >>> KneserNey(vocab_size=2, context_size=0).next_probs([])
@@ -300,30 +280,23 @@ class KneserNey(Model):
         return interpolate_all(self.matched(as_text(self.context(ids))), [1 / self.vocab_size] * self.vocab_size)
 
     def score(self, ids: Sequence[int], start: int = 0) -> Iterator[Prediction]:
-        """Score a text.
-
-        Cost: a few look-ups for each length that matched; V does not matter.
-        """
+        """Score a text, with a few look-ups per token and length, whatever V is."""
         text = as_text(ids)
         for position in range(start, len(text)):
             history = text[max(position - self.context_size, 0) : position]
             matched = self.matched(history)
-            context = history[len(history) - len(matched) + 1 :]
-            best, _ = self._most_likely_after(context, matched)
-            yield Prediction(self.interpolate(matched, ids[position]), best, len(context) == self.context_size)
+            best, _ = self._most_likely_after(history, matched)
+            yield Prediction(self.interpolate(matched, ids[position]), best, len(matched) > self.context_size)
 
     def num_parameters(self) -> int:
-        """Return how many numbers training has set: the counts of all orders and the discounts."""
+        """Return the number of counts, of all lengths, and of discounts."""
         counts = (followers.counts for order in self.orders for followers in order.contexts.values())
         return sum(map(len, counts)) + sum(len(order.discounts) for order in self.orders)
 
     # --- its content, for files ----------------------------------------------------------------------------
 
     def content(self) -> Content:
-        """Return the counts of the longest contexts, and the discounts.
-
-        OBS: the counts of all shorter contexts follow from these, so they are not stored.
-        """
+        """Return the counts of the longest contexts, from which all others follow, and the discounts."""
         contexts = self.orders[-1].contexts
         rows = (
             (tuple(map(ord, context)), token_id, count)
@@ -347,14 +320,8 @@ class KneserNey(Model):
 
     def load_tables(self, tables: Mapping[str, Iterable[tuple[Any, ...]]]) -> None:
         """Become the model that content() described."""
-        ngrams: dict[str, int] = {}
-        for context, token_id, count in tables[COUNTS_NAME]:
-            ngram = as_text((*context, token_id))
-            if ngram in ngrams or count < 1:
-                raise ValueError("a count below 1, or a context and token that are there twice")
-            ngrams[ngram] = count
-        if not ngrams:
-            raise ValueError(f"{COUNTS_NAME}: there is nothing in it")
+        counted = ((as_text((*context, token_id)), count) for context, token_id, count in tables[COUNTS_NAME])
+        ngrams = checked_ngrams(counted, COUNTS_NAME)
         discounts: list[Discounts] = []
         for length, *numbers in tables[DISCOUNTS_NAME]:
             checked = check_discounts(numbers)
@@ -366,11 +333,26 @@ class KneserNey(Model):
         self.fit_ngrams(ngrams, discounts)
 
 
-def _best_of(probs: Mapping[int, float], gamma: float, shorter: tuple[int, float]) -> tuple[int, float]:
-    """Choose among the tokens counted after a context, with their probabilities, and one more.
+def checked_ngrams(counted: Iterable[tuple[str, int]], name: str) -> dict[str, int]:
+    """Return n-grams and their counts as a table of that name has them.
 
-    A token never counted here has gamma times its shorter probability, so besides the counted ones only the shorter
-    context's most likely token can win.
+    Raises:
+        ValueError: One is there twice, a count is below 1, or there is nothing.
+    """
+    ngrams: dict[str, int] = {}
+    for ngram, count in counted:
+        if ngram in ngrams or count < 1:
+            raise ValueError("a count below 1, or a context and token that are there twice")
+        ngrams[ngram] = count
+    if not ngrams:
+        raise ValueError(f"{name}: there is nothing in it")
+    return ngrams
+
+
+def _best_of(probs: Mapping[int, float], gamma: float, shorter: tuple[int, float]) -> tuple[int, float]:
+    """Return the best of the tokens counted after a context, and of the shorter context's most likely token.
+
+    No other can win: a token that was never counted here has gamma times its shorter probability.
     """
     best, p = shorter
     top = gamma * p
@@ -381,10 +363,7 @@ def _best_of(probs: Mapping[int, float], gamma: float, shorter: tuple[int, float
 
 
 def interpolate_all(matched: Iterable[Followers], probs: list[float]) -> list[float]:
-    """Add length after length to a distribution, as KneserNey.interpolate does for one token.
-
-    Cost: V products, and a step for each token that followed, for each length.
-    """
+    """Add length after length to a distribution, as KneserNey.interpolate does for one token."""
     for followers in matched:
         gamma = followers.gamma
         probs = [gamma * p for p in probs]
@@ -394,7 +373,7 @@ def interpolate_all(matched: Iterable[Followers], probs: list[float]) -> list[fl
 
 
 def as_text(token_ids: Iterable[int]) -> str:
-    """Return token ids as a string with one code point for each.
+    """Return a string with one code point per token id.
 
     Example:
         >>> as_text([104, 105])

@@ -1,19 +1,19 @@
 r"""mixture.py - Model 460: how far should I trust a long memory? Learn it.
 
 Several Kneser-Ney models look at the same history, each in its own way: the last 3, 5 or 8 characters, the word so far
-and the words before it, the column in the line. Each is an expert that gives a whole distribution. They are
+and the words before it, the column in the line. Each is an expert with a distribution of its own. The distributions are
 multiplied, each raised to a learned power (its mixture weight), and normalized:
 
     p(w | h) = exp(sum_k lambda_k(h) log p_k(w | h)) / Z(h)
 
-The weights depend on the context: they are a base and a correction for each gate, looked up by the previous token, by
-the column in the line, and by how far the longest memory matched and how often it had been there. They start at 1/K
-and always sum to 1. The gradient of the loss for one weight is, as for softmax, what came less what was expected:
+The weights depend on the context: they are a base plus a correction from each gate. The gates are the previous token,
+the column in the line, and how long a context the longest memory matched and how often it had met it. The weights start
+at 1/K and always sum to 1. The gradient of the loss is, as for softmax, the expected value minus the actual one:
 
     d(-log p(w)) / d lambda_k = -(log p_k(w) - sum_v p(v) log p_k(v))
 
 REQ: the weights are learned on a tenth of the training text that the experts have not counted yet.
-WHY: an expert is always right about text it has counted, so it would be trusted blindly.
+WHY: an expert is nearly always right about text that it has counted, so it would be trusted blindly.
 
 Source: Hinton (2002), "Training products of experts by minimizing contrastive divergence", for products; Klakow (1998),
 "Log-linear interpolation of language models", for language models; Mahoney (2005), "Adaptive weighing of context
@@ -37,6 +37,7 @@ from toy_gpt_train.models.kneser_ney import (
     Followers,
     KneserNey,
     check_discounts,
+    checked_ngrams,
     interpolate_all,
 )
 from toy_gpt_train.models.scores import Prediction
@@ -59,15 +60,15 @@ class Recipe:
 
     Attributes:
         contexts: For each expert the views that are its context, the most important first; backing off drops the last.
-        gates: What a correction is looked up by: ``previous``, ``column``, ``matched``.
+        gates: Which corrections there are: ``previous``, ``column``, ``matched``.
     """
 
     contexts: tuple[tuple[str, ...], ...]
     gates: tuple[str, ...]
 
 
-# OBS: chosen by the loss on a slice of the training part of Tiny Shakespeare, not of its validation part. There the
-# views of words and lines gained most, then the gate of the previous token; the gate of the match gained little.
+# OBS: chosen by the loss on a slice of Tiny Shakespeare's training part, not on its validation part. The views of words
+# and lines gained most, then the gate of the previous token; the gate of the match gained little.
 CHARACTERS: Final = Recipe(
     contexts=(
         LAGS[:3],
@@ -87,7 +88,7 @@ class Opinions(NamedTuple):
     Attributes:
         logs: log p_k(w) as K lists of V.
         gates: The value of each gate.
-        matched: How many lengths of the longest memory were met, the empty one included.
+        matched: How many lengths of the longest memory were met, including 0.
     """
 
     logs: list[list[float]]
@@ -101,9 +102,6 @@ def mix(logs: Sequence[Sequence[float]], vectors: Iterable[Weights]) -> list[flo
     Args:
         logs: log p_k(w) as K lists of V.
         vectors: The base and corrections; their sum is the K weights.
-
-    Returns:
-        V probabilities; they sum to 1.
 
     Example:
         >>> [round(p, 4) for p in mix([[log(0.5), log(0.5)], [log(0.9), log(0.1)]], [[0.5, 0.5]])]
@@ -120,7 +118,7 @@ class Mixture(Model):
 
     Attributes:
         experts: One Kneser-Ney model for each context of the recipe.
-        base: The weights that hold everywhere.
+        base: The weights before correction.
         corrections: For each gate, what is added to them, by the gate's value.
     """
 
@@ -149,7 +147,7 @@ class Mixture(Model):
 
     @classmethod
     def min_tokens(cls, context: int) -> int:
-        """Return the length of the longest memory, and two tokens: one to count, one to learn weights on."""
+        """Return the longest memory and two tokens: one to count, one to learn weights on."""
         return LONGEST_LAG + 2
 
     def fit(
@@ -163,15 +161,12 @@ class Mixture(Model):
     ) -> Iterator[Record]:
         """Count most of the text, learn the weights on the rest, then count all of it.
 
-        Cost: K distributions over V tokens for each token of the last tenth; the counting is quick beside it.
+        Cost: K distributions over V tokens for each token of the last tenth; counting is quick in comparison.
 
         Yields:
-            One record: ``avg_loss`` and ``accuracy`` on the last tenth while learning, each token's taken before its
-            update.
+            One record: ``avg_loss`` and ``accuracy`` on the last tenth, each token's taken before its update.
         """
-        ids = text.ids[: text.num_train]
-        if len(ids) < self.min_tokens(self.context_size):
-            raise InputError(f"{len(ids)} tokens are too few: a mixture needs {self.min_tokens(self.context_size)}")
+        ids = self.training_ids(text)
         cut = len(ids) - max(int(len(ids) * SLICE), 1)
         self._prepare(text.tokens or [""] * self.vocab_size)
         columns = self._views.columns(ids)
@@ -185,13 +180,12 @@ class Mixture(Model):
         return self.experts[self._longest].loss_floor()
 
     def _count(self, columns: Mapping[str, str], ids: Sequence[int]) -> None:
-        """Let every expert count a text, from the first position where all its views lie within the text."""
+        """Let every expert count a text, from the first position where none of its lags reaches before the text."""
         self._begin = [{} for _ in self.experts]
-        end = len(ids)
         for expert, names in zip(self.experts, self.recipe.contexts, strict=True):
-            expert.orders.clear()  # WHY first: the old counts need not be in memory beside the new ones
+            expert.orders.clear()  # WHY first: old and new counts need not be in memory at once
             start = max(LAGS.index(name) + 1 if name in LAGS else 0 for name in names)
-            views = [columns[name][start:end] for name in reversed(names)]
+            views = [columns[name][start : len(ids)] for name in reversed(names)]
             expert.fit_ngrams(Counter(map("".join, zip(*views, map(chr, ids[start:]), strict=True))))
 
     def _learn_weights(
@@ -218,18 +212,18 @@ class Mixture(Model):
             correct += argmax(probs) == target
             rate = self.learning_rate * (1 - step / len(positions))
             slopes = [row[target] - sum(map(mul, probs, row)) for row in said.logs]
-            mean = sum(slopes) / len(slopes)  # taken off, so that the weights still sum to 1
+            mean = sum(slopes) / len(slopes)  # subtracted, so that the weights still sum to 1
             for vector in vectors:
                 for k, slope in enumerate(slopes):
                     vector[k] += rate * (slope - mean)
             if on_progress is not None and step % 100 == 0:
-                on_progress(step / len(positions), f"learning whom to trust, loss {loss / (step + 1):.4f}")
+                on_progress(step / len(positions), f"learning weights, loss {loss / (step + 1):.4f}")
         return {"avg_loss": loss / len(positions), "accuracy": correct / len(positions)}
 
     # --- predicting ----------------------------------------------------------------------------------------
 
     def _ask(self, columns: Mapping[str, str], position: int) -> Opinions:
-        """Ask every expert about a position, and find the values of the gates."""
+        """Ask every expert about a position, and compute the values of the gates."""
         logs: list[list[float]] = []
         longest: Sequence[Followers] = ()
         for k, (expert, names) in enumerate(zip(self.experts, self.recipe.contexts, strict=True)):
@@ -241,18 +235,18 @@ class Mixture(Model):
         gates = {
             "previous": ord(columns["lag_1"][position]),
             "column": ord(columns["column"][position]) if "column" in columns else 0,
-            # How far the longest memory matched, and how often it had been there, in powers of two.
+            # How long a context the longest memory matched, and how often it had met it, in powers of two.
             "matched": 10 * (len(longest) - 1) + min(sum(longest[-1].counts.values()).bit_length(), 9),
         }
         return Opinions(logs, [gates[gate] for gate in self.recipe.gates], len(longest))
 
     def _vectors(self, gates: Sequence[int]) -> list[Weights]:
-        """Return the base and a correction for each gate; their sum is the weights. New corrections are zero."""
+        """Return the base and the correction from each gate, if its value was ever met; their sum is the weights."""
         found = (by_value.get(gate) for by_value, gate in zip(self.corrections, gates, strict=True))
         return [self.base, *(vector for vector in found if vector is not None)]
 
     def _log_distribution(self, k: int, history: str, matched: Sequence[Followers]) -> list[float]:
-        """Return log p_k for all tokens. The shortest two lengths, with most followers, are worked out once."""
+        """Return log p_k for all tokens. The two shortest lengths, which have most followers, are worked out once."""
         begin = self._begin[k]
         probs = begin.get(history[-1:])
         if probs is None:
@@ -262,7 +256,7 @@ class Mixture(Model):
         return list(map(log, interpolate_all(matched[2:], probs)))
 
     def next_probs(self, ids: Sequence[int], cache: Any = None) -> list[float]:
-        """Return the probability of every token to come next.
+        """Return V probabilities.
 
         Example:
             >>> Mixture(vocab_size=2).next_probs([0, 1])
@@ -273,10 +267,7 @@ class Mixture(Model):
         return mix(said.logs, self._vectors(said.gates))
 
     def score(self, ids: Sequence[int], start: int = 0) -> Iterator[Prediction]:
-        """Score a text; ``context_seen`` is that of the longest memory.
-
-        Cost: K distributions over V tokens for each token.
-        """
+        """Score a text, with K distributions over V tokens per position; ``context_seen`` is the longest memory's."""
         columns = self._views.columns(ids)
         longest = len(self.recipe.contexts[self._longest]) + 1
         for position in range(start, len(ids)):
@@ -287,14 +278,14 @@ class Mixture(Model):
             yield Prediction(probability, argmax(probs), said.matched == longest)
 
     def num_parameters(self) -> int:
-        """Return how many numbers training has set: all the experts' counts and discounts, and the weights."""
+        """Return the number of all the experts' counts and discounts, and of the weights."""
         vectors = 1 + sum(map(len, self.corrections))
         return sum(expert.num_parameters() for expert in self.experts) + vectors * len(self.experts)
 
     # --- its content, for files ----------------------------------------------------------------------------
 
     def expected_tables(self, layout: str, tokens: Sequence[str]) -> dict[str, tuple[Column, ...]]:
-        """Prepare the experts for a vocabulary; return the columns of each table."""
+        """Set up the experts for a vocabulary; return the columns of each table."""
         self._prepare(tokens)
         return self._columns()
 
@@ -307,7 +298,7 @@ class Mixture(Model):
         }
 
     def content(self) -> Content:
-        """Return the counts of every expert, the discounts, the weights, and the recipe."""
+        """Return every expert's counts, the discounts, the weights, and the recipe."""
         rows: dict[str, tuple[int, Iterable[tuple[Any, ...]]]] = {
             _counts_name(k): (expert.num_ngrams(), self._count_rows(expert, self.recipe.contexts[k]))
             for k, expert in enumerate(self.experts)
@@ -327,7 +318,7 @@ class Mixture(Model):
         return Content("tables", tables, about={"recipe": recipe})
 
     def _count_rows(self, expert: KneserNey, names: Sequence[str]) -> Iterator[tuple[Any, ...]]:
-        """Yield an expert's longest n-grams: the views of the context, the token, and how often they met."""
+        """Yield an expert's longest n-grams: the views of the context, the token, and the count."""
         texts = self._views.text_of_code()
         read = [texts.__getitem__ if name in TEXT_VIEWS else ord for name in reversed(names)]
         for context, followers in expert.orders[-1].contexts.items():
@@ -336,7 +327,7 @@ class Mixture(Model):
                 yield (*values, token_id, count)
 
     def load_tables(self, tables: Mapping[str, Iterable[tuple[Any, ...]]]) -> None:
-        """Become the model that content() described; expected_tables() has been called."""
+        """Become the model that content() described."""
         ngrams = [self._read_ngrams(k, tables[_counts_name(k)]) for k in range(len(self.experts))]
         wanted = [(k, n) for k, names in enumerate(self.recipe.contexts, 1) for n in range(len(names) + 1)]
         discounts: dict[tuple[int, int], Discounts] = {}
@@ -353,15 +344,11 @@ class Mixture(Model):
 
     def _read_ngrams(self, k: int, rows: Iterable[tuple[Any, ...]]) -> dict[str, int]:
         write = [self._views.code if name in TEXT_VIEWS else _code_point for name in reversed(self.recipe.contexts[k])]
-        ngrams: dict[str, int] = {}
-        for *values, token_id, count in rows:
-            ngram = "".join(code(value) for code, value in zip(write, values, strict=True)) + chr(token_id)
-            if ngram in ngrams or count < 1:
-                raise ValueError("a count below 1, or a context and token that are there twice")
-            ngrams[ngram] = count
-        if not ngrams:
-            raise ValueError(f"{_counts_name(k)}: there is nothing in it")
-        return ngrams
+        counted = (
+            ("".join(code(value) for code, value in zip(write, values, strict=True)) + chr(token_id), count)
+            for *values, token_id, count in rows
+        )
+        return checked_ngrams(counted, _counts_name(k))
 
     def _read_weights(self, rows: Iterable[tuple[Any, ...]]) -> None:
         by_gate = dict(zip(self.recipe.gates, self.corrections, strict=True))

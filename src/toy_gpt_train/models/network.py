@@ -143,7 +143,7 @@ class NetworkModel(Model):
         yield from train_steps(
             self.network,
             text.ids,
-            text.num_train,
+            len(self.training_ids(text)),
             settings,
             build=build,
             num_targets=self.num_targets,

@@ -1,9 +1,9 @@
 """ngram_table.py - Models 100 to 400: a table with one row of weights for each context of N tokens.
 
 REQ: the table of V to the N rows is never allocated.
-WHY: a row that was never trained is all zeros, so it need not exist. In a trained row all tokens that never came
-after the context have had the same gradient at every step, so they share one weight: a row is a small map
-{token: weight} and the weight of the rest. c_model.py and d_train.py have the same model the textbook way.
+WHY: a row that was never trained is all zeros, so it need not exist. In a trained row, all tokens that never followed
+the context had the same gradient at every step, so they share one weight: a row is a small map {token: weight}, and one
+weight for the rest. c_model.py and d_train.py have the same model the textbook way.
 """
 
 from collections import Counter
@@ -39,7 +39,7 @@ _VIEW: Final = (Column("row", COUNT), Column("label", CONTEXT), Column("x", WEIG
 
 
 class TableRow(NamedTuple):
-    """The V logits of one context: those of ``weights``, and ``rest`` for each of the other tokens.
+    """The V logits of one context: those in ``weights``, and ``rest`` for every other token.
 
     Example:
         >>> TableRow({2: 0.9}, -0.3).dense(4)
@@ -61,23 +61,16 @@ class TableRow(NamedTuple):
         return row
 
 
-# The row of every context that training has not met.
-ZERO_ROW: Final = TableRow({}, 0.0)
+ZERO_ROW: Final = TableRow({}, 0.0)  # of every context that training never met
 
 
 def compact_row(weights: Mapping[int, float], rest: float, vocab_size: int) -> TableRow:
-    """Write a row in its one canonical form: the most common weight is the rest, all others are kept by token id.
+    """Return a row in its canonical form: the most common weight is the rest, and all others are kept by token id.
 
-    WHY one form: sums of floats depend on their order. Equal rows must give bit for bit equal probabilities,
-    whether they come from training, from a dense CSV row or from a sparse one.
+    Of two equally common weights, the smaller is the rest.
 
-    Args:
-        weights: Weights by token id.
-        rest: The weight of each token that is not in ``weights``.
-        vocab_size: V.
-
-    Returns:
-        The same V logits; the smaller weight is the rest where two are equally common.
+    WHY one form: sums of floats depend on their order, and equal rows must give bit for bit equal probabilities,
+    whether they come from training or from a file.
 
     Example:
         >>> compact_row({0: 0.5, 1: -0.5, 2: -0.5}, 0.0, vocab_size=3)
@@ -93,7 +86,7 @@ def compact_row(weights: Mapping[int, float], rest: float, vocab_size: int) -> T
 
 
 def row_probabilities(row: TableRow, vocab_size: int) -> TableRow:
-    """Return softmax over a row, in O(tokens seen) instead of O(V): probabilities in the form of a row.
+    """Return softmax over a row, in O(tokens seen), not O(V): probabilities in the form of a row.
 
     Example:
         >>> row_probabilities(TableRow({}, 0.0), vocab_size=4)
@@ -110,7 +103,7 @@ def row_probabilities(row: TableRow, vocab_size: int) -> TableRow:
 
 
 def most_likely(probs: TableRow, vocab_size: int) -> int:
-    """Return argmax of V probabilities in the form of a row: the smallest id among the largest.
+    """Return argmax of V probabilities in the form of a row: the first id with the largest one.
 
     Example:
         >>> most_likely(TableRow({0: 0.2, 2: 0.4}, 0.4), vocab_size=3)
@@ -125,7 +118,7 @@ def most_likely(probs: TableRow, vocab_size: int) -> int:
 
 
 def training_pairs(ids: Sequence[int], context_size: int) -> list[tuple[Context, int]]:
-    """Slide a window over a text: each token with a full context before it becomes a (context, target) pair.
+    """Return (context, target) for each token with a full context before it.
 
     Example:
         >>> training_pairs([3, 1, 2, 4], 2)
@@ -133,16 +126,16 @@ def training_pairs(ids: Sequence[int], context_size: int) -> list[tuple[Context,
     """
     if context_size == 0:
         return [((), target) for target in ids]
-    # WHY zip: N views of the text, each one token further on, give all windows without a Python loop.
+    # WHY zip: N copies of the text, each shifted by one more token, give all windows without a Python loop.
     contexts = zip(*(ids[start:] for start in range(context_size)), strict=False)
     return list(zip(contexts, ids[context_size:], strict=False))
 
 
 class NGramTable(Model):
-    """A table of next-token weights: one row for each context of ``context_size`` tokens.
+    """A table of next-token weights, one row per context.
 
     Attributes:
-        rows: The rows that training has touched, by context; every other row is all zeros.
+        rows: The rows that are not all zeros, by context.
 
     Example:
         >>> NGramTable(vocab_size=4, context_size=2).next_probs([0, 1])
@@ -160,11 +153,11 @@ class NGramTable(Model):
     def __init__(self, vocab_size: int, context_size: int) -> None:
         super().__init__(vocab_size, context_size)
         self.rows: dict[Context, TableRow] = {}
-        self._is_sparse = False  # whether its file is about to be read as such
+        self._layout = self.layouts[0]  # of the tables to be loaded
 
     @classmethod
     def settings(cls, name: str, context: int | None, **given: Any) -> Any:
-        """Return how a table learns: epochs and step size."""
+        """Return checked settings: epochs and step size."""
         # WHY here: a model that only predicts needs no code for training.
         from toy_gpt_train.training.tables import TableSettings
 
@@ -172,7 +165,7 @@ class NGramTable(Model):
 
     @property
     def min_context(self) -> int:
-        """How many tokens the table needs: all N, for a row has one context."""
+        """All N tokens: a row belongs to a full context."""
         return self.context_size
 
     # --- learning ------------------------------------------------------------------------------------------
@@ -180,15 +173,15 @@ class NGramTable(Model):
     def fit(self, text: Text, settings: Any, *, on_progress: OnProgress | None = None, **_: Any) -> Iterator[Record]:
         """Learn by gradient descent: pairs in the order of the text, one update for each, ``epochs`` times over.
 
+        Training starts from the rows that the table has.
+
         Yields:
-            A record for each epoch: ``avg_loss`` and ``accuracy`` over all pairs, each taken before its update; and
-            ``val_loss`` and ``val_accuracy`` on the held-out part, where there is one.
+            A record per epoch: ``avg_loss`` and ``accuracy`` over all pairs, each taken before its update; and
+            ``val_loss`` and ``val_accuracy`` on the held-out part, if there is one.
         """
         from toy_gpt_train.training.tables import train_rows
 
-        pairs = training_pairs(text.ids[: text.num_train], self.context_size)
-        if not pairs:
-            raise InputError("there are no training pairs")
+        pairs = training_pairs(self.training_ids(text), self.context_size)
         rows_of = self.rows_by_task(pairs)
         validated = text.num_train < len(text.ids)
         weights: Mapping[Any, Sequence[float]] = {}
@@ -203,8 +196,12 @@ class NGramTable(Model):
         self._take_over(rows_of, weights)
         self._round_weights()
 
-    def rows_by_task(self, pairs: Sequence[tuple[Context, int]]) -> "dict[Any, list[tuple[Context, list[int]]]]":
-        """Return the rows that have the same task, and so learn the same weights: contexts, each with its tokens."""
+    def rows_by_task(self, pairs: Sequence[tuple[Context, int]]) -> dict[Any, list[tuple[Context, list[int]]]]:
+        """Group rows with the same task, which learn the same weights: each context, with the token ids of its cells.
+
+        Args:
+            pairs: A context and the token after it, in the order of the text.
+        """
         from toy_gpt_train.training.tables import row_task
 
         targets_of: dict[Context, list[int]] = {}
@@ -230,40 +227,42 @@ class NGramTable(Model):
 
     def _round_weights(self) -> None:
         """Round every weight, bring every row to its canonical form, and forget rows that are all zeros."""
-        for context, (weights, rest) in list(self.rows.items()):
+        trained, self.rows = self.rows, {}
+        for context, (weights, rest) in trained.items():
             rounded = {token_id: round(weight, WEIGHT_DECIMALS) + 0.0 for token_id, weight in weights.items()}
-            row = compact_row(rounded, round(rest, WEIGHT_DECIMALS) + 0.0, self.vocab_size)
+            self._keep(context, compact_row(rounded, round(rest, WEIGHT_DECIMALS) + 0.0, self.vocab_size))
+
+    def _keep(self, context: Context, row: TableRow) -> None:
+        if row != ZERO_ROW:
             self.rows[context] = row
-            if row == ZERO_ROW:
-                del self.rows[context]
 
     def loss_floor(self, train_ids: Sequence[int]) -> float:
-        """Return the conditional entropy of the training pairs: no table of this context gets below it."""
+        """Return the conditional entropy of the training pairs."""
         return conditional_entropy(training_pairs(train_ids, self.context_size))
 
     def scored_from(self, num_train: int) -> int | None:
-        """Return the first token with a full context: a table is scored on the whole training text."""
+        """Return the first token with a full context."""
         return self.context_size
 
     def training_record(self, settings: Any, history: Sequence[Record]) -> dict[str, Any]:
-        """Return the step size, and how many epochs there were."""
+        """Return the step size and the number of epochs."""
         return {"learning_rate": settings.learning_rate, "epochs": len(history)}
 
     # --- predicting ----------------------------------------------------------------------------------------
 
     def logits(self, ids: Sequence[int], cache: Any = None) -> list[float]:
-        """Return the row of the context; all zeros where training never met it."""
+        """Return the context's row; all zeros if training never met it."""
         return self.rows.get(self.context(ids), ZERO_ROW).dense(self.vocab_size)
 
     def next_probs(self, ids: Sequence[int], cache: Any = None) -> list[float]:
-        """Return softmax of the row of the context."""
+        """Return softmax of the context's row."""
         row = self.rows.get(self.context(ids), ZERO_ROW)
         return row_probabilities(row, self.vocab_size).dense(self.vocab_size)
 
     def score(self, ids: Sequence[int], start: int = 0) -> Iterator[Prediction]:
-        """Score a text; a token with fewer than N tokens before it has a context never seen.
+        """Score a text; with fewer than N tokens before it, a token counts as one after a context never seen.
 
-        Cost: O(tokens seen) for each context, which is worked out once.
+        Cost: O(tokens seen), once for each different context.
         """
         unseen = TableRow({}, 1 / self.vocab_size), 0
         known: dict[Context, tuple[TableRow, int]] = {}
@@ -277,13 +276,13 @@ class NGramTable(Model):
             yield Prediction(probs.logit(ids[position]), best, row is not None)
 
     def num_parameters(self) -> int:
-        """Return how many weights training has touched: the cells of all rows that exist."""
+        """Return V for each row that exists."""
         return len(self.rows) * self.vocab_size
 
     # --- its content, for files ----------------------------------------------------------------------------
 
     def content(self) -> Content:
-        """Return the weights in the layout that their number asks for, and the first two of each row as a view."""
+        """Return the weights, in the layout that suits their number, and the first two of each row as a view."""
         layout = weights_layout(self.vocab_size, self.context_size, len(self.rows))
         num_rows = self.vocab_size**self.context_size if layout == "all" else len(self.rows)
         if layout == "sparse":
@@ -296,19 +295,19 @@ class NGramTable(Model):
         return Content(layout, (weights, view), decimals=WEIGHT_DECIMALS)
 
     def _rows_in(self, layout: str) -> Iterator[tuple[Context, TableRow]]:
-        """Yield the (context, row) pairs that a layout holds, by index."""
+        """Yield the contexts and rows that a layout holds, by index."""
         every = product(range(self.vocab_size), repeat=self.context_size)
         for context in every if layout == "all" else sorted(self.rows):
             yield context, self.rows.get(context, ZERO_ROW)
 
     def _sparse_lines(self) -> Iterator[tuple[Any, ...]]:
-        """Yield a line for each weight of its own, and after those of a row the weight of all other tokens."""
+        """Yield a line per token with a weight of its own, and at the end of each row one for all other tokens."""
         for context, row in self._rows_in("sparse"):
             yield from ((context, token_id, weight) for token_id, weight in row.weights.items())
             yield context, None, row.rest
 
     def _view_lines(self, layout: str) -> Iterator[tuple[Any, ...]]:
-        """Yield the first two weights of each row. OBS: they are not learned as an embedding."""
+        """Yield the first two weights of each row. OBS: no training made them an embedding."""
         for context, row in self._rows_in(layout):
             index = 0  # the context's ids as the digits of a number in base V
             for token_id in context:
@@ -316,28 +315,27 @@ class NGramTable(Model):
             yield index, context, row.logit(0), row.logit(1) if self.vocab_size > 1 else 0.0
 
     def expected_tables(self, layout: str, tokens: Sequence[str]) -> dict[str, tuple[Column, ...]]:
-        """Return the columns of the weights file; the view is not needed."""
-        self._is_sparse = layout == "sparse"
+        """Return the columns of the weights file; the view is not read."""
+        self._layout = layout
         return {WEIGHTS_NAME: _SPARSE if layout == "sparse" else _DENSE}
 
     def load_tables(self, tables: Mapping[str, Iterable[tuple[Any, ...]]]) -> None:
-        """Become the table whose weights were written, dense or sparse."""
-        rows = self._whole_rows(tables[WEIGHTS_NAME]) if self._is_sparse else self._dense_rows(tables[WEIGHTS_NAME])
+        """Become the table that content() described."""
+        read = self._sparse_rows if self._layout == "sparse" else self._dense_rows
+        self.rows = {}
         met: set[Context] = set()
-        for context, row in rows:
+        for context, row in read(tables[WEIGHTS_NAME]):
             if context in met:
                 raise InputError("the row is there twice")
             met.add(context)
-            # WHY: layout "all" also holds the contexts that training never met.
-            if row != ZERO_ROW:
-                self.rows[context] = row
+            self._keep(context, row)
 
     def _dense_rows(self, lines: Iterable[tuple[Any, ...]]) -> Iterator[tuple[Context, TableRow]]:
         for context, *cells in lines:
             yield context, compact_row(dict(enumerate(cells)), 0.0, self.vocab_size)
 
-    def _whole_rows(self, lines: Iterable[tuple[Any, ...]]) -> Iterator[tuple[Context, TableRow]]:
-        """Yield rows of several lines, each ended by the line of all other tokens."""
+    def _sparse_rows(self, lines: Iterable[tuple[Any, ...]]) -> Iterator[tuple[Context, TableRow]]:
+        """Yield rows of several lines each; the last of them is for all other tokens."""
         weights: dict[int, float] = {}
         current: Context | None = None
         for context, token_id, weight in lines:

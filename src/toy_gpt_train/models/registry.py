@@ -1,16 +1,19 @@
-"""registry.py - The ladder: one line a model.
+"""registry.py - The ladder: one line per model.
 
-It says which models there are, in which order, and what each adds; how a model computes is in its own file, which is
-imported when it is used.
+It says which models there are, in which order, and what each adds. The file of a model is imported when it is used.
 """
 
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib import import_module
-from typing import Final
+from typing import Any, Final
 
 from toy_gpt_train.errors import InputError
 from toy_gpt_train.models.base import Model
+
+# Only a model that trains in steps has a use for these; the values here ask for nothing.
+STEP_OPTIONS: Final[Mapping[str, Any]] = {"workers": 1, "checkpoint_every": 0, "resume": False}
 
 
 @dataclass(frozen=True)
@@ -19,10 +22,10 @@ class ModelEntry:
 
     Attributes:
         code: Its place on the ladder, for example 400.
-        name: What it is called on the command line, for example ``context-3``.
-        adds: What it adds to the model before, in a few words.
-        where: Its class, as ``module:Class`` below models/.
-        context: N, where the name itself says it; None where it can be chosen.
+        name: For example ``context-3``.
+        adds: What it adds to the model before.
+        where: Its class, as ``module:Class`` in models/.
+        context: N, if the name fixes it; None if it can be chosen.
     """
 
     code: int
@@ -40,7 +43,7 @@ class ModelEntry:
 
     @property
     def default_context(self) -> int:
-        """N, where nobody chooses it."""
+        """N, if it is not chosen."""
         return self.model_class.default_context if self.context is None else self.context
 
     @property
@@ -49,18 +52,52 @@ class ModelEntry:
         return f"{self.code}-{self.name}"
 
     def chosen_context(self, context: int | None) -> int | None:
-        """Return N: the name's own, or the chosen one; None for the default.
+        """Return N: the one that the name fixes, or the chosen one; None for the default.
 
         Raises:
-            InputError: Another N was chosen than the name says, or it is too small.
+            InputError: The chosen N is too small, or not the one that the name fixes.
         """
         if context is None or context == self.context:
             return self.context
         if self.context is not None:
-            raise InputError(f"{self.name} looks back {self.context} token{'s' * (self.context != 1)}, so a context of {context} does not fit it")
+            tokens = f"{self.context} token{'s' * (self.context != 1)}"
+            raise InputError(f"{self.name} looks back {tokens}, so a context of {context} does not fit it")
         if context < (smallest := self.model_class.smallest_context):
             raise InputError(f"the context must be at least {smallest}, got {context}")
         return context
+
+    def unused_options(self, options: Mapping[str, Any]) -> list[str]:
+        """Return the names of the options that mean nothing to the model.
+
+        Args:
+            options: As given to train(): the model's own, and those of STEP_OPTIONS.
+
+        Example:
+            >>> find_model("bigram").unused_options({"epochs": 5, "steps": 5, "workers": 1, "resume": True})
+            ['steps', 'resume']
+        """
+        model = self.model_class
+        given = [name for name, value in options.items() if STEP_OPTIONS.get(name) != value]
+        return [
+            name for name in given if not (model.trains_in_steps if name in STEP_OPTIONS else name in model.options)
+        ]
+
+    def check_length(self, context: int, num_train: int, text: object) -> None:
+        """Refuse a text that is too short to learn from.
+
+        Args:
+            context: N.
+            num_train: How many tokens there are to learn.
+            text: What to call it.
+
+        Raises:
+            InputError: It is.
+        """
+        if num_train < (needed := self.model_class.min_tokens(context)):
+            more = "; give it more text, or a smaller context" if self.context is None else ""
+            raise InputError(
+                f"{text}: {num_train} training tokens are too few: {self.name} needs at least {needed}{more}"
+            )
 
 
 _TABLE: Final = "ngram_table:NGramTable"
@@ -84,9 +121,7 @@ LADDER: Final = (
 
 
 def find_model(name: str) -> ModelEntry:
-    """Return the entry of a model; ``context-N`` exists for any N.
-
-    From context-4 on they share the code 400 of the largest named table.
+    """Return the entry of a model; ``context-N`` exists for any N, from 4 on with the code 400.
 
     Raises:
         InputError: There is no such model.

@@ -18,12 +18,12 @@ _SHORT_CONTEXT = 8
 
 
 class Prediction(NamedTuple):
-    """What a model said of one token of a text.
+    """A model's prediction of one token of a text.
 
     Attributes:
-        probability: The probability it gave to the token that came.
-        most_likely: The id of the token it thought most likely.
-        context_seen: Whether training met the full context before it; None where the model keeps no record.
+        probability: What it gave to the token that came.
+        most_likely: The id of the token that it thought most likely.
+        context_seen: Whether training met the full context; None if the model keeps no record.
     """
 
     probability: float
@@ -33,14 +33,14 @@ class Prediction(NamedTuple):
 
 @dataclass(frozen=True)
 class Scores:
-    """The average over all scored tokens.
+    """Averages over all scored tokens.
 
     Attributes:
         num_tokens: How many tokens were scored.
         loss: Average cross-entropy in nats per token.
-        accuracy: The share of tokens that were the most likely.
-        unseen_context_share: The share of tokens whose full context training never met; None where the model keeps
-            no record of contexts.
+        accuracy: The share of tokens that the model thought most likely.
+        unseen_context_share: The share of tokens whose full context training never met; None if the model keeps no
+            record of contexts.
     """
 
     num_tokens: int
@@ -58,13 +58,9 @@ class Scores:
         """The loss in bits: nats over log 2."""
         return self.loss / log(2)
 
-    def bits_per_byte(self, num_bytes: int) -> float:
-        """Return the total surprise in bits over the bytes that the scored tokens stand for."""
-        return self.bits_per_token * self.num_tokens / num_bytes
-
 
 def summarize(scored: Iterable[tuple[Prediction, int]]) -> Scores:
-    """Average (prediction, token that came) observations.
+    """Average over pairs of a prediction and the token that came.
 
     Raises:
         ValueError: There are none.
@@ -88,17 +84,14 @@ def summarize(scored: Iterable[tuple[Prediction, int]]) -> Scores:
 
 
 def longest_context_floor(token_ids: Sequence[int], context_size: int) -> float:
-    """Return the lowest average loss that a table of a long context can reach on a text.
+    """Return the conditional entropy of a text for a long context, in nats per token.
 
-    Only contexts that occur at least twice can leave any surprise. So the few positions whose last tokens occur twice
-    are found first, and full contexts are compared at those positions alone.
+    Only a context that occurs twice leaves any surprise. So the few positions whose last tokens occur twice are found
+    first, and full contexts are compared only there.
 
     Args:
-        token_ids: The text as T token ids.
+        token_ids: T token ids.
         context_size: N, below T.
-
-    Returns:
-        Nats per token, as conditional_entropy of all T - N pairs.
 
     Example:
         >>> round(longest_context_floor([0, 1, 0, 2, 0, 1], 1), 4)

@@ -1,9 +1,9 @@
 """views.py - One history, seen in different ways.
 
-What comes next may depend on the last three tokens, or on the word so far and the word before it, or on how far the
-line has come. Each of these is a view: a value for every position of a text, known before the token there is.
+The next token may depend on the last three tokens, on the word so far and the word before it, or on the length of the
+line so far. Each of these is a view: a value for every position of a text, computed from the tokens before it.
 
-REQ: a view depends on the last 64 tokens only, so a window of the text gives the same views as all of it.
+REQ: a view depends only on the last 64 tokens, so a window of the text gives the same views as all of it.
 
 It does not know what is learned from the views.
 """
@@ -16,7 +16,7 @@ from toy_gpt_train.models.kneser_ney import as_text
 LOOK_BACK: Final = 64
 LONGEST_LAG: Final = 8
 
-# WHY limits: a word is represented by its last 16 letters, and forgotten when it ended too long ago.
+# WHY limits: to stay within 64 tokens, a word is known by its last 16 letters, and forgotten if it ended too long ago.
 _WORD_LETTERS: Final = 16
 _WORD_REACH: Final = 32
 _SECOND_WORD_REACH: Final = 47
@@ -30,7 +30,7 @@ TEXT_VIEWS: Final = ("prefix", "word_1", "word_2")
 class Views:
     """Computes the views of a text.
 
-    A view is a string with one code point for each position, so several views of a position, joined, are a context.
+    A view is a string with one code point per position, so several views of a position, joined, are a context.
 
     Args:
         tokens: The vocabulary's tokens, by id.
@@ -54,13 +54,7 @@ class Views:
         return {code: text for text, code in self._codes.items()}
 
     def columns(self, token_ids: Sequence[int]) -> dict[str, str]:
-        """Return every view of a text.
-
-        Args:
-            token_ids: The text as T token ids.
-
-        Returns:
-            By name, T + 1 code points: the value before each token, and after the last.
+        """Return every view of T token ids, by name: T + 1 code points, before each token and after the last.
 
         Example:
             >>> Views(["a", "b"]).columns([0, 1])["lag_1"] == chr(3) + chr(0) + chr(1)

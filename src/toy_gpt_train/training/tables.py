@@ -4,11 +4,11 @@ For each pair (context, next token), every weight of the context's row moves a s
 
     row -= learning_rate * (probs - onehot(target))
 
-Two facts make this fast without changing a number. A pair changes no row but its context's, so rows can be trained one
-after the other. And rows that meet the same pattern of targets from the same start go through the same weights, so each
-pattern is trained once. benchmarks/bench_tables.py prints how many patterns a text has.
+Two facts make this fast without changing a number. A pair changes only its context's row, so rows can be trained one
+after the other. And rows that start alike and meet the same pattern of targets learn the same weights, so each pattern
+is trained once. benchmarks/bench_tables.py prints how many patterns a text has.
 
-It knows rows as cells, and not which contexts they belong to.
+It does not know which contexts the rows belong to.
 
 Source: the gradient of softmax with cross-entropy is probs - onehot: Bridle (1990), "Probabilistic interpretation of
 feedforward classification network outputs".
@@ -23,7 +23,7 @@ from toy_gpt_train.errors import InputError, StopTraining
 from toy_gpt_train.math_training import SMALLEST_PROBABILITY
 from toy_gpt_train.progress import OnProgress
 
-# WHY blocks: one row may hold most of the text (the unigram's only row holds all of it), and its progress is shown too.
+# WHY blocks: one row may have most of the text's pairs (the unigram's has all), and its progress is shown too.
 _BLOCK_STEPS: Final = 256
 
 
@@ -49,16 +49,15 @@ class TableSettings:
 
 
 class RowTask(NamedTuple):
-    """All that the training of one row depends on; rows with equal tasks learn equal weights.
+    """Everything that the training of one row depends on; rows with equal tasks learn equal weights.
 
-    A row is worked on as cells: one for each token that has, or will have, a weight of its own, and one that stands
-    for all other tokens. Cells are in the order of the (smallest) token id they stand for, so that the first
-    largest cell is argmax's answer.
+    A row is trained as cells: one per token that has, or will have, a weight of its own, and one for all other tokens.
+    They are in the order of the (smallest) token id that they stand for, so the first largest cell is the argmax.
 
     Attributes:
         targets: The cells of the targets, in the order of the text.
         weights: The weight of each cell before training.
-        rest_cell: The cell that stands for all other tokens.
+        rest_cell: The cell for all other tokens.
         num_rest: How many tokens those are.
     """
 
@@ -71,29 +70,24 @@ class RowTask(NamedTuple):
 def row_task(
     weights: Mapping[int, float], rest: float, targets: Sequence[int], vocab_size: int
 ) -> tuple[RowTask, list[int]]:
-    """Return the task of one row, and the token ids of its cells in order (the rest's cell left out).
+    """Return the task of one row, and the token ids of its cells, without the rest's.
 
     Args:
         weights: The row's own weights by token id.
         rest: The weight of every other token.
-        targets: The token ids that follow the row's context, in the order of the text.
+        targets: The token ids that follow the row's context, in the order of the text; all in 0..V-1.
         vocab_size: V.
-
-    Raises:
-        ValueError: A token id is outside 0..V-1.
 
     Example:
         >>> row_task({}, 0.0, [2, 2], vocab_size=4)
         (RowTask(targets=(1, 1), weights=(0.0, 0.0), rest_cell=0, num_rest=3), [2])
     """
     token_ids = sorted({*weights, *targets})
-    if token_ids[0] < 0 or token_ids[-1] >= vocab_size:
-        raise ValueError(f"token ids are 0 to {vocab_size - 1}, got {token_ids[0]} to {token_ids[-1]}")
     num_rest = vocab_size - len(token_ids)
     rest_cell = next((i for i, token_id in enumerate(token_ids) if i != token_id), len(token_ids))
     cell_of = {token_id: i + (i >= rest_cell) for i, token_id in enumerate(token_ids)}
     cells = [weights.get(token_id, rest) for token_id in token_ids]
-    # WHY -inf: a rest of no tokens must never be the largest cell, and exp(-inf) is 0.
+    # WHY -inf: a rest of no tokens must not be the largest cell, and exp(-inf) is 0.
     cells.insert(rest_cell, rest if num_rest else -inf)
     return RowTask(tuple(cell_of[target] for target in targets), tuple(cells), rest_cell, num_rest), token_ids
 
@@ -102,7 +96,7 @@ class Epoch(NamedTuple):
     """The result of one pass over all rows.
 
     Attributes:
-        loss: The summed loss of all pairs in nats, each taken before its update.
+        loss: The total loss of all pairs in nats, each taken before its update.
         correct: How many targets were the most likely token before their update.
         weights: What each task has learned so far.
     """
@@ -118,12 +112,9 @@ def train_rows(
     """Train rows by gradient descent: targets in order, one update for each, ``epochs`` times over.
 
     Args:
-        tasks: For each task how many rows have it.
+        tasks: For each task, how many rows have it.
         settings: Step size and epochs.
-        on_progress: Where it raises StopTraining, the epoch is the last one.
-
-    Yields:
-        The result of each epoch.
+        on_progress: If it raises StopTraining, the epoch is the last one.
     """
     weights_of = {task: list(task.weights) for task in tasks}
     total = sum(len(task.targets) * len(task.weights) for task in tasks) * settings.epochs
@@ -156,7 +147,7 @@ def descend(
 ) -> tuple[list[float], float, int]:
     """Take one gradient step for each target, in order.
 
-    Cost: a step is a few passes over the row's cells, however large V is.
+    Cost: a step is a few passes over the row's cells, whatever V is.
 
     Args:
         weights: The row's cells.
@@ -165,7 +156,7 @@ def descend(
         learning_rate: Step size.
 
     Returns:
-        The new weights, the summed loss, and how many targets were predicted; both taken before each update.
+        The new weights, the total loss, and how many targets were the most likely; both taken before each update.
     """
     rest_cell, more = task.rest_cell, task.num_rest - 1
     loss = 0.0
