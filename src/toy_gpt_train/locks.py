@@ -54,6 +54,7 @@ def locked(folder: Path) -> Iterator[None]:
     path = folder / LOCK_NAME
     file = _acquire(path)
     try:
+        _sign(file)
         yield
     finally:
         # WHY removed while it is locked: a process that waits for this file sees that it is gone. Windows removes no
@@ -68,7 +69,7 @@ def locked(folder: Path) -> Iterator[None]:
 
 
 def _acquire(path: Path) -> FileIO:
-    """Return the lock file of a folder, open and locked, with this process's number in it."""
+    """Return the lock file of a folder, open and locked."""
     for _ in range(_ATTEMPTS):
         path.parent.mkdir(parents=True, exist_ok=True)
         try:
@@ -79,7 +80,6 @@ def _acquire(path: Path) -> FileIO:
             _lock(file)
             # WHY: the holder before may have removed this file after it was opened here; then it guards nothing.
             if os.name == "nt" or _is_at(file, path):
-                _sign(file)
                 return file
         except (BlockingIOError, PermissionError):
             holder = _holder(file)

@@ -120,6 +120,8 @@ class StagedFiles:
 
     def path(self, target: Path) -> Path:
         """Return the temporary path to write instead of ``target``."""
+        if not self._may_be_named(target):
+            raise ValueError(f"{target} is not in {self._folder}")
         if is_stream(target):
             raise OSError(errno.EINVAL, "a device or a pipe is in the place of this file", str(target))
         self._real[target] = real_file(target)
@@ -127,12 +129,19 @@ class StagedFiles:
         return _temporary(self._real[target], os.getpid())
 
     def remove(self, targets: Iterable[Path]) -> None:
-        """Let these files go with the commit, unless they are staged."""
-        self._removed = sorted(set(targets).difference(self._real))
+        """Let these files go with the commit, unless they are staged; call it when all are."""
+        # WHY without case: on Windows and macOS one file answers to both names.
+        staged = {str(target).casefold() for target in self._real}
+        gone = {target for target in targets if self._may_be_named(target) and str(target).casefold() not in staged}
+        self._removed = sorted(gone)
 
     def targets(self) -> list[Path]:
         """Return the paths that will be written, in the order of staging."""
         return list(self._real)
+
+    def _may_be_named(self, target: Path) -> bool:
+        in_folder = target.parent == self._folder and _PLAIN_NAME.fullmatch(target.name) is not None
+        return in_folder or target in self._others
 
     def commit(self) -> None:
         """Give every staged file its name, in the order of staging.
@@ -161,6 +170,7 @@ class StagedFiles:
             for target, temporary in reversed(new):
                 if not temporary.exists():
                     target.replace(temporary)
+            sync_names(folders)
             for target in reversed(old):
                 if _aside(target).exists():
                     _aside(target).replace(target)
