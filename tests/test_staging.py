@@ -496,7 +496,10 @@ def writes(name: str, call: ast.Call) -> bool:
         modes = [node.value for node in (*call.args, *(word.value for word in call.keywords)) if is_text(node)]
         return any(set(mode) & set("wax+") and set(mode) <= set("rwaxbt+") for mode in modes)
     # With one argument: str.replace has two.
-    return name in ("write_text", "write_bytes") or (name in ("rename", "replace") and len(call.args) == 1)
+    is_method = isinstance(call.func, ast.Attribute)
+    return name in ("write_text", "write_bytes") or (
+        name in ("rename", "replace") and is_method and len(call.args) == 1
+    )
 
 
 def is_text(node: ast.expr) -> TypeGuard[Any]:

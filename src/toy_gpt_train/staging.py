@@ -62,7 +62,8 @@ def whole_file(path: Path) -> Iterator[BinaryIO]:
     target = real_file(path)
     target.parent.mkdir(parents=True, exist_ok=True)
     for leftover in _temporaries(target.parent):
-        if leftover.name.startswith(f".{target.name}.") and _is_abandoned(leftover, in_locked_folder=False):
+        of_target = leftover == _temporary(target, _owner(leftover))
+        if of_target and _is_abandoned(leftover, in_locked_folder=False):
             leftover.unlink(missing_ok=True)
     temporary = _temporary(target, os.getpid())
     try:
@@ -335,12 +336,16 @@ def _remove_all(paths: Iterable[Path]) -> None:
         raise KeyboardInterrupt
 
 
-def _temporary(target: Path, process: int) -> Path:
-    return target.with_name(f".{target.name}.{process}.tmp")
+def _temporary(target: Path, owner: int | str) -> Path:
+    return target.with_name(f".{target.name}.{owner}.tmp")
+
+
+def _owner(temporary: Path) -> str:
+    return temporary.suffixes[-2][1:]
 
 
 def _aside(target: Path) -> Path:
-    return target.with_name(f".{target.name}.old.tmp")
+    return _temporary(target, "old")
 
 
 def _temporaries(folder: Path) -> list[Path]:
@@ -350,14 +355,14 @@ def _temporaries(folder: Path) -> list[Path]:
 
 def _is_abandoned(temporary: Path, *, in_locked_folder: bool) -> bool:
     """Whether the process that wrote a temporary file is dead, so that it may be removed."""
-    owner = temporary.suffixes[-2][1:]
-    if in_locked_folder and (os.name == "nt" or owner == "old"):
-        return True
-    if os.name == "nt":  # WHY: it has no way to ask for a process that does no harm
+    owner = _owner(temporary)
+    if owner == "old":
+        return in_locked_folder
+    if os.name == "nt":  # it has no harmless way to ask for a process
         with suppress(OSError):
-            return time.time() - temporary.stat().st_mtime > _SECONDS_OF_A_DAY
+            return in_locked_folder or time.time() - temporary.stat().st_mtime > _SECONDS_OF_A_DAY
         return False
-    if not owner.isdecimal() or int(owner) == os.getpid():
+    if int(owner) == os.getpid():
         return True
     try:
         os.kill(int(owner), 0)  # signal 0 asks and does nothing
