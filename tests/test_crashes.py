@@ -22,6 +22,7 @@ from toy_gpt_train.artifacts.run_folder import complete_run, locked_run
 from toy_gpt_train.errors import InputError
 from toy_gpt_train.staging import ensure_whole, write_texts
 from toy_gpt_train.training.steps import Checkpoint
+from toy_gpt_train.view.server import find_file, runs_index
 
 pytestmark = pytest.mark.skipif(os.name == "nt", reason="Windows flushes no folders, and moves no open files")
 
@@ -76,7 +77,8 @@ def recorded(folder: Path, fail: Callable[[Operation], None] = lambda operation:
             if not path.is_relative_to(folder):
                 return true_function(first, *arguments, **options)
             note_writes()
-            operation = Operation(name, relative(path), relative(arguments[0]) if name in ("rename", "replace") else None)
+            new = relative(arguments[0]) if name in ("rename", "replace") else None
+            operation = Operation(name, relative(path), new)
             fail(operation)
             done = true_function(first, *arguments, **options)
             operations.append(operation)
@@ -413,6 +415,39 @@ def test_crash_while_a_crash_is_repaired(
             rebuilt.opened_to_write()
         states.extend(crash_states(state, repairing, num_random=0))
     check(rebuilt, different(states), before, after)
+
+
+def test_every_reader_completes_a_run(
+    change_of: Callable[[str, str], Change], rebuilt: Rebuilt, toy_gpt: Callable[..., Any]
+) -> None:
+    before, after, operations, _ = change_of("table", "network")
+    disk = Disk(before)
+    for operation in operations:
+        disk.apply(operation)
+        names = shown(disk.after_kill())
+        if "artifacts/01_vocabulary.csv" not in names:
+            break  # the metadata and the vocabulary are aside, and nothing new is there
+    assert "artifacts/00_meta.json" not in names
+    interrupted = disk.after_kill()
+    base, artifacts = rebuilt.folder, rebuilt.folder / "artifacts"
+    readers: dict[str, Callable[[], Any]] = {
+        "load": lambda: tg.load(base),
+        "load the artifacts": lambda: tg.load(artifacts),
+        "infer": lambda: toy_gpt("infer", "--base-dir", base),
+        "evaluate": lambda: toy_gpt("evaluate", "--base-dir", artifacts, "--text", artifacts / "00_meta.json"),
+        "view": lambda: runs_index(base),
+        "view the artifacts": lambda: runs_index(artifacts),
+        "a file of the view": lambda: find_file(base, "/artifacts/00_meta.json"),
+        "train": lambda: toy_gpt("train", "--base-dir", base, "--model", "gtp"),
+    }
+    completed = []
+    for name, read in readers.items():
+        rebuilt.become(interrupted)
+        read()
+        if files_in(base) == after:
+            completed.append(name)
+    # A command that is refused at once, for an unknown model, touches nothing.
+    assert completed == [name for name in readers if name != "train"]
 
 
 def test_crash_while_a_tokenizer_is_saved(tmp_path: Path, rebuilt: Rebuilt) -> None:
