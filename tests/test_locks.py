@@ -19,6 +19,7 @@ import pytest
 import toy_gpt_train as tg
 from conftest import needs_processes
 from toy_gpt_train import staging
+from toy_gpt_train.artifacts import run_folder
 from toy_gpt_train.errors import InputError
 from toy_gpt_train.locks import LOCK_NAME, FolderInUseError, locked
 from toy_gpt_train.models.network import NetworkModel
@@ -330,7 +331,7 @@ def test_folder_without_write_permission_is_found_before_training(
 
 
 @pytest.mark.usefixtures("untrained")
-@pytest.mark.parametrize("name", ["..", "../other", "a/../../b", "/etc/run", "a\0b"])
+@pytest.mark.parametrize("name", ["..", "../other", "a/../../b", "artifacts/x", "/etc/run", "a\0b"])
 def test_name_of_a_run_leads_nowhere_else(tmp_path: Path, name: str) -> None:
     with pytest.raises(InputError, match="does not name a folder below artifacts"):
         tg.train("bigram", text="a b a b", save_to=tmp_path / "run", name=name)
@@ -402,7 +403,7 @@ def test_reader_of_a_folder_that_cannot_be_written_says_what_to_do(tmp_path: Pat
     )
 
 
-GOOD = {"process": 1, "staged": ["a.txt"], "removed": ["b.txt"]}
+GOOD = {"process": 1, "others": [], "staged": ["a.txt"], "removed": ["b.txt"]}
 JOURNALS: dict[str, object] = {
     "empty": b"",
     "no JSON": b"{",
@@ -415,6 +416,7 @@ JOURNALS: dict[str, object] = {
         for key, values in {
             "process": [None, "1", 1.0, True, []],
             "staged": [None, "a.txt", {"a.txt": 1}, [None], [1.0], [True], [[]], [-1], [1], [10**30]],
+            "others": [None, [1], ["x"], ["../x"], {}],
             "removed": ["b.txt", ["../x"], ["/etc/x"], [".."], ["."], [""], [".hidden"], ["a/b"], ["a\\b"], ["c:x"]],
         }.items()
         for value in values
@@ -449,6 +451,63 @@ def test_good_journal_is_good(tmp_path: Path) -> None:
         "a.txt": b".a.txt.1.tmp",
         ".hidden": b".hidden",
     }
+
+
+def test_run_that_is_replaced_while_it_is_read_is_read_whole(tmp_path: Path) -> None:
+    old, new = (tg.train("bigram", text="a b a b c a", epochs=epochs) for epochs in (1, 5))
+    old.save(tmp_path)
+    true_read = run_folder.read_vocabulary
+    calls = []
+
+    def read_and_replace(path: Path) -> Any:
+        calls.append(path)
+        if len(calls) == 1:  # the metadata were read, the weights were not
+            new.save(tmp_path)
+        return true_read(path)
+
+    with mock.patch.object(run_folder, "read_vocabulary", read_and_replace):
+        read = tg.load(tmp_path)
+    assert len(calls) == 2
+    assert (read.meta["training"]["epochs"], read.next("a")) == (5, new.next("a"))
+
+
+def test_run_that_is_replaced_all_the_time_is_refused(tmp_path: Path) -> None:
+    runs = [tg.train("bigram", text="a b a b c a", epochs=epochs) for epochs in (1, 5)]
+    runs[0].save(tmp_path)
+    true_read = run_folder.read_vocabulary
+
+    def read_and_replace(path: Path) -> Any:
+        runs.reverse()
+        runs[0].save(tmp_path)
+        return true_read(path)
+
+    with (
+        mock.patch.object(run_folder, "read_vocabulary", read_and_replace),
+        pytest.raises(InputError, match="all the time"),
+    ):
+        tg.load(tmp_path)
+
+
+@pytest.mark.skipif(os.name == "nt", reason="links need a right that users of Windows lack")
+def test_interrupted_run_is_completed_only_where_its_log_is_beside_it(
+    tmp_path: Path, listing: Callable[[Path], Any]
+) -> None:
+    base, disk = tmp_path / "run", tmp_path / "disk"
+    disk.mkdir()
+    base.mkdir()
+    (base / "artifacts").symlink_to(disk)
+    run = tg.train("bigram", text="a b a b", epochs=1)
+    with mock.patch.object(staging, "_end"):
+        run.save(base)
+    assert (disk / JOURNAL_NAME).exists()
+    before = listing(tmp_path)
+    for folder in (disk, base / ".." / "disk"):
+        with pytest.raises(InputError, match="open the run by the folder that it was saved to"):
+            tg.load(folder)
+    assert listing(tmp_path) == before
+    assert tg.load(base).next("a") == run.next("a")
+    assert not (disk / JOURNAL_NAME).exists()
+    assert len(tg.load(base).history) == 1
 
 
 # --- signals --------------------------------------------------------------------------------------------------

@@ -183,7 +183,12 @@ class StagedFiles:
         def listed(targets: Iterable[Path]) -> list[str | int]:
             return [self._others.index(path) if path in self._others else path.name for path in targets]
 
-        commit = {"process": os.getpid(), "staged": listed(self._real), "removed": listed(self._removed)}
+        commit = {
+            "process": os.getpid(),
+            "others": _relative(self._others, self._folder),
+            "staged": listed(self._real),
+            "removed": listed(self._removed),
+        }
         with whole_file(self._journal) as file:
             file.write(json.dumps(commit).encode("utf-8"))
 
@@ -291,7 +296,10 @@ def _complete(folder: Path, others: Sequence[Path]) -> None:
     process = content.get("process")
     staged, removed = (_listed(content.get(name), folder, others) for name in ("staged", "removed"))
     if type(process) is not int or staged is None or removed is None:
-        raise InputError(f"{journal}: not a journal of files in this folder alone; load the run that it is of")
+        raise InputError(f"{journal}: not a journal of files in this folder")
+    if content.get("others") != _relative(others, folder):
+        # WHY: the same folder by another name has other folders beside it.
+        raise InputError(f"{journal}: writing was interrupted here; open the run by the folder that it was saved to")
     real = list(map(real_file, staged))
     for target in real:
         temporary = _temporary(target, process)
@@ -299,6 +307,10 @@ def _complete(folder: Path, others: Sequence[Path]) -> None:
             temporary.replace(target)
     folders = {folder, *(target.parent for target in (*others, *real))}
     _end(journal, folders, [*removed, *map(_aside, (*removed, *real))])
+
+
+def _relative(others: Sequence[Path], folder: Path) -> list[str]:
+    return [Path(os.path.relpath(path, folder)).as_posix() for path in others]
 
 
 def _listed(found: object, folder: Path, others: Sequence[Path]) -> list[Path] | None:

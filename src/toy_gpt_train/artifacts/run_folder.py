@@ -31,6 +31,7 @@ from toy_gpt_train.tokenizers import Tokenizer, tokenizer_class
 
 _LEAST_BYTES_PER_NUMBER: Final = 2  # a digit and a separator
 _SUFFIXES: Final = (".csv", ".json", ".safetensors", ".txt")  # of the files of runs
+_ATTEMPTS: Final = 10  # to read a run while others are written
 _TRAIN_HINT: Final = "toy-gpt train"
 
 
@@ -90,7 +91,7 @@ def locked_run(base_dir: Path, name: str = "") -> Iterator[RunFolder]:
         InputError: The name leads out of the folder, or the manifest in the folder cannot be read.
         OSError: It cannot be written, or a folder is in the place of a file.
     """
-    if PurePath(name).is_absolute() or ".." in PurePath(name).parts or "\0" in f"{base_dir}{name}":
+    if PurePath(name).is_absolute() or {"..", "artifacts"} & {*PurePath(name).parts} or "\0" in f"{base_dir}{name}":
         raise InputError(f"{name!r:.60} does not name a folder below artifacts/")
     folder = RunFolder(base_dir, name)
     declared_repo_name(base_dir / MANIFEST_NAME)
@@ -177,7 +178,7 @@ def complete_run(folder: Path) -> None:
 
 
 def read_run(folder: Path) -> SavedRun:
-    """Read the run whose 00_meta.json is in a folder.
+    """Read the run whose 00_meta.json is in a folder; if another one takes its place meanwhile, that one.
 
     REQ: its model gives bit for bit the probabilities of the one that was written.
 
@@ -185,7 +186,30 @@ def read_run(folder: Path) -> SavedRun:
         InputError: A file is missing or damaged, or two disagree.
         OSError: A file cannot be read.
     """
-    complete_run(folder)
+    for attempts_left in reversed(range(_ATTEMPTS)):
+        complete_run(folder)
+        version = _version(folder)
+        try:
+            run = _read_files(folder)
+        except (InputError, OSError):
+            if _version(folder) == version or not attempts_left:
+                raise
+        else:
+            if _version(folder) == version:
+                return run
+    raise InputError(f"{folder}: other runs are written here all the time; try again")
+
+
+def _version(folder: Path) -> tuple[int, ...] | None:
+    """Return what changes when another run is written: its metadata leave first, and come last."""
+    try:
+        found = (folder / META_NAME).stat()
+    except OSError:
+        return None
+    return found.st_ino, found.st_mtime_ns, found.st_size
+
+
+def _read_files(folder: Path) -> SavedRun:
     _require_files(folder, [META_NAME, VOCABULARY_NAME])
     meta = read_meta(folder / META_NAME)
     tokens, frequencies = read_vocabulary(folder / VOCABULARY_NAME)
