@@ -352,7 +352,7 @@ def test_crash_with_random_losses(
     change_of: Callable[[str, str], Change], rebuilt: Rebuilt, old: str, new: str
 ) -> None:
     before, after, operations, _ = change_of(old, new)
-    states = crash_states(before, operations, num_random=5)
+    states = crash_states(before, operations, num_random=4)
     assert len(states) > 100
     check(rebuilt, states, before, after)
 
@@ -409,7 +409,7 @@ def test_crash_while_a_crash_is_repaired(
 ) -> None:
     before, after, operations, _ = change_of(old, new)
     states: list[Files] = []
-    for state in crash_states(before, operations, num_random=0)[::3]:
+    for state in crash_states(before, operations, num_random=0)[::6]:
         rebuilt.become(state)
         with recorded(rebuilt.folder) as repairing:
             rebuilt.opened_to_write()
