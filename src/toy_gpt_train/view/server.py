@@ -3,7 +3,8 @@
 It serves the page in view/, an index of the runs below a base directory, and their files.
 
 REQ: an address is never followed as a path: it must equal the address of a file of the page, or of a run.
-REQ: it listens on the loopback address only, writes nothing, and answers only GET and HEAD.
+REQ: it listens on the loopback address only, and answers only GET and HEAD. It writes nothing, but it completes a run
+whose writing was interrupted.
 REQ: of a run it serves the metadata, the log, and what the metadata list, if the file really is in the run's folder
 (a symbolic link that leads elsewhere is not followed).
 REQ: a request whose Host is not this server is refused. WHY: otherwise a page from elsewhere could point its own host
