@@ -1,8 +1,8 @@
 """toy-gpt data fetch: a download from a real server on this machine that stalls, breaks off and lies."""
 
 import hashlib
-import random
 import os
+import random
 import re
 import shlex
 import socket
