@@ -184,7 +184,7 @@ def test_bits_per_byte_are_those_of_the_file(tmp_path: Path, tokenizer: str, tex
 def test_bits_per_byte_of_known_tokens_alone() -> None:
     run = tg.train("unigram", text="é b é b", epochs=1)
     skipped = run.score(text=" é  zzz\n\nb ", unknown="skip")
-    assert (skipped.unknown_tokens, skipped.scores.num_tokens) == (1, 2)
+    assert (skipped.unknown_tokens, skipped.num_tokens) == (1, 2)
     assert skipped.num_bytes == (1 + 2 + 2) + 2
     assert skipped.bits_per_byte == pytest.approx(surprise(run, "é b") / 7, rel=1e-12)
     counted = run.score(text=" é  zzz\n\nb ")
@@ -195,5 +195,5 @@ def test_bits_per_byte_of_known_tokens_alone() -> None:
 def test_bits_per_byte_of_the_held_out_part() -> None:
     run = tg.train("unigram", text="a b  a\té\r\né ", epochs=1, val_fraction=0.4)
     assert run.held_out is not None
-    assert (run.held_out.scores.num_tokens, run.held_out.num_bytes) == (2, (2 + 2) + (2 + 1))
+    assert (run.held_out.num_tokens, run.held_out.num_bytes) == (2, (2 + 2) + (2 + 1))
     assert run.held_out.bits_per_byte == pytest.approx(surprise(run, "é é") / 7, rel=1e-12)

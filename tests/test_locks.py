@@ -260,6 +260,16 @@ def a_folder(path: str) -> Callable[[Path], None]:
     return lambda base: (base / path).mkdir(parents=True)
 
 
+def a_pipe(path: str) -> Callable[[Path], None]:
+    def make(base: Path) -> None:
+        if not hasattr(os, "mkfifo"):
+            pytest.skip("named pipes are POSIX")
+        (base / path).parent.mkdir(parents=True)
+        os.mkfifo(base / path)
+
+    return make
+
+
 OBSTACLES: dict[str, tuple[Callable[[Path], None], str]] = {
     "manifest that is not TOML": (a_file("SE_MANIFEST.toml"), "SE_MANIFEST.toml"),
     "file named artifacts": (a_file("artifacts"), "artifacts"),
@@ -267,6 +277,7 @@ OBSTACLES: dict[str, tuple[Callable[[Path], None], str]] = {
     "folder in place of the metadata": (a_folder("artifacts/00_meta.json/x"), "00_meta.json"),
     "folder in place of the weights": (a_folder("artifacts/02_model_weights.csv"), "02_model_weights.csv"),
     "folder in place of the log": (a_folder("outputs/train_log.csv"), "train_log.csv"),
+    "pipe in place of the weights": (a_pipe("artifacts/02_model_weights.csv"), "02_model_weights.csv"),
     "folder in place of the lock": (a_folder("artifacts/.lock"), ".lock"),
     "damaged journal": (a_file(f"artifacts/{JOURNAL_NAME}"), JOURNAL_NAME),
 }

@@ -722,7 +722,7 @@ def test_a_session_writes_what_generate_writes(
         answer = ask(
             "session", prompt=prompt or run.start_text, count=15, temperature=temperature, topP=top_p, seed=seed
         )
-        assert answer["text"] == run.generate(prompt, 15, temperature=temperature, top_p=top_p, seed=seed)
+        assert answer["text"] == run.generate(prompt or None, 15, temperature=temperature, top_p=top_p, seed=seed)
         assert (len(answer["added"]), answer["problem"], answer["unknown"]) == (15, None, [])
         assert answer["used"] == len(answer["context"]) <= run.model.context_size
 

@@ -22,8 +22,9 @@ from toy_gpt_train.corpus import Corpus, corpus_of, read_corpus
 from toy_gpt_train.errors import InputError
 from toy_gpt_train.inference.evaluate import Evaluation, evaluate, unigram_loss, watched
 from toy_gpt_train.inference.generate import continuation, continued, prompt_ids
-from toy_gpt_train.inference.sampling import Sampling, top_k
+from toy_gpt_train.inference.sampling import Sampling
 from toy_gpt_train.loss_curve import loss_curve_svg
+from toy_gpt_train.math_training import top_k
 from toy_gpt_train.models.base import Model, Record, Text
 from toy_gpt_train.models.registry import ModelEntry, find_model
 from toy_gpt_train.models.scores import summarize

@@ -96,8 +96,10 @@ def real_file(path: Path) -> Path:
     """Return the file that a path leads to. WHY: renaming a file to a link would replace the link.
 
     Raises:
-        OSError: It leads to a folder, or nowhere.
+        OSError: It leads to something else, or nowhere.
     """
+    if is_stream(path):
+        raise OSError(errno.EINVAL, "a device or a pipe is in the place of this file", str(path))
     if path.is_dir():
         raise IsADirectoryError(errno.EISDIR, "a folder is in the place of this file", str(path))
     real = Path(os.path.realpath(path)) if path.is_symlink() else path
@@ -123,8 +125,6 @@ class StagedFiles:
         """Return the temporary path to write instead of ``target``."""
         if not self._may_be_named(target):
             raise ValueError(f"{target} is not in {self._folder}")
-        if is_stream(target):
-            raise OSError(errno.EINVAL, "a device or a pipe is in the place of this file", str(target))
         self._real[target] = real_file(target)
         target.parent.mkdir(parents=True, exist_ok=True)
         return _temporary(self._real[target], os.getpid())
@@ -336,16 +336,16 @@ def _end(journal: Path, folders: Collection[Path], unneeded: Iterable[Path]) -> 
 
 def _remove_all(paths: Iterable[Path]) -> None:
     """Remove files that may be missing. WHY not all fail: the next writer removes what is left."""
-    interrupted = False
+    interruption: KeyboardInterrupt | None = None
     for path in paths:
         try:
             path.unlink(missing_ok=True)
         except OSError:
             pass
-        except KeyboardInterrupt:
-            interrupted = True
-    if interrupted:
-        raise KeyboardInterrupt
+        except KeyboardInterrupt as stop:
+            interruption = stop
+    if interruption is not None:
+        raise interruption
 
 
 def _temporary(target: Path, owner: int | str) -> Path:

@@ -11,7 +11,7 @@ from toy_gpt_train import run
 from toy_gpt_train.cli.arguments import add_base_dir, add_sampling, sampling_of
 from toy_gpt_train.errors import InputError
 from toy_gpt_train.inference.generate import continuation
-from toy_gpt_train.inference.sampling import top_k
+from toy_gpt_train.math_training import top_k
 from toy_gpt_train.show import bars
 
 HELP: Final = "type a prompt, see the continuation and the runners-up; Ctrl-D ends"

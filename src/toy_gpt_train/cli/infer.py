@@ -8,7 +8,7 @@ from toy_gpt_train import run
 from toy_gpt_train.cli.arguments import add_base_dir, add_sampling, sampling_of
 from toy_gpt_train.inference.explain import as_json, as_text, explain
 from toy_gpt_train.inference.generate import continuation, continued
-from toy_gpt_train.inference.sampling import top_k
+from toy_gpt_train.math_training import top_k
 from toy_gpt_train.show import bars, visible
 
 HELP: Final = "read the artifacts, show what comes next, continue a text"
@@ -33,7 +33,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--explain",
         action="store_true",
-        help="show how a network comes to its next token: logits step by step, and attention",
+        help="show how a network arrives at its next token: logits step by step, and attention",
     )
     parser.add_argument("--json", action="store_true", help="print one JSON object instead of text")
     parser.set_defaults(handler=_infer)

@@ -60,7 +60,7 @@ def fetch(
     patience: Patience | None = None,
     on_progress: OnProgress = lambda fraction, status: None,
 ) -> bool:
-    """Download a text, or what is missing of it.
+    """Download a text, or what is missing of it; return False if the file was there already.
 
     Args:
         source: What to expect.
@@ -69,9 +69,6 @@ def fetch(
         force: Replace a file that has other content.
         patience: With slow and broken servers.
         on_progress: Called for each block with the fraction downloaded.
-
-    Returns:
-        Whether anything was written: False if the file was there already.
 
     Raises:
         InputError: The file is there with other content, or the address does not deliver the text.
@@ -222,6 +219,5 @@ def _check_url(url: str) -> None:
 
 
 def _reason(error: Exception) -> str:
-    """Return why a connection failed."""
     # WHY visible: a server may send anything in its first line, also a terminal's control characters.
     return visible(str(getattr(error, "reason", "") or error)[:200])
