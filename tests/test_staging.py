@@ -24,7 +24,8 @@ from conftest import needs_processes
 from toy_gpt_train import cli
 from toy_gpt_train.artifacts import run_folder
 from toy_gpt_train.artifacts.checkpoints import Checkpoints
-from toy_gpt_train.staging import staged_files, whole_file, write_texts
+from toy_gpt_train.disk import whole_file
+from toy_gpt_train.staging import staged_files, write_texts
 from toy_gpt_train.training.steps import Checkpoint
 
 # Each writer of a file of the run, and which of its calls: a table has its weights and a view of them.
@@ -465,11 +466,12 @@ def test_a_file_appears_only_when_it_is_whole(tmp_path: Path, stop: type[BaseExc
         pass
 
 
-# Where files are written: by staging.py; in a path that the caller has staged; in a folder that gets its name when it
+# Where files are written: by these three; in a path that the caller has staged; in a folder that gets its name when it
 # is whole; and downloads, which are continued where they were cut off.
 WRITING = {
     "locks.py": {"_acquire"},
-    "staging.py": {"_check_writable", "_complete", "_open_stream", "_sync", "commit", "whole_file", "write_texts"},
+    "disk.py": {"_open_stream", "check_writable", "sync_file", "whole_file"},
+    "staging.py": {"_complete", "commit", "write_texts"},
     "artifacts/metadata.py": {"write_meta"},
     "artifacts/model_tables.py": {"write_model_table"},
     "artifacts/run_folder.py": {"write_run"},

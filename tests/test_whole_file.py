@@ -13,7 +13,8 @@ from typing import Any
 import pytest
 
 from conftest import needs_processes, needs_threads
-from toy_gpt_train.staging import whole_file, write_texts
+from toy_gpt_train.disk import whole_file
+from toy_gpt_train.staging import write_texts
 from toy_gpt_train.tokenizers.char import CharTokenizer
 
 needs_links = pytest.mark.skipif(os.name == "nt", reason="links need a right that users of Windows lack")

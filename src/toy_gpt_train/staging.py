@@ -1,8 +1,6 @@
-"""staging.py - Files are written whole or not at all: a kill or a power failure leaves the old ones or the new ones.
+"""staging.py - Several files are written as one: a kill or a power failure leaves the old ones or the new ones.
 
-One file is written under a temporary name, flushed to the disk, and renamed. Several files are one commit:
-
-    1. all new files are written under temporary names, .NAME.PID.tmp, and flushed
+    1. all new files are written under temporary names, .NAME.PID.tmp, and flushed to the disk
     2. .commit.json, the journal, appears with one rename: what becomes of which file. From here on the new files count
     3. old files move aside, to .NAME.old.tmp; new files get their names; what is no longer needed goes
     4. the journal is removed
@@ -13,102 +11,35 @@ be repeated any number of times. Temporary files without a journal are leftovers
 It does not know what the files mean.
 """
 
-import errno
 import json
 import os
 import re
 import time
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
-from shutil import copyfileobj
-from stat import S_ISDIR, S_ISREG
-from tempfile import TemporaryFile
-from typing import BinaryIO, Final
+from typing import Final
 
+from toy_gpt_train.disk import (
+    aside_path,
+    check_writable,
+    leftovers,
+    present,
+    real_file,
+    remove_all,
+    sync_file,
+    sync_names,
+    temporary_path,
+    whole_file,
+)
 from toy_gpt_train.errors import InputError
 from toy_gpt_train.files import read_json_object
 from toy_gpt_train.locks import FolderInUseError, locked
 
 JOURNAL_NAME: Final = ".commit.json"
 
-_TEMPORARY: Final = re.compile(r"\..+\.([0-9]+|old)\.tmp")
 _PLAIN_NAME: Final = re.compile(r"[^./\\:\0][^/\\:\0]*")
-_STREAMS: Final = ("/dev/fd/", "/dev/std", "/proc/")  # names of what a process has open, even where it is a file
-_OPENED: Final = re.compile(r"/dev/(?:fd/([0-9]{1,9})|(stdout|stderr))")
-_NUMBERS: Final = {"stdout": 1, "stderr": 2}
 _SECONDS_OF_A_COMMIT: Final = 2.0  # how long a reader waits for a writer
-_SECONDS_OF_A_DAY: Final = 86_400.0
-
-
-# --- one file -----------------------------------------------------------------------------------------------
-
-
-@contextmanager
-def whole_file(path: Path) -> Iterator[BinaryIO]:
-    """Write one file that appears only when it is whole; an old file stays until then.
-
-    A link is followed. A device or a pipe is written into, when everything is there to be written.
-
-    Raises:
-        OSError: The path is a folder, or cannot be written.
-    """
-    if is_stream(path):
-        with _open_stream(path) as stream, TemporaryFile() as file:
-            yield file
-            file.seek(0)
-            copyfileobj(file, stream)
-        return
-    target = real_file(path)
-    target.parent.mkdir(parents=True, exist_ok=True)
-    for leftover in _temporaries(target.parent):
-        of_target = leftover == _temporary(target, _owner(leftover))
-        if of_target and _is_abandoned(leftover, in_locked_folder=False):
-            leftover.unlink(missing_ok=True)
-    temporary = _temporary(target, os.getpid())
-    try:
-        with temporary.open("wb") as file:
-            yield file
-        _sync(temporary)
-        temporary.replace(target)
-        sync_names([target.parent])
-    finally:
-        temporary.unlink(missing_ok=True)
-
-
-def is_stream(path: Path) -> bool:
-    """Whether a path leads to what is neither a file nor a folder: a device, a pipe, or a stream of this process."""
-    try:
-        mode = path.stat().st_mode
-    except (OSError, ValueError):
-        return False
-    return not S_ISDIR(mode) and (not S_ISREG(mode) or path.absolute().as_posix().startswith(_STREAMS))
-
-
-def _open_stream(path: Path) -> BinaryIO:
-    if opened := _OPENED.fullmatch(str(path)):
-        # WHY not by its name: that would begin anew at the start of a file, and standard output would write over it.
-        return os.fdopen(os.dup(int(opened[1] or _NUMBERS[opened[2]])), "wb")
-    return path.open("wb")
-
-
-def real_file(path: Path) -> Path:
-    """Return the file that a path leads to. WHY: renaming a file to a link would replace the link.
-
-    Raises:
-        OSError: It leads to something else, or nowhere.
-    """
-    if is_stream(path):
-        raise OSError(errno.EINVAL, "a device or a pipe is in the place of this file", str(path))
-    if path.is_dir():
-        raise IsADirectoryError(errno.EISDIR, "a folder is in the place of this file", str(path))
-    real = Path(os.path.realpath(path)) if path.is_symlink() else path
-    if real.is_symlink():
-        raise OSError(errno.ELOOP, os.strerror(errno.ELOOP), str(path))
-    return real
-
-
-# --- several files ------------------------------------------------------------------------------------------
 
 
 class StagedFiles:
@@ -127,7 +58,7 @@ class StagedFiles:
             raise ValueError(f"{target} is not in {self._folder}")
         self._real[target] = real_file(target)
         target.parent.mkdir(parents=True, exist_ok=True)
-        return _temporary(self._real[target], os.getpid())
+        return temporary_path(self._real[target], os.getpid())
 
     def remove(self, targets: Iterable[Path]) -> None:
         """Let these files go with the commit, unless they are staged; call it when all are."""
@@ -152,17 +83,17 @@ class StagedFiles:
         program that does not know the journal, a run without it is visibly incomplete.
         """
         real = list(self._real.values())
-        new = [(target, _temporary(target, os.getpid())) for target in real]
+        new = [(target, temporary_path(target, os.getpid())) for target in real]
         old = [*self._removed, *reversed(real)]
         folders = {self._folder, *(target.parent for target in (*self._others, *old))}
         for _, temporary in new:
-            _sync(temporary)
+            sync_file(temporary)
         sync_names(folders)
         try:
             self._write_journal()
             for target in old:
                 if target.exists():
-                    target.replace(_aside(target))
+                    target.replace(aside_path(target))
             sync_names(folders)
             for target, temporary in new:
                 temporary.replace(target)
@@ -173,11 +104,11 @@ class StagedFiles:
                     target.replace(temporary)
             sync_names(folders)
             for target in reversed(old):
-                if _aside(target).exists():
-                    _aside(target).replace(target)
+                if aside_path(target).exists():
+                    aside_path(target).replace(target)
             _end(self._journal, folders, [])
             raise
-        _end(self._journal, folders, map(_aside, old))
+        _end(self._journal, folders, map(aside_path, old))
 
     def _write_journal(self) -> None:
         def listed(targets: Iterable[Path]) -> list[str | int]:
@@ -195,7 +126,7 @@ class StagedFiles:
     def discard(self) -> None:
         """Remove the temporary files that no journal needs."""
         if not self._journal.exists():
-            _remove_all(_temporary(target, os.getpid()) for target in self._real.values())
+            remove_all(temporary_path(target, os.getpid()) for target in self._real.values())
 
 
 @contextmanager
@@ -235,13 +166,13 @@ def only_writer(folder: Path, *others: Path) -> Iterator[None]:
     folders = [folder, *(path.parent for path in others)]
     with ExitStack() as stack:
         for path in folders:
-            stack.enter_context(_present(path))
+            stack.enter_context(present(path))
             if path == folder:
                 stack.enter_context(locked(folder))
-            _check_writable(path)
+            check_writable(path)
         _complete(folder, others)
         for path in folders:
-            _remove_all(found for found in _temporaries(path) if _is_abandoned(found, in_locked_folder=True))
+            remove_all(leftovers(path, is_locked=True))
         yield
 
 
@@ -302,11 +233,11 @@ def _complete(folder: Path, others: Sequence[Path]) -> None:
         raise InputError(f"{journal}: writing was interrupted here; open the run by the folder that it was saved to")
     real = list(map(real_file, staged))
     for target in real:
-        temporary = _temporary(target, process)
+        temporary = temporary_path(target, process)
         if temporary.exists():
             temporary.replace(target)
     folders = {folder, *(target.parent for target in (*others, *real))}
-    _end(journal, folders, [*removed, *map(_aside, (*removed, *real))])
+    _end(journal, folders, [*removed, *map(aside_path, (*removed, *real))])
 
 
 def _relative(others: Sequence[Path], folder: Path) -> list[str]:
@@ -329,108 +260,6 @@ def _listed(found: object, folder: Path, others: Sequence[Path]) -> list[Path] |
 def _end(journal: Path, folders: Collection[Path], unneeded: Iterable[Path]) -> None:
     """End a commit: all its files have their names."""
     sync_names(folders)
-    _remove_all([*unneeded, journal])
+    remove_all([*unneeded, journal])
     # WHY: a journal that came back after a power failure would be completed without its temporary files.
     sync_names(folders)
-
-
-def _remove_all(paths: Iterable[Path]) -> None:
-    """Remove files that may be missing. WHY not all fail: the next writer removes what is left."""
-    interruption: KeyboardInterrupt | None = None
-    for path in paths:
-        try:
-            path.unlink(missing_ok=True)
-        except OSError:
-            pass
-        except KeyboardInterrupt as stop:
-            interruption = stop
-    if interruption is not None:
-        raise interruption
-
-
-def _temporary(target: Path, owner: int | str) -> Path:
-    return target.with_name(f".{target.name}.{owner}.tmp")
-
-
-def _owner(temporary: Path) -> str:
-    return temporary.suffixes[-2][1:]
-
-
-def _aside(target: Path) -> Path:
-    return _temporary(target, "old")
-
-
-def _temporaries(folder: Path) -> list[Path]:
-    paths = folder.iterdir() if folder.is_dir() else []
-    return [path for path in paths if _TEMPORARY.fullmatch(path.name) and (path.is_symlink() or not path.is_dir())]
-
-
-def _is_abandoned(temporary: Path, *, in_locked_folder: bool) -> bool:
-    """Whether the process that wrote a temporary file is dead, so that it may be removed."""
-    owner = _owner(temporary)
-    if owner == "old":
-        return in_locked_folder
-    if os.name == "nt":  # it has no harmless way to ask for a process
-        with suppress(OSError):
-            return in_locked_folder or time.time() - temporary.stat().st_mtime > _SECONDS_OF_A_DAY
-        return False
-    if int(owner) == os.getpid():
-        return True
-    try:
-        os.kill(int(owner), 0)  # signal 0 asks and does nothing
-    except PermissionError:
-        return False
-    except (OSError, OverflowError):
-        return True
-    return False
-
-
-# --- folders ------------------------------------------------------------------------------------------------
-
-
-@contextmanager
-def _present(folder: Path) -> Iterator[None]:
-    """Make a folder; at the end, what was made goes again if it is empty."""
-    missing = [path for path in (folder, *folder.parents) if not path.exists()]
-    folder.mkdir(parents=True, exist_ok=True)
-    sync_names(path.parent for path in missing)
-    try:
-        yield
-    finally:
-        for path in missing:
-            with suppress(OSError):
-                path.rmdir()
-
-
-def _check_writable(folder: Path) -> None:
-    """Raise OSError unless files can be made in a folder."""
-    probe = _temporary(folder / "probe", os.getpid())
-    probe.open("wb").close()
-    probe.unlink()
-
-
-def _sync(path: Path) -> None:
-    """Flush a file to the disk. WHY: after a power failure a renamed file may otherwise be empty."""
-    with path.open("r+b") as file:
-        os.fsync(file.fileno())
-
-
-def sync_folder(folder: Path) -> None:
-    """Flush the files of a folder, and their names, to the disk."""
-    for path in folder.iterdir():
-        _sync(path)
-    sync_names([folder])
-
-
-def sync_names(folders: Iterable[Path]) -> None:
-    """Flush the names in some folders to the disk. Windows has no such call, nor do some shared folders."""
-    for folder in folders if os.name != "nt" else ():
-        try:
-            number = os.open(folder, os.O_RDONLY)
-            try:
-                os.fsync(number)
-            finally:
-                os.close(number)
-        except OSError as error:
-            if error.errno == errno.EIO:
-                raise

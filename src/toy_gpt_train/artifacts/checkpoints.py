@@ -17,9 +17,9 @@ from pathlib import Path
 from typing import Any, Final
 
 from toy_gpt_train.artifacts.safetensors import read_safetensors, write_safetensors
+from toy_gpt_train.disk import sync_folder, sync_names
 from toy_gpt_train.errors import InputError
 from toy_gpt_train.files import read_json_object
-from toy_gpt_train.staging import sync_folder, sync_names
 from toy_gpt_train.training.steps import Checkpoint
 
 STATE_NAME: Final = "state.json"

@@ -14,6 +14,7 @@ from toy_gpt_train.artifacts.model_tables import TableReader, write_model_table
 from toy_gpt_train.artifacts.safetensors import read_safetensors, write_safetensors
 from toy_gpt_train.artifacts.train_log import read_training_log, write_training_log
 from toy_gpt_train.artifacts.vocabulary import read_vocabulary, write_vocabulary
+from toy_gpt_train.disk import real_file
 from toy_gpt_train.errors import InputError
 from toy_gpt_train.files import read_json_object
 from toy_gpt_train.io_artifacts import (
@@ -26,7 +27,7 @@ from toy_gpt_train.io_artifacts import (
 from toy_gpt_train.models.base import TENSORS_NAME, Content, Model
 from toy_gpt_train.models.registry import find_model
 from toy_gpt_train.project import MANIFEST_NAME, declared_repo_name
-from toy_gpt_train.staging import JOURNAL_NAME, StagedFiles, ensure_whole, only_writer, real_file, staged_files
+from toy_gpt_train.staging import JOURNAL_NAME, StagedFiles, ensure_whole, only_writer, staged_files
 from toy_gpt_train.tokenizers import Tokenizer, tokenizer_class
 
 _LEAST_BYTES_PER_NUMBER: Final = 2  # a digit and a separator

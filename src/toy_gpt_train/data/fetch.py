@@ -26,11 +26,11 @@ from urllib.parse import quote, urljoin, urlsplit
 from urllib.request import HTTPHandler, HTTPSHandler, OpenerDirector, ProxyHandler, Request
 
 from toy_gpt_train.data.catalogue import Source
+from toy_gpt_train.disk import is_stream, real_file, whole_file
 from toy_gpt_train.errors import InputError
 from toy_gpt_train.files import sha256_of_file
 from toy_gpt_train.progress import OnProgress
 from toy_gpt_train.show import visible
-from toy_gpt_train.staging import is_stream, real_file, whole_file
 
 BLOCK_BYTES: Final = 1 << 16
 MAX_REDIRECTS: Final = 5
