@@ -27,7 +27,7 @@ from toy_gpt_train.view.server import find_file, runs_index
 pytestmark = pytest.mark.skipif(os.name == "nt", reason="Windows flushes no folders, and moves no open files")
 
 Files = dict[str, bytes]  # by path
-FOLDER = "a folder"  # in place of a file's number
+FOLDER = object()  # in place of a file's number
 
 
 class Operation(NamedTuple):
@@ -125,9 +125,15 @@ class Disk:
             self.pending = [(folder, change) for folder, change in self.pending if folder != path]
         elif name == "fsync":
             self.flushed[self.names[path]] = self.contents[self.names[path]]
+        elif name in ("rename", "replace") and self.names[path] is FOLDER:
+            # What is pending in the folder moves with it, and is still pending.
+            self.pending = [(moved(folder, path, argument), change) for folder, change in self.pending]
+            for number, (folder, change) in enumerate(self.pending):
+                if folder == argument:
+                    self.pending[number] = folder, {moved(p, path, argument): n for p, n in change.items()}
+            self._change(path, {path: argument})
         elif name in ("rename", "replace"):
-            moved = {p: n for p, n in self.names.items() if p == path or p.startswith(f"{path}/")}
-            self._change(path, {**dict.fromkeys(moved), **{argument + p[len(path) :]: n for p, n in moved.items()}})
+            self._change(path, {path: None, argument: self.names[path]})
         else:
             self._change(path, {path: FOLDER if name == "mkdir" else None})
 
@@ -158,10 +164,19 @@ class Disk:
         }
 
 
+def moved(path: str, old: str, new: str) -> str:
+    return new + path[len(old) :] if f"{path}/".startswith(f"{old}/") else path
+
+
 def changed(names: dict[str, Any], change: dict[str, Any]) -> None:
+    """Give names to numbers; None takes a name away, and a name in place of a number moves a folder there."""
     for name, number in change.items():
         if number is None:
             names.pop(name, None)
+        elif isinstance(number, str):
+            entries = {moved(path, name, number): found for path, found in names.items()}
+            names.clear()
+            names.update(entries)
         else:
             names[name] = number
 

@@ -15,7 +15,7 @@ import json
 import os
 import re
 import time
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Final
@@ -85,7 +85,7 @@ class StagedFiles:
         real = list(self._real.values())
         new = [(target, temporary_path(target, os.getpid())) for target in real]
         old = [*self._removed, *reversed(real)]
-        folders = {self._folder, *(target.parent for target in (*self._others, *old))}
+        folders = sorted({self._folder, *(target.parent for target in (*self._others, *old))})
         for _, temporary in new:
             sync_file(temporary)
         sync_names(folders)
@@ -232,12 +232,15 @@ def _complete(folder: Path, others: Sequence[Path]) -> None:
         # WHY: the same folder by another name has other folders beside it.
         raise InputError(f"{journal}: writing was interrupted here; open the run by the folder that it was saved to")
     real = list(map(real_file, staged))
-    for target in real:
-        temporary = temporary_path(target, process)
-        if temporary.exists():
-            temporary.replace(target)
-    folders = {folder, *(target.parent for target in (*others, *real))}
-    _end(journal, folders, [*removed, *map(aside_path, (*removed, *real))])
+    # WHY renamed first: a removal must have reached the disk before the journal goes.
+    for old, new in (
+        *((target, aside_path(target)) for target in removed),
+        *((temporary_path(target, process), target) for target in real),
+    ):
+        if old.exists():
+            old.replace(new)
+    folders = sorted({folder, *(target.parent for target in (*others, *real))})
+    _end(journal, folders, map(aside_path, (*removed, *real)))
 
 
 def _relative(others: Sequence[Path], folder: Path) -> list[str]:
@@ -257,7 +260,7 @@ def _listed(found: object, folder: Path, others: Sequence[Path]) -> list[Path] |
     return paths
 
 
-def _end(journal: Path, folders: Collection[Path], unneeded: Iterable[Path]) -> None:
+def _end(journal: Path, folders: Sequence[Path], unneeded: Iterable[Path]) -> None:
     """End a commit: all its files have their names."""
     sync_names(folders)
     remove_all([*unneeded, journal])
