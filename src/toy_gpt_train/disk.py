@@ -156,9 +156,9 @@ def _is_abandoned(temporary: Path, in_locked_folder: bool) -> bool:
 def present(folder: Path) -> Iterator[None]:
     """Make a folder; at the end, what was made goes again if it is empty."""
     missing = [path for path in (folder, *folder.parents) if not path.exists()]
-    folder.mkdir(parents=True, exist_ok=True)
-    sync_names(path.parent for path in missing)
     try:
+        folder.mkdir(parents=True, exist_ok=True)
+        sync_names(path.parent for path in missing)
         yield
     finally:
         for path in missing:
@@ -169,8 +169,10 @@ def present(folder: Path) -> Iterator[None]:
 def check_writable(folder: Path) -> None:
     """Raise OSError unless files can be made in a folder."""
     probe = temporary_path(folder / "probe", os.getpid())
-    probe.open("wb").close()
-    probe.unlink()
+    try:
+        probe.open("wb").close()
+    finally:
+        probe.unlink(missing_ok=True)
 
 
 def sync_file(path: Path) -> None:

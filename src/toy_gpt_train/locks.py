@@ -98,10 +98,9 @@ def _follow_no_link(path: str, flags: int) -> int:
 
 
 def _sign(file: FileIO) -> None:
-    from platform import node  # here: it takes longer to import than all the rest
-
+    computer = os.uname().nodename if hasattr(os, "uname") else os.environ.get("COMPUTERNAME", "")
     file.truncate(0)
-    file.write(f"process {os.getpid()} on {node()}".encode())
+    file.write(f"process {os.getpid()} on {computer}".encode())
 
 
 def _is_at(file: FileIO, path: Path) -> bool:
