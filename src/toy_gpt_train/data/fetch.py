@@ -19,11 +19,14 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from http.client import HTTPException, HTTPResponse, responses
 from pathlib import Path
+from shutil import copyfileobj
+from tempfile import TemporaryDirectory
 from typing import BinaryIO, Final
 from urllib.parse import quote, urljoin, urlsplit
 from urllib.request import HTTPHandler, HTTPSHandler, OpenerDirector, ProxyHandler, Request
 
 from toy_gpt_train.data.catalogue import Source
+from toy_gpt_train.disk import is_stream, real_file, whole_file
 from toy_gpt_train.errors import InputError
 from toy_gpt_train.files import sha256_of_file
 from toy_gpt_train.progress import OnProgress
@@ -61,7 +64,7 @@ def fetch(
 
     Args:
         source: What to expect.
-        out: The file to write; the part file is beside it.
+        out: The file to write; the part file is beside it. A device or a pipe is written into, when all is there.
         url: Another address of the same text.
         force: Replace a file that has other content.
         patience: With slow and broken servers.
@@ -75,6 +78,14 @@ def fetch(
     _check_url(address)
     if out.is_dir():
         raise InputError(f"{out} is a folder")
+    if is_stream(out):
+        with TemporaryDirectory() as folder:
+            part = Path(folder) / source.name
+            _download(source, address, part, patience or Patience(), on_progress)
+            with part.open("rb") as text, whole_file(out) as file:
+                copyfileobj(text, file)
+        return True
+    out = real_file(out)
     if out.exists():
         if _is_source(out, source):
             return False

@@ -18,8 +18,8 @@ from pathlib import Path
 from random import Random
 from typing import Final, TypeVar
 
+from toy_gpt_train.disk import whole_file
 from toy_gpt_train.errors import InputError
-from toy_gpt_train.files import whole_file
 
 Item = TypeVar("Item")
 

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Final, Self
 
-from toy_gpt_train.files import write_texts
+from toy_gpt_train.staging import write_texts
 from toy_gpt_train.tokenizers.base import DEFAULT_VOCAB_SIZE, Tokenizer
 
 FILE_NAME: Final = "toy_tokenizer.json"
