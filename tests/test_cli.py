@@ -318,7 +318,9 @@ BAD_TEXTS: dict[str, tuple[bytes | None, str]] = {
     "only a byte-order mark": (b"\xef\xbb\xbf", "empty"),
     "not UTF-8": (b"a b \xe9 c", "0xe9 at offset 4"),
     "UTF-8 cut short": (b"the cat \xf0\x9f\x98", "offset 8"),
-    "UTF-16": ("a b c".encode("utf-16"), "0xff at offset 0"),
+    "UTF-16": ("a b c".encode("utf-16"), "looks like UTF-16"),
+    "UTF-16 without a mark": ("the cat sat\n".encode("utf-16-le"), "looks like UTF-16"),
+    "UTF-16 that is not UTF-8": ("café au lait\n".encode("utf-16-be"), "looks like UTF-16"),
 }
 
 

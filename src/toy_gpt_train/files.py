@@ -140,6 +140,17 @@ def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     return members
 
 
+@contextmanager
+def naming(path: Path) -> Iterator[None]:
+    """Give an OSError that names no file this one's name. WHY: a full disk does not say what did not fit."""
+    try:
+        yield
+    except OSError as error:
+        if error.filename is None and error.errno is not None:
+            error.filename = str(path)
+        raise
+
+
 def sha256_of_file(path: Path) -> str:
     """Return the SHA-256 of a file in hexadecimal; raises OSError if it cannot be read."""
     with path.open("rb") as file:
@@ -242,6 +253,10 @@ def staged_files() -> Iterator[StagedFiles]:
     try:
         yield staged
         staged.commit()
+    except OSError as error:
+        if error.filename is None and error.errno is not None:
+            error.filename = str(staged.targets()[-1])  # it was being written
+        raise
     finally:
         staged.discard()
 

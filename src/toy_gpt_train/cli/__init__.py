@@ -11,13 +11,17 @@ import gc
 import io
 import os
 import sys
-from collections.abc import Sequence
-from typing import Any, Final, NoReturn
+import warnings
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Any, Final, NoReturn, TextIO
 
 from toy_gpt_train import __version__
 from toy_gpt_train.cli import chat, check, data, evaluate, infer, ladder, levels, tokenize, train, view
 from toy_gpt_train.cli.arguments import LessonFormatter
-from toy_gpt_train.errors import InputError
+from toy_gpt_train.errors import InputError, InputWarning
+from toy_gpt_train.show import one_line
 
 # Each command, and the module that adds its options and its handler.
 _COMMANDS = {
@@ -44,7 +48,7 @@ class _Parser(argparse.ArgumentParser):
     """An argument parser whose errors are one line."""
 
     def error(self, message: str) -> NoReturn:
-        self.exit(2, f"{self.prog}: error: {' '.join(message.split())} (see {self.prog} --help)\n")
+        self.exit(2, one_line(f"{self.prog}: error: {message} (see {self.prog} --help)") + "\n")
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -79,15 +83,17 @@ def main(argv: Sequence[str] | None = None) -> int:
     Returns:
         The exit code: 0 done, 1 a check found a difference, 2 bad input, 130 stopped by Ctrl-C.
     """
-    _tolerate_strange_text()
+    _prepare_streams()
     try:
-        code = _run(argv)
-        sys.stdout.flush()
-        return code
+        with _notes():
+            code = _run(argv)
     except BrokenPipeError:
-        # WHY: the reader of our output is gone (| head); the interpreter must not complain at exit.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 0
+        code = 0  # the reader of our output is gone (| head)
+    problem = _empty(sys.stdout)
+    if problem is not None and code == 0 and not isinstance(problem, BrokenPipeError):
+        code = _fail(f"standard output: {problem.strerror}")
+    _empty(sys.stderr)
+    return code
 
 
 def _run(argv: Sequence[str] | None) -> int:
@@ -109,18 +115,54 @@ def _run(argv: Sequence[str] | None) -> int:
         return 130
 
 
-def _tolerate_strange_text() -> None:
+def _prepare_streams() -> None:
     """Let the standard streams carry what a console cannot show, and read bytes that are not text.
 
-    WHY: a token or a file name may hold any character, and any byte can be typed.
+    WHY: a token or a file name may hold any character, and any byte can be typed. A stream that the shell has closed
+    leads nowhere from now on; otherwise the next file opened would take its number, and get what is printed.
     """
-    for stream, errors in ((sys.stdin, "replace"), (sys.stdout, "backslashreplace"), (sys.stderr, "backslashreplace")):
+    for name in ("stdin", "stdout", "stderr"):
+        if getattr(sys, name) is None:
+            nowhere = Path(os.devnull).open("r" if name == "stdin" else "w", encoding="utf-8")  # noqa: SIM115
+            setattr(sys, name, nowhere)
+        stream = getattr(sys, name)
         if isinstance(stream, io.TextIOWrapper):
-            stream.reconfigure(errors=errors)
+            stream.reconfigure(errors="replace" if name == "stdin" else "backslashreplace")
+
+
+def _empty(stream: TextIO) -> OSError | None:
+    """Write out what is left in a stream. If that fails it goes nowhere, and the interpreter does not complain."""
+    try:
+        stream.flush()
+    except OSError as error:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
+        return error
+    return None
+
+
+@contextmanager
+def _notes() -> Iterator[None]:
+    """Print what the package finds odd as one line on standard error."""
+
+    def show(message: Warning | str, category: type[Warning], *where: Any, **more: Any) -> None:
+        if issubclass(category, InputWarning):
+            _tell(f"toy-gpt: note: {message}")
+        else:
+            others(message, category, *where, **more)
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("always", InputWarning)
+        others, warnings.showwarning = warnings.showwarning, show
+        yield
+
+
+def _tell(line: str) -> None:
+    with suppress(OSError):  # standard error may be full or gone
+        print(one_line(line), file=sys.stderr)
 
 
 def _fail(message: str) -> int:
-    print(f"toy-gpt: error: {' '.join(message.split())}", file=sys.stderr)
+    _tell(f"toy-gpt: error: {message}")
     return 2
 
 

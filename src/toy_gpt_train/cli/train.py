@@ -14,6 +14,7 @@ from toy_gpt_train.io_artifacts import outputs_dir_from_base_dir
 from toy_gpt_train.models.base import Option
 from toy_gpt_train.models.registry import LADDER, STEP_OPTIONS, find_model
 from toy_gpt_train.project import RESOURCE_ROOT, load_manifest
+from toy_gpt_train.show import say
 
 HELP: Final = "learn a text: write artifacts/ (the model) and outputs/ (the log)"
 LESSON: Final = """The text is cut into tokens, and the model predicts each one from the tokens before it. Then it is
@@ -117,5 +118,5 @@ def train_arguments(args: argparse.Namespace) -> dict[str, Any]:
 def _train(args: argparse.Namespace) -> int:
     trained = run.train(**train_arguments(args), progress=True)
     paths = trained.save(args.base_dir)
-    print(json.dumps(training_figures(trained)) if args.json else training_report(trained, paths))
+    say(json.dumps(training_figures(trained)) if args.json else training_report(trained, paths))
     return 0
