@@ -44,7 +44,8 @@ OPTIONS = {
     "train": "--model --corpus --tokenizer --bpe-vocab --context --val-fraction --epochs --learning-rate --seed "
     "--base-dir --json --size --embedding-dim --hidden --heads --layers --dropout --steps --batch-size --piece-size "
     "--warmup --weight-decay --clip --eval-every --workers --checkpoint-every --resume",
-    "infer": "--base-dir --start-tokens --prompt --num --topk --temperature --top-p --seed --explain --json",
+    "infer": "--base-dir --start-tokens --prompt --num --topk --temperature --top-p --seed --explain --json --raw "
+    "--output",
     "evaluate": "--base-dir --text --unknown --json",
     "chat": "--base-dir --num --topk --temperature --top-p --seed",
     "view": "--base-dir --port --no-browser",
@@ -431,7 +432,7 @@ BAD_TRAIN_NUMBERS = {
     "--epochs": ("0", "-1", *NO_INTEGERS),
     "--learning-rate": ("0", "-1", "nan", "inf", "-inf", "1e309", "1001", *NO_FLOATS),
     "--val-fraction": ("1", "-0.1", "nan", "inf", "1e309", "2", *NO_FLOATS),
-    "--seed": NO_INTEGERS,
+    "--seed": ("-1", "-5", *NO_INTEGERS),
     "--bpe-vocab": ("255", "0", "-1", *NO_INTEGERS),
 }
 
@@ -748,7 +749,7 @@ BAD_SAMPLING_NUMBERS = {
     "--topk": ("0", "-1", *NO_INTEGERS),
     "--temperature": ("-1", "-0.001", "nan", "inf", "-inf", "1e309", "101", *NO_FLOATS),
     "--top-p": ("0", "-1", "1.001", "nan", "inf", "1e309", *NO_FLOATS),
-    "--seed": NO_INTEGERS,
+    "--seed": ("-1", *NO_INTEGERS),
 }
 
 

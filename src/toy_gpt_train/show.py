@@ -26,7 +26,7 @@ def say(text: str = "", *, raw: bool = False) -> None:
 
 
 def plain(text: str) -> str:
-    r"""Return a text that a terminal shows and does not obey: escapes for control characters, but for line ends and tabs.
+    r"""Return a text that a terminal shows and does not obey: line ends and tabs stay, other control characters show.
 
     Example:
         >>> plain("red \x1b[31m\r\n")

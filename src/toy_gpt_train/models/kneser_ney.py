@@ -24,6 +24,7 @@ from dataclasses import dataclass
 from math import fsum, log
 from typing import Any, ClassVar, Final
 
+from toy_gpt_train.errors import InputError
 from toy_gpt_train.models.base import CONTEXT, COUNT, NUMBER, TOKEN, Column, Content, Model, ModelTable, Record, Text
 from toy_gpt_train.models.scores import Prediction
 
@@ -31,6 +32,8 @@ COUNTS_NAME: Final = "02_counts.csv"
 DISCOUNTS_NAME: Final = "03_discounts.csv"
 COUNTS_COLUMNS: Final = (Column("context", CONTEXT), Column("token", TOKEN), Column("count", COUNT))
 DISCOUNTS: Final = (Column("once", NUMBER), Column("twice", NUMBER), Column("three_or_more", NUMBER))
+
+MOST_CONTEXT: Final = 64  # each length up to it has its own counts
 
 # WHY: in a small corpus there may be no n-gram counted once, or none counted twice, and the estimate divides by zero.
 FALLBACK_DISCOUNTS: Final = (0.5, 1.0, 1.5)
@@ -150,6 +153,8 @@ class KneserNey(Model):
 
     def __init__(self, vocab_size: int, context_size: int) -> None:
         super().__init__(vocab_size, context_size)
+        if context_size > MOST_CONTEXT:
+            raise InputError(f"the context of Kneser-Ney must be at most {MOST_CONTEXT}, got {context_size}")
         # Before training, one order that has seen nothing: all tokens are equally likely.
         self.orders = [Order(FALLBACK_DISCOUNTS, {"": Followers({}, {}, 1.0)})]
         self._most_likely: dict[str, tuple[int, float]] = {}

@@ -192,7 +192,8 @@ class ProcessWorkers:
         """
         weights = b"".join(array("d", parameter.data).tobytes() for parameter in self._network.parameters())
         number = len(self._connections)
-        messages = [_to_bytes(micro_batches[i::number], with_gradient=with_gradient) for i in range(number)]
+        used = range(min(number, len(micro_batches)))
+        messages = [_to_bytes(micro_batches[i::number], with_gradient=with_gradient) for i in used]
         # WHY a thread: sending waits for a process that does not read, and only receiving knows when that is too long.
         self._sender = Thread(target=self._send, args=(weights, messages), daemon=True)
         self._sender.start()
@@ -201,12 +202,14 @@ class ProcessWorkers:
                 connection = self._connections[i % number]
                 loss, num_tokens, correct = _floats(_receive(connection))
                 yield BatchStats(loss, int(num_tokens), int(correct)), _floats(_receive(connection))
-        except (EOFError, ConnectionError) as error:
+        except ChildProcessError:
+            raise
+        except (EOFError, OSError) as error:
             raise ChildProcessError("a worker process has ended; train again with --workers 1 to see why") from error
 
     def _send(self, weights: bytes, messages: Sequence[bytes]) -> None:
         with suppress(OSError):  # the process has ended
-            for connection, message in zip(self._connections, messages, strict=True):
+            for connection, message in zip(self._connections, messages, strict=False):
                 connection.send_bytes(weights)
                 connection.send_bytes(message)
 
