@@ -54,7 +54,10 @@ def _chat(args: argparse.Namespace) -> int:
 def _read_prompt() -> str | None:
     """Return the next line, or None at the end of the input."""
     try:
-        return input("> " if sys.stdin.isatty() else "").removesuffix("\r")
+        line = input("> ") + "\n" if sys.stdin.isatty() else sys.stdin.readline()
     except EOFError:
-        say()
-        return None
+        line = ""
+    if line:
+        return line.removesuffix("\n").removesuffix("\r")
+    say()
+    return None

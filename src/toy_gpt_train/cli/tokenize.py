@@ -62,9 +62,10 @@ def _tokenize(args: argparse.Namespace) -> int:
     else:
         tokenizer = tokenizer_class(args.tokenizer).from_text(read_corpus(args.corpus).text, args.vocab_size)
     text = args.text if args.file is None else read_corpus(args.file).text
-    say(show_tokens(tokenizer, text, in_color=sys.stdout.isatty()), raw=True)  # the colors are ours
+    shown = [show_tokens(tokenizer, text, in_color=sys.stdout.isatty())]
     if args.word is not None:
-        say(show_merges(tokenizer, args.word))
+        shown.append(show_merges(tokenizer, args.word))
+    say("\n".join(shown), raw=True)  # tokens are escaped, and the colors are ours
     if args.save is not None:
         tokenizer.save(args.save)
         say(f"written   to {args.save}")

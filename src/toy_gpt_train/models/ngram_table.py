@@ -186,8 +186,8 @@ class NGramTable(Model):
         ids = self.training_ids(text)
         if len(ids) * self.context_size > MOST_CONTEXT_TOKENS:
             raise InputError(
-                f"{len(ids)} training tokens with a context of {self.context_size} do not fit into memory: tokens times "
-                f"context must be at most {MOST_CONTEXT_TOKENS:,}"
+                f"{len(ids)} training tokens with a context of {self.context_size} do not fit into memory: tokens "
+                f"times context must be at most {MOST_CONTEXT_TOKENS:,}"
             )
         pairs = training_pairs(ids, self.context_size)
         rows_of = self.rows_by_task(pairs)
