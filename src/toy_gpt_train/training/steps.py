@@ -161,14 +161,14 @@ def train_steps(
         OSError: A checkpoint cannot be written, or a worker process has ended.
     """
     held_out = _spread_windows(ids[num_train:], settings.context, num_targets)
+    state = _TrainingState(network, ids[:num_train], held_out, settings, seed)
+    if checkpoints is not None:
+        state.restore(checkpoints.load())
     if not held_out and num_train < len(ids):
         _note(
             f"the held-out part has {len(ids) - num_train} tokens, too few for a window of {settings.context + 1}: the "
             "log has no val_loss, and only the finished model is measured on it"
         )
-    state = _TrainingState(network, ids[:num_train], held_out, settings, seed)
-    if checkpoints is not None:
-        state.restore(checkpoints.load())
     yield from map(dict, state.history)
     num_micro_batches = -(-settings.batch_size // settings.micro_batch)
     if workers > num_micro_batches:
