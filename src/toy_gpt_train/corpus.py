@@ -19,19 +19,12 @@ from toy_gpt_train.files import decode_utf8, read_bytes
 
 @dataclass(frozen=True)
 class Corpus:
-    """A text and where it came from.
+    """A text and where it came from."""
 
-    Attributes:
-        text: The text, unchanged but for a leading byte-order mark, which is dropped.
-        name: The name of its file, or another name.
-        sha256: The hash of its bytes, in hexadecimal.
-        path: Its file; None for text that came from no file.
-    """
-
-    text: str
-    name: str
-    sha256: str
-    path: Path | None = None
+    text: str  # unchanged but for a leading byte-order mark, which is dropped
+    name: str  # of its file, or another name
+    sha256: str  # of its bytes, in hexadecimal
+    path: Path | None = None  # its file; None for text that came from no file
 
     @property
     def num_lines(self) -> int:
@@ -40,11 +33,9 @@ class Corpus:
 
 
 def read_corpus(path: Path) -> Corpus:
-    """Read a text file, a pipe or a device. A byte-order mark inside the text is kept, with an InputWarning.
+    """Read a text file, a pipe or a device; InputError if it is too large to hold in memory, or not UTF-8.
 
-    Raises:
-        OSError: It cannot be read.
-        InputError: It is too large to hold in memory, or not UTF-8.
+    A byte-order mark inside the text is kept, with an InputWarning.
     """
     data = read_bytes(path)
     check_not_utf16(data, path)
@@ -70,10 +61,7 @@ def check_not_utf16(start: bytes, path: Path) -> None:
 
 
 def corpus_of(text: str, name: str = "text") -> Corpus:
-    r"""Make a corpus of a text in memory.
-
-    Raises:
-        InputError: It holds a lone surrogate, half of a character that UTF-8 cannot hold.
+    r"""Make a corpus of a text in memory; InputError if it holds a lone surrogate, which UTF-8 cannot hold.
 
     Example:
         >>> corpus_of("one\n\ntwo").num_lines

@@ -1,7 +1,7 @@
 """progress.py - How far a long run has come, for a person who waits.
 
-A bar in a terminal or a notebook, plain lines elsewhere, and nothing at all for what is over within a second. It
-writes to standard error, so that standard output holds results only.
+A bar in a terminal or a notebook, plain lines elsewhere, nothing for what is over within a second. It writes to
+standard error, so that standard output holds results only.
 """
 
 import io
@@ -37,7 +37,7 @@ class Progress:
         self._has_bar = self._display is not None or self._stream.isatty()
         self._start = self._last = time.monotonic()
         self._tenths_shown = 0
-        self._shown: Any = None  # the bar's place on the screen, once it is drawn
+        self._shown: Any = None  # the bar on the screen, once it is drawn
 
     def update(self, fraction: float, status: str = "") -> None:
         """Show that ``fraction`` (0 to 1) of the work is done; cheap enough to call often."""
@@ -61,7 +61,7 @@ class Progress:
         self._last = now
 
     def close(self) -> None:
-        """Take the bar off the screen; a notebook keeps the place, and says there how long it took."""
+        """Take the bar off the screen; a notebook keeps its line, and says there how long it took."""
         if self._shown is not None:
             self._draw("" if self._display is None else f"{self._title}: {time.monotonic() - self._start:.1f} s")
 
@@ -92,10 +92,7 @@ def shown(progress: bool | OnProgress, title: str) -> Iterator[OnProgress | None
 
 
 def _notebook_display() -> Any:
-    """Return IPython's display() where a notebook runs this process, or None.
-
-    WHY: the error stream of a notebook is no terminal, but what is displayed there can be replaced.
-    """
+    """Return IPython's display() in a notebook, where what is shown can be replaced, or None."""
     if "ipykernel" not in sys.modules or import_module("IPython").get_ipython() is None:
         return None
     return import_module("IPython.display").display

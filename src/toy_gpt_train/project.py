@@ -27,7 +27,7 @@ BASE_DIR: Final = _CHECKOUT if IN_CHECKOUT else Path.cwd()
 
 
 def declared_repo_name(manifest: Path) -> str | None:
-    """Return the repository name that a manifest declares; None if there is no such file.
+    """Return the repository name that a manifest declares, or None if there is no such file.
 
     Raises:
         InputError: The file cannot be read, is not TOML, or declares no name.
@@ -78,10 +78,7 @@ class Manifest:
 
 
 def load_manifest(root: Path = RESOURCE_ROOT) -> Manifest:
-    """Read the SE_MANIFEST.toml of a folder.
-
-    Raises:
-        InputError: The file is missing, is not TOML, or lacks a declaration.
+    """Read the SE_MANIFEST.toml of a folder; InputError if the file is missing, is not TOML, or lacks a declaration.
 
     Example:
         >>> load_manifest().model

@@ -1,9 +1,8 @@
 """cli/ - The command line: ``toy-gpt`` and ``python -m toy_gpt_train``.
 
 A thin layer over the public API: it reads arguments, calls it, and prints. User errors become one line on standard
-error and exit code 2; nothing is half-written.
-
-Exit codes: 0 done, 1 a check found a difference, 2 bad input or a file that cannot be used, 130 stopped by Ctrl-C.
+error; nothing is half-written. Exit codes: 0 done, 1 a check found a difference, 2 bad input or a file that cannot be
+used, 130 stopped by Ctrl-C.
 """
 
 import argparse
@@ -37,7 +36,6 @@ _COMMANDS = {
     "check": check,
 }
 
-
 _START: Final = """start here:
   toy-gpt train           learn the words of a small text
   toy-gpt infer           see what comes next, and let the model write
@@ -64,25 +62,14 @@ def build_parser() -> argparse.ArgumentParser:
     for name, module in _COMMANDS.items():
         command: Any = module
         added = commands.add_parser(
-            name,
-            help=command.HELP,
-            description=command.HELP,
-            epilog=command.LESSON,
-            formatter_class=LessonFormatter,
+            name, help=command.HELP, description=command.HELP, epilog=command.LESSON, formatter_class=LessonFormatter
         )
         command.add_arguments(added)
     return parser
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run one command.
-
-    Args:
-        argv: The arguments after the program's name; those of this process by default.
-
-    Returns:
-        The exit code: 0 done, 1 a check found a difference, 2 bad input, 130 stopped by Ctrl-C.
-    """
+    """Run one command, by default the arguments of this process; return the exit code."""
     _prepare_streams()
     try:
         with _notes():
@@ -116,10 +103,9 @@ def _run(argv: Sequence[str] | None) -> int:
 
 
 def _prepare_streams() -> None:
-    """Let the standard streams carry what a console cannot show, and read bytes that are not text.
+    """Let the standard streams carry any character of a token or a file name, and read bytes that are not text.
 
-    WHY: a token or a file name may hold any character, and any byte can be typed. A stream that the shell has closed
-    leads nowhere from now on; otherwise the next file opened would take its number, and get what is printed.
+    WHY a closed one leads nowhere: otherwise the next file opened takes its number, and gets what is printed.
     """
     for name in ("stdin", "stdout", "stderr"):
         if getattr(sys, name) is None:
@@ -167,11 +153,7 @@ def _fail(message: str) -> int:
 
 
 def collect_rarely() -> None:
-    """Let the collector of cycles run less often.
-
-    WHY: training makes millions of small objects that live to the end and form no cycles; the collector would otherwise
-    walk through all of them again and again.
-    """
+    """Let the collector of cycles run less often: training makes millions of objects that live to the end."""
     gc.set_threshold(200_000, 50, 100)
 
 

@@ -1,8 +1,4 @@
-"""check.py - ``toy-gpt check``: is what SE_MANIFEST.toml declares what is on disk?
-
-It hashes the corpora, reads every declared artifact as inference would, and compares what the metadata says with
-what the manifest says. It changes nothing and trains nothing.
-"""
+"""check.py - ``toy-gpt check``: is what SE_MANIFEST.toml declares what is on disk? It changes nothing."""
 
 import argparse
 from collections.abc import Iterator
@@ -44,11 +40,7 @@ def _check(args: argparse.Namespace) -> int:
 
 
 def problems(base_dir: Path) -> Iterator[tuple[str, str | None]]:
-    """Yield each declaration of a folder's manifest with what is wrong with it, or None.
-
-    Raises:
-        InputError: The manifest itself cannot be used.
-    """
+    """Yield each declaration of a folder's manifest with what is wrong with it, or None."""
     manifest = load_manifest(base_dir)
     hashes = {base_dir / corpus.path: corpus.sha256 for corpus in manifest.corpora}
     for corpus in manifest.corpora:

@@ -1,7 +1,4 @@
-"""data.py - ``toy-gpt data``: get a text, cut it down, turn it into numbers and back.
-
-It reads arguments, calls the module that does the work, and prints one line.
-"""
+"""data.py - ``toy-gpt data``: get a text, cut it down, turn it into numbers and back."""
 
 import argparse
 from collections.abc import Callable, Iterable
@@ -77,11 +74,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
     def add(name: str, summary: str, lesson: str, handler: Handler, **out: Any) -> argparse.ArgumentParser:
         parser: argparse.ArgumentParser = sources.add_parser(
-            name,
-            help=summary,
-            description=summary,
-            epilog=lesson,
-            formatter_class=LessonFormatter,
+            name, help=summary, description=summary, epilog=lesson, formatter_class=LessonFormatter
         )
         parser.set_defaults(handler=handler)
         parser.add_argument("--out", type=Path, **{"required": True, "metavar": "FILE", **out})

@@ -1,7 +1,4 @@
-"""tokenize.py - ``toy-gpt tokenize``: a text cut into tokens, their ids, and the merges that made a word.
-
-It shows what the tokenizers do; it trains no model.
-"""
+"""tokenize.py - ``toy-gpt tokenize``: a text cut into tokens, their ids, and the merges that made a word."""
 
 import argparse
 import sys
@@ -73,15 +70,7 @@ def _tokenize(args: argparse.Namespace) -> int:
 
 
 def show_tokens(tokenizer: Tokenizer, text: str, in_color: bool) -> str:
-    """Return a text as tokens and ids, with its bytes per token.
-
-    Args:
-        tokenizer: How to cut it.
-        text: Any text that the tokenizer can encode.
-        in_color: Colors tell the tokens apart; without them each is in brackets.
-
-    Raises:
-        InputError: A token has no id.
+    """Return a text as tokens, in colors or in brackets, and ids, with its bytes per token.
 
     Example:
         >>> print(show_tokens(tokenizer_class("char").from_text("ab"), "ba", in_color=False))
@@ -104,14 +93,7 @@ def show_tokens(tokenizer: Tokenizer, text: str, in_color: bool) -> str:
 
 
 def show_merges(tokenizer: Tokenizer, word: str) -> str:
-    """Return the merges that made a word, step by step.
-
-    Args:
-        tokenizer: A byte-level BPE tokenizer.
-        word: One word, for example " garden" with its space.
-
-    Raises:
-        InputError: The tokenizer has no merges, or the text is not one word.
+    """Return the merges that made one word, step by step; errors as in Tokenizer.merge_steps.
 
     Example:
         >>> print(show_merges(tokenizer_class("bpe").from_text("hug pug hug", 258), "hug"))

@@ -42,26 +42,14 @@ _TEMPORARY: Final = (408, 425, 429, 500, 502, 503, 504)  # errors that may be go
 
 @dataclass(frozen=True)
 class Patience:
-    """How long to bear with a server; all times in seconds.
+    """How long to bear with a server, in seconds; InputError if that makes no sense."""
 
-    Attributes:
-        timeout: For a server that is silent.
-        attempts: How many.
-        pause: Between the first two attempts; then it is doubled.
-        min_speed: Bytes of the text per second; an attempt that is slower ends.
-        window: The time over which the speed is measured.
-        deadline: For all attempts together.
-
-    Raises:
-        InputError: A number makes no sense.
-    """
-
-    timeout: float = 20.0
+    timeout: float = 20.0  # for a server that is silent
     attempts: int = 4
-    pause: float = 0.5
-    min_speed: float = 1000.0
-    window: float = 30.0
-    deadline: float = 3600.0
+    pause: float = 0.5  # between the first two attempts; then it is doubled
+    min_speed: float = 1000.0  # bytes of the text per second; an attempt that is slower ends
+    window: float = 30.0  # over which the speed is measured
+    deadline: float = 3600.0  # for all attempts together
 
     def __post_init__(self) -> None:
         if not (0 <= self.min_speed < inf and 0 < self.deadline < inf):
@@ -162,7 +150,7 @@ def fetch(
     patience: Patience | None = None,
     on_progress: OnProgress = lambda fraction, status: None,
 ) -> bool:
-    """Download a text, or what is missing of it.
+    """Download a text, or what is missing of it; return False if the file was there already.
 
     Args:
         source: What to expect.
@@ -171,9 +159,6 @@ def fetch(
         force: Replace a file that has other content.
         patience: With slow and broken servers.
         on_progress: Called for each block with the fraction downloaded.
-
-    Returns:
-        Whether anything was written: False if the file was there already.
 
     Raises:
         InputError: The file is there with other content, or the address does not deliver the text.
@@ -320,6 +305,5 @@ def _check_url(url: str) -> None:
 
 
 def _reason(error: Exception) -> str:
-    """Return why a connection failed."""
     # WHY visible: a server may send anything in its first line, also a terminal's control characters.
     return visible(str(getattr(error, "reason", "") or error)[:200])

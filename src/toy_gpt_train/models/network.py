@@ -1,7 +1,6 @@
 """network.py - What all models that are neural networks have in common.
 
-A network (nn/) turns ids into logits. The model around it has the interface of all models: it predicts, scores a text,
-and describes its weights as tables.
+A network (nn/) turns ids into logits. The model around it predicts, scores a text, and describes its weights as tables.
 
 Concepts:
     parameter: one array of weights with a name, for example ``blocks.0.attention.q_proj.weight``.
@@ -46,19 +45,13 @@ _ATTENTION_AT_ONCE: Final = 1 << 20  # pairs of tokens
 
 
 class NetworkModel(Model):
-    """A model that is a neural network.
+    """A model that is a neural network, ``network``, which turns ids into logits.
 
     Args:
         vocab_size: V.
-        context_size: N, at least 1.
-        architecture: How large the network is.
+        context_size: N, at least 1; InputError if it is smaller.
+        architecture: How large the network is; InputError if it does not fit the model.
         seed: For the weights it starts with.
-
-    Attributes:
-        network: Turns ids into logits.
-
-    Raises:
-        InputError: A size is too small, or the architecture does not fit the model.
     """
 
     layouts: ClassVar[tuple[str, ...]] = ("tables", "safetensors")
@@ -139,11 +132,7 @@ class NetworkModel(Model):
 
     @property
     def stride(self) -> int:
-        """How many tokens of a text are scored per window: half of it.
-
-        WHY not all: the first positions of a window have hardly any context. With windows that overlap by half, every
-        token has at least half a window before it.
-        """
+        """How many tokens of a text are scored per window: half of it, so that each has the other half before it."""
         return max(self.context_size // 2, 1)
 
     # --- learning ------------------------------------------------------------------------------------------
@@ -206,8 +195,8 @@ class NetworkModel(Model):
     def score(self, ids: Sequence[int], start: int = 0) -> Iterator[Prediction]:
         """Score a text; an unknown token, or one with too little context before it, gets 1/V.
 
-        Tokens after an unknown one are predicted without those before it. A network keeps no record of the contexts it
-        met, so ``context_seen`` is None.
+        Tokens after an unknown one are predicted without those before it. ``context_seen`` is None: a network keeps no
+        record.
         """
         blind = Prediction(1 / self.vocab_size, 0, None)
         begin = 0

@@ -1,7 +1,4 @@
-"""listed.py - What word and character tokenizers share: the vocabulary is a list of tokens.
-
-A token that is not in the list has no id.
-"""
+"""listed.py - What word and character tokenizers share: the vocabulary is a list, and other tokens have no id."""
 
 import json
 from abc import abstractmethod
@@ -17,14 +14,7 @@ FILE_NAME: Final = "toy_tokenizer.json"
 
 
 class ListedTokenizer(Tokenizer):
-    """A tokenizer whose vocabulary is a list.
-
-    Args:
-        tokens: By id; without any, it still cuts text (tokenize).
-
-    Raises:
-        InputError: Two tokens are equal, or UTF-8 cannot hold one.
-    """
+    """A tokenizer whose vocabulary is a list. Without ``tokens``, it still cuts text (tokenize)."""
 
     def __init__(self, tokens: Iterable[str] = ()) -> None:
         listed = list(tokens)
@@ -63,11 +53,7 @@ class ListedTokenizer(Tokenizer):
         return self.token_ids(tokens) if unknown is None else [self._ids.get(token, unknown) for token in tokens]
 
     def encode_iterable(self, lines: Iterable[str]) -> Iterator[int]:
-        """Yield the ids of a text that comes in parts, cut anywhere.
-
-        Raises:
-            InputError: A token has no id.
-        """
+        """Yield the ids of a text that comes in parts, cut anywhere; InputError if a token has no id."""
         held = ""
         for line in lines:
             held += line

@@ -16,6 +16,7 @@ from operator import add
 from threading import Lock, Thread
 from typing import TYPE_CHECKING, Final, NamedTuple, Protocol
 
+from toy_gpt_train.nn.kernels import doubles
 from toy_gpt_train.nn.modules import Network
 from toy_gpt_train.training.batches import Window, window_loss
 
@@ -29,31 +30,19 @@ _HEARTBEAT_SECONDS: Final = 1.0
 
 
 class MicroBatch(NamedTuple):
-    """The part of a batch that is processed at once.
+    """The part of a batch that is processed at once."""
 
-    Attributes:
-        windows: Windows of token ids, all of one length.
-        share: Its share of the batch's windows.
-        seed: For dropout.
-    """
-
-    windows: Sequence[Window]
-    share: float = 1.0
-    seed: int = 0
+    windows: Sequence[Window]  # windows of token ids, all of one length
+    share: float = 1.0  # its share of the batch's windows
+    seed: int = 0  # for dropout
 
 
 class BatchStats(NamedTuple):
-    """The result of a micro-batch, or of a whole batch.
+    """The result of a micro-batch, or of a whole batch."""
 
-    Attributes:
-        loss: The mean over its predictions, in nats.
-        num_tokens: How many tokens were predicted.
-        correct: For how many of them the most likely token was right.
-    """
-
-    loss: float
-    num_tokens: int
-    correct: int
+    loss: float  # the mean over its predictions, in nats
+    num_tokens: int  # how many tokens were predicted
+    correct: int  # for how many of them the most likely token was right
 
 
 Result = tuple[BatchStats, "array[float]"]  # and the gradients of all parameters, one after the other
@@ -61,12 +50,7 @@ Work = Callable[[Network, MicroBatch], Result]
 
 
 def cut_batch(windows: Sequence[Window], size: int, seeds: Callable[[], int]) -> list[MicroBatch]:
-    """Cut a batch into micro-batches.
-
-    Args:
-        windows: The batch.
-        size: Windows per micro-batch; the last may have fewer.
-        seeds: Returns a seed for each of them.
+    """Cut a batch into micro-batches of ``size`` windows, the last perhaps of fewer; ``seeds`` gives each its seed.
 
     Example:
         >>> [micro_batch.share for micro_batch in cut_batch([[1, 2], [3, 4], [5, 6], [7, 8]], 3, lambda: 0)]
@@ -149,15 +133,12 @@ class SerialWorkers:
 
 
 class ProcessWorkers:
-    """Shares micro-batches among processes, each with a network of its own.
+    """Shares micro-batches among processes, each with a network of its own; OSError if they cannot be started.
 
     Args:
         network: The network whose weights count.
         build: Makes a network of the same shape; a function that a new process can import.
         number: How many processes.
-
-    Raises:
-        ChildProcessError: They cannot be started.
     """
 
     def __init__(self, network: Network, build: Callable[[], Network], number: int) -> None:
@@ -185,7 +166,7 @@ class ProcessWorkers:
         self._processes.append(process)
 
     def results(self, micro_batches: Sequence[MicroBatch], *, with_gradient: bool) -> Iterator[Result]:
-        """Yield the result and the gradient of each micro-batch, in their order.
+        """Yield the result and the gradient of each micro-batch, in order.
 
         Raises:
             ChildProcessError: A process has ended, or gives no sign of life.
@@ -200,8 +181,8 @@ class ProcessWorkers:
         try:
             for i in range(len(micro_batches)):
                 connection = self._connections[i % number]
-                loss, num_tokens, correct = _floats(_receive(connection))
-                yield BatchStats(loss, int(num_tokens), int(correct)), _floats(_receive(connection))
+                loss, num_tokens, correct = doubles(_receive(connection))
+                yield BatchStats(loss, int(num_tokens), int(correct)), doubles(_receive(connection))
         except ChildProcessError:
             raise
         except (EOFError, OSError) as error:
@@ -245,10 +226,7 @@ def _receive(connection: "Connection") -> bytes:
 
 @contextmanager
 def _control_c_waits() -> Iterator[None]:
-    """Hold back Ctrl-C while a process is started; the process inherits that, and never receives it.
-
-    WHY not in the process itself: until it got there, it would answer with a traceback.
-    """
+    """Hold back Ctrl-C while a process is started, which inherits that: it would answer with a traceback."""
     if not hasattr(signal, "pthread_sigmask"):
         yield
         return
@@ -270,7 +248,7 @@ def _serve(connection: "Connection", build: Callable[[], Network]) -> None:
     network = build()
     try:
         while True:
-            weights = _floats(connection.recv_bytes())
+            weights = doubles(connection.recv_bytes())
             start = 0
             for parameter in network.parameters():
                 parameter.data = weights[start : start + len(parameter.data)]
@@ -294,12 +272,6 @@ def _beat(connection: "Connection", sending: Lock) -> None:
             time.sleep(_HEARTBEAT_SECONDS)
 
 
-def _floats(message: bytes) -> "array[float]":
-    floats = array("d")
-    floats.frombytes(message)
-    return floats
-
-
 def _to_bytes(micro_batches: Sequence[MicroBatch], *, with_gradient: bool) -> bytes:
     """Write micro-batches as numbers: whether gradients are wanted; then for each its share, seed, sizes and ids."""
     numbers = array("d", [with_gradient])
@@ -311,7 +283,7 @@ def _to_bytes(micro_batches: Sequence[MicroBatch], *, with_gradient: bool) -> by
 
 
 def _from_bytes(message: bytes) -> tuple[list[MicroBatch], Work]:
-    numbers = iter(_floats(message))
+    numbers = iter(doubles(message))
     work = micro_batch_gradient if next(numbers) else micro_batch_loss
     micro_batches: list[MicroBatch] = []
     for share in numbers:
