@@ -254,7 +254,7 @@ def staged_files() -> Iterator[StagedFiles]:
         yield staged
         staged.commit()
     except OSError as error:
-        if error.filename is None and error.errno is not None:
+        if error.filename is None and error.errno is not None and staged.targets():
             error.filename = str(staged.targets()[-1])  # it was being written
         raise
     finally:

@@ -37,11 +37,10 @@ def text_lines(path: Path) -> Iterator[str]:
     """
     offset = 0
     with path.open("rb") as file:
+        check_not_utf16(file.peek(), path)
         for number, line in enumerate(iter(lambda: file.readline(MAX_LINE_BYTES + 1), b""), start=1):
             if len(line) > MAX_LINE_BYTES:
                 raise InputError(f"{path}, line {number}: longer than {MAX_LINE_BYTES >> 20} MB")
-            if number == 1:
-                check_not_utf16(line, path)
             try:
                 text = (line.removeprefix(BOM) if offset == 0 else line).decode("utf-8")
             except UnicodeDecodeError as error:

@@ -32,7 +32,7 @@ DISCOUNTS_NAME: Final = "03_discounts.csv"
 COUNTS_COLUMNS: Final = (Column("context", CONTEXT), Column("token", TOKEN), Column("count", COUNT))
 DISCOUNTS: Final = (Column("once", NUMBER), Column("twice", NUMBER), Column("three_or_more", NUMBER))
 
-MOST_CONTEXT: Final = 64  # each length up to it has its own counts
+MOST_WORK: Final = 2_000_000_000  # tokens times context squared: each length has its counts, of n-grams so long
 
 # WHY: in a small corpus there may be no n-gram counted once, or none counted twice, and the estimate divides by zero.
 FALLBACK_DISCOUNTS: Final = (0.5, 1.0, 1.5)
@@ -140,8 +140,6 @@ class KneserNey(Model):
 
     def __init__(self, vocab_size: int, context_size: int) -> None:
         super().__init__(vocab_size, context_size)
-        if context_size > MOST_CONTEXT:
-            raise InputError(f"the context of Kneser-Ney must be at most {MOST_CONTEXT}, got {context_size}")
         # Before training, one order that has seen nothing: all tokens are equally likely.
         self.orders = [Order(FALLBACK_DISCOUNTS, {"": Followers({}, {}, 1.0)})]
         self._most_likely: dict[str, tuple[int, float]] = {}
@@ -154,7 +152,13 @@ class KneserNey(Model):
         Yields:
             One record: ``avg_loss`` and ``accuracy`` of the finished model on the tokens with a full context.
         """
-        letters = as_text(self.training_ids(text))
+        ids = self.training_ids(text)
+        if (len(ids) - self.context_size) * self.context_size**2 > MOST_WORK:
+            raise InputError(
+                f"the counts of {len(ids)} training tokens with a context of {self.context_size} do not fit into "
+                f"memory: tokens times context squared must be at most {MOST_WORK:,}"
+            )
+        letters = as_text(ids)
         size = self.context_size + 1
         self.fit_ngrams(Counter(letters[start : start + size] for start in range(len(letters) - size + 1)))
         yield {"epoch": 1, **self._training_scores()}

@@ -61,6 +61,9 @@ class NetworkModel(Model):
 
     def __init__(self, vocab_size: int, context_size: int, architecture: Architecture, seed: int = 0) -> None:
         super().__init__(vocab_size, context_size)
+        num_weights = self.count_parameters(vocab_size, context_size, architecture)
+        if num_weights > MOST_WEIGHTS:
+            raise InputError(f"the network would have {num_weights:,} weights; the limit is {MOST_WEIGHTS:,}")
         self.architecture = architecture
         self.network = self.build_network(vocab_size, context_size, architecture, seed)
 
@@ -75,11 +78,9 @@ class NetworkModel(Model):
 
     @classmethod
     def build(cls, vocab_size: int, settings: Any, seed: int) -> Self:
-        """Return an untrained model; refuse one that would end the memory."""
+        """Return an untrained model; refuse a batch that would end the memory."""
         size, n = settings.architecture, settings.context
-        num_weights = cls.count_parameters(vocab_size, n, size)
-        if num_weights > MOST_WEIGHTS:
-            raise InputError(f"the network would have {num_weights:,} weights; the limit is {MOST_WEIGHTS:,}")
+        model = cls(vocab_size, n, size, seed)
         tokens = settings.batch_size * (n + 1)
         if tokens > MOST_BATCH_TOKENS:
             raise InputError(f"a batch would have {tokens:,} tokens; the limit is {MOST_BATCH_TOKENS:,}")
@@ -90,7 +91,7 @@ class NetworkModel(Model):
                 f"a micro-batch would need about {numbers:,} numbers in memory; the limit is {MOST_NUMBERS:,}: choose "
                 "fewer windows (--piece-size), a smaller context or a smaller network"
             )
-        return cls(vocab_size, n, size, seed)
+        return model
 
     @classmethod
     def from_meta(cls, meta: Mapping[str, Any], most_numbers: int) -> Self:
