@@ -1,6 +1,7 @@
 """toy-gpt data fetch: a download from a real server on this machine that stalls, breaks off and lies."""
 
 import hashlib
+import os
 import random
 import re
 import shlex
@@ -160,6 +161,39 @@ def test_fetch_writes_the_text_and_nothing_else(server, out):
     assert told == sorted(told)
     assert told[-1] == 1.0
     assert server.ranges == [None]
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="named pipes are POSIX")
+def test_a_pipe_gets_the_whole_text_or_nothing(server, out):
+    os.mkfifo(out)
+    for script, expected in (((cut_after(100), ranged), CONTENT), ((sends(WRONG),), b"")):
+        read: list[bytes] = []
+        thread = threading.Thread(target=lambda read=read: read.append(out.read_bytes()))
+        thread.start()
+        try:
+            assert run(server, out, *script) is True
+        except InputError:
+            out.open("wb").close()  # the pipe was not even opened
+        thread.join()
+        assert read == [expected]
+    assert [path.name for path in out.parent.iterdir()] == ["text.txt"]
+    assert out.is_fifo()
+
+
+@pytest.mark.skipif(os.name == "nt", reason="links need a right that users of Windows lack")
+def test_a_link_is_followed(server, out):
+    target = out.parent / "folder" / "target.txt"
+    target.parent.mkdir()
+    out.symlink_to(target)
+    assert run(server, out, whole) is True
+    assert (out.is_symlink(), target.read_bytes()) == (True, CONTENT)
+    assert run(server, out, whole) is False
+    target.write_bytes(b"mine")
+    with pytest.raises(InputError, match="--force"):
+        run(server, out, whole)
+    assert run(server, out, whole, force=True) is True
+    assert (out.is_symlink(), target.read_bytes()) == (True, CONTENT)
+    assert [path.name for path in target.parent.iterdir()] == ["target.txt"]
 
 
 def test_what_is_there_is_not_fetched_again(server, out):

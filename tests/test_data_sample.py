@@ -16,8 +16,8 @@ from conftest import listing_of
 from toy_gpt_train.data import sample, stdlib
 from toy_gpt_train.data.sample import reservoir, sample_lines, text_lines
 from toy_gpt_train.data.stdlib import collect_stdlib, library_sources
+from toy_gpt_train.disk import whole_file
 from toy_gpt_train.errors import InputError
-from toy_gpt_train.files import whole_file
 
 # The 0.999 quantiles of chi-squared: a fair draw exceeds them once in a thousand; these seeds are fixed.
 CHI_SQUARED_999 = {7: 24.32, 14: 36.12}

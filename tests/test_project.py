@@ -116,6 +116,10 @@ WRONG_MANIFESTS = {
     "tokenizer is a number": MANIFEST.replace("[[corpus]]", "tokenizer = 1\n[[corpus]]"),
     "held-out share is text": MANIFEST.replace("[[corpus]]", 'val_fraction = "much"\n[[corpus]]'),
     "deep": "x = " + "[" * 20_000 + "]" * 20_000,
+    "held-out share is huge": MANIFEST.replace("[[corpus]]", f"val_fraction = 1{'0' * 400}\n[[corpus]]"),
+    "a number is too long to read": f"{MANIFEST}\nx = {'9' * 5000}\n",
+    "a name has too many parts": f"{MANIFEST}\nx{'.a' * 20_000} = 1\n",
+    "too large": MANIFEST + "# nothing\n" * 110_000,
 }
 
 

@@ -2,14 +2,16 @@
 
 A thin layer over the public API: it reads arguments, calls it, and prints. User errors become one line on standard
 error; nothing is half-written. Exit codes: 0 done, 1 a check found a difference, 2 bad input or a file that cannot be
-used, 130 stopped by Ctrl-C.
+used, 130 stopped by Ctrl-C (143 by SIGTERM, 129 by SIGHUP).
 """
 
 import argparse
 import gc
 import io
 import os
+import signal
 import sys
+import threading
 import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
@@ -72,7 +74,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run one command, by default the arguments of this process; return the exit code."""
     _prepare_streams()
     try:
-        with _notes():
+        with _notes(), _stoppable():
             code = _run(argv)
     except BrokenPipeError:
         code = 0  # the reader of our output is gone (| head)
@@ -97,9 +99,36 @@ def _run(argv: Sequence[str] | None) -> int:
         raise
     except OSError as error:
         return _fail(f"{error.filename}: {error.strerror}" if error.filename else error.strerror or str(error))
-    except KeyboardInterrupt:
-        print("\nstopped; nothing is half-written", file=sys.stderr)
-        return 130
+    except KeyboardInterrupt as stop:
+        with suppress(OSError):  # the terminal may be gone
+            print("\nstopped; nothing is half-written", file=sys.stderr)
+        return 128 + (stop.args[0] if isinstance(stop, _Stopped) else signal.SIGINT)
+
+
+class _Stopped(KeyboardInterrupt):
+    """A signal that asks the process to end, as Ctrl-C does; its argument is the signal's number."""
+
+
+def _stop(number: int, frame: object) -> NoReturn:
+    raise _Stopped(number)
+
+
+@contextmanager
+def _stoppable() -> Iterator[None]:
+    """Let SIGTERM (kill) and SIGHUP (the terminal is closed) end like Ctrl-C: temporary files are removed.
+
+    WHY not where they are ignored already: nohup does that, so that the process outlives its terminal.
+    """
+    numbers = [getattr(signal, name) for name in ("SIGTERM", "SIGHUP") if hasattr(signal, name)]
+    in_main_thread = threading.current_thread() is threading.main_thread()
+    changed = [number for number in numbers if in_main_thread and signal.getsignal(number) == signal.SIG_DFL]
+    for number in changed:
+        signal.signal(number, _stop)
+    try:
+        yield
+    finally:
+        for number in changed:
+            signal.signal(number, signal.SIG_DFL)
 
 
 def _prepare_streams() -> None:

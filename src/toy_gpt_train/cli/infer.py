@@ -7,7 +7,7 @@ from typing import Any, Final
 
 from toy_gpt_train import run
 from toy_gpt_train.cli.arguments import add_base_dir, add_sampling, sampling_of
-from toy_gpt_train.files import whole_file
+from toy_gpt_train.disk import whole_file
 from toy_gpt_train.inference.explain import as_json, as_text, explain
 from toy_gpt_train.inference.generate import continuation, continued
 from toy_gpt_train.math_training import top_k

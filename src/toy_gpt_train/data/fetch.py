@@ -24,13 +24,16 @@ from functools import partial
 from http.client import HTTPConnection, HTTPException, HTTPResponse, responses
 from math import inf
 from pathlib import Path
+from shutil import copyfileobj
+from tempfile import TemporaryDirectory
 from typing import Any, BinaryIO, Final
 from urllib.parse import quote, urljoin, urlsplit
 from urllib.request import AbstractHTTPHandler, HTTPHandler, HTTPSHandler, OpenerDirector, ProxyHandler, Request
 
 from toy_gpt_train.data.catalogue import Source
+from toy_gpt_train.disk import is_stream, naming, real_file, whole_file
 from toy_gpt_train.errors import InputError
-from toy_gpt_train.files import naming, sha256_of_file
+from toy_gpt_train.files import sha256_of_file
 from toy_gpt_train.progress import OnProgress
 from toy_gpt_train.show import visible
 
@@ -154,7 +157,7 @@ def fetch(
 
     Args:
         source: What to expect.
-        out: The file to write; the part file is beside it.
+        out: The file to write; the part file is beside it. A device or a pipe is written into, when all is there.
         url: Another address of the same text.
         force: Replace a file that has other content.
         patience: With slow and broken servers.
@@ -168,6 +171,14 @@ def fetch(
     _check_url(address)
     if out.is_dir():
         raise InputError(f"{out} is a folder")
+    if is_stream(out):
+        with TemporaryDirectory() as folder:
+            part = Path(folder) / source.name
+            _download(source, address, part, patience or Patience(), on_progress)
+            with part.open("rb") as text, whole_file(out) as file:
+                copyfileobj(text, file)
+        return True
+    out = real_file(out)
     if out.exists():
         if _is_source(out, source):
             return False

@@ -12,8 +12,8 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any, Final
 
+from toy_gpt_train.disk import whole_file
 from toy_gpt_train.errors import InputError
-from toy_gpt_train.files import whole_file
 
 BATCH_ROWS: Final = 256
 BUFFER_BYTES: Final = 1 << 20

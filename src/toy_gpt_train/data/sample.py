@@ -19,8 +19,8 @@ from random import Random
 from typing import Final, TypeVar
 
 from toy_gpt_train.corpus import check_not_utf16
+from toy_gpt_train.disk import whole_file
 from toy_gpt_train.errors import InputError
-from toy_gpt_train.files import whole_file
 
 Item = TypeVar("Item")
 

@@ -4,8 +4,8 @@ import sysconfig
 from collections.abc import Iterator
 from pathlib import Path
 
+from toy_gpt_train.disk import whole_file
 from toy_gpt_train.errors import InputError
-from toy_gpt_train.files import whole_file
 
 
 def library_sources(root: Path | None = None) -> Iterator[str]:

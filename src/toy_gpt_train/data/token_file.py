@@ -26,8 +26,9 @@ from pathlib import Path
 from struct import Struct
 from typing import Final, Literal, Self, overload
 
+from toy_gpt_train.disk import whole_file
 from toy_gpt_train.errors import InputError
-from toy_gpt_train.files import utf8_blocks, whole_file
+from toy_gpt_train.files import utf8_blocks
 from toy_gpt_train.progress import OnProgress
 from toy_gpt_train.tokenizers.base import Tokenizer
 from toy_gpt_train.tokenizers.saved import load_tokenizer, tokenizer_sha256

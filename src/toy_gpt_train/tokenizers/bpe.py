@@ -23,7 +23,7 @@ from pathlib import Path
 from typing import Final, Self
 
 from toy_gpt_train.errors import InputError
-from toy_gpt_train.files import write_texts
+from toy_gpt_train.staging import write_texts
 from toy_gpt_train.tokenizers import bpe_files, bpe_naive
 from toy_gpt_train.tokenizers.base import DEFAULT_VOCAB_SIZE, MergeStep, Tokenizer
 from toy_gpt_train.tokenizers.bpe_files import MERGES_NAME, TOKENIZER_NAME, VOCAB_NAME, spell

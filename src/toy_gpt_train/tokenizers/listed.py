@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Final, Self
 
 from toy_gpt_train.errors import InputError
-from toy_gpt_train.files import write_texts
+from toy_gpt_train.staging import write_texts
 from toy_gpt_train.tokenizers.base import DEFAULT_VOCAB_SIZE, Tokenizer
 
 FILE_NAME: Final = "toy_tokenizer.json"

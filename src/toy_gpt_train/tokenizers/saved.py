@@ -14,6 +14,7 @@ from pathlib import Path
 
 from toy_gpt_train.errors import InputError
 from toy_gpt_train.files import read_json_object, sha256_of_file
+from toy_gpt_train.staging import ensure_whole
 from toy_gpt_train.tokenizers import bpe_files, listed, tokenizer_class
 from toy_gpt_train.tokenizers.base import Tokenizer
 
@@ -25,6 +26,7 @@ def tokenizer_files(folder: Path) -> list[Path]:
         InputError: The folder holds no tokenizer, or two, or a damaged tokenizer.json.
         OSError: A file cannot be read.
     """
+    ensure_whole(folder)
     list_file = folder / listed.FILE_NAME
     merges, vocab = folder / bpe_files.MERGES_NAME, folder / bpe_files.VOCAB_NAME
     described = folder / bpe_files.TOKENIZER_NAME

@@ -3,7 +3,8 @@
 It serves the page in view/, an index of the runs below a base directory, and their files.
 
 REQ: an address is never followed as a path: it must equal the address of a file of the page, or of a run.
-REQ: it listens on the loopback address only, writes nothing, and answers only GET and HEAD.
+REQ: it listens on the loopback address only, and answers only GET and HEAD. It writes nothing, but it completes a run
+whose writing was interrupted.
 REQ: of a run it serves the metadata, the log, and what the metadata list, if the file really is in the run's folder
 (a symbolic link that leads elsewhere is not followed).
 REQ: a request whose Host is not this server is refused. WHY: otherwise a page from elsewhere could point its own host
@@ -29,9 +30,11 @@ from typing import Any, BinaryIO, Final, NamedTuple
 from urllib.parse import quote, unquote
 
 from toy_gpt_train.artifacts.metadata import read_meta
+from toy_gpt_train.artifacts.run_folder import complete_run
 from toy_gpt_train.errors import InputError
 from toy_gpt_train.io_artifacts import META_NAME, TRAIN_LOG_NAME, artifacts_dir_from_base_dir, outputs_dir_from_base_dir
 from toy_gpt_train.models.registry import find_model
+from toy_gpt_train.staging import JOURNAL_NAME
 
 DEFAULT_PORT: Final = 8765
 VIEW_DIR: Final = Path(__file__).resolve().parent
@@ -126,7 +129,11 @@ def runs_index(base_dir: Path) -> dict[str, Any]:
 
 
 def _places(base_dir: Path) -> Iterator[Place]:
-    """Yield the folders of every run."""
+    """Yield the folders of every run, after completing those whose writing was interrupted."""
+    for pattern in ("", "artifacts/", "artifacts/ladder/*/*/"):
+        for journal in base_dir.glob(f"{pattern}{JOURNAL_NAME}"):
+            with suppress(InputError, OSError):  # its metadata are missing, or what is there is whole
+                complete_run(journal.parent)
     if (base_dir / META_NAME).is_file():
         yield Place(base_dir, "run/", base_dir, "run/")
         return
