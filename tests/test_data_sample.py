@@ -120,7 +120,9 @@ def test_a_line_too_long_to_hold(text, monkeypatch):
 
 
 @given(
-    lines=st.lists(st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\n"), max_size=5), max_size=20),
+    lines=st.lists(
+        st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\n\0"), max_size=5), max_size=20
+    ),
     k=st.integers(1, 25),
     seed=st.integers(0, 1000),
 )

@@ -35,7 +35,7 @@ def whole_file(path: Path) -> Iterator[BinaryIO]:
         OSError: The path is a folder, or cannot be written.
     """
     if is_stream(path):
-        with _open_stream(path) as stream, TemporaryFile() as file:
+        with naming(path), _open_stream(path) as stream, TemporaryFile() as file:
             yield file
             file.seek(0)
             copyfileobj(file, stream)
@@ -45,13 +45,24 @@ def whole_file(path: Path) -> Iterator[BinaryIO]:
     remove_all(path for path in leftovers(target.parent) if path == temporary_path(target, _owner(path)))
     temporary = temporary_path(target, os.getpid())
     try:
-        with temporary.open("wb") as file:
+        with naming(target), temporary.open("wb") as file:
             yield file
         sync_file(temporary)
         temporary.replace(target)
         sync_names([target.parent])
     finally:
         temporary.unlink(missing_ok=True)
+
+
+@contextmanager
+def naming(path: Path) -> Iterator[None]:
+    """Give an OSError that names no file this one's name. WHY: a full disk does not say what did not fit."""
+    try:
+        yield
+    except OSError as error:
+        if error.filename is None and error.errno is not None:
+            error.filename = str(path)
+        raise
 
 
 def is_stream(path: Path) -> bool:

@@ -1,4 +1,4 @@
-"""errors.py - The project's own exceptions: bad input, and a request to stop training."""
+"""errors.py - The project's own exceptions: bad input, odd input, and a request to stop training."""
 
 
 class InputError(ValueError):
@@ -10,6 +10,10 @@ class InputError(ValueError):
         >>> str(InputError("epochs must be at least 1, got 0"))
         'epochs must be at least 1, got 0'
     """
+
+
+class InputWarning(UserWarning):
+    """Something the user gave is odd but can be used. The command line prints it as one line and goes on."""
 
 
 class StopTraining(Exception):  # noqa: N818 - like StopIteration, it is no error

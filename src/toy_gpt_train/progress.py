@@ -4,12 +4,15 @@ A bar in a terminal or a notebook, plain lines elsewhere, nothing for what is ov
 standard error, so that standard output holds results only.
 """
 
+import io
 import sys
 import time
 from collections.abc import Callable, Iterator
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
 from importlib import import_module
 from typing import Any, Final, TextIO
+
+from toy_gpt_train.show import one_line
 
 # Told the fraction done, from 0 to 1, and a few words. It may raise errors.StopTraining.
 OnProgress = Callable[[float, str], None]
@@ -28,9 +31,9 @@ class Progress:
     """
 
     def __init__(self, title: str, stream: TextIO | None = None) -> None:
-        self._title = title
+        self._title = one_line(title)
         self._display = _notebook_display() if stream is None else None
-        self._stream = sys.stderr if stream is None else stream
+        self._stream = stream or sys.stderr or io.StringIO()  # a program without a console has no standard error
         self._has_bar = self._display is not None or self._stream.isatty()
         self._start = self._last = time.monotonic()
         self._tenths_shown = 0
@@ -54,8 +57,7 @@ class Progress:
             if tenths <= self._tenths_shown:
                 return
             self._tenths_shown = tenths
-            self._stream.write(f"{self._title} {tenths * 10}% {status}, {elapsed:.1f} s{left}\n")
-            self._stream.flush()
+            self._write(f"{self._title} {tenths * 10}% {status}, {elapsed:.1f} s{left}\n")
         self._last = now
 
     def close(self) -> None:
@@ -66,13 +68,17 @@ class Progress:
     def _draw(self, line: str) -> None:
         """Replace the line that is shown."""
         if self._display is None:
-            self._stream.write(f"\r{line}\033[K")
-            self._stream.flush()
+            self._write(f"\r{line}\033[K")
             self._shown = True
         elif self._shown is None:
             self._shown = self._display({"text/plain": line}, raw=True, display_id=True)
         else:
             self._shown.update({"text/plain": line}, raw=True)
+
+    def _write(self, text: str) -> None:
+        with suppress(OSError):  # the work goes on when nobody can watch it any more
+            self._stream.write(text)
+            self._stream.flush()
 
 
 @contextmanager

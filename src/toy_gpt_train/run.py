@@ -26,7 +26,7 @@ from toy_gpt_train.inference.sampling import Sampling
 from toy_gpt_train.loss_curve import loss_curve_svg
 from toy_gpt_train.math_training import top_k
 from toy_gpt_train.models.base import Model, Record, Text
-from toy_gpt_train.models.registry import ModelEntry, find_model
+from toy_gpt_train.models.registry import MOST_WORKERS, ModelEntry, find_model
 from toy_gpt_train.models.scores import summarize
 from toy_gpt_train.progress import OnProgress, shown
 from toy_gpt_train.project import RESOURCE_ROOT, load_manifest
@@ -286,6 +286,8 @@ def train(
         'fish'
     """
     begun = time.perf_counter()
+    if seed < 0:
+        raise InputError(f"the seed must be at least 0, got {seed}")
     entry = find_model(model)
     in_steps = {"workers": workers, "checkpoint_every": checkpoint_every, "resume": resume}
     checked = _checked_options(entry, options, in_steps)
@@ -345,8 +347,8 @@ def _checked_options(entry: ModelEntry, options: Mapping[str, Any], in_steps: Ma
     if unused := entry.unused_options({**given, **in_steps}):
         known = ", ".join(entry.model_class.options) or "none"
         raise InputError(f"{unused[0]} means nothing to {entry.name}; its options are: {known}")
-    if in_steps["workers"] < 1:
-        raise InputError(f"there must be at least 1 worker, got {in_steps['workers']}")
+    if not 1 <= in_steps["workers"] <= MOST_WORKERS:
+        raise InputError(f"there must be at least 1 worker and at most {MOST_WORKERS}, got {in_steps['workers']}")
     if in_steps["checkpoint_every"] < 0:
         raise InputError(f"the steps between checkpoints must be at least 0, got {in_steps['checkpoint_every']}")
     return {name: entry.model_class.options[name].checked(name, value) for name, value in given.items()}

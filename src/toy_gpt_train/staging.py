@@ -144,6 +144,10 @@ def staged_files(folder: Path, *others: Path) -> Iterator[StagedFiles]:
     try:
         yield staged
         staged.commit()
+    except OSError as error:
+        if error.filename is None and error.errno is not None and staged.targets():
+            error.filename = str(staged.targets()[-1])  # it was being written
+        raise
     finally:
         staged.discard()
 

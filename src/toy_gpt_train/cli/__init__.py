@@ -12,14 +12,17 @@ import os
 import signal
 import sys
 import threading
+import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
-from typing import Any, Final, NoReturn
+from pathlib import Path
+from typing import Any, Final, NoReturn, TextIO
 
 from toy_gpt_train import __version__
 from toy_gpt_train.cli import chat, check, data, evaluate, infer, ladder, levels, tokenize, train, view
 from toy_gpt_train.cli.arguments import LessonFormatter
-from toy_gpt_train.errors import InputError
+from toy_gpt_train.errors import InputError, InputWarning
+from toy_gpt_train.show import one_line
 
 # Each command, and the module that adds its options and its handler.
 _COMMANDS = {
@@ -45,7 +48,7 @@ class _Parser(argparse.ArgumentParser):
     """An argument parser whose errors are one line."""
 
     def error(self, message: str) -> NoReturn:
-        self.exit(2, f"{self.prog}: error: {' '.join(message.split())} (see {self.prog} --help)\n")
+        self.exit(2, one_line(f"{self.prog}: error: {message} (see {self.prog} --help)") + "\n")
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -69,16 +72,17 @@ def build_parser() -> argparse.ArgumentParser:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command, by default the arguments of this process; return the exit code."""
-    _tolerate_strange_text()
+    _prepare_streams()
     try:
-        with _stoppable():
+        with _notes(), _stoppable():
             code = _run(argv)
-        sys.stdout.flush()
-        return code
     except BrokenPipeError:
-        # WHY: the reader of our output is gone (| head); the interpreter must not complain at exit.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 0
+        code = 0  # the reader of our output is gone (| head)
+    problem = _empty(sys.stdout)
+    if problem is not None and code == 0 and not isinstance(problem, BrokenPipeError):
+        code = _fail(f"standard output: {problem.strerror}")
+    _empty(sys.stderr)
+    return code
 
 
 def _run(argv: Sequence[str] | None) -> int:
@@ -94,7 +98,7 @@ def _run(argv: Sequence[str] | None) -> int:
     except BrokenPipeError:
         raise
     except OSError as error:
-        return _fail(f"{error.filename}: {error.strerror}" if error.filename else str(error))
+        return _fail(f"{error.filename}: {error.strerror}" if error.filename else error.strerror or str(error))
     except KeyboardInterrupt as stop:
         with suppress(OSError):  # the terminal may be gone
             print("\nstopped; nothing is half-written", file=sys.stderr)
@@ -127,15 +131,53 @@ def _stoppable() -> Iterator[None]:
             signal.signal(number, signal.SIG_DFL)
 
 
-def _tolerate_strange_text() -> None:
-    """Let the standard streams carry any character of a token or a file name, and read bytes that are not text."""
-    for stream, errors in ((sys.stdin, "replace"), (sys.stdout, "backslashreplace"), (sys.stderr, "backslashreplace")):
+def _prepare_streams() -> None:
+    """Let the standard streams carry any character of a token or a file name, and read bytes that are not text.
+
+    WHY a closed one leads nowhere: otherwise the next file opened takes its number, and gets what is printed.
+    """
+    for name in ("stdin", "stdout", "stderr"):
+        if getattr(sys, name) is None:
+            nowhere = Path(os.devnull).open("r" if name == "stdin" else "w", encoding="utf-8")  # noqa: SIM115
+            setattr(sys, name, nowhere)
+        stream = getattr(sys, name)
         if isinstance(stream, io.TextIOWrapper):
-            stream.reconfigure(errors=errors)
+            stream.reconfigure(errors="replace" if name == "stdin" else "backslashreplace")
+
+
+def _empty(stream: TextIO) -> OSError | None:
+    """Write out what is left in a stream. If that fails it goes nowhere, and the interpreter does not complain."""
+    try:
+        stream.flush()
+    except OSError as error:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
+        return error
+    return None
+
+
+@contextmanager
+def _notes() -> Iterator[None]:
+    """Print what the package finds odd as one line on standard error."""
+
+    def show(message: Warning | str, category: type[Warning], *where: Any, **more: Any) -> None:
+        if issubclass(category, InputWarning):
+            _tell(f"toy-gpt: note: {message}")
+        else:
+            others(message, category, *where, **more)
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("always", InputWarning)
+        others, warnings.showwarning = warnings.showwarning, show
+        yield
+
+
+def _tell(line: str) -> None:
+    with suppress(OSError):  # standard error may be full or gone
+        print(one_line(line), file=sys.stderr)
 
 
 def _fail(message: str) -> int:
-    print(f"toy-gpt: error: {' '.join(message.split())}", file=sys.stderr)
+    _tell(f"toy-gpt: error: {message}")
     return 2
 
 

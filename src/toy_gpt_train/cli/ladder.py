@@ -15,7 +15,7 @@ from toy_gpt_train.corpus import Corpus, read_corpus
 from toy_gpt_train.errors import InputError
 from toy_gpt_train.models.registry import LADDER, ModelEntry, find_model
 from toy_gpt_train.project import RESOURCE_ROOT, load_manifest
-from toy_gpt_train.show import table
+from toy_gpt_train.show import say, table
 from toy_gpt_train.tokenizers.encoded import encode_corpus
 
 HELP: Final = "train every model and compare: loss, floor, accuracy, numbers, bytes, time"
@@ -94,12 +94,13 @@ def _ladder(args: argparse.Namespace) -> int:
     corpora: dict[Path, Corpus] = {}
     # WHY first: a text that is too short, or a folder that cannot be written, must not end the work halfway.
     for one in runs:
-        corpora.setdefault(one.corpus, read_corpus(one.corpus))
+        if one.corpus not in corpora:  # it may be a pipe, which can be read once
+            corpora[one.corpus] = read_corpus(one.corpus)
         encoded = encode_corpus(corpora[one.corpus], one.tokenizer, args.bpe_vocab, one.val_fraction)
         one.entry.check_length(one.entry.default_context, encoded.num_train, one.corpus)
         with locked_run(args.base_dir, one.name):
             pass
-    print(table(HEADER, [_train(one, corpora[one.corpus], args) for one in runs]))
+    say(table(HEADER, [_train(one, corpora[one.corpus], args) for one in runs]))
     return 0
 
 

@@ -5,8 +5,9 @@ import sys
 from pathlib import Path
 from typing import Final
 
-from toy_gpt_train.files import read_text
+from toy_gpt_train.corpus import read_corpus
 from toy_gpt_train.project import RESOURCE_ROOT
+from toy_gpt_train.show import say
 from toy_gpt_train.tokenizers import DEFAULT_VOCAB_SIZE, TOKENIZERS, Tokenizer, tokenizer_class
 from toy_gpt_train.tokenizers.bpe_files import spell
 from toy_gpt_train.tokenizers.saved import load_tokenizer
@@ -56,14 +57,15 @@ def _tokenize(args: argparse.Namespace) -> int:
     if args.folder is not None:
         tokenizer = load_tokenizer(args.folder)
     else:
-        tokenizer = tokenizer_class(args.tokenizer).from_text(read_text(args.corpus), args.vocab_size)
-    text = args.text if args.file is None else read_text(args.file)
-    print(show_tokens(tokenizer, text, in_color=sys.stdout.isatty()))
+        tokenizer = tokenizer_class(args.tokenizer).from_text(read_corpus(args.corpus).text, args.vocab_size)
+    text = args.text if args.file is None else read_corpus(args.file).text
+    shown = [show_tokens(tokenizer, text, in_color=sys.stdout.isatty())]
     if args.word is not None:
-        print(show_merges(tokenizer, args.word))
+        shown.append(show_merges(tokenizer, args.word))
+    say("\n".join(shown), raw=True)  # tokens are escaped, and the colors are ours
     if args.save is not None:
         tokenizer.save(args.save)
-        print(f"written   to {args.save}")
+        say(f"written   to {args.save}")
     return 0
 
 

@@ -13,6 +13,7 @@ from toy_gpt_train.errors import InputError
 from toy_gpt_train.models.base import Option
 from toy_gpt_train.models.registry import LADDER, STEP_OPTIONS, find_model
 from toy_gpt_train.project import RESOURCE_ROOT, load_manifest
+from toy_gpt_train.show import say
 
 HELP: Final = "learn a text: write artifacts/ (the model) and outputs/ (the log)"
 LESSON: Final = """The text is cut into tokens, and the model predicts each one from the tokens before it. Then it is
@@ -115,5 +116,5 @@ def train_arguments(args: argparse.Namespace) -> dict[str, Any]:
 
 def _train(args: argparse.Namespace) -> int:
     trained = run.train(**train_arguments(args), progress=True)
-    print(json.dumps(training_figures(trained)) if args.json else training_report(trained, trained.paths))
+    say(json.dumps(training_figures(trained)) if args.json else training_report(trained, trained.paths))
     return 0

@@ -18,6 +18,7 @@ from pathlib import Path
 from random import Random
 from typing import Final, TypeVar
 
+from toy_gpt_train.corpus import check_not_utf16
 from toy_gpt_train.disk import whole_file
 from toy_gpt_train.errors import InputError
 
@@ -36,6 +37,7 @@ def text_lines(path: Path) -> Iterator[str]:
     """
     offset = 0
     with path.open("rb") as file:
+        check_not_utf16(file.peek(), path)
         for number, line in enumerate(iter(lambda: file.readline(MAX_LINE_BYTES + 1), b""), start=1):
             if len(line) > MAX_LINE_BYTES:
                 raise InputError(f"{path}, line {number}: longer than {MAX_LINE_BYTES >> 20} MB")
@@ -80,6 +82,8 @@ def sample_lines(text: Path, out: Path, *, lines: int | None = None, fraction: f
         InputError: A number makes no sense, the text is not UTF-8, or no line was kept.
         OSError: A file cannot be read or written.
     """
+    if seed < 0:
+        raise InputError(f"the seed must be at least 0, got {seed}")
     rng = Random(seed)
     chosen: Iterable[str]
     if lines is not None:

@@ -31,6 +31,8 @@ class Sampling:
             raise InputError(f"the temperature must be from 0 to 100, got {self.temperature}")
         if not 0 < self.top_p <= 1:
             raise InputError(f"top-p must be above 0 and at most 1, got {self.top_p}")
+        if self.seed < 0:
+            raise InputError(f"the seed must be at least 0, got {self.seed}")
 
 
 GREEDY: Final = Sampling()

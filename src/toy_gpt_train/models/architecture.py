@@ -53,9 +53,11 @@ class Architecture:
     def __post_init__(self) -> None:
         for name, least in (("embedding_dim", 1), ("hidden_dim", 0), ("heads", 1), ("layers", 1)):
             value = getattr(self, name)
-            if not least <= value <= _LARGEST_DIMENSION:
+            # WHY more: the feed-forward layer follows the embedding, whose size is then what the message is about.
+            most = _LARGEST_DIMENSION * (4 if name == "hidden_dim" else 1)
+            if not least <= value <= most:
                 shown = value if abs(value) < 10**12 else "a number far too large"
-                raise InputError(f"{name} must be from {least} to {_LARGEST_DIMENSION}, got {shown}")
+                raise InputError(f"{name} must be from {least} to {most}, got {shown}")
         if not 0 <= self.dropout < 1:
             raise InputError(f"dropout must be at least 0 and below 1, got {self.dropout}")
         if self.embedding_dim % self.heads:

@@ -23,6 +23,7 @@ from dataclasses import dataclass
 from math import fsum, log
 from typing import Any, ClassVar, Final
 
+from toy_gpt_train.errors import InputError
 from toy_gpt_train.models.base import CONTEXT, COUNT, NUMBER, TOKEN, Column, Content, Model, ModelTable, Record, Text
 from toy_gpt_train.models.scores import Prediction
 
@@ -30,6 +31,8 @@ COUNTS_NAME: Final = "02_counts.csv"
 DISCOUNTS_NAME: Final = "03_discounts.csv"
 COUNTS_COLUMNS: Final = (Column("context", CONTEXT), Column("token", TOKEN), Column("count", COUNT))
 DISCOUNTS: Final = (Column("once", NUMBER), Column("twice", NUMBER), Column("three_or_more", NUMBER))
+
+MOST_WORK: Final = 2_000_000_000  # tokens times context squared: each length has its counts, of n-grams so long
 
 # WHY: in a small corpus there may be no n-gram counted once, or none counted twice, and the estimate divides by zero.
 FALLBACK_DISCOUNTS: Final = (0.5, 1.0, 1.5)
@@ -149,7 +152,13 @@ class KneserNey(Model):
         Yields:
             One record: ``avg_loss`` and ``accuracy`` of the finished model on the tokens with a full context.
         """
-        letters = as_text(self.training_ids(text))
+        ids = self.training_ids(text)
+        if (len(ids) - self.context_size) * self.context_size**2 > MOST_WORK:
+            raise InputError(
+                f"the counts of {len(ids)} training tokens with a context of {self.context_size} do not fit into "
+                f"memory: tokens times context squared must be at most {MOST_WORK:,}"
+            )
+        letters = as_text(ids)
         size = self.context_size + 1
         self.fit_ngrams(Counter(letters[start : start + size] for start in range(len(letters) - size + 1)))
         yield {"epoch": 1, **self._training_scores()}

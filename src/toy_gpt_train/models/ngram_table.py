@@ -33,6 +33,8 @@ from toy_gpt_train.progress import OnProgress
 
 Context = tuple[int, ...]
 
+MOST_CONTEXT_TOKENS: Final = 100_000_000  # in the contexts of all rows together
+
 _DENSE: Final = (Column("input_token", CONTEXT), Column("", WEIGHT, by_token=True))
 _SPARSE: Final = (Column("input_token", CONTEXT), Column("output_token", OTHER_TOKENS), Column("weight", WEIGHT))
 _VIEW: Final = (Column("row", COUNT), Column("label", CONTEXT), Column("x", WEIGHT), Column("y", WEIGHT))
@@ -174,7 +176,13 @@ class NGramTable(Model):
         """
         from toy_gpt_train.training.tables import train_rows
 
-        pairs = training_pairs(self.training_ids(text), self.context_size)
+        ids = self.training_ids(text)
+        if len(ids) * self.context_size > MOST_CONTEXT_TOKENS:
+            raise InputError(
+                f"{len(ids)} training tokens with a context of {self.context_size} do not fit into memory: tokens "
+                f"times context must be at most {MOST_CONTEXT_TOKENS:,}"
+            )
+        pairs = training_pairs(ids, self.context_size)
         rows_of = self.rows_by_task(pairs)
         validated = text.num_train < len(text.ids)
         weights: Mapping[Any, Sequence[float]] = {}

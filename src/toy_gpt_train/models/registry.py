@@ -11,6 +11,7 @@ from toy_gpt_train.models.base import Model
 
 # Only a model that trains in steps has a use for these; the values here ask for nothing.
 STEP_OPTIONS: Final[Mapping[str, Any]] = {"workers": 1, "checkpoint_every": 0, "resume": False}
+MOST_WORKERS: Final = 256  # each is a Python of its own, of 20 MB and more
 
 
 @dataclass(frozen=True)

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Final, Self
 
+from toy_gpt_train.errors import InputError
 from toy_gpt_train.staging import write_texts
 from toy_gpt_train.tokenizers.base import DEFAULT_VOCAB_SIZE, Tokenizer
 
@@ -17,7 +18,11 @@ class ListedTokenizer(Tokenizer):
 
     def __init__(self, tokens: Iterable[str] = ()) -> None:
         listed = list(tokens)
-        super().__init__(listed, [token.encode("utf-8", "surrogatepass") for token in listed])
+        try:
+            encoded = [token.encode("utf-8") for token in listed]
+        except UnicodeEncodeError as error:
+            raise InputError(f"the token {error.object!r:.60} holds a lone surrogate, half of a character") from None
+        super().__init__(listed, encoded)
 
     @classmethod
     def from_text(cls, text: str, vocab_size: int = DEFAULT_VOCAB_SIZE) -> Self:

@@ -14,13 +14,14 @@ Concepts:
 
 import random
 import time
+import warnings
 from array import array
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from math import isfinite
 from typing import Any, Final, NamedTuple, Protocol
 
-from toy_gpt_train.errors import InputError, StopTraining
+from toy_gpt_train.errors import InputError, InputWarning, StopTraining
 from toy_gpt_train.nn.modules import Network
 from toy_gpt_train.nn.optim import AdamW, clip_grad_norm, cosine_schedule
 from toy_gpt_train.nn.tensor import Tensor
@@ -70,6 +71,9 @@ class StepSettings:
                     f"the {name.replace('_', ' ')} must be above 0 and at most {most:g}, got {getattr(self, name)}"
                 )
         if not (isfinite(self.weight_decay) and 0 <= self.weight_decay * self.learning_rate < 1):
+            if self.weight_decay == StepSettings.weight_decay:  # nobody has set it
+                most = 1 / self.weight_decay
+                raise InputError(f"the learning rate must be above 0 and below {most:g}, got {self.learning_rate:g}")
             raise InputError(
                 f"the learning rate times the weight decay must be from 0 to 1, got {self.learning_rate:g} and "
                 f"{self.weight_decay:g}"
@@ -137,7 +141,16 @@ def train_steps(
     state = _TrainingState(network, ids[:num_train], held_out, settings, seed)
     if checkpoints is not None:
         state.restore(checkpoints.load())
+    if not held_out and num_train < len(ids):
+        _note(
+            f"the held-out part has {len(ids) - num_train} tokens, too few for a window of {settings.context + 1}: the "
+            "log has no val_loss, and only the finished model is measured on it"
+        )
     yield from map(dict, state.history)
+    num_micro_batches = -(-settings.batch_size // settings.micro_batch)
+    if workers > num_micro_batches:
+        _note(f"a batch has {num_micro_batches} micro-batches, so that many workers are started, not {workers}")
+        workers = num_micro_batches
     pool = SerialWorkers(network) if workers == 1 else ProcessWorkers(network, build, workers)
     started, first_step = time.monotonic(), state.step
     try:
@@ -157,6 +170,10 @@ def train_steps(
             yield state.record(pool)
     finally:
         pool.close()
+
+
+def _note(message: str) -> None:
+    warnings.warn(message, InputWarning, stacklevel=3)
 
 
 def _spread_windows(ids: Sequence[int], context_size: int, num_targets: int) -> list[Window]:
