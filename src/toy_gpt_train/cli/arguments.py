@@ -8,6 +8,7 @@ from toy_gpt_train import run
 from toy_gpt_train.errors import InputError
 from toy_gpt_train.inference.sampling import Sampling
 from toy_gpt_train.project import BASE_DIR
+from toy_gpt_train.show import one_line
 from toy_gpt_train.tokenizers import DEFAULT_VOCAB_SIZE, TOKENIZERS
 
 RUN: str = "the folder that holds artifacts/, or is itself a folder of artifacts"
@@ -46,7 +47,7 @@ def load_run(args: argparse.Namespace) -> run.Run:
     """
     loaded = run.load(args.base_dir, strict=args.strict)
     if loaded.changed_files:
-        print(f"toy-gpt: changed since training: {', '.join(loaded.changed_files):.2000}", file=sys.stderr)
+        print(one_line(f"toy-gpt: changed since training: {', '.join(loaded.changed_files)}"), file=sys.stderr)
     return loaded
 
 
