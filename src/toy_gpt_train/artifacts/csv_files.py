@@ -27,8 +27,8 @@ _NUMBERS: Final = re.compile(rf"{_NUMBER}(?:,{_NUMBER})*")
 def csv_line(cells: Iterable[object]) -> str:
     r"""Return one CSV line, ended by a line feed.
 
-    WHY not csv.writer: it leaves a lone carriage return unquoted in some Python versions, and a character
-    tokenizer makes that a token.
+    WHY not csv.writer: it leaves a lone carriage return unquoted in some Python versions, and a character tokenizer
+    makes that a token.
 
     Example:
         >>> csv_line(["a,b", 1])
@@ -51,9 +51,6 @@ def read_csv(
         path: The file.
         header: The first line it must have; if None, the first line is yielded like the others.
         longest_row: How many characters a row may have.
-
-    Yields:
-        (line number, cells); always as many cells as the header.
 
     Raises:
         InputError: Wrong header, missing or extra cell, broken quoting, not UTF-8, too long, or cut off; it names the
@@ -100,10 +97,7 @@ def _shorten(cells: Sequence[str]) -> str:
 
 
 def parse_int(text: str, what: str) -> int:
-    """Return the whole number of 0 or more in a cell; ``what`` is for the message.
-
-    Raises:
-        InputError: There is none.
+    """Return the whole number of 0 or more in a cell; InputError, which calls it ``what``, if there is none.
 
     Example:
         >>> parse_int("12", "token_id")
@@ -115,10 +109,7 @@ def parse_int(text: str, what: str) -> int:
 
 
 def parse_numbers(cells: Sequence[str], what: str) -> list[float]:
-    """Return the finite numbers in cells; ``what`` is for the message.
-
-    Raises:
-        InputError: A cell holds something else.
+    """Return the finite numbers in cells; InputError, which calls it ``what``, if a cell holds something else.
 
     Example:
         >>> parse_numbers(["-0.25", "1e-05"], "weight")

@@ -50,13 +50,7 @@ _ROWS_TYPE: Final = {"all": int, "observed": int, "sparse": int, "tables": dict}
 
 
 def new_meta(corpus: Corpus, training: Mapping[str, Any], **fields: Any) -> Meta:
-    """Return the metadata of a run that has not been saved.
-
-    Args:
-        corpus: The text that was learned.
-        training: How it was learned.
-        **fields: Other fields.
-    """
+    """Return the metadata of a run that has not been saved: its corpus, how it was learned, and other fields."""
     return {
         "schema_version": SCHEMA_VERSION,
         "training": {"epoch_definition": EPOCH_DEFINITION, **training},
@@ -116,9 +110,7 @@ def write_meta(path: Path, meta: Meta) -> None:
 def read_meta(path: Path) -> Meta:
     """Read 00_meta.json and check what inference relies on.
 
-    Raises:
-        InputError: It is too large, not JSON, of another schema_version, or a field is missing or of the wrong type.
-        OSError: It cannot be read.
+    InputError if it is too large, not JSON, of another schema_version, or a field is missing or of the wrong type.
     """
     vocabulary = path.with_name(VOCABULARY_NAME)
     limit = _MOST_BYTES + 8 * (vocabulary.stat().st_size if vocabulary.is_file() else 0)

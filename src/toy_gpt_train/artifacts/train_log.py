@@ -22,12 +22,7 @@ def write_training_log(path: Path, history: Sequence[Mapping[str, float]]) -> No
 
 
 def read_training_log(path: Path, most_records: int) -> list[dict[str, float]]:
-    """Return the records of a log; none if there is no file.
-
-    Raises:
-        InputError: The file is damaged, or has more records than training can have made.
-        OSError: It cannot be read.
-    """
+    """Return the records of a log, none if there is no file; InputError if it is damaged or too long."""
     if not path.is_file():
         return []
     rows = read_csv(path, None, _LONGEST_ROW)

@@ -19,9 +19,7 @@ def write_vocabulary(path: Path, tokens: Sequence[str], frequencies: Sequence[in
 def read_vocabulary(path: Path, vocab_size: int, most_bytes: int) -> tuple[list[str], list[int]]:
     """Return the tokens by id, and their frequencies.
 
-    Raises:
-        InputError: The file is damaged or too large, its ids are not 0 to V-1, or it has a token twice.
-        OSError: It cannot be read.
+    InputError if the file is damaged or too large, its ids are not 0, 1, 2, …, or a token appears twice.
     """
     if path.stat().st_size > most_bytes:
         raise InputError(f"{path}: more than {most_bytes} bytes, too large for the vocabulary of this text")

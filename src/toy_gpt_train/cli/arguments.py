@@ -8,6 +8,7 @@ from toy_gpt_train import run
 from toy_gpt_train.errors import InputError
 from toy_gpt_train.inference.sampling import Sampling
 from toy_gpt_train.project import BASE_DIR
+from toy_gpt_train.show import one_line
 from toy_gpt_train.tokenizers import DEFAULT_VOCAB_SIZE, TOKENIZERS
 
 RUN: str = "the folder that holds artifacts/, or is itself a folder of artifacts"
@@ -46,7 +47,7 @@ def load_run(args: argparse.Namespace) -> run.Run:
     """
     loaded = run.load(args.base_dir, strict=args.strict)
     if loaded.changed_files:
-        print(f"toy-gpt: changed since training: {', '.join(loaded.changed_files):.2000}", file=sys.stderr)
+        print(one_line(f"toy-gpt: changed since training: {', '.join(loaded.changed_files)}"), file=sys.stderr)
     return loaded
 
 
@@ -91,11 +92,7 @@ def add_sampling(parser: argparse.ArgumentParser) -> None:
 
 
 def sampling_of(args: argparse.Namespace) -> Sampling:
-    """Return how to choose tokens, and check the numbers beside it.
-
-    Raises:
-        InputError: One makes no sense.
-    """
+    """Return how to choose tokens, and check the numbers beside it; InputError if one makes no sense."""
     for name, least in (("num", 0), ("topk", 1)):
         if (value := getattr(args, name)) < least:
             raise InputError(f"--{name} must be at least {least}, got {value}")

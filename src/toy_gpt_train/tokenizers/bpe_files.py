@@ -8,7 +8,7 @@ Concepts:
     tokenizer.json: all of it in one file, for Hugging Face's ``tokenizers`` library. It is read for its special tokens,
         and must not contradict the others.
 
-REQ: a damaged file is refused with its name, and with the line for merges.
+REQ: a damaged file is refused with its name, and with the line for merges. One that cannot be read is an OSError.
 """
 
 import json
@@ -41,10 +41,7 @@ def spell(token: bytes) -> str:
 
 
 def unspell(spelling: str) -> bytes:
-    """Read a token in the printable alphabet.
-
-    Raises:
-        InputError: A character is not in the alphabet, or there is none.
+    """Read a token in the printable alphabet; InputError if a character is not in the alphabet, or there is none.
 
     Example:
         >>> unspell("Ġthe")
@@ -63,11 +60,7 @@ def unspell(spelling: str) -> bytes:
 
 
 def check_vocab(vocab: Mapping[int, bytes]) -> None:
-    """Refuse a vocabulary that cannot encode every text in exactly one way.
-
-    Raises:
-        InputError: The ids are not 0 to V-1, two of them have the same bytes, or a byte has no id.
-    """
+    """Refuse, with InputError, a vocabulary that cannot encode every text in exactly one way."""
     id_of: dict[bytes, int] = {}
     for token_id, token in vocab.items():
         if not 0 <= token_id < len(vocab):
@@ -83,11 +76,7 @@ def check_vocab(vocab: Mapping[int, bytes]) -> None:
 def check_merge(
     merge: tuple[bytes, bytes], tokens: Collection[bytes], earlier: Collection[tuple[bytes, bytes]]
 ) -> None:
-    """Refuse a merge if the vocabulary lacks a part or the result, or if it is among the earlier ones.
-
-    Raises:
-        InputError: It is refused.
-    """
+    """Refuse, with InputError, a merge if the vocabulary lacks a part or the result, or if it is an earlier one."""
     for token in (*merge, merge[0] + merge[1]):
         if token not in tokens:
             raise InputError(f"{spell(token)!r:.60} is not in the vocabulary")
@@ -103,17 +92,8 @@ def read_files(
 ) -> tuple[dict[int, bytes], list[tuple[bytes, bytes]]]:
     """Read a vocab.json and its merges.txt. WHY together: neither can be much larger than the other.
 
-    Args:
-        vocab_path: ``{"!": 0, "Ġthe": 262, ...}`` gives ``{0: b"!", 262: b" the", ...}``.
-        merges_path: The line "Ġ t" gives ``(b" ", b"t")``.
-        special_tokens: Plain text, not in the printable alphabet. Those with an id need not be in the vocabulary.
-
-    Returns:
-        The vocabulary and the merges, in their order.
-
-    Raises:
-        InputError: A file is damaged, or a token is made by no merge.
-        OSError: One cannot be read.
+    Special tokens are plain text, not in the printable alphabet; those with an id need not be in the vocabulary.
+    InputError if a file is damaged, or a token is made by no merge.
     """
     merges_bytes = merges_path.stat().st_size
     vocab = _read_vocab(vocab_path, special_tokens, merges_bytes)
@@ -174,22 +154,13 @@ def _read_merges(path: Path, vocab: Mapping[int, bytes], most_bytes: int) -> lis
 
 
 def read_description(path: Path) -> dict[str, Any]:
-    """Read a tokenizer.json; the files beside it bound its size.
-
-    Raises:
-        InputError: It holds no JSON object, or is too large.
-        OSError: It cannot be read.
-    """
+    """Read a tokenizer.json; the files beside it bound its size."""
     beside = sum(path.with_name(name).stat().st_size for name in (VOCAB_NAME, MERGES_NAME))
     return read_json_object(path, limit=16 * beside + 100_000, values=beside + 10_000)
 
 
 def special_tokens_of(description: Mapping[str, Any], path: Path) -> dict[str, int]:
-    """Return the special tokens that a tokenizer.json names, by id; vocab.json does not mark them.
-
-    Raises:
-        InputError: They are not texts and ids, or one asks for what is not done here.
-    """
+    """Return the special tokens that a tokenizer.json names, by id; vocab.json does not mark them."""
     found: dict[str, int] = {}
     added = description.get("added_tokens") or []
     for token in added if isinstance(added, list) else [added]:
@@ -206,11 +177,7 @@ def special_tokens_of(description: Mapping[str, Any], path: Path) -> dict[str, i
 def check_description(
     description: Mapping[str, Any], path: Path, tokens: Sequence[str], merges: Sequence[tuple[bytes, bytes]]
 ) -> None:
-    """Refuse a tokenizer.json that describes another tokenizer than the files beside it; it may name tokens only.
-
-    Raises:
-        InputError: It does.
-    """
+    """Refuse a tokenizer.json that describes another tokenizer than the files beside it; it may name tokens only."""
     if "model" not in description:
         return
     model, cut = description["model"], description.get("pre_tokenizer")
@@ -257,8 +224,7 @@ def file_texts(
 def _hugging_face(ids: Mapping[str, int], merge_lines: Sequence[str], special: Mapping[str, int]) -> dict[str, Any]:
     """Return the content of a tokenizer.json that encodes as this project does.
 
-    Source:
-        https://huggingface.co/docs/tokenizers (BPE, ByteLevel and AddedToken).
+    Source: https://huggingface.co/docs/tokenizers (BPE, ByteLevel and AddedToken).
     """
     byte_level = {"type": "ByteLevel", "add_prefix_space": False, "trim_offsets": True, "use_regex": True}
     literal = {"single_word": False, "lstrip": False, "rstrip": False, "normalized": False, "special": True}
