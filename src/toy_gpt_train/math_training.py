@@ -1,13 +1,19 @@
 """math_training.py - The arithmetic of learning, as pure functions of numbers: no tokens, no models, no files."""
 
+import sys
 from collections import Counter
-from collections.abc import Hashable, Iterable, Sequence
+from collections.abc import Callable, Hashable, Iterable, Sequence
+from functools import partial
 from heapq import nsmallest
 from math import exp, fsum, log
 from typing import Final
 
 # WHY: log(0) is minus infinity; one certain mistake would make every average infinite.
 SMALLEST_PROBABILITY: Final = 1e-12
+
+# The sum of floats from left to right, on every version of Python. WHY: from 3.12 on, sum() corrects rounding errors, so
+# its last digits differ from those of 3.11; but where it starts at False, which is no float, it adds what comes as it is.
+add_up: Final[Callable[[Iterable[float]], float]] = sum if sys.version_info < (3, 12) else partial(sum, start=False)
 
 
 def argmax(values: Sequence[float]) -> int:
@@ -46,7 +52,7 @@ def softmax(scores: Sequence[float]) -> list[float]:
     # WHY: shifting all scores changes no ratio, and exp(0) is now the largest term, so nothing overflows.
     top = max(scores)
     exps = [exp(score - top) for score in scores]
-    total = sum(exps)
+    total = add_up(exps)
     return [e / total for e in exps]
 
 

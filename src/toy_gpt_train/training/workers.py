@@ -14,6 +14,7 @@ from contextlib import contextmanager
 from operator import add
 from typing import TYPE_CHECKING, NamedTuple, Protocol
 
+from toy_gpt_train.math_training import add_up
 from toy_gpt_train.nn.modules import Network
 from toy_gpt_train.training.batches import Window, window_loss
 
@@ -122,7 +123,7 @@ def sum_stats(results: Sequence[BatchStats]) -> BatchStats:
         BatchStats(loss=1.25, num_tokens=4, correct=2)
     """
     num_tokens = sum(stats.num_tokens for stats in results)
-    loss = sum(stats.loss * stats.num_tokens for stats in results) / num_tokens
+    loss = add_up(stats.loss * stats.num_tokens for stats in results) / num_tokens
     return BatchStats(loss, num_tokens, sum(stats.correct for stats in results))
 
 
