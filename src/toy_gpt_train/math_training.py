@@ -11,8 +11,8 @@ from typing import Final
 # WHY: log(0) is minus infinity; one certain mistake would make every average infinite.
 SMALLEST_PROBABILITY: Final = 1e-12
 
-# The sum of floats from left to right, on every version of Python. WHY: from 3.12 on, sum() corrects rounding errors, so
-# its last digits differ from those of 3.11; but where it starts at False, which is no float, it adds what comes as it is.
+# Adds floats from left to right. WHY not sum(): from Python 3.12 on it corrects rounding errors, so the last digits
+# would differ between versions; but where it starts at False, which is no float, it adds what comes as it is.
 add_up: Final[Callable[[Iterable[float]], float]] = sum if sys.version_info < (3, 12) else partial(sum, start=False)
 
 
@@ -59,11 +59,8 @@ def softmax(scores: Sequence[float]) -> list[float]:
 def cross_entropy_loss(probs: Sequence[float], target_id: int) -> float:
     """Return the surprise of one prediction: minus the log of the probability given to the token that came.
 
-    The loss is in nats: 0 for certainty, log(V) for a uniform guess among V tokens. The probability is taken as at
-    least 1e-12.
-
-    Raises:
-        ValueError: ``target_id`` is not an index of ``probs``.
+    In nats: 0 for certainty, log(V) for a uniform guess among V tokens. No probability counts as less than 1e-12.
+    Raises ValueError if ``target_id`` is not an index of ``probs``.
 
     Example:
         >>> round(cross_entropy_loss([0.25, 0.75], 1), 4)
@@ -79,9 +76,8 @@ def cross_entropy_loss(probs: Sequence[float], target_id: int) -> float:
 def conditional_entropy(pairs: Iterable[tuple[Hashable, Hashable]]) -> float:
     """Return the lowest average loss that any table can reach on these (context, target) pairs.
 
-    The best a table can do is to predict each token as often as it followed the context. The surprise that
-    remains is the entropy of the target given the context, H(target | context), in nats per pair: the mean of
-    log(count(context) / count(context, target)).
+    The best a table can do is to predict each token as often as it followed the context. What remains is the entropy
+    H(target | context) in nats per pair: the mean of log(count(context) / count(context, target)).
 
     Example:
         >>> round(conditional_entropy([("a", 1), ("a", 2), ("b", 1), ("b", 1)]), 4)
