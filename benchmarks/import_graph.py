@@ -26,7 +26,10 @@ SOURCE: Final = Path(__file__).resolve().parents[1] / "src" / PACKAGE
 
 # From the lowest layer up. Only in the lowest are there several rooms.
 LAYERS: Final = (
-    ("errors", "progress", "math_training", "files", "show", "loss_curve", "project", "corpus"),
+    (
+        *("errors", "progress", "math_training", "show", "loss_curve"),
+        *("files", "disk", "locks", "staging", "project", "corpus"),
+    ),
     *((room,) for room in ("course", "tokenizers", "nn", "training", "models", "inference", "artifacts", "data")),
     *((room,) for room in ("run", "view", "cli")),
 )

@@ -157,14 +157,15 @@ def test_checkpoints(tmp_path: Path) -> None:
         if fraction > 0.6:
             raise KeyboardInterrupt
 
-    keep = {"checkpoint_dir": tmp_path / "kept", "checkpoint_every": 1}
+    keep = {"save_to": tmp_path / "run", "checkpoint_every": 1}
+    kept = tmp_path / "run" / "outputs" / "checkpoints"
     with pytest.raises(KeyboardInterrupt):
         tg.train("gpt", text=TEXT, **QUICK_GPT, **keep, progress=stop)
-    assert any((tmp_path / "kept").iterdir())
+    assert any(kept.iterdir())
     resumed = tg.train("gpt", text=TEXT, **QUICK_GPT, **keep, resume=True)
     assert resumed.next("the ") == whole.next("the ")
-    resumed.save(tmp_path / "run")
-    assert not list((tmp_path / "kept").glob("step-*"))
+    assert tg.load(tmp_path / "run").next("the ") == whole.next("the ")
+    assert not kept.exists()
 
 
 REFUSED: dict[str, dict[str, Any]] = {
@@ -182,7 +183,7 @@ REFUSED: dict[str, dict[str, Any]] = {
     "learning_rate must be a number": {"learning_rate": "fast"},
     "size must be a word": {"model": "gpt", "size": 3},
     "at least 1 worker": {"model": "gpt", "workers": 0},
-    "checkpoint_dir": {"model": "gpt", "checkpoint_every": 2},
+    "give save_to": {"model": "gpt", "checkpoint_every": 2},
     "vocabulary size": {"tokenizer": "bpe", "bpe_vocab": 5},
     "text is empty|corpus is empty": {"text": " "},
     "1 training tokens are too few": {"text": "a"},

@@ -44,7 +44,8 @@ OPTIONS = {
     "train": "--model --corpus --tokenizer --bpe-vocab --context --val-fraction --epochs --learning-rate --seed "
     "--base-dir --json --size --embedding-dim --hidden --heads --layers --dropout --steps --batch-size --piece-size "
     "--warmup --weight-decay --clip --eval-every --workers --checkpoint-every --resume",
-    "infer": "--base-dir --start-tokens --prompt --num --topk --temperature --top-p --seed --explain --json",
+    "infer": "--base-dir --start-tokens --prompt --num --topk --temperature --top-p --seed --explain --json --raw "
+    "--output",
     "evaluate": "--base-dir --text --unknown --json",
     "chat": "--base-dir --num --topk --temperature --top-p --seed",
     "view": "--base-dir --port --no-browser",
@@ -318,7 +319,9 @@ BAD_TEXTS: dict[str, tuple[bytes | None, str]] = {
     "only a byte-order mark": (b"\xef\xbb\xbf", "empty"),
     "not UTF-8": (b"a b \xe9 c", "0xe9 at offset 4"),
     "UTF-8 cut short": (b"the cat \xf0\x9f\x98", "offset 8"),
-    "UTF-16": ("a b c".encode("utf-16"), "0xff at offset 0"),
+    "UTF-16": ("a b c".encode("utf-16"), "looks like UTF-16"),
+    "UTF-16 without a mark": ("the cat sat\n".encode("utf-16-le"), "looks like UTF-16"),
+    "UTF-16 that is not UTF-8": ("café au lait\n".encode("utf-16-be"), "looks like UTF-16"),
 }
 
 
@@ -429,7 +432,7 @@ BAD_TRAIN_NUMBERS = {
     "--epochs": ("0", "-1", *NO_INTEGERS),
     "--learning-rate": ("0", "-1", "nan", "inf", "-inf", "1e309", "1001", *NO_FLOATS),
     "--val-fraction": ("1", "-0.1", "nan", "inf", "1e309", "2", *NO_FLOATS),
-    "--seed": NO_INTEGERS,
+    "--seed": ("-1", "-5", *NO_INTEGERS),
     "--bpe-vocab": ("255", "0", "-1", *NO_INTEGERS),
 }
 
@@ -746,7 +749,7 @@ BAD_SAMPLING_NUMBERS = {
     "--topk": ("0", "-1", *NO_INTEGERS),
     "--temperature": ("-1", "-0.001", "nan", "inf", "-inf", "1e309", "101", *NO_FLOATS),
     "--top-p": ("0", "-1", "1.001", "nan", "inf", "1e309", *NO_FLOATS),
-    "--seed": NO_INTEGERS,
+    "--seed": ("-1", *NO_INTEGERS),
 }
 
 

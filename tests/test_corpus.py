@@ -68,6 +68,9 @@ def test_standard_input_is_learned_and_recorded(tmp_path: Path, python: Callable
     described = recorded(tmp_path)
     assert (described["sha256"], described["num_chars"]) == fingerprint(TINY)
     assert described["path"] == described["filename"] == "stdin"
+    ladder = ("ladder", "--models", "unigram", "bigram", *options[:2], "--tokenizer", tokenizer)
+    outcome = python("-m", "toy_gpt_train", *ladder, "--base-dir", tmp_path / "ladder", stdin=TINY)
+    assert (outcome.code, outcome.err, outcome.out.count("\n")) == (0, "", 3)
 
 
 def change(path: Path) -> None:

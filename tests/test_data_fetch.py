@@ -1,6 +1,7 @@
 """toy-gpt data fetch: a download from a real server on this machine that stalls, breaks off and lies."""
 
 import hashlib
+import os
 import random
 import re
 import shlex
@@ -160,6 +161,39 @@ def test_fetch_writes_the_text_and_nothing_else(server, out):
     assert told == sorted(told)
     assert told[-1] == 1.0
     assert server.ranges == [None]
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="named pipes are POSIX")
+def test_a_pipe_gets_the_whole_text_or_nothing(server, out):
+    os.mkfifo(out)
+    for script, expected in (((cut_after(100), ranged), CONTENT), ((sends(WRONG),), b"")):
+        read: list[bytes] = []
+        thread = threading.Thread(target=lambda read=read: read.append(out.read_bytes()))
+        thread.start()
+        try:
+            assert run(server, out, *script) is True
+        except InputError:
+            out.open("wb").close()  # the pipe was not even opened
+        thread.join()
+        assert read == [expected]
+    assert [path.name for path in out.parent.iterdir()] == ["text.txt"]
+    assert out.is_fifo()
+
+
+@pytest.mark.skipif(os.name == "nt", reason="links need a right that users of Windows lack")
+def test_a_link_is_followed(server, out):
+    target = out.parent / "folder" / "target.txt"
+    target.parent.mkdir()
+    out.symlink_to(target)
+    assert run(server, out, whole) is True
+    assert (out.is_symlink(), target.read_bytes()) == (True, CONTENT)
+    assert run(server, out, whole) is False
+    target.write_bytes(b"mine")
+    with pytest.raises(InputError, match="--force"):
+        run(server, out, whole)
+    assert run(server, out, whole, force=True) is True
+    assert (out.is_symlink(), target.read_bytes()) == (True, CONTENT)
+    assert [path.name for path in target.parent.iterdir()] == ["target.txt"]
 
 
 def test_what_is_there_is_not_fetched_again(server, out):
@@ -372,6 +406,79 @@ def test_a_server_that_always_stalls(server, out):
     with pytest.raises(InputError, match=f"2 attempts: .*timed out after 70000 of {SIZE} bytes"):
         run(server, out, stall_after(70_000), patience=Patience(timeout=0.2, attempts=2, pause=0))
     assert listing_of(out.parent) == {"text.txt.part": CONTENT[:70_000]}
+
+
+def drip(data: bytes, beginning: bytes = b"") -> Behaviour:
+    """Send something again and again, often enough to be never silent."""
+
+    def send(handler: Handler) -> None:
+        handler.wfile.write(beginning)
+        while not handler.server.release.wait(0.02):
+            handler.wfile.write(data)
+
+    return send
+
+
+HEADERS = b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n" % SIZE
+DRIPPING = {
+    "100 Continue": drip(b"HTTP/1.1 100 Continue\r\n\r\n"),
+    "a status line": drip(b"H"),
+    "headers": drip(b"A", HEADERS + b"B: "),
+    "the text": drip(CONTENT[:1], HEADERS + b"\r\n"),
+    "chunks": drip(b"1\r\nx\r\n", b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"),
+    "a chunk's size": drip(b"0", b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"),
+    "redirects": drip(b"L", b"HTTP/1.1 302 Found\r\nLocation: "),
+}
+
+
+@pytest.mark.parametrize("what", DRIPPING)
+def test_a_server_that_is_too_slow_is_left(server, out, what):
+    patience = Patience(timeout=5, attempts=2, pause=0, min_speed=1000, window=0.2)
+    with pytest.raises(InputError, match="2 attempts: slower than 1000 bytes per second"):
+        run(server, out, DRIPPING[what], patience=patience)
+    assert len(server.ranges) == 2
+    assert run(server, out, whole, patience=patience)
+
+
+@pytest.mark.parametrize("what", DRIPPING)
+def test_a_deadline_ends_all_attempts(server, out, what):
+    with pytest.raises(InputError, match=r"not fetched within 0\.3 s"):
+        run(server, out, DRIPPING[what], patience=Patience(timeout=5, min_speed=0, deadline=0.3))
+    assert len(server.ranges) == 1
+
+
+def test_a_deadline_ends_silence_and_pauses(server, out):
+    with pytest.raises(InputError, match=r"not fetched within 0\.2 s"):
+        run(server, out, silence, patience=Patience(timeout=20, deadline=0.2))
+    with pytest.raises(InputError, match=r"not fetched within 0\.2 s"):
+        run(server, out, sends(b"", 500), patience=Patience(pause=20, deadline=0.2))
+
+
+def test_what_a_slow_server_sent_is_kept(server, out):
+    beginning = HEADERS + b"\r\n" + CONTENT[:1000]
+    slow = drip(b"", beginning)
+    with pytest.raises(InputError, match=r"not fetched within 0\.3 s"):
+        run(server, out, slow, patience=Patience(timeout=5, deadline=0.3))
+    assert listing_of(out.parent) == {"text.txt.part": CONTENT[:1000]}
+    server.ranges.clear()
+    assert run(server, out, ranged)
+    assert server.ranges == ["bytes=1000-"]
+
+
+def test_a_server_that_is_fast_enough_is_heard_to_the_end(server, out):
+    def steady(handler: Handler) -> None:
+        handler.answer(200, b"", Content_Length=SIZE)
+        for start in range(0, SIZE, 20_000):
+            handler.server.release.wait(0.05)
+            handler.wfile.write(CONTENT[start : start + 20_000])
+
+    assert run(server, out, steady, patience=Patience(attempts=1, min_speed=20_000, window=0.1))
+    assert out.read_bytes() == CONTENT
+
+
+def test_patience_that_makes_no_sense(toy_gpt):
+    for options in (("--min-speed", -1), ("--min-speed", "nan"), ("--deadline", 0), ("--deadline", "inf")):
+        assert toy_gpt("data", "fetch", "names", *options).refused
 
 
 @pytest.mark.parametrize(

@@ -201,7 +201,7 @@ def test_a_top_p_that_makes_no_sense_is_refused(top_p):
 
 def test_the_limits_themselves_are_allowed():
     assert Sampling() == GREEDY == Sampling(0.0, 1.0, 0)
-    assert Sampling(100.0, 1e-300, -1).temperature == 100
+    assert Sampling(100.0, 1e-300, 0).temperature == 100
 
 
 # --- a whole text -------------------------------------------------------------------------------------------

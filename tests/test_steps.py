@@ -4,13 +4,14 @@ import gc
 import random
 import re
 import tracemalloc
+from contextlib import nullcontext
 from math import cos, exp, fsum, log, pi, sqrt
 from unittest import mock
 
 import pytest
 
 import toy_gpt_train as tg
-from toy_gpt_train.errors import InputError, StopTraining
+from toy_gpt_train.errors import InputError, InputWarning, StopTraining
 from toy_gpt_train.models.architecture import Architecture
 from toy_gpt_train.models.registry import find_model
 from toy_gpt_train.models.scores import summarize
@@ -317,7 +318,9 @@ def test_the_validation_loss_is_of_windows_spread_over_the_held_out_text(kind, l
 
 @pytest.mark.parametrize("length", range(CONTEXT + 1))
 def test_a_held_out_text_shorter_than_a_window_is_not_looked_at(length):
-    model, history = train("gpt", text=TEXT + [0] * length, num_train=len(TEXT))
+    said = pytest.warns(InputWarning, match=f"the held-out part has {length} tokens") if length else nullcontext()
+    with said:
+        model, history = train("gpt", text=TEXT + [0] * length, num_train=len(TEXT))
     assert [list(record) for record in history] == [COLUMNS] * 3
     assert bytes_of(model) == bytes_of(train("gpt")[0])
 

@@ -281,6 +281,42 @@ def test_a_killed_worker_ends_training_in_one_line(tmp_path, tiny_corpus, toy_gp
     assert processes_left() == []
 
 
+@pytest.mark.slow
+@needs_proc
+@pytest.mark.parametrize("at", [1, 2])
+def test_a_stopped_worker_ends_training_in_one_line(tmp_path, tiny_corpus, toy_gpt, monkeypatch, at):
+    monkeypatch.setattr("toy_gpt_train.training.workers.PATIENCE_SECONDS", 3)
+
+    def stop_a_worker():
+        os.kill(multiprocessing.active_children()[at - 1].pid, signal.SIGSTOP)
+
+    with at_step(at, stop_a_worker):
+        # So many weights do not fit into the buffer of a pipe: sending them waits too.
+        outcome = toy_gpt(*command(tmp_path, tiny_corpus, "--steps", 9, "--workers", 2, "--hidden", 4000))
+    assert outcome.refused
+    assert "no sign of life for 3 seconds" in outcome.err
+    assert processes_left() == []
+
+
+def built_slowly():
+    end = time.monotonic() + 4
+    while time.monotonic() < end:
+        sum(range(1000))
+    return SMALL()
+
+
+@pytest.mark.slow
+@needs_processes
+def test_a_worker_that_is_busy_for_long_is_waited_for(monkeypatch):
+    monkeypatch.setattr("toy_gpt_train.training.workers.PATIENCE_SECONDS", 2)
+    started = time.monotonic()
+    workers = ProcessWorkers(SMALL(), built_slowly, 1)
+    ((stats, _),) = workers.results([MicroBatch([[0, 1]])], with_gradient=True)
+    workers.close()
+    assert stats.num_tokens == 1
+    assert time.monotonic() - started > 4
+
+
 @needs_processes
 def test_killed_closed_and_closed_again():
     network = SMALL()
@@ -348,7 +384,8 @@ def test_when_a_process_cannot_be_started_the_others_end():
         true_start(process)
         started.append(process)
 
-    with mock.patch.object(SpawnProcess, "start", start), pytest.raises(OSError, match="temporarily unavailable"):
+    message = r"no worker process can be started \(Resource temporarily unavailable\); train with --workers 1"
+    with mock.patch.object(SpawnProcess, "start", start), pytest.raises(ChildProcessError, match=message):
         ProcessWorkers(SMALL(), SMALL, 2)
     assert len(started) == 1
     assert processes_left() == []
@@ -436,3 +473,19 @@ def test_control_c_ends_all_processes_in_one_line(tmp_path, tiny_corpus):
     assert [line for line in err.decode("utf-8").splitlines()[:-1] if line and "%" not in line] == []
     wait_until(lambda: not any(map(is_running, children)))
     assert list((tmp_path / "run").rglob("*.json")) == list((tmp_path / "run").rglob("state.json"))
+
+
+@needs_proc
+def test_control_c_ends_training_whose_workers_are_stopped(tmp_path, tiny_corpus):
+    with training_by_two(tmp_path / "run", tiny_corpus) as parent:
+        children = children_of(parent.pid)
+        workers = [child for child in children if b"spawn_main" in Path(f"/proc/{child}/cmdline").read_bytes()]
+        assert len(workers) == 2
+        for worker in workers:
+            os.kill(worker, signal.SIGSTOP)
+        time.sleep(0.5)
+        os.kill(parent.pid, signal.SIGINT)
+        _, err = parent.communicate(timeout=20)
+        assert parent.returncode == 130
+        assert err.decode("utf-8").endswith("stopped; nothing is half-written\n")
+        wait_until(lambda: not any(map(is_running, children)))

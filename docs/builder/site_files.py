@@ -72,7 +72,7 @@ def _playground(runtime: str) -> Iterator[tuple[str, Content]]:
         "runtime": runtime,
         "runtimeBytes": {name: package_file("pyodide", name).stat().st_size for name in _RUNTIME_FILES},
         "corpora": [path.name for path in corpora],
-        "rungs": [_choice(entry) for entry in LADDER],
+        "models": [_choice(entry) for entry in LADDER],
     }
     yield "playground/playground.json", json.dumps(about)
     yield f"playground/{wheel_name}", wheel

@@ -45,7 +45,7 @@ export async function trainingForm(about, line, folded, onTrain, onStop, onProbl
     return `${join([...words, "--corpus", `corpus/${corpus.name()}`])} ${more.value}`.trim();
   };
   const update = () => {
-    const model = about.rungs.find(({ kind }) => kind === fields[0].control.value) ?? WINDOW;
+    const model = about.models.find(({ kind }) => kind === fields[0].control.value) ?? WINDOW;
     fields.forEach(({ node, suits }) => (node.hidden = !suits(model)));
     command.textContent = `uv run toy-gpt train ${asLine()}`;
   };
@@ -77,10 +77,10 @@ export async function trainingForm(about, line, folded, onTrain, onStop, onProbl
 }
 
 /** Return the fields: the flag of each, its control, and which models it is for. */
-function fieldsOf({ rungs }) {
+function fieldsOf({ models }) {
   const all = () => true;
   const learns = ({ isTable, isNetwork }) => isTable || isNetwork;
-  const kinds = rungs.map(({ kind, code, adds }) => [kind, `${code} ${kind}: ${adds}`]);
+  const kinds = models.map(({ kind, code, adds }) => [kind, `${code} ${kind}: ${adds}`]);
   const field = (label, flag, control, suits) => ({ flag, control, suits, node: labeled(label, control) });
   const choice = (label, flag, choices) => field(label, flag, selectOf(choices, choices[0][0], () => {}), all);
   const number = (label, flag, suits, limits) =>

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from toy_gpt_train.errors import InputError, StopTraining
+    from toy_gpt_train.errors import InputError, InputWarning, StopTraining
     from toy_gpt_train.run import Run, load, train
 
     models: Callable[[], list[str]]
@@ -21,13 +21,14 @@ if TYPE_CHECKING:
 # Each name of the public API, and the module it comes from, which is imported when the name is used.
 _PLACES = {
     "InputError": "errors",
+    "InputWarning": "errors",
     "StopTraining": "errors",
     "Run": "run",
     "load": "run",
     "train": "run",
 }
 
-__all__ = ["InputError", "Run", "StopTraining", "__version__", "load", "models", "train"]
+__all__ = ["InputError", "InputWarning", "Run", "StopTraining", "__version__", "load", "models", "train"]
 
 
 def __getattr__(name: str) -> Any:

@@ -8,28 +8,23 @@ It does not know tokens.
 
 import hashlib
 import io
+import warnings
+from codecs import BOM_UTF16_BE, BOM_UTF16_LE
 from dataclasses import dataclass
 from pathlib import Path
 
-from toy_gpt_train.errors import InputError
+from toy_gpt_train.errors import InputError, InputWarning
 from toy_gpt_train.files import decode_utf8, read_bytes
 
 
 @dataclass(frozen=True)
 class Corpus:
-    """A text and where it came from.
+    """A text and where it came from."""
 
-    Attributes:
-        text: The text, unchanged but for a leading byte-order mark, which is dropped.
-        name: The name of its file, or another name.
-        sha256: The hash of its bytes, in hexadecimal.
-        path: Its file; None for text that came from no file.
-    """
-
-    text: str
-    name: str
-    sha256: str
-    path: Path | None = None
+    text: str  # unchanged but for a leading byte-order mark, which is dropped
+    name: str  # of its file, or another name
+    sha256: str  # of its bytes, in hexadecimal
+    path: Path | None = None  # its file; None for text that came from no file
 
     @property
     def num_lines(self) -> int:
@@ -38,22 +33,35 @@ class Corpus:
 
 
 def read_corpus(path: Path) -> Corpus:
-    """Read a text file, a pipe or a device.
+    """Read a text file, a pipe or a device; InputError if it is too large to hold in memory, or not UTF-8.
 
-    Raises:
-        OSError: It cannot be read.
-        InputError: It is too large to hold in memory, or not UTF-8.
+    A byte-order mark inside the text is kept, with an InputWarning.
     """
     data = read_bytes(path)
+    check_not_utf16(data, path)
     text = decode_utf8(data, path).removeprefix("\ufeff")
+    if (mark := text.find("\ufeff")) >= 0:
+        line = text.count("\n", 0, mark) + 1
+        warnings.warn(
+            f"{path}, line {line}: a byte-order mark (U+FEFF) inside the text, as where two files were joined; it is "
+            "learned as part of a token",
+            InputWarning,
+            stacklevel=2,
+        )
     return Corpus(text, path.name, hashlib.sha256(data).hexdigest(), path)
 
 
-def corpus_of(text: str, name: str = "text") -> Corpus:
-    r"""Make a corpus of a text in memory.
+def check_not_utf16(start: bytes, path: Path) -> None:
+    r"""Refuse, with InputError, a text that begins like UTF-16: with its mark, or full of NUL bytes.
 
-    Raises:
-        InputError: It holds a lone surrogate, half of a character that UTF-8 cannot hold.
+    WHY NUL: without a mark, English in UTF-16 is valid UTF-8 with a NUL at every other byte.
+    """
+    if start.startswith((BOM_UTF16_LE, BOM_UTF16_BE)) or start.count(0) * 20 > len(start):
+        raise InputError(f"{path}: this looks like UTF-16 text; save it as UTF-8")
+
+
+def corpus_of(text: str, name: str = "text") -> Corpus:
+    r"""Make a corpus of a text in memory; InputError if it holds a lone surrogate, which UTF-8 cannot hold.
 
     Example:
         >>> corpus_of("one\n\ntwo").num_lines

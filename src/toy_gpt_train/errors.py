@@ -1,17 +1,19 @@
-"""errors.py - The project's own exceptions: bad input, and a request to stop training.
-
-InputError is raised wherever a file, a number or a word given by the user cannot be used. The command line prints its
-message as one line and ends with exit code 2.
-"""
+"""errors.py - The project's own exceptions: bad input, odd input, and a request to stop training."""
 
 
 class InputError(ValueError):
-    """Something the user gave cannot be used; the message is one line that says what and where.
+    """A file, a number or a word that the user gave cannot be used; the message is one line that says what and where.
+
+    The command line prints the message and ends with exit code 2.
 
     Example:
         >>> str(InputError("epochs must be at least 1, got 0"))
         'epochs must be at least 1, got 0'
     """
+
+
+class InputWarning(UserWarning):
+    """Something the user gave is odd but can be used. The command line prints it as one line and goes on."""
 
 
 class StopTraining(Exception):  # noqa: N818 - like StopIteration, it is no error

@@ -1,23 +1,19 @@
-"""files.py - One way to read files that may be damaged, and one way to write them so that nothing is lost.
+"""files.py - One way to read files that may be damaged; staging.py is the one way to write them.
 
-Reading: a file is never trusted. It is read up to a limit, as UTF-8, and damage becomes one InputError that names the
-file and the place in it. Writing: files are staged under temporary names and renamed when all of them are whole. If
-anything interrupts the work, the old files stay as they were.
+A file is never trusted. It is read up to a limit, as UTF-8, and damage becomes one InputError that names the file and
+the place in it.
 
 It does not know what the files mean.
 """
 
 import codecs
-import glob
 import hashlib
 import json
 import os
-from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager
-from errno import EISDIR
+from collections.abc import Iterable, Iterator
 from itertools import chain
 from pathlib import Path
-from typing import Any, BinaryIO, Final
+from typing import Any, Final
 
 from toy_gpt_train.errors import InputError
 
@@ -25,9 +21,6 @@ from toy_gpt_train.errors import InputError
 # fail at once, not after filling the memory.
 MAX_BYTES: Final = 256 * 1024 * 1024
 _BLOCK_BYTES: Final = 1 << 20
-
-
-# --- reading ------------------------------------------------------------------------------------------------
 
 
 def read_bytes(path: Path, limit: int = MAX_BYTES) -> bytes:
@@ -144,126 +137,3 @@ def sha256_of_file(path: Path) -> str:
     """Return the SHA-256 of a file in hexadecimal; raises OSError if it cannot be read."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
-
-
-# --- writing ------------------------------------------------------------------------------------------------
-
-
-class StagedFiles:
-    """Files that are staged, then committed together. Use it through staged_files()."""
-
-    # Temporary files are called .NAME.PID.tmp, and old files that make room for new ones .NAME.old.PID.tmp.
-
-    def __init__(self) -> None:
-        self._staged: dict[Path, Path] = {}
-        self._replaced: list[Path] = []
-
-    def path(self, target: Path) -> Path:
-        """Make the folder of ``target``, remove what killed processes left, and return the temporary path to write."""
-        if target.is_dir():
-            raise IsADirectoryError(EISDIR, "a folder is in the place of this file", str(target))
-        target.parent.mkdir(parents=True, exist_ok=True)
-        for leftover in target.parent.glob(f".{glob.escape(target.name)}.*.tmp"):
-            if not _is_running(leftover.suffixes[-2][1:]):
-                leftover.unlink(missing_ok=True)
-        self._staged[target] = target.with_name(f".{target.name}.{os.getpid()}.tmp")
-        return self._staged[target]
-
-    def targets(self) -> list[Path]:
-        """Return the paths that will be written, in the order of staging."""
-        return list(self._staged)
-
-    def commit(self) -> None:
-        """Rename every staged file to its target, in the order of staging.
-
-        The old files are moved aside first, in the opposite order, and come back if anything fails (Ctrl-C, a file that
-        a spreadsheet holds open). WHY: a run's metadata is staged last, so it goes first and comes last. Without it a
-        run is visibly incomplete, so a kill between two renames leaves no mixture of two runs that reads as one.
-        """
-        if len(self._staged) == 1:  # one rename replaces one file, and nothing can come between
-            for target, temporary in self._staged.items():
-                temporary.replace(target)
-            return
-        for temporary in self._staged.values():
-            temporary.stat()  # WHY: one that was never written must be noticed before anything is moved
-        aside: dict[Path, Path] = {}
-        try:
-            for target in reversed(self._staged):
-                if target.exists():
-                    aside[target] = target.with_name(f".{target.name}.old.{os.getpid()}.tmp")
-                    target.replace(aside[target])
-            for target, temporary in self._staged.items():
-                temporary.replace(target)
-        except BaseException:
-            for target, temporary in self._staged.items():
-                if target not in aside and not temporary.exists():
-                    target.unlink(missing_ok=True)
-            for target, old in reversed(aside.items()):
-                if old.exists():
-                    old.replace(target)
-            raise
-        self._replaced = list(aside.values())
-
-    def discard(self) -> None:
-        """Remove temporary files, and the old files that were replaced."""
-        interrupted = False
-        for temporary in (*self._staged.values(), *self._replaced):
-            try:
-                temporary.unlink(missing_ok=True)
-            except OSError:
-                pass  # WHY: the files themselves are whole; the next writer removes what is left
-            except KeyboardInterrupt:
-                interrupted = True
-        if interrupted:
-            raise KeyboardInterrupt
-
-
-def _is_running(owner: str) -> bool:
-    """Whether another process has this number: its files are not ours to remove."""
-    if os.name == "nt" or not owner.isdecimal() or int(owner) == os.getpid():
-        return False  # OBS: Windows lets nobody remove a file that is open
-    try:
-        os.kill(int(owner), 0)  # signal 0 asks and does nothing
-    except PermissionError:
-        return True
-    except (OSError, OverflowError):
-        return False
-    return True
-
-
-@contextmanager
-def staged_files() -> Iterator[StagedFiles]:
-    """Write several files as one: all are committed at the end of the block, or none.
-
-    Yields:
-        The staging area; write to ``staged.path(target)`` instead of ``target``, metadata last.
-    """
-    staged = StagedFiles()
-    try:
-        yield staged
-        staged.commit()
-    finally:
-        staged.discard()
-
-
-@contextmanager
-def whole_file(path: Path) -> Iterator[BinaryIO]:
-    """Write one file that appears only when it is whole; an old file stays until then.
-
-    Raises:
-        OSError: The path is a folder, or cannot be written.
-    """
-    with staged_files() as staged, staged.path(path).open("wb") as file:
-        yield file
-
-
-def write_texts(folder: Path, texts: Mapping[str, str]) -> list[Path]:
-    """Write several text files, by name, to a folder as one; returns their paths.
-
-    Raises:
-        OSError: A file cannot be written.
-    """
-    with staged_files() as staged:
-        for name, text in texts.items():
-            staged.path(folder / name).write_bytes(text.encode("utf-8"))
-        return staged.targets()

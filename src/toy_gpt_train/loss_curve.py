@@ -9,12 +9,7 @@ _CURVES: Final = {"avg_loss": ("training text", "#00796b"), "val_loss": ("held-o
 
 
 def loss_curve_svg(title: str, history: Sequence[Mapping[str, float]]) -> str:
-    """Return a title and the loss by epoch as SVG; the title alone where the log has fewer than two records.
-
-    Args:
-        title: A line of text.
-        history: The training log.
-    """
+    """Return a title and the loss by epoch as SVG; the title alone where the log has fewer than two records."""
     curves = {name: [(r["epoch"], r[name]) for r in history if name in r] for name in _CURVES}
     points = [point for curve in curves.values() for point in curve]
     if len(history) < 2:

@@ -1,15 +1,18 @@
 """progress.py - How far a long run has come, for a person who waits.
 
-A bar in a terminal or a notebook, plain lines elsewhere, and nothing at all for what is over within a second. It
-writes to standard error, so that standard output holds results only.
+A bar in a terminal or a notebook, plain lines elsewhere, nothing for what is over within a second. It writes to
+standard error, so that standard output holds results only.
 """
 
+import io
 import sys
 import time
 from collections.abc import Callable, Iterator
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
 from importlib import import_module
 from typing import Any, Final, TextIO
+
+from toy_gpt_train.show import one_line
 
 # Told the fraction done, from 0 to 1, and a few words. It may raise errors.StopTraining.
 OnProgress = Callable[[float, str], None]
@@ -28,13 +31,13 @@ class Progress:
     """
 
     def __init__(self, title: str, stream: TextIO | None = None) -> None:
-        self._title = title
+        self._title = one_line(title)
         self._display = _notebook_display() if stream is None else None
-        self._stream = sys.stderr if stream is None else stream
+        self._stream = stream or sys.stderr or io.StringIO()  # a program without a console has no standard error
         self._has_bar = self._display is not None or self._stream.isatty()
         self._start = self._last = time.monotonic()
         self._tenths_shown = 0
-        self._shown: Any = None  # the bar's place on the screen, once it is drawn
+        self._shown: Any = None  # the bar on the screen, once it is drawn
 
     def update(self, fraction: float, status: str = "") -> None:
         """Show that ``fraction`` (0 to 1) of the work is done; cheap enough to call often."""
@@ -54,25 +57,28 @@ class Progress:
             if tenths <= self._tenths_shown:
                 return
             self._tenths_shown = tenths
-            self._stream.write(f"{self._title} {tenths * 10}% {status}, {elapsed:.1f} s{left}\n")
-            self._stream.flush()
+            self._write(f"{self._title} {tenths * 10}% {status}, {elapsed:.1f} s{left}\n")
         self._last = now
 
     def close(self) -> None:
-        """Take the bar off the screen; a notebook keeps the place, and says there how long it took."""
+        """Take the bar off the screen; a notebook keeps its line, and says there how long it took."""
         if self._shown is not None:
             self._draw("" if self._display is None else f"{self._title}: {time.monotonic() - self._start:.1f} s")
 
     def _draw(self, line: str) -> None:
         """Replace the line that is shown."""
         if self._display is None:
-            self._stream.write(f"\r{line}\033[K")
-            self._stream.flush()
+            self._write(f"\r{line}\033[K")
             self._shown = True
         elif self._shown is None:
             self._shown = self._display({"text/plain": line}, raw=True, display_id=True)
         else:
             self._shown.update({"text/plain": line}, raw=True)
+
+    def _write(self, text: str) -> None:
+        with suppress(OSError):  # the work goes on when nobody can watch it any more
+            self._stream.write(text)
+            self._stream.flush()
 
 
 @contextmanager
@@ -86,10 +92,7 @@ def shown(progress: bool | OnProgress, title: str) -> Iterator[OnProgress | None
 
 
 def _notebook_display() -> Any:
-    """Return IPython's display() where a notebook runs this process, or None.
-
-    WHY: the error stream of a notebook is no terminal, but what is displayed there can be replaced.
-    """
+    """Return IPython's display() in a notebook, where what is shown can be replaced, or None."""
     if "ipykernel" not in sys.modules or import_module("IPython").get_ipython() is None:
         return None
     return import_module("IPython.display").display

@@ -17,6 +17,8 @@ from toy_gpt_train.errors import InputError
 from toy_gpt_train.files import read_text
 
 MANIFEST_NAME: Final = "SE_MANIFEST.toml"
+_MAX_BYTES: Final = 1 << 20
+_MAX_DOTS: Final = 500
 
 _PACKAGE_DIR: Final = Path(__file__).resolve().parent
 _CHECKOUT: Final = _PACKAGE_DIR.parents[1]
@@ -27,7 +29,7 @@ BASE_DIR: Final = _CHECKOUT if IN_CHECKOUT else Path.cwd()
 
 
 def declared_repo_name(manifest: Path) -> str | None:
-    """Return the repository name that a manifest declares; None if there is no such file.
+    """Return the repository name that a manifest declares, or None if there is no such file.
 
     Raises:
         InputError: The file cannot be read, is not TOML, or declares no name.
@@ -78,10 +80,7 @@ class Manifest:
 
 
 def load_manifest(root: Path = RESOURCE_ROOT) -> Manifest:
-    """Read the SE_MANIFEST.toml of a folder.
-
-    Raises:
-        InputError: The file is missing, is not TOML, or lacks a declaration.
+    """Read the SE_MANIFEST.toml of a folder; InputError if the file is missing, is not TOML, or lacks a declaration.
 
     Example:
         >>> load_manifest().model
@@ -110,7 +109,7 @@ def load_manifest(root: Path = RESOURCE_ROOT) -> Manifest:
                 for entry in declared["corpus"]
             ),
         )
-    except (AttributeError, KeyError, TypeError, ValueError) as error:
+    except (AttributeError, KeyError, TypeError, ValueError, OverflowError) as error:
         raise InputError(f"{path}: missing or malformed declaration {error}") from error
 
 
@@ -128,8 +127,13 @@ def _texts(values: Any) -> tuple[str, ...]:
 
 def _declarations(path: Path) -> dict[str, Any]:
     try:
-        return tomllib.loads(read_text(path))
+        text = read_text(path, _MAX_BYTES)
     except OSError as error:
         raise InputError(f"{path}: {error.strerror}") from error
-    except (tomllib.TOMLDecodeError, RecursionError) as error:
+    # WHY: the time and the memory that a dotted name takes grow with the square of its parts.
+    if any(line.count(".") > _MAX_DOTS for line in text.splitlines()):
+        raise InputError(f"{path}: a line has more than {_MAX_DOTS} dots")
+    try:
+        return tomllib.loads(text)
+    except (ValueError, RecursionError) as error:
         raise InputError(f"{path}: not valid TOML: {error}") from error

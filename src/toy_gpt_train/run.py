@@ -10,13 +10,14 @@ It does steps a to e with the rooms below it; nothing is printed, and nothing is
 
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from contextlib import nullcontext
+from dataclasses import asdict, dataclass, replace
 from os import PathLike
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from toy_gpt_train.artifacts.metadata import new_meta
-from toy_gpt_train.artifacts.run_folder import SavedRun, find_artifacts, read_run, write_run
+from toy_gpt_train.artifacts.run_folder import RunFolder, SavedRun, find_artifacts, locked_run, read_run, write_run
 from toy_gpt_train.corpus import Corpus, corpus_of, read_corpus
 from toy_gpt_train.errors import InputError
 from toy_gpt_train.inference.evaluate import Evaluation, evaluate, unigram_loss, watched
@@ -25,7 +26,7 @@ from toy_gpt_train.inference.sampling import Sampling
 from toy_gpt_train.loss_curve import loss_curve_svg
 from toy_gpt_train.math_training import top_k
 from toy_gpt_train.models.base import Model, Record, Text
-from toy_gpt_train.models.registry import ModelEntry, find_model
+from toy_gpt_train.models.registry import MOST_WORKERS, ModelEntry, find_model
 from toy_gpt_train.models.scores import summarize
 from toy_gpt_train.progress import OnProgress, shown
 from toy_gpt_train.project import RESOURCE_ROOT, load_manifest
@@ -63,6 +64,7 @@ class Run:
         unigram_loss: The loss of guessing by frequency, in nats per token: on the held-out part, or else on the
             training part; None where the run was loaded.
         train_seconds: How long training took; None where the run was loaded.
+        paths: The files that train() wrote, the metadata last; none if it had no ``save_to``.
     """
 
     model: Model
@@ -73,8 +75,8 @@ class Run:
     held_out: Evaluation | None = None
     unigram_loss: float | None = None
     train_seconds: float | None = None
+    paths: Sequence[Path] = ()
     _corpus_path: Path | None = None
-    _checkpoints: "Checkpoints | None" = None
 
     @property
     def name(self) -> str:
@@ -201,13 +203,15 @@ class Run:
             The paths written, the metadata last.
 
         Raises:
+            InputError: Another process is writing a run there, or the name or a manifest there cannot be used.
             OSError: Something could not be written; what was there before is still there.
         """
+        with locked_run(Path(base_dir), name) as folder:
+            return self._write(folder)
+
+    def _write(self, folder: RunFolder) -> list[Path]:
         saved = SavedRun(self.meta, self.tokenizer, self.frequencies, self.model, self.history)
-        paths = write_run(saved, Path(base_dir), name, self._corpus_path)
-        if self._checkpoints is not None:
-            self._checkpoints.clear()
-        return paths
+        return write_run(saved, folder, self._corpus_path)
 
 
 # --- making one ---------------------------------------------------------------------------------------------
@@ -238,7 +242,8 @@ def train(
     context: int | None = None,
     seed: int = 0,
     workers: int = 1,
-    checkpoint_dir: AnyPath | None = None,
+    save_to: AnyPath | None = None,
+    name: str = "",
     checkpoint_every: int = 0,
     resume: bool = False,
     progress: bool | OnProgress = False,
@@ -257,8 +262,11 @@ def train(
         context: How many tokens the model looks back, where its name does not say.
         seed: The same seed gives the same model; tables draw nothing at random.
         workers: Processes that share a network's work; they change no number.
-        checkpoint_dir: Where a network's checkpoints are kept until the run is saved.
-        checkpoint_every: Steps from one checkpoint to the next; 0 for none.
+        save_to: Write the run to this folder, as Run.save() does. Nobody else can write a run there meanwhile, and
+            whatever stands in the way of writing is noticed before the first step.
+        name: A folder below artifacts/ and outputs/ in ``save_to``.
+        checkpoint_every: Steps from one checkpoint of a network to the next; 0 for none. They are kept in ``save_to``
+            until the run is written.
         resume: Whether to continue from the newest checkpoint.
         progress: Whether to show a bar, or a function that is told the fraction done and a few words. It may raise
             StopTraining.
@@ -266,11 +274,11 @@ def train(
         **options: What can be set for this model, for example ``epochs`` for a table or ``steps`` for a network.
 
     Returns:
-        The run; nothing has been written but checkpoints.
+        The run; it is in memory only, unless ``save_to`` is given.
 
     Raises:
-        InputError: The text, an option or a number cannot be used.
-        OSError: A file cannot be read.
+        InputError: The text, an option or a number cannot be used, or another process is writing to ``save_to``.
+        OSError: A file cannot be read or written.
         StopTraining: The model has nothing to keep before its end, or all was learned already.
 
     Example:
@@ -278,52 +286,59 @@ def train(
         'fish'
     """
     begun = time.perf_counter()
+    if seed < 0:
+        raise InputError(f"the seed must be at least 0, got {seed}")
     entry = find_model(model)
     in_steps = {"workers": workers, "checkpoint_every": checkpoint_every, "resume": resume}
     checked = _checked_options(entry, options, in_steps)
     settings = entry.model_class.settings(entry.name, entry.chosen_context(context), **checked)
     read = corpus if isinstance(corpus, Corpus) else _corpus(corpus, text)
-    encoded = encode_corpus(read, tokenizer, bpe_vocab, val_fraction)
-    entry.check_length(settings.context, encoded.num_train, read.path or read.name)
-    built = entry.model_class.build(encoded.tokenizer.vocab_size, settings, seed)
-    checkpoints = None
-    if checkpoint_every or resume:
-        identity = _identity(entry, settings, read, encoded, bpe_vocab, val_fraction, seed)
-        checkpoints = _checkpoints(checkpoint_dir, checkpoint_every, resume, identity)
-    learned = Text(encoded.ids, encoded.num_train, encoded.tokenizer.tokens)
     history: list[Record] = []
-    with shown(progress, f"training {entry.name}") as told:
-        how: dict[str, Any] = {"seed": seed, "workers": workers, "checkpoints": checkpoints, "on_progress": told}
-        for record in built.fit(learned, settings, **how):
-            history.append(record)
-            if on_record is not None:
-                on_record(record)
-        metrics, floor, held_out = _measure(built, encoded, history, told)
-    meta = new_meta(
-        read,
-        built.training_record(settings, history),
-        model_kind=entry.name,
-        vocab_size=built.vocab_size,
-        context_size=built.context_size,
-        tokenizer={"kind": tokenizer},
-        start_tokens=[encoded.tokenizer.tokens[i] for i in encoded.ids[: built.context_size]],
-        seed=seed,
-        val_fraction=val_fraction,
-        metrics=metrics,
-        loss_floor=floor,
-    )
-    return Run(
-        built,
-        encoded.tokenizer,
-        encoded.frequencies,
-        meta,
-        history,
-        held_out,
-        held_out.unigram_loss if held_out else unigram_loss(encoded.frequencies, encoded.ids),
-        time.perf_counter() - begun - (held_out.seconds if held_out else 0.0),
-        read.path and read.path.absolute(),  # the current folder may be another one when the run is saved
-        checkpoints,
-    )
+    with nullcontext() if save_to is None else locked_run(Path(save_to), name) as folder:
+        encoded = encode_corpus(read, tokenizer, bpe_vocab, val_fraction)
+        entry.check_length(settings.context, encoded.num_train, read.path or read.name)
+        built = entry.model_class.build(encoded.tokenizer.vocab_size, settings, seed)
+        checkpoints = None
+        if checkpoint_every or resume:
+            identity = _identity(entry, settings, read, encoded, bpe_vocab, val_fraction, seed)
+            checkpoints = _checkpoints(folder, checkpoint_every, resume, identity)
+        learned = Text(encoded.ids, encoded.num_train, encoded.tokenizer.tokens)
+        with shown(progress, f"training {entry.name}") as told:
+            how: dict[str, Any] = {"seed": seed, "workers": workers, "checkpoints": checkpoints, "on_progress": told}
+            for record in built.fit(learned, settings, **how):
+                history.append(record)
+                if on_record is not None:
+                    on_record(record)
+            metrics, floor, held_out = _measure(built, encoded, history, told)
+        figures = {"metrics": metrics, "loss_floor": floor, "seed": seed, "val_fraction": val_fraction}
+        training = built.training_record(settings, history)
+        run = Run(
+            built,
+            encoded.tokenizer,
+            encoded.frequencies,
+            new_meta(read, training, model_kind=entry.name, **_described(built, encoded), **figures),
+            history,
+            held_out,
+            held_out.unigram_loss if held_out else unigram_loss(encoded.frequencies, encoded.ids),
+            time.perf_counter() - begun - (held_out.seconds if held_out else 0.0),
+            _corpus_path=read.path and read.path.absolute(),  # the current folder may be another one when it is saved
+        )
+        if folder is None:
+            return run
+        paths = run._write(folder)
+        if checkpoints is not None:
+            checkpoints.clear()
+    return replace(run, paths=paths)
+
+
+def _described(model: Model, text: EncodedText) -> dict[str, Any]:
+    """Return what the metadata say of a model and its tokens."""
+    return {
+        "vocab_size": model.vocab_size,
+        "context_size": model.context_size,
+        "tokenizer": {"kind": text.tokenizer.kind},
+        "start_tokens": [text.tokenizer.tokens[i] for i in text.ids[: model.context_size]],
+    }
 
 
 def _checked_options(entry: ModelEntry, options: Mapping[str, Any], in_steps: Mapping[str, Any]) -> dict[str, Any]:
@@ -332,8 +347,8 @@ def _checked_options(entry: ModelEntry, options: Mapping[str, Any], in_steps: Ma
     if unused := entry.unused_options({**given, **in_steps}):
         known = ", ".join(entry.model_class.options) or "none"
         raise InputError(f"{unused[0]} means nothing to {entry.name}; its options are: {known}")
-    if in_steps["workers"] < 1:
-        raise InputError(f"there must be at least 1 worker, got {in_steps['workers']}")
+    if not 1 <= in_steps["workers"] <= MOST_WORKERS:
+        raise InputError(f"there must be at least 1 worker and at most {MOST_WORKERS}, got {in_steps['workers']}")
     if in_steps["checkpoint_every"] < 0:
         raise InputError(f"the steps between checkpoints must be at least 0, got {in_steps['checkpoint_every']}")
     return {name: entry.model_class.options[name].checked(name, value) for name, value in given.items()}
@@ -388,12 +403,12 @@ def _identity(
     }
 
 
-def _checkpoints(folder: AnyPath | None, every: int, resume: bool, identity: dict[str, Any]) -> "Checkpoints":
+def _checkpoints(folder: RunFolder | None, every: int, resume: bool, identity: dict[str, Any]) -> "Checkpoints":
     from toy_gpt_train.artifacts.checkpoints import Checkpoints
 
     if folder is None:
-        raise InputError("checkpoints need a folder: give checkpoint_dir")
-    checkpoints = Checkpoints(Path(folder), every, identity)
+        raise InputError("checkpoints need a folder: give save_to")
+    checkpoints = Checkpoints(folder.checkpoints, every, identity)
     if (newest := checkpoints.newest()) and not resume:
         raise InputError(f"{newest} is of a training run that was stopped; continue with --resume, or remove it")
     return checkpoints

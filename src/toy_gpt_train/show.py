@@ -1,10 +1,55 @@
-"""show.py - Numbers as text on a terminal: bars and tables."""
+"""show.py - Numbers and texts on a terminal: bars, tables, and text that cannot command it."""
 
 from collections.abc import Sequence
 from typing import Final
+from unicodedata import category
 
 _BAR_WIDTH: Final = 24
 _TOKEN_WIDTH: Final = 14
+_LINE_LIMIT: Final = 500
+# Control characters, invisible formatting (also what reverses a line), half characters, and Unicode's line ends.
+_HIDDEN: Final = ("Cc", "Cf", "Cs", "Zl", "Zp")
+_HARMLESS: Final = "\n\t\u200c\u200d"  # the last two shape Persian words and emoji
+
+
+def say(text: str = "", *, raw: bool = False) -> None:
+    """Print to standard output; ``raw`` as it is, otherwise as plain() text.
+
+    Raises:
+        OSError: It cannot be written; the error names standard output.
+    """
+    try:
+        print(text if raw else plain(text), flush=True)
+    except OSError as error:
+        error.filename = "standard output"
+        raise
+
+
+def plain(text: str) -> str:
+    r"""Return a text that a terminal shows and does not obey: line ends and tabs stay, other control characters show.
+
+    Example:
+        >>> plain("red \x1b[31m\r\n")
+        'red \\x1b[31m\\r\n'
+    """
+    if text.isprintable():
+        return text
+    return "".join(
+        char if char in _HARMLESS or category(char) not in _HIDDEN else char.encode("unicode_escape").decode("ascii")
+        for char in text
+    )
+
+
+def one_line(text: str, limit: int = _LINE_LIMIT) -> str:
+    r"""Return a message as one plain line; what is too long loses its middle.
+
+    Example:
+        >>> one_line("two\nlines"), one_line("a" * 20 + "b" * 20, limit=11)
+        ('two lines', 'aaaa...bbbb')
+    """
+    line = plain(" ".join(text.split()))
+    half = (limit - 3) // 2
+    return line if len(line) <= limit else f"{line[:half]}...{line[-half:]}"
 
 
 def visible(token: str) -> str:
@@ -41,7 +86,7 @@ def table(header: Sequence[str], rows: Sequence[Sequence[object]]) -> str:
         x    1
         yy  10
     """
-    cells = [[str(cell) for cell in row] for row in [header, *rows]]
+    cells = [[plain(str(cell)) for cell in row] for row in [header, *rows]]
     widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
     numeric = [all(_is_number(row[i]) or not row[i] for row in cells[1:]) for i in range(len(header))]
     return "\n".join(

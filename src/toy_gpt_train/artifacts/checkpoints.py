@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from toy_gpt_train.artifacts.safetensors import read_safetensors, write_safetensors
+from toy_gpt_train.disk import sync_folder, sync_names
 from toy_gpt_train.errors import InputError
 from toy_gpt_train.files import read_json_object
 from toy_gpt_train.training.steps import Checkpoint
@@ -66,7 +67,9 @@ class Checkpoints:
             write_safetensors(staged / OPTIMIZER_NAME, checkpoint.optimizer)
             state = {"identity": self._identity, "step": checkpoint.step, "progress": checkpoint.progress}
             (staged / STATE_NAME).write_text(json.dumps(state), encoding="utf-8")
+            sync_folder(staged)
             staged.rename(target)
+            sync_names([self.folder, self.folder.parent])
         except BaseException:
             shutil.rmtree(staged, ignore_errors=True)
             raise

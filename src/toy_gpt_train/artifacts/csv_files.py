@@ -25,8 +25,8 @@ _NUMBERS: Final = re.compile(rf"{_NUMBER}(?:,{_NUMBER})*")
 def csv_line(cells: Iterable[object]) -> str:
     r"""Return one CSV line, ended by a line feed.
 
-    WHY not csv.writer: it leaves a lone carriage return unquoted in some Python versions, and a character
-    tokenizer makes that a token.
+    WHY not csv.writer: it leaves a lone carriage return unquoted in some Python versions, and a character tokenizer
+    makes that a token.
 
     Example:
         >>> csv_line(["a,b", 1])
@@ -41,14 +41,11 @@ def _csv_cell(cell: object) -> str:
 
 
 def read_csv(path: Path, header: Sequence[str] | None) -> Iterator[tuple[int, list[str]]]:
-    """Yield the rows of a CSV file; refuse whatever was not written here.
+    """Yield (line number, cells) for the rows of a CSV file, always as many cells as the header.
 
     Args:
         path: The file.
         header: The first line it must have; if None, the first line is yielded like the others.
-
-    Yields:
-        (line number, cells); always as many cells as the header.
 
     Raises:
         InputError: Wrong header, missing or extra cell, broken quoting, not UTF-8, or cut off; it names the line.
@@ -87,10 +84,7 @@ def _shorten(cells: Sequence[str]) -> str:
 
 
 def parse_int(text: str, what: str) -> int:
-    """Return the whole number of 0 or more in a cell; ``what`` is for the message.
-
-    Raises:
-        InputError: There is none.
+    """Return the whole number of 0 or more in a cell; InputError, which calls it ``what``, if there is none.
 
     Example:
         >>> parse_int("12", "token_id")
@@ -102,10 +96,7 @@ def parse_int(text: str, what: str) -> int:
 
 
 def parse_numbers(cells: Sequence[str], what: str) -> list[float]:
-    """Return the finite numbers in cells; ``what`` is for the message.
-
-    Raises:
-        InputError: A cell holds something else.
+    """Return the finite numbers in cells; InputError, which calls it ``what``, if a cell holds something else.
 
     Example:
         >>> parse_numbers(["-0.25", "1e-05"], "weight")

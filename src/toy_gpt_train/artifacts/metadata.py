@@ -9,13 +9,7 @@ from typing import Any, Final
 from toy_gpt_train.corpus import Corpus
 from toy_gpt_train.errors import InputError
 from toy_gpt_train.files import read_json_object
-from toy_gpt_train.io_artifacts import (
-    CONCEPTS,
-    CORPUS_DESCRIPTION,
-    EPOCH_DEFINITION,
-    NOTES,
-    SCHEMA_VERSION,
-)
+from toy_gpt_train.io_artifacts import CONCEPTS, CORPUS_DESCRIPTION, EPOCH_DEFINITION, NOTES, SCHEMA_VERSION
 from toy_gpt_train.math_training import SMALLEST_PROBABILITY
 from toy_gpt_train.models.registry import find_model
 from toy_gpt_train.project import MANIFEST_NAME, RESOURCE_ROOT, declared_repo_name
@@ -35,13 +29,7 @@ _ROWS_TYPE: Final = {"all": int, "observed": int, "sparse": int, "tables": dict}
 
 
 def new_meta(corpus: Corpus, training: Mapping[str, Any], **fields: Any) -> Meta:
-    """Return the metadata of a run that has not been saved.
-
-    Args:
-        corpus: The text that was learned.
-        training: How it was learned.
-        **fields: Other fields.
-    """
+    """Return the metadata of a run that has not been saved: its corpus, how it was learned, and other fields."""
     return {
         "schema_version": SCHEMA_VERSION,
         "training": {"epoch_definition": EPOCH_DEFINITION, **training},
@@ -101,9 +89,7 @@ def write_meta(path: Path, meta: Meta) -> None:
 def read_meta(path: Path) -> Meta:
     """Read 00_meta.json and check what inference relies on.
 
-    Raises:
-        InputError: It is not JSON, of another schema_version, or a field is missing or of the wrong type.
-        OSError: It cannot be read.
+    InputError if it is not JSON, of another schema_version, or a field is missing or of the wrong type.
     """
     meta = read_json_object(path)
     try:

@@ -17,17 +17,7 @@ from toy_gpt_train.io_artifacts import (
     format_number,
     split_label,
 )
-from toy_gpt_train.models.base import (
-    CONTEXT,
-    COUNT,
-    NUMBER,
-    OTHER_TOKENS,
-    TEXT,
-    TOKEN,
-    WEIGHT,
-    Column,
-    ModelTable,
-)
+from toy_gpt_train.models.base import CONTEXT, COUNT, NUMBER, OTHER_TOKENS, TEXT, TOKEN, WEIGHT, Column, ModelTable
 
 # --- writing ------------------------------------------------------------------------------------------------
 
@@ -79,16 +69,13 @@ class TableReader:
     Args:
         tokens: The vocabulary's tokens, by id.
         context_size: How many tokens a context label has.
-
-    Attributes:
-        where: The file and the line that was read last; "" before the first.
     """
 
     def __init__(self, tokens: Sequence[str], context_size: int) -> None:
         self._tokens = tokens
         self._ids = {token: token_id for token_id, token in enumerate(tokens)}
         self._context_size = context_size
-        self.where = ""
+        self.where = ""  # the file and the line that was read last
 
     def rows(self, path: Path, columns: Sequence[Column], num_rows: object) -> Iterator[tuple[Any, ...]]:
         """Yield the rows that write_model_table wrote, ids in place of tokens.

@@ -4,8 +4,9 @@ BASE/artifacts/NAME/   what inference reads
 BASE/outputs/NAME/     the log
 """
 
-from collections.abc import Mapping, Sequence
-from pathlib import Path
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path, PurePath
 from typing import Any, Final, NamedTuple
 
 from toy_gpt_train.artifacts.metadata import Meta, read_meta, rounded_figures, saved_meta, write_meta
@@ -13,8 +14,9 @@ from toy_gpt_train.artifacts.model_tables import TableReader, write_model_table
 from toy_gpt_train.artifacts.safetensors import read_safetensors, write_safetensors
 from toy_gpt_train.artifacts.train_log import read_training_log, write_training_log
 from toy_gpt_train.artifacts.vocabulary import read_vocabulary, write_vocabulary
+from toy_gpt_train.disk import real_file
 from toy_gpt_train.errors import InputError
-from toy_gpt_train.files import StagedFiles, read_json_object, staged_files
+from toy_gpt_train.files import read_json_object
 from toy_gpt_train.io_artifacts import (
     META_NAME,
     TRAIN_LOG_NAME,
@@ -24,9 +26,13 @@ from toy_gpt_train.io_artifacts import (
 )
 from toy_gpt_train.models.base import TENSORS_NAME, Content, Model
 from toy_gpt_train.models.registry import find_model
+from toy_gpt_train.project import MANIFEST_NAME, declared_repo_name
+from toy_gpt_train.staging import JOURNAL_NAME, StagedFiles, ensure_whole, only_writer, staged_files
 from toy_gpt_train.tokenizers import Tokenizer, tokenizer_class
 
 _LEAST_BYTES_PER_NUMBER: Final = 2  # a digit and a separator
+_SUFFIXES: Final = (".csv", ".json", ".safetensors", ".txt")  # of the files of runs
+_ATTEMPTS: Final = 10  # to read a run while others are written
 _TRAIN_HINT: Final = "toy-gpt train"
 
 
@@ -51,13 +57,58 @@ class SavedRun(NamedTuple):
 # --- writing ------------------------------------------------------------------------------------------------
 
 
-def write_run(run: SavedRun, base_dir: Path, name: str = "", corpus_path: Path | None = None) -> list[Path]:
+class RunFolder(NamedTuple):
+    """Where a run is: BASE/artifacts/NAME and BASE/outputs/NAME; locked_run() gives one to write to."""
+
+    base_dir: Path
+    name: str
+
+    @property
+    def artifacts(self) -> Path:
+        """What inference reads."""
+        return artifacts_dir_from_base_dir(self.base_dir) / self.name
+
+    @property
+    def log(self) -> Path:
+        """The training log."""
+        return outputs_dir_from_base_dir(self.base_dir) / self.name / TRAIN_LOG_NAME
+
+    @property
+    def checkpoints(self) -> Path:
+        """The folder of the checkpoints."""
+        return self.log.parent / "checkpoints"
+
+
+@contextmanager
+def locked_run(base_dir: Path, name: str = "") -> Iterator[RunFolder]:
+    """Have the folder of a run to write to, alone; whatever can stand in the way of writing is noticed here.
+
+    Args:
+        base_dir: Is made if it does not exist.
+        name: A folder below artifacts/ and outputs/, for example ``ladder/200-bigram/001_animals``.
+
+    Raises:
+        FolderInUseError: Another process writes to it.
+        InputError: The name leads out of the folder, or the manifest in the folder cannot be read.
+        OSError: It cannot be written, or a folder is in the place of a file.
+    """
+    if PurePath(name).is_absolute() or {"..", "artifacts"} & {*PurePath(name).parts} or "\0" in f"{base_dir}{name}":
+        raise InputError(f"{name!r:.60} does not name a folder below artifacts/")
+    folder = RunFolder(base_dir, name)
+    declared_repo_name(base_dir / MANIFEST_NAME)
+    with only_writer(folder.artifacts, folder.log):
+        for path in (folder.log, *folder.artifacts.iterdir()):
+            if path.suffix in _SUFFIXES:
+                real_file(path)
+        yield folder
+
+
+def write_run(run: SavedRun, folder: RunFolder, corpus_path: Path | None = None) -> list[Path]:
     """Write a whole run, the artifacts and the training log, or nothing.
 
     Args:
         run: What to write; its metadata are those of new_meta().
-        base_dir: The folder of the run.
-        name: A folder below artifacts/ and outputs/, for example ``ladder/200-bigram/001_animals``.
+        folder: Where; inside locked_run().
         corpus_path: The file that was learned, if there was one.
 
     Returns:
@@ -66,24 +117,21 @@ def write_run(run: SavedRun, base_dir: Path, name: str = "", corpus_path: Path |
     Raises:
         OSError: Something could not be written; the old run is still there.
     """
-    artifacts = artifacts_dir_from_base_dir(base_dir) / name
-    log = outputs_dir_from_base_dir(base_dir) / name / TRAIN_LOG_NAME
-    before = {*_listed_artifacts(artifacts), log}
+    artifacts = folder.artifacts
     content = run.model.content()
-    with staged_files() as staged:
+    with staged_files(artifacts, folder.log) as staged:
         write_vocabulary(staged.path(artifacts / VOCABULARY_NAME), run.tokenizer.tokens, run.frequencies)
         _write_content(staged, artifacts, content, run.tokenizer.tokens)
         for file, text in run.tokenizer.files().items():
             staged.path(artifacts / file).write_bytes(text.encode("utf-8"))
         names = [META_NAME, *(path.name for path in staged.targets())]
         if run.history:
-            write_training_log(staged.path(log), run.history)
+            write_training_log(staged.path(folder.log), run.history)
         files = {"artifacts": {file: file for file in names}, "weights": _weights_record(content)}
-        meta = saved_meta(run.meta, base_dir, corpus_path, **rounded_figures(run.meta), **files, **content.about)
+        meta = saved_meta(run.meta, folder.base_dir, corpus_path, **rounded_figures(run.meta), **files, **content.about)
         write_meta(staged.path(artifacts / META_NAME), meta)
-    # WHY: the run that was here may have had other files, which would look like a part of this run.
-    for path in before.difference(staged.targets()):
-        path.unlink(missing_ok=True)
+        # WHY: the run that was here may have had other files, which would look like a part of this run.
+        staged.remove([*_listed_artifacts(artifacts), folder.log])
     return staged.targets()
 
 
@@ -121,11 +169,17 @@ def _listed_artifacts(folder: Path) -> set[Path]:
 
 def find_artifacts(path: Path) -> Path:
     """Return the folder of a run's artifacts: PATH itself if it holds the metadata, or else PATH/artifacts."""
-    return path if (path / META_NAME).is_file() else artifacts_dir_from_base_dir(path)
+    holds_run = any((path / name).is_file() for name in (META_NAME, JOURNAL_NAME))
+    return path if holds_run else artifacts_dir_from_base_dir(path)
+
+
+def complete_run(folder: Path) -> None:
+    """Complete the writing of a run whose process was killed; see ensure_whole()."""
+    ensure_whole(folder, _log_of(folder))
 
 
 def read_run(folder: Path) -> SavedRun:
-    """Read the run whose 00_meta.json is in a folder.
+    """Read the run whose 00_meta.json is in a folder; if another one takes its place meanwhile, that one.
 
     REQ: its model gives bit for bit the probabilities of the one that was written.
 
@@ -133,6 +187,30 @@ def read_run(folder: Path) -> SavedRun:
         InputError: A file is missing or damaged, or two disagree.
         OSError: A file cannot be read.
     """
+    for attempts_left in reversed(range(_ATTEMPTS)):
+        complete_run(folder)
+        version = _version(folder)
+        try:
+            run = _read_files(folder)
+        except (InputError, OSError):
+            if _version(folder) == version or not attempts_left:
+                raise
+        else:
+            if _version(folder) == version:
+                return run
+    raise InputError(f"{folder}: other runs are written here all the time; try again")
+
+
+def _version(folder: Path) -> tuple[int, ...] | None:
+    """Return what changes when another run is written: its metadata leave first, and come last."""
+    try:
+        found = (folder / META_NAME).stat()
+    except OSError:
+        return None
+    return found.st_ino, found.st_mtime_ns, found.st_size
+
+
+def _read_files(folder: Path) -> SavedRun:
     _require_files(folder, [META_NAME, VOCABULARY_NAME])
     meta = read_meta(folder / META_NAME)
     tokens, frequencies = read_vocabulary(folder / VOCABULARY_NAME)

@@ -6,7 +6,6 @@
     the rest  the tensors' numbers, row-major and little-endian, one tensor after another with nothing between
 
 Concepts:
-    tensor: numbers in rows and columns, or with fewer or more dimensions; the shape says how many along each.
     dtype: how a number is stored: F64 in 8 bytes, F32 in 4. The format has others, which this module refuses.
 
 WHY this format: reading weights must not run code. A pickle, the older habit, is a program, and loading one runs what
@@ -32,7 +31,7 @@ METADATA: Final = "__metadata__"
 TYPECODES: Final[dict[str, Literal["d", "f"]]] = {"F64": "d", "F32": "f"}
 DTYPES: Final[dict[str, str]] = {typecode: dtype for dtype, typecode in TYPECODES.items()}
 
-Place = tuple[int, int, str, list[int], Literal["d", "f"]]  # where a tensor is: begin, end, name, shape, typecode
+Span = tuple[int, int, str, list[int], Literal["d", "f"]]  # of a tensor: begin, end, name, shape, typecode
 
 # A tensor's shape, () for a single number, and its numbers, row-major: an array("d") is F64, an array("f") F32.
 StoredTensor = tuple[tuple[int, ...], "array[float]"]
@@ -93,7 +92,7 @@ def read_safetensors(path: Path) -> tuple[dict[str, StoredTensor], dict[str, str
             header, data_size = _read_header(file, os.fstat(file.fileno()).st_size)
             metadata = header.pop(METADATA, {})
             _check_text(header, metadata)
-            for begin, end, name, shape, typecode in _places(header, data_size):
+            for begin, end, name, shape, typecode in _spans(header, data_size):
                 data: array[float] = array(typecode)
                 data.fromfile(file, (end - begin) // data.itemsize)
                 data = _swapped_on_big_endian(data)
@@ -118,11 +117,11 @@ def _read_header(file: BinaryIO, size: int) -> tuple[dict[str, Any], int]:
     return parse_json_object(decode_utf8(text, Path("header")), Path("header"), unique=True), data_size
 
 
-def _places(header: Mapping[str, object], data_size: int) -> list[Place]:
+def _spans(header: Mapping[str, object], data_size: int) -> list[Span]:
     """Return where the tensors are, in the order of their bytes; they must fill the data without hole or overlap."""
-    places = sorted(_place(name, entry) for name, entry in header.items())
+    spans = sorted(_span(name, entry) for name, entry in header.items())
     position = 0
-    for begin, end, name, *_ in places:
+    for begin, end, name, *_ in spans:
         if begin != position:
             what = "overlaps the tensor before it" if begin < position else "leaves a hole before it"
             raise ValueError(f"tensor {name!r:.60}: {what}: begins at byte {begin} of the data, not at {position}")
@@ -130,10 +129,10 @@ def _places(header: Mapping[str, object], data_size: int) -> list[Place]:
     if position != data_size:
         what = "truncated" if data_size < position else "too long"
         raise ValueError(f"{what}: the tensors take {position} bytes, the file has {data_size} after its header")
-    return places
+    return spans
 
 
-def _place(name: str, entry: object) -> Place:
+def _span(name: str, entry: object) -> Span:
     if not isinstance(entry, dict) or set(entry) != {"dtype", "shape", "data_offsets"}:
         raise ValueError(f"tensor {name!r:.60}: is not described by dtype, shape and data_offsets alone")
     dtype, shape, offsets = entry["dtype"], entry["shape"], entry["data_offsets"]

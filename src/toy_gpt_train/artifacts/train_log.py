@@ -19,12 +19,7 @@ def write_training_log(path: Path, history: Sequence[Mapping[str, float]]) -> No
 
 
 def read_training_log(path: Path) -> list[dict[str, float]]:
-    """Return the records of a log; none if there is no file.
-
-    Raises:
-        InputError: The file is damaged.
-        OSError: It cannot be read.
-    """
+    """Return the records of a log, none if there is no file; InputError if it is damaged."""
     if not path.is_file():
         return []
     rows = read_csv(path, None)

@@ -19,9 +19,7 @@ def write_vocabulary(path: Path, tokens: Sequence[str], frequencies: Sequence[in
 def read_vocabulary(path: Path) -> tuple[list[str], list[int]]:
     """Return the tokens by id, and their frequencies.
 
-    Raises:
-        InputError: The file is damaged, its ids are not 0, 1, 2, …, or it has a token twice.
-        OSError: It cannot be read.
+    InputError if the file is damaged, its ids are not 0, 1, 2, …, or a token appears twice.
     """
     frequencies: dict[str, int] = {}
     for line, (id_text, token, frequency) in read_csv(path, VOCABULARY_HEADER):

@@ -1,23 +1,28 @@
 """cli/ - The command line: ``toy-gpt`` and ``python -m toy_gpt_train``.
 
 A thin layer over the public API: it reads arguments, calls it, and prints. User errors become one line on standard
-error and exit code 2; nothing is half-written.
-
-Exit codes: 0 done, 1 a check found a difference, 2 bad input or a file that cannot be used, 130 stopped by Ctrl-C.
+error; nothing is half-written. Exit codes: 0 done, 1 a check found a difference, 2 bad input or a file that cannot be
+used, 130 stopped by Ctrl-C (143 by SIGTERM, 129 by SIGHUP).
 """
 
 import argparse
 import gc
 import io
 import os
+import signal
 import sys
-from collections.abc import Sequence
-from typing import Any, Final, NoReturn
+import threading
+import warnings
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Any, Final, NoReturn, TextIO
 
 from toy_gpt_train import __version__
 from toy_gpt_train.cli import chat, check, data, evaluate, infer, ladder, levels, tokenize, train, view
 from toy_gpt_train.cli.arguments import LessonFormatter
-from toy_gpt_train.errors import InputError
+from toy_gpt_train.errors import InputError, InputWarning
+from toy_gpt_train.show import one_line
 
 # Each command, and the module that adds its options and its handler.
 _COMMANDS = {
@@ -33,7 +38,6 @@ _COMMANDS = {
     "check": check,
 }
 
-
 _START: Final = """start here:
   toy-gpt train           learn the words of a small text
   toy-gpt infer           see what comes next, and let the model write
@@ -44,7 +48,7 @@ class _Parser(argparse.ArgumentParser):
     """An argument parser whose errors are one line."""
 
     def error(self, message: str) -> NoReturn:
-        self.exit(2, f"{self.prog}: error: {' '.join(message.split())} (see {self.prog} --help)\n")
+        self.exit(2, one_line(f"{self.prog}: error: {message} (see {self.prog} --help)") + "\n")
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -60,34 +64,25 @@ def build_parser() -> argparse.ArgumentParser:
     for name, module in _COMMANDS.items():
         command: Any = module
         added = commands.add_parser(
-            name,
-            help=command.HELP,
-            description=command.HELP,
-            epilog=command.LESSON,
-            formatter_class=LessonFormatter,
+            name, help=command.HELP, description=command.HELP, epilog=command.LESSON, formatter_class=LessonFormatter
         )
         command.add_arguments(added)
     return parser
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run one command.
-
-    Args:
-        argv: The arguments after the program's name; those of this process by default.
-
-    Returns:
-        The exit code: 0 done, 1 a check found a difference, 2 bad input, 130 stopped by Ctrl-C.
-    """
-    _tolerate_strange_text()
+    """Run one command, by default the arguments of this process; return the exit code."""
+    _prepare_streams()
     try:
-        code = _run(argv)
-        sys.stdout.flush()
-        return code
+        with _notes(), _stoppable():
+            code = _run(argv)
     except BrokenPipeError:
-        # WHY: the reader of our output is gone (| head); the interpreter must not complain at exit.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 0
+        code = 0  # the reader of our output is gone (| head)
+    problem = _empty(sys.stdout)
+    if problem is not None and code == 0 and not isinstance(problem, BrokenPipeError):
+        code = _fail(f"standard output: {problem.strerror}")
+    _empty(sys.stderr)
+    return code
 
 
 def _run(argv: Sequence[str] | None) -> int:
@@ -103,33 +98,91 @@ def _run(argv: Sequence[str] | None) -> int:
     except BrokenPipeError:
         raise
     except OSError as error:
-        return _fail(f"{error.filename}: {error.strerror}" if error.filename else str(error))
-    except KeyboardInterrupt:
-        print("\nstopped; nothing is half-written", file=sys.stderr)
-        return 130
+        return _fail(f"{error.filename}: {error.strerror}" if error.filename else error.strerror or str(error))
+    except KeyboardInterrupt as stop:
+        with suppress(OSError):  # the terminal may be gone
+            print("\nstopped; nothing is half-written", file=sys.stderr)
+        return 128 + (stop.args[0] if isinstance(stop, _Stopped) else signal.SIGINT)
 
 
-def _tolerate_strange_text() -> None:
-    """Let the standard streams carry what a console cannot show, and read bytes that are not text.
+class _Stopped(KeyboardInterrupt):
+    """A signal that asks the process to end, as Ctrl-C does; its argument is the signal's number."""
 
-    WHY: a token or a file name may hold any character, and any byte can be typed.
+
+def _stop(number: int, frame: object) -> NoReturn:
+    raise _Stopped(number)
+
+
+@contextmanager
+def _stoppable() -> Iterator[None]:
+    """Let SIGTERM (kill) and SIGHUP (the terminal is closed) end like Ctrl-C: temporary files are removed.
+
+    WHY not where they are ignored already: nohup does that, so that the process outlives its terminal.
     """
-    for stream, errors in ((sys.stdin, "replace"), (sys.stdout, "backslashreplace"), (sys.stderr, "backslashreplace")):
+    numbers = [getattr(signal, name) for name in ("SIGTERM", "SIGHUP") if hasattr(signal, name)]
+    in_main_thread = threading.current_thread() is threading.main_thread()
+    changed = [number for number in numbers if in_main_thread and signal.getsignal(number) == signal.SIG_DFL]
+    for number in changed:
+        signal.signal(number, _stop)
+    try:
+        yield
+    finally:
+        for number in changed:
+            signal.signal(number, signal.SIG_DFL)
+
+
+def _prepare_streams() -> None:
+    """Let the standard streams carry any character of a token or a file name, and read bytes that are not text.
+
+    WHY a closed one leads nowhere: otherwise the next file opened takes its number, and gets what is printed.
+    """
+    for name in ("stdin", "stdout", "stderr"):
+        if getattr(sys, name) is None:
+            nowhere = Path(os.devnull).open("r" if name == "stdin" else "w", encoding="utf-8")  # noqa: SIM115
+            setattr(sys, name, nowhere)
+        stream = getattr(sys, name)
         if isinstance(stream, io.TextIOWrapper):
-            stream.reconfigure(errors=errors)
+            stream.reconfigure(errors="replace" if name == "stdin" else "backslashreplace")
+
+
+def _empty(stream: TextIO) -> OSError | None:
+    """Write out what is left in a stream. If that fails it goes nowhere, and the interpreter does not complain."""
+    try:
+        stream.flush()
+    except OSError as error:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
+        return error
+    return None
+
+
+@contextmanager
+def _notes() -> Iterator[None]:
+    """Print what the package finds odd as one line on standard error."""
+
+    def show(message: Warning | str, category: type[Warning], *where: Any, **more: Any) -> None:
+        if issubclass(category, InputWarning):
+            _tell(f"toy-gpt: note: {message}")
+        else:
+            others(message, category, *where, **more)
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("always", InputWarning)
+        others, warnings.showwarning = warnings.showwarning, show
+        yield
+
+
+def _tell(line: str) -> None:
+    with suppress(OSError):  # standard error may be full or gone
+        print(one_line(line), file=sys.stderr)
 
 
 def _fail(message: str) -> int:
-    print(f"toy-gpt: error: {' '.join(message.split())}", file=sys.stderr)
+    _tell(f"toy-gpt: error: {message}")
     return 2
 
 
 def collect_rarely() -> None:
-    """Let the collector of cycles run less often.
-
-    WHY: training makes millions of small objects that live to the end and form no cycles; the collector would otherwise
-    walk through all of them again and again.
-    """
+    """Let the collector of cycles run less often: training makes millions of objects that live to the end."""
     gc.set_threshold(200_000, 50, 100)
 
 

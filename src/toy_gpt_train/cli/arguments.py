@@ -70,11 +70,7 @@ def add_sampling(parser: argparse.ArgumentParser) -> None:
 
 
 def sampling_of(args: argparse.Namespace) -> Sampling:
-    """Return how to choose tokens, and check the numbers beside it.
-
-    Raises:
-        InputError: One makes no sense.
-    """
+    """Return how to choose tokens, and check the numbers beside it; InputError if one makes no sense."""
     for name, least in (("num", 0), ("topk", 1)):
         if (value := getattr(args, name)) < least:
             raise InputError(f"--{name} must be at least {least}, got {value}")

@@ -12,7 +12,7 @@ from toy_gpt_train.cli.arguments import add_base_dir, add_sampling, sampling_of
 from toy_gpt_train.errors import InputError
 from toy_gpt_train.inference.generate import continuation
 from toy_gpt_train.math_training import top_k
-from toy_gpt_train.show import bars
+from toy_gpt_train.show import bars, one_line, say
 
 HELP: Final = "type a prompt, see the continuation and the runners-up; Ctrl-D ends"
 LESSON: Final = """Each prompt stands alone: the model sees the last tokens of it, and remembers nothing that was said
@@ -36,25 +36,28 @@ def _chat(args: argparse.Namespace) -> int:
     model, tokenizer = loaded.model, loaded.tokenizer
     if sys.stdin.isatty():
         tokens = f"{model.context_size} token{'s' * (model.context_size != 1)}"
-        print(f"{loaded.name} on {loaded.meta['corpus']['filename']}: it looks back {tokens}.")
-        print(f"Try: {loaded.start_text}    (Ctrl-D ends)")
+        say(f"{loaded.name} on {loaded.meta['corpus']['filename']}: it looks back {tokens}.")
+        say(f"Try: {loaded.start_text}    (Ctrl-D ends)")
     while (prompt := _read_prompt()) is not None:
         if not prompt.strip():
             continue
         try:
             probs, chosen = continuation(model, loaded.start_ids(prompt), args.num, sampling)
         except InputError as error:
-            print(error)
+            say(one_line(str(error)))
             continue
-        print("\n".join(bars([(tokenizer.tokens[i], p) for i, p in top_k(probs, args.topk)])))
-        print(f"{prompt} > {tokenizer.decode(chosen)}")
+        say("\n".join(bars([(tokenizer.tokens[i], p) for i, p in top_k(probs, args.topk)])))
+        say(f"{prompt} > {tokenizer.decode(chosen)}")
     return 0
 
 
 def _read_prompt() -> str | None:
     """Return the next line, or None at the end of the input."""
     try:
-        return input("> " if sys.stdin.isatty() else "").removesuffix("\r")
+        line = input("> ") + "\n" if sys.stdin.isatty() else sys.stdin.readline()
     except EOFError:
-        print()
-        return None
+        line = ""
+    if line:
+        return line.removesuffix("\n").removesuffix("\r")
+    say()
+    return None

@@ -1,8 +1,4 @@
-"""check.py - ``toy-gpt check``: is what SE_MANIFEST.toml declares what is on disk?
-
-It hashes the corpora, reads every declared artifact as inference would, and compares what the metadata says with
-what the manifest says. It changes nothing and trains nothing.
-"""
+"""check.py - ``toy-gpt check``: is what SE_MANIFEST.toml declares what is on disk? It changes nothing."""
 
 import argparse
 from collections.abc import Iterator
@@ -11,11 +7,13 @@ from typing import Final
 
 from toy_gpt_train.artifacts.run_folder import read_run
 from toy_gpt_train.cli.arguments import add_base_dir
-from toy_gpt_train.cli.ladder import declared_runs
+from toy_gpt_train.cli.ladder import LadderRun
 from toy_gpt_train.errors import InputError
 from toy_gpt_train.files import sha256_of_file
 from toy_gpt_train.io_artifacts import artifacts_dir_from_base_dir
+from toy_gpt_train.models.registry import find_model
 from toy_gpt_train.project import load_manifest
+from toy_gpt_train.show import one_line, say
 
 HELP: Final = "compare what SE_MANIFEST.toml declares with what is on disk"
 LESSON: Final = """It hashes the corpora, reads every declared run, and compares. It trains nothing and writes nothing;
@@ -35,18 +33,14 @@ def _check(args: argparse.Namespace) -> int:
     """Print a line for each declaration, ``ok`` or what is wrong; returns 1 if anything is."""
     wrong = 0
     for what, problem in problems(args.base_dir):
-        print(f"{'ok   ' if problem is None else 'WRONG'} {what}{'' if problem is None else ': ' + problem}")
+        say(f"ok    {what}" if problem is None else f"WRONG {one_line(f'{what}: {problem}')}")
         wrong += problem is not None
-    print("all as declared" if wrong == 0 else f"{wrong} not as declared")
+    say("all as declared" if wrong == 0 else f"{wrong} not as declared")
     return 1 if wrong else 0
 
 
 def problems(base_dir: Path) -> Iterator[tuple[str, str | None]]:
-    """Yield each declaration of a folder's manifest with what is wrong with it, or None.
-
-    Raises:
-        InputError: The manifest itself cannot be used.
-    """
+    """Yield each declaration of a folder's manifest with what is wrong with it, or None."""
     manifest = load_manifest(base_dir)
     hashes = {base_dir / corpus.path: corpus.sha256 for corpus in manifest.corpora}
     for corpus in manifest.corpora:
@@ -58,9 +52,15 @@ def problems(base_dir: Path) -> Iterator[tuple[str, str | None]]:
     for name in (*manifest.artifacts, *manifest.evidence):
         yield f"file {name}", None if (base_dir / name).is_file() else "missing"
     yield "default run", _run_problem(base_dir, "", manifest.model, hashes.get(base_dir / manifest.corpus))
-    for declared in declared_runs(base_dir):
-        problem = _run_problem(base_dir, declared.name, declared.entry.name, hashes.get(declared.corpus))
-        yield f"run {declared.name}", problem
+    for declared in manifest.ladder:
+        corpus_path = base_dir / declared.corpus
+        for model in declared.models:
+            try:
+                name = LadderRun(find_model(model), corpus_path, declared.tokenizer, declared.val_fraction).name
+            except InputError as error:
+                yield f"run of {model!r} on {declared.corpus}", str(error)
+                continue
+            yield f"run {name}", _run_problem(base_dir, name, model, hashes.get(corpus_path))
 
 
 def _run_problem(base_dir: Path, name: str, model: str, corpus_hash: str | None) -> str | None:

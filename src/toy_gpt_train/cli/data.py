@@ -1,7 +1,4 @@
-"""data.py - ``toy-gpt data``: get a text, cut it down, turn it into numbers and back.
-
-It reads arguments, calls the module that does the work, and prints one line.
-"""
+"""data.py - ``toy-gpt data``: get a text, cut it down, turn it into numbers and back."""
 
 import argparse
 from collections.abc import Callable, Iterable
@@ -12,7 +9,7 @@ from typing import Any, Final
 
 from toy_gpt_train.cli.arguments import LessonFormatter
 from toy_gpt_train.data.catalogue import CATALOGUE, find_source
-from toy_gpt_train.data.fetch import fetch
+from toy_gpt_train.data.fetch import Patience, fetch
 from toy_gpt_train.data.hub import hub_texts
 from toy_gpt_train.data.parquet import parquet_texts, write_texts
 from toy_gpt_train.data.sample import sample_lines, text_lines
@@ -20,7 +17,7 @@ from toy_gpt_train.data.stdlib import collect_stdlib
 from toy_gpt_train.data.token_file import HEADER_SIZE, decode_file, encode_file
 from toy_gpt_train.errors import InputError
 from toy_gpt_train.progress import Progress
-from toy_gpt_train.show import table
+from toy_gpt_train.show import say, table
 from toy_gpt_train.tokenizers.char import CharTokenizer
 from toy_gpt_train.tokenizers.listed import ListedTokenizer
 from toy_gpt_train.tokenizers.word import WordTokenizer
@@ -77,11 +74,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
     def add(name: str, summary: str, lesson: str, handler: Handler, **out: Any) -> argparse.ArgumentParser:
         parser: argparse.ArgumentParser = sources.add_parser(
-            name,
-            help=summary,
-            description=summary,
-            epilog=lesson,
-            formatter_class=LessonFormatter,
+            name, help=summary, description=summary, epilog=lesson, formatter_class=LessonFormatter
         )
         parser.set_defaults(handler=handler)
         parser.add_argument("--out", type=Path, **{"required": True, "metavar": "FILE", **out})
@@ -98,6 +91,20 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     get.add_argument("name", nargs="?", metavar="NAME", help="the text (default: list them)")
     get.add_argument("--url", metavar="URL", help="fetch it from here; it must be the same text")
+    get.add_argument(
+        "--min-speed",
+        type=float,
+        default=Patience.min_speed / 1000,
+        metavar="KB",
+        help="give up an attempt that is slower, in KB per second over 30 seconds (default: %(default)g)",
+    )
+    get.add_argument(
+        "--deadline",
+        type=float,
+        default=Patience.deadline,
+        metavar="S",
+        help="give up after S seconds in all; the next try resumes there (default: %(default)g)",
+    )
     get.add_argument("--force", action="store_true", help="replace a file that has other content")
 
     summary = "collect the running interpreter's own library sources into one text file"
@@ -173,25 +180,26 @@ def _add_tokenizer(parser: argparse.ArgumentParser) -> None:
 def _fetch(args: argparse.Namespace) -> int:
     if args.name is None:
         rows = [[source.name, source.size, source.about] for source in CATALOGUE]
-        print(table(["name", "bytes", "what it is"], rows))
+        say(table(["name", "bytes", "what it is"], rows))
         return 0
     source = find_source(args.name)
     out = Path(f"{source.name}.txt") if args.out is None else args.out
+    patience = Patience(min_speed=args.min_speed * 1000, deadline=args.deadline)
     with closing(Progress(f"fetching {source.name}")) as progress:
-        fetched = fetch(source, out, url=args.url, force=args.force, on_progress=progress.update)
-    print(f"{out}: {source.size} bytes, {'fetched' if fetched else 'there already'}")
+        fetched = fetch(source, out, url=args.url, force=args.force, patience=patience, on_progress=progress.update)
+    say(f"{out}: {source.size} bytes, {'fetched' if fetched else 'there already'}")
     return 0
 
 
 def _stdlib(args: argparse.Namespace) -> int:
     written = collect_stdlib(args.out, args.megabytes)
-    print(f"{args.out}: {written} bytes")
+    say(f"{args.out}: {written} bytes")
     return 0
 
 
 def _sample(args: argparse.Namespace) -> int:
     kept = sample_lines(args.text, args.out, lines=args.lines, fraction=args.fraction, seed=args.seed)
-    print(f"{args.out}: {kept} lines")
+    say(f"{args.out}: {kept} lines")
     return 0
 
 
@@ -209,7 +217,7 @@ def _hub(args: argparse.Namespace) -> int:
 def _write_texts(args: argparse.Namespace, texts: Iterable[str]) -> int:
     separator = args.separator.replace(r"\n", "\n").replace(r"\t", "\t")
     count, size = write_texts(args.out, texts, separator)
-    print(f"{args.out}: {count} texts, {size} bytes")
+    say(f"{args.out}: {count} texts, {size} bytes")
     return 0
 
 
@@ -218,18 +226,18 @@ def _vocabulary(args: argparse.Namespace) -> int:
     if tokenizer.vocab_size == 0:
         raise InputError(f"{args.text}: the text is empty: there is no token in it")
     tokenizer.save(args.out)
-    print(f"{args.out}: {tokenizer.vocab_size} tokens")
+    say(f"{args.out}: {tokenizer.vocab_size} tokens")
     return 0
 
 
 def _encode(args: argparse.Namespace) -> int:
     with closing(Progress(f"encoding {args.text.name}")) as progress:
         count, bits = encode_file(args.text, args.tokenizer, args.out, progress.update)
-    print(f"{args.out}: {count} tokens of {bits} bits")
+    say(f"{args.out}: {count} tokens of {bits} bits")
     return 0
 
 
 def _decode(args: argparse.Namespace) -> int:
     size = decode_file(args.tokens, args.tokenizer, args.out, text_check=args.text_check)
-    print(f"{args.out}: {size} bytes")
+    say(f"{args.out}: {size} bytes")
     return 0

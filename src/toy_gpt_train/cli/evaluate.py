@@ -8,6 +8,7 @@ from typing import Final
 from toy_gpt_train import run
 from toy_gpt_train.cli.arguments import add_base_dir
 from toy_gpt_train.cli.report import figures, figures_table
+from toy_gpt_train.show import say
 
 HELP: Final = "score a text with a trained model: loss, perplexity, bits per byte"
 LESSON: Final = """The loss is the average surprise in nats per token: 0 for a model that is always sure and right.
@@ -37,7 +38,7 @@ def _evaluate(args: argparse.Namespace) -> int:
     loaded = run.load(args.base_dir)
     evaluation = loaded.score(args.text, unknown=args.unknown, progress=True)
     if args.json:
-        print(json.dumps(figures(loaded, evaluation)))
+        say(json.dumps(figures(loaded, evaluation)))
     else:
-        print(figures_table(loaded, evaluation, args.text.name))
+        say(figures_table(loaded, evaluation, args.text.name))
     return 0

@@ -9,12 +9,13 @@ from pathlib import Path
 from typing import Final, NamedTuple
 
 from toy_gpt_train import run
+from toy_gpt_train.artifacts.run_folder import locked_run
 from toy_gpt_train.cli.arguments import add_base_dir, add_text_options
 from toy_gpt_train.corpus import Corpus, read_corpus
 from toy_gpt_train.errors import InputError
 from toy_gpt_train.models.registry import LADDER, ModelEntry, find_model
 from toy_gpt_train.project import RESOURCE_ROOT, load_manifest
-from toy_gpt_train.show import table
+from toy_gpt_train.show import say, table
 from toy_gpt_train.tokenizers.encoded import encode_corpus
 
 HELP: Final = "train every model and compare: loss, floor, accuracy, numbers, bytes, time"
@@ -91,11 +92,15 @@ def _ladder(args: argparse.Namespace) -> int:
     if not runs:
         raise InputError(f"the manifest declares no run of {', '.join(args.models)}; give a text with --corpus")
     corpora: dict[Path, Corpus] = {}
-    for one in runs:  # WHY first: a text that is too short for one model is refused before anything is written
-        corpora.setdefault(one.corpus, read_corpus(one.corpus))
+    # WHY first: a text that is too short, or a folder that cannot be written, must not end the work halfway.
+    for one in runs:
+        if one.corpus not in corpora:  # it may be a pipe, which can be read once
+            corpora[one.corpus] = read_corpus(one.corpus)
         encoded = encode_corpus(corpora[one.corpus], one.tokenizer, args.bpe_vocab, one.val_fraction)
         one.entry.check_length(one.entry.default_context, encoded.num_train, one.corpus)
-    print(table(HEADER, [_train(one, corpora[one.corpus], args) for one in runs]))
+        with locked_run(args.base_dir, one.name):
+            pass
+    say(table(HEADER, [_train(one, corpora[one.corpus], args) for one in runs]))
     return 0
 
 
@@ -108,9 +113,10 @@ def _train(one: LadderRun, corpus: Corpus, args: argparse.Namespace) -> list[obj
         bpe_vocab=args.bpe_vocab,
         val_fraction=one.val_fraction,
         workers=args.workers if one.entry.model_class.trains_in_steps else 1,
+        save_to=args.base_dir,
+        name=one.name,
         progress=True,
     )
-    paths = trained.save(args.base_dir, one.name)
     metrics = trained.meta["metrics"]
     losses = (metrics["train_loss"], trained.meta["loss_floor"], metrics["train_accuracy"], metrics.get("val_loss"))
     return [
@@ -120,6 +126,6 @@ def _train(one: LadderRun, corpus: Corpus, args: argparse.Namespace) -> list[obj
         one.tokenizer,
         *("" if loss is None else f"{loss:.4f}" for loss in losses),
         trained.model.num_parameters(),
-        sum(path.stat().st_size for path in paths),
+        sum(path.stat().st_size for path in trained.paths),
         f"{trained.train_seconds:.2f}",
     ]

@@ -4,7 +4,7 @@ import argparse
 from typing import Final
 
 from toy_gpt_train.models.registry import LADDER
-from toy_gpt_train.show import table
+from toy_gpt_train.show import say, table
 
 HELP: Final = "list the models of the ladder"
 LESSON: Final = """Each model on the ladder adds one idea to the one before. The name is what --model takes; context-N
@@ -22,5 +22,5 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def _levels(args: argparse.Namespace) -> int:
     rows = [[entry.code, entry.name, entry.default_context, entry.adds] for entry in LADDER]
-    print(table(["code", "model", "context", "what it adds"], rows))
+    say(table(["code", "model", "context", "what it adds"], rows))
     return 0

@@ -1,15 +1,13 @@
-"""tokenize.py - ``toy-gpt tokenize``: a text cut into tokens, their ids, and the merges that made a word.
-
-It shows what the tokenizers do; it trains no model.
-"""
+"""tokenize.py - ``toy-gpt tokenize``: a text cut into tokens, their ids, and the merges that made a word."""
 
 import argparse
 import sys
 from pathlib import Path
 from typing import Final
 
-from toy_gpt_train.files import read_text
+from toy_gpt_train.corpus import read_corpus
 from toy_gpt_train.project import RESOURCE_ROOT
+from toy_gpt_train.show import say
 from toy_gpt_train.tokenizers import DEFAULT_VOCAB_SIZE, TOKENIZERS, Tokenizer, tokenizer_class
 from toy_gpt_train.tokenizers.bpe_files import spell
 from toy_gpt_train.tokenizers.saved import load_tokenizer
@@ -59,27 +57,20 @@ def _tokenize(args: argparse.Namespace) -> int:
     if args.folder is not None:
         tokenizer = load_tokenizer(args.folder)
     else:
-        tokenizer = tokenizer_class(args.tokenizer).from_text(read_text(args.corpus), args.vocab_size)
-    text = args.text if args.file is None else read_text(args.file)
-    print(show_tokens(tokenizer, text, in_color=sys.stdout.isatty()))
+        tokenizer = tokenizer_class(args.tokenizer).from_text(read_corpus(args.corpus).text, args.vocab_size)
+    text = args.text if args.file is None else read_corpus(args.file).text
+    shown = [show_tokens(tokenizer, text, in_color=sys.stdout.isatty())]
     if args.word is not None:
-        print(show_merges(tokenizer, args.word))
+        shown.append(show_merges(tokenizer, args.word))
+    say("\n".join(shown), raw=True)  # tokens are escaped, and the colors are ours
     if args.save is not None:
         tokenizer.save(args.save)
-        print(f"written   to {args.save}")
+        say(f"written   to {args.save}")
     return 0
 
 
 def show_tokens(tokenizer: Tokenizer, text: str, in_color: bool) -> str:
-    """Return a text as tokens and ids, with its bytes per token.
-
-    Args:
-        tokenizer: How to cut it.
-        text: Any text that the tokenizer can encode.
-        in_color: Colors tell the tokens apart; without them each is in brackets.
-
-    Raises:
-        InputError: A token has no id.
+    """Return a text as tokens, in colors or in brackets, and ids, with its bytes per token.
 
     Example:
         >>> print(show_tokens(tokenizer_class("char").from_text("ab"), "ba", in_color=False))
@@ -102,14 +93,7 @@ def show_tokens(tokenizer: Tokenizer, text: str, in_color: bool) -> str:
 
 
 def show_merges(tokenizer: Tokenizer, word: str) -> str:
-    """Return the merges that made a word, step by step.
-
-    Args:
-        tokenizer: A byte-level BPE tokenizer.
-        word: One word, for example " garden" with its space.
-
-    Raises:
-        InputError: The tokenizer has no merges, or the text is not one word.
+    """Return the merges that made one word, step by step; errors as in Tokenizer.merge_steps.
 
     Example:
         >>> print(show_merges(tokenizer_class("bpe").from_text("hug pug hug", 258), "hug"))

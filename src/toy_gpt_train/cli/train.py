@@ -10,10 +10,10 @@ from toy_gpt_train import run
 from toy_gpt_train.cli.arguments import add_base_dir, add_text_options
 from toy_gpt_train.cli.report import training_figures, training_report
 from toy_gpt_train.errors import InputError
-from toy_gpt_train.io_artifacts import outputs_dir_from_base_dir
 from toy_gpt_train.models.base import Option
 from toy_gpt_train.models.registry import LADDER, STEP_OPTIONS, find_model
 from toy_gpt_train.project import RESOURCE_ROOT, load_manifest
+from toy_gpt_train.show import say
 
 HELP: Final = "learn a text: write artifacts/ (the model) and outputs/ (the log)"
 LESSON: Final = """The text is cut into tokens, and the model predicts each one from the tokens before it. Then it is
@@ -108,7 +108,7 @@ def train_arguments(args: argparse.Namespace) -> dict[str, Any]:
     return {
         "model": entry.name,
         "corpus": args.corpus or RESOURCE_ROOT / manifest.corpus,
-        "checkpoint_dir": outputs_dir_from_base_dir(args.base_dir) / "checkpoints",
+        "save_to": args.base_dir,
         **{name: getattr(args, name) for name in ("tokenizer", "bpe_vocab", "val_fraction", "context", "seed")},
         **options,
     }
@@ -116,6 +116,5 @@ def train_arguments(args: argparse.Namespace) -> dict[str, Any]:
 
 def _train(args: argparse.Namespace) -> int:
     trained = run.train(**train_arguments(args), progress=True)
-    paths = trained.save(args.base_dir)
-    print(json.dumps(training_figures(trained)) if args.json else training_report(trained, paths))
+    say(json.dumps(training_figures(trained)) if args.json else training_report(trained, trained.paths))
     return 0

@@ -1,10 +1,8 @@
 """catalogue.py - The texts that ``toy-gpt data fetch`` knows: where each one is, and how to recognize it.
 
 Concepts:
-    sha256: a fingerprint of a file's bytes. Two files with the same one are the same, so it does not matter
-        who delivers the file, or how.
-
-It holds no code that downloads (fetch.py).
+    sha256: a fingerprint of a file's bytes. Two files with the same one are the same, so it does not matter who
+        delivers the file, or how.
 """
 
 from dataclasses import dataclass
@@ -43,10 +41,7 @@ CATALOGUE: Final = (
 
 
 def find_source(name: str) -> Source:
-    """Return the text of this name.
-
-    Raises:
-        InputError: There is none.
+    """Return the text with this name; InputError if there is none.
 
     Example:
         >>> find_source("names").size

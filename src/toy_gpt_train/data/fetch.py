@@ -1,7 +1,8 @@
 """fetch.py - Download one known text over HTTP, and accept it only if its size and hash are right.
 
 The learner's question: how do I get a file from a network that stalls, disconnects and lies? Ask for what is missing,
-wait only so long, retry a few times, and check the whole file at the end.
+wait only so long, retry a few times, and check the whole file at the end. A server that sends a byte now and then is
+never silent, so there are also a least speed and a deadline.
 
 Concepts:
     part file: NAME.part, what has arrived so far. It survives an interruption, and the next download resumes there.
@@ -13,17 +14,24 @@ REQ: the file appears only when its hash is right, and never more than its size 
 It does not know which texts there are (catalogue.py).
 """
 
+import io
+import socket
 import string
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
-from http.client import HTTPException, HTTPResponse, responses
+from functools import partial
+from http.client import HTTPConnection, HTTPException, HTTPResponse, responses
+from math import inf
 from pathlib import Path
-from typing import BinaryIO, Final
+from shutil import copyfileobj
+from tempfile import TemporaryDirectory
+from typing import Any, BinaryIO, Final
 from urllib.parse import quote, urljoin, urlsplit
-from urllib.request import HTTPHandler, HTTPSHandler, OpenerDirector, ProxyHandler, Request
+from urllib.request import AbstractHTTPHandler, HTTPHandler, HTTPSHandler, OpenerDirector, ProxyHandler, Request
 
 from toy_gpt_train.data.catalogue import Source
+from toy_gpt_train.disk import is_stream, naming, real_file, whole_file
 from toy_gpt_train.errors import InputError
 from toy_gpt_train.files import sha256_of_file
 from toy_gpt_train.progress import OnProgress
@@ -37,15 +45,103 @@ _TEMPORARY: Final = (408, 425, 429, 500, 502, 503, 504)  # errors that may be go
 
 @dataclass(frozen=True)
 class Patience:
-    """Seconds to wait for a silent server, number of attempts, seconds between the first two (then doubled)."""
+    """How long to bear with a server, in seconds; InputError if that makes no sense."""
 
-    timeout: float = 20.0
+    timeout: float = 20.0  # for a server that is silent
     attempts: int = 4
-    pause: float = 0.5
+    pause: float = 0.5  # between the first two attempts; then it is doubled
+    min_speed: float = 1000.0  # bytes of the text per second; an attempt that is slower ends
+    window: float = 30.0  # over which the speed is measured
+    deadline: float = 3600.0  # for all attempts together
+
+    def __post_init__(self) -> None:
+        if not (0 <= self.min_speed < inf and 0 < self.deadline < inf):
+            raise InputError(
+                f"the least speed must be at least 0 and the deadline above 0, got {self.min_speed:g} bytes per second "
+                f"and {self.deadline:g} s"
+            )
 
 
 class _TransferError(Exception):
     """This attempt failed; another one may succeed."""
+
+
+class _Watch:
+    """Watches the time of a download."""
+
+    def __init__(self, url: str, patience: Patience) -> None:
+        self._url, self._patience = url, patience
+        self._end = time.monotonic() + patience.deadline
+        self.start()
+
+    def start(self) -> None:
+        """Begin to measure the speed anew."""
+        self._since, self.received = time.monotonic(), 0
+
+    def timeout(self) -> float:
+        """Return how long to wait at most.
+
+        Raises:
+            InputError: The deadline is over.
+            _TransferError: The server is too slow.
+        """
+        now, patience = time.monotonic(), self._patience
+        if now >= self._end:
+            raise InputError(f"{self._url}: not fetched within {patience.deadline:g} s; the next try resumes here")
+        if now - self._since >= patience.window:
+            if self.received < patience.min_speed * (now - self._since):
+                raise _TransferError(f"slower than {patience.min_speed:g} bytes per second")
+            self.start()
+        return min(patience.timeout, self._end - now)
+
+    def pause(self, seconds: float) -> None:
+        """Wait, but not beyond the deadline."""
+        time.sleep(max(min(seconds, self._end - time.monotonic()), 0.0))
+
+
+class _WatchedStream(io.RawIOBase):
+    """What a server sends. WHY here: a response may be endless before its first byte of text ("100 Continue")."""
+
+    def __init__(self, sock: socket.socket, stream: io.RawIOBase, watch: _Watch) -> None:
+        self._sock, self._stream, self._watch = sock, stream, watch
+
+    def readable(self) -> bool:
+        """Return that it can be read."""
+        return True
+
+    def readinto(self, buffer: Any) -> int | None:
+        """Read what has arrived, if there is still time."""
+        self._sock.settimeout(self._watch.timeout())
+        return self._stream.readinto(buffer)
+
+    def close(self) -> None:
+        """Close the connection."""
+        self._stream.close()
+        super().close()
+
+
+class _WatchedResponse(HTTPResponse):
+    """A response that is read under a watch."""
+
+    def __init__(self, watch: _Watch, sock: socket.socket, *args: Any, **more: Any) -> None:
+        super().__init__(sock, *args, **more)
+        self.fp: Any = io.BufferedReader(_WatchedStream(sock, self.fp.detach(), watch))
+
+
+def _watched(handler: AbstractHTTPHandler, watch: _Watch) -> AbstractHTTPHandler:
+    """Let the responses of a handler of urllib be watched."""
+    open_plain: Any = handler.do_open
+
+    def open_watched(connect: Any, request: Request, **more: Any) -> Any:
+        def connected(host: str, **options: Any) -> HTTPConnection:
+            connection: HTTPConnection = connect(host, **options)
+            connection.response_class = partial(_WatchedResponse, watch)  # type: ignore[assignment]
+            return connection
+
+        return open_plain(connected, request, **more)
+
+    handler.do_open = open_watched  # type: ignore[assignment, method-assign]
+    return handler
 
 
 def fetch(
@@ -57,18 +153,15 @@ def fetch(
     patience: Patience | None = None,
     on_progress: OnProgress = lambda fraction, status: None,
 ) -> bool:
-    """Download a text, or what is missing of it.
+    """Download a text, or what is missing of it; return False if the file was there already.
 
     Args:
         source: What to expect.
-        out: The file to write; the part file is beside it.
+        out: The file to write; the part file is beside it. A device or a pipe is written into, when all is there.
         url: Another address of the same text.
         force: Replace a file that has other content.
         patience: With slow and broken servers.
         on_progress: Called for each block with the fraction downloaded.
-
-    Returns:
-        Whether anything was written: False if the file was there already.
 
     Raises:
         InputError: The file is there with other content, or the address does not deliver the text.
@@ -78,6 +171,14 @@ def fetch(
     _check_url(address)
     if out.is_dir():
         raise InputError(f"{out} is a folder")
+    if is_stream(out):
+        with TemporaryDirectory() as folder:
+            part = Path(folder) / source.name
+            _download(source, address, part, patience or Patience(), on_progress)
+            with part.open("rb") as text, whole_file(out) as file:
+                copyfileobj(text, file)
+        return True
+    out = real_file(out)
     if out.exists():
         if _is_source(out, source):
             return False
@@ -99,12 +200,13 @@ def _is_source(path: Path, source: Source) -> bool:
 
 def _download(source: Source, url: str, part: Path, patience: Patience, on_progress: OnProgress) -> None:
     """Try until the part file is the text, or the attempts are used up."""
-    problem = "no attempt was made"
+    problem, watch = "no attempt was made", _Watch(url, patience)
     for attempt in range(patience.attempts):
         if attempt:
-            time.sleep(patience.pause * 2 ** (attempt - 1))
+            watch.pause(patience.pause * 2 ** (attempt - 1))
+        watch.start()
         try:
-            resumed = _transfer(source, url, part, patience.timeout, on_progress)
+            resumed = _transfer(source, url, part, watch, on_progress)
         except _TransferError as error:
             problem = str(error)
             continue
@@ -117,27 +219,30 @@ def _download(source: Source, url: str, part: Path, patience: Patience, on_progr
     raise InputError(f"{url}: not fetched in {patience.attempts} attempts: {problem}")
 
 
-def _transfer(source: Source, url: str, part: Path, timeout: float, on_progress: OnProgress) -> bool:
+def _transfer(source: Source, url: str, part: Path, watch: _Watch, on_progress: OnProgress) -> bool:
     """Fill the part file up to the text's size; return whether it kept bytes of an earlier attempt."""
-    with part.open("ab") as file:
+    with naming(part), part.open("ab") as file:
         have = file.tell()
         if have > source.size:
             have = file.truncate(0)
         if have == source.size:
             return True
-        with _open(url, have, timeout) as response:
+        with _open(url, have, watch) as response:
             if response.status != 200 and not _continues(response, have, source.size):
                 file.truncate(0)
                 raise _TransferError("the server did not send the range that was asked for")
             start = have if response.status == 206 else 0
+            resumed = start > 0
             file.truncate(start)
             if response.length not in (None, source.size - start):
                 raise InputError(
                     f"{url}: offers {response.length} bytes, {source.name} has {source.size - start} to come"
                 )
             for position in _receive(response, file, start, source.size):
+                watch.received += position - start
+                start = position
                 on_progress(position / source.size, f"{position / 1e6:.1f} of {source.size / 1e6:.1f} MB")
-        return start > 0
+        return resumed
 
 
 def _continues(response: HTTPResponse, have: int, size: int) -> bool:
@@ -160,18 +265,18 @@ def _receive(response: HTTPResponse, file: BinaryIO, position: int, size: int) -
         yield position
 
 
-def _open(url: str, have: int, timeout: float) -> HTTPResponse:
+def _open(url: str, have: int, watch: _Watch) -> HTTPResponse:
     """Ask for a file from byte ``have`` on, and follow redirects.
 
     WHY not urlopen: it would also follow redirects to ftp:, and read a redirect's body to the end, however long.
     """
     opener = OpenerDirector()
-    for handler in (ProxyHandler(), HTTPHandler(), HTTPSHandler()):
+    for handler in (ProxyHandler(), _watched(HTTPHandler(), watch), _watched(HTTPSHandler(), watch)):
         opener.add_handler(handler)
     for _ in range(1 + MAX_REDIRECTS):
         request = Request(url, headers={"Range": f"bytes={have}-"} if have else {})  # noqa: S310 (_check_url)
         try:
-            response: HTTPResponse = opener.open(request, timeout=timeout)
+            response: HTTPResponse = opener.open(request, timeout=watch.timeout())
         except (OSError, HTTPException) as error:
             raise _TransferError(_reason(error)) from error
         if response.status in (200, 206, 416):
@@ -211,6 +316,5 @@ def _check_url(url: str) -> None:
 
 
 def _reason(error: Exception) -> str:
-    """Return why a connection failed."""
     # WHY visible: a server may send anything in its first line, also a terminal's control characters.
     return visible(str(getattr(error, "reason", "") or error)[:200])

@@ -9,7 +9,6 @@ It needs the package datasets, and imports it only when it is used: pip install 
 """
 
 from collections.abc import Generator
-from typing import Any
 
 from toy_gpt_train.data.parquet import optional_package
 from toy_gpt_train.errors import InputError
@@ -29,23 +28,19 @@ def hub_texts(name: str, column: str, *, config: str | None = None, split: str =
     """
     datasets = optional_package("datasets")
     # WHY Exception: half a dozen libraries raise theirs here, and none of them is a bug of ours.
-    # OBS: what the consumer of these texts raises does not pass through a generator.
     try:
         dataset = datasets.load_dataset(name, config, split=split, streaming=True)
         columns = dataset.column_names or list(next(iter(dataset), {}))
         if column not in columns:
             raise InputError(f"there is no column {column!r}; there are {', '.join(columns)}")
         for row in dataset.select_columns([column]):
-            yield from _text(row[column], column)
+            if (text := row[column]) is None:
+                continue
+            if not isinstance(text, str):
+                raise InputError(f"column {column!r} does not hold texts but {type(text).__name__}")
+            yield text
     except InputError as error:
         raise InputError(f"{name}: {error}") from error
     except Exception as error:
         first_line = next(iter(str(error).splitlines()), "")
         raise InputError(f"{name}: {type(error).__name__}: {first_line:.300}") from error
-
-
-def _text(value: Any, column: str) -> list[str]:
-    """Return the texts of one cell: one, or none."""
-    if value is not None and not isinstance(value, str):
-        raise InputError(f"column {column!r} does not hold texts but {type(value).__name__}")
-    return [] if value is None else [value]

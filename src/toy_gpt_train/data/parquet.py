@@ -12,19 +12,15 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any, Final
 
+from toy_gpt_train.disk import whole_file
 from toy_gpt_train.errors import InputError
-from toy_gpt_train.files import whole_file
 
 BATCH_ROWS: Final = 256
 BUFFER_BYTES: Final = 1 << 20
 
 
 def optional_package(name: str) -> Any:
-    """Import a package that this project works without.
-
-    Raises:
-        InputError: It cannot be imported; the message says what to install.
-    """
+    """Import a package that this project works without; InputError says what to install if it is missing."""
     try:
         return import_module(name)
     except ImportError as error:
@@ -34,9 +30,7 @@ def optional_package(name: str) -> Any:
 def parquet_texts(paths: Sequence[Path], column: str) -> Iterator[str]:
     """Yield the texts of a column, file after file, a few rows in memory at a time; missing ones (null) are skipped.
 
-    Raises:
-        InputError: pyarrow is not installed, a file is not parquet, or has no such column of texts.
-        OSError: A file cannot be read.
+    InputError if pyarrow is not installed, or a file is not parquet or has no such column of texts.
     """
     pyarrow = optional_package("pyarrow")
     parquet = optional_package("pyarrow.parquet")
@@ -70,12 +64,7 @@ def _check_column(pyarrow: Any, schema: Any, column: str) -> None:
 
 
 def write_texts(out: Path, texts: Iterable[str], separator: str) -> tuple[int, int]:
-    """Write texts to a file, the separator between each two.
-
-    Args:
-        out: The file; it appears only when it is whole.
-        texts: At least one.
-        separator: Nothing is written before the first text or after the last.
+    """Write at least one text to a file, which appears only when it is whole, the separator between each two.
 
     Returns:
         The number of texts and of bytes written.

@@ -1,7 +1,7 @@
 """sample.py - A fair sample of a text's lines, in one pass.
 
-The learner's question: how do I draw K lines from a file when I do not know how many it has, and cannot hold them
-all? Keep a reservoir of K lines; line n (counted from 1) enters it with probability K/n and replaces a random one.
+The learner's question: how do I draw K lines from a file when I do not know how many it has, and cannot hold them all?
+Keep a reservoir of K lines; line n (counted from 1) enters it with probability K/n and replaces a random one.
 
 Concepts:
     reservoir sampling (Algorithm R): after n lines, every set of K of them is equally likely to be the reservoir.
@@ -9,8 +9,7 @@ Concepts:
 
 REQ: the lines come out in the order of the file, byte for byte; the same seed gives the same sample.
 
-Source:
-    Vitter (1985), "Random sampling with a reservoir".
+Source: Vitter (1985), "Random sampling with a reservoir".
 """
 
 from collections.abc import Iterable, Iterator
@@ -19,8 +18,9 @@ from pathlib import Path
 from random import Random
 from typing import Final, TypeVar
 
+from toy_gpt_train.corpus import check_not_utf16
+from toy_gpt_train.disk import whole_file
 from toy_gpt_train.errors import InputError
-from toy_gpt_train.files import whole_file
 
 Item = TypeVar("Item")
 
@@ -32,14 +32,12 @@ MAX_LINE_BYTES: Final = 64 * 1024 * 1024
 def text_lines(path: Path) -> Iterator[str]:
     r"""Yield the lines of a text with their line ends; a line ends at "\n" and nowhere else.
 
-    A leading byte-order mark is dropped; the last line may have no line end.
-
-    Raises:
-        InputError: Some bytes are not UTF-8, or a line is longer than 64 MB.
-        OSError: The file cannot be read.
+    A leading byte-order mark is dropped; the last line may have no line end. InputError if some bytes are not UTF-8, or
+    a line is longer than 64 MB.
     """
     offset = 0
     with path.open("rb") as file:
+        check_not_utf16(file.peek(), path)
         for number, line in enumerate(iter(lambda: file.readline(MAX_LINE_BYTES + 1), b""), start=1):
             if len(line) > MAX_LINE_BYTES:
                 raise InputError(f"{path}, line {number}: longer than {MAX_LINE_BYTES >> 20} MB")
@@ -54,10 +52,7 @@ def text_lines(path: Path) -> Iterator[str]:
 
 
 def reservoir(items: Iterable[Item], k: int, rng: Random) -> list[Item]:
-    """Draw ``k`` items without knowing how many there are; memory holds ``k``.
-
-    Returns:
-        The items drawn, in their order; all of them if there are at most ``k``.
+    """Draw ``k`` items, in their order, without knowing how many there are; all of them if there are fewer.
 
     Example:
         >>> reservoir("abc", 3, Random(0))
@@ -74,7 +69,7 @@ def reservoir(items: Iterable[Item], k: int, rng: Random) -> list[Item]:
 
 
 def sample_lines(text: Path, out: Path, *, lines: int | None = None, fraction: float | None = None, seed: int) -> int:
-    """Write a sample of a text's lines to a file.
+    """Write a sample of a text's lines to a file; return how many.
 
     Args:
         text: A text in UTF-8.
@@ -83,13 +78,12 @@ def sample_lines(text: Path, out: Path, *, lines: int | None = None, fraction: f
         fraction: If ``lines`` is None: keep each line with this probability.
         seed: The same seed draws the same lines.
 
-    Returns:
-        The number of lines written.
-
     Raises:
         InputError: A number makes no sense, the text is not UTF-8, or no line was kept.
         OSError: A file cannot be read or written.
     """
+    if seed < 0:
+        raise InputError(f"the seed must be at least 0, got {seed}")
     rng = Random(seed)
     chosen: Iterable[str]
     if lines is not None:

@@ -1,14 +1,11 @@
-"""stdlib.py - A real corpus with no download: the running interpreter's own library, tens of megabytes of source text.
-
-It knows where Python keeps its library; it does not know what the text is for.
-"""
+"""stdlib.py - A real corpus with no download: the running interpreter's own library, megabytes of source text."""
 
 import sysconfig
 from collections.abc import Iterator
 from pathlib import Path
 
+from toy_gpt_train.disk import whole_file
 from toy_gpt_train.errors import InputError
-from toy_gpt_train.files import whole_file
 
 
 def library_sources(root: Path | None = None) -> Iterator[str]:
@@ -17,10 +14,7 @@ def library_sources(root: Path | None = None) -> Iterator[str]:
     OBS: the library's tests hold a few files in other encodings than UTF-8, which are skipped.
 
     Args:
-        root: The library's folder; the running interpreter's by default.
-
-    Raises:
-        InputError: There is no Python source in the folder.
+        root: The library's folder, by default the running interpreter's; InputError if there is no source in it.
     """
     folder = Path(sysconfig.get_path("stdlib")) if root is None else root
     paths = sorted(
@@ -37,18 +31,12 @@ def library_sources(root: Path | None = None) -> Iterator[str]:
 
 
 def collect_stdlib(out: Path, megabytes: float | None = None) -> int:
-    """Write the library's sources to one file.
+    """Write the library's sources to one file; return the number of bytes.
 
     Args:
         out: The file; it appears only when it is whole.
-        megabytes: Stop after this many million bytes, at a character's end; write all of it if None.
-
-    Returns:
-        The number of bytes written.
-
-    Raises:
-        InputError: ``megabytes`` is not above 0, or there is no source.
-        OSError: The file cannot be written.
+        megabytes: Stop after this many million bytes, at a character's end; write all of it if None. InputError if it
+            is not above 0.
     """
     if megabytes is not None and not 0 < megabytes <= 10**6:
         raise InputError(f"the size must be above 0 and at most a million megabytes, got {megabytes}")

@@ -26,8 +26,9 @@ from pathlib import Path
 from struct import Struct
 from typing import Final, Literal, Self, overload
 
+from toy_gpt_train.disk import whole_file
 from toy_gpt_train.errors import InputError
-from toy_gpt_train.files import utf8_blocks, whole_file
+from toy_gpt_train.files import utf8_blocks
 from toy_gpt_train.progress import OnProgress
 from toy_gpt_train.tokenizers.base import Tokenizer
 from toy_gpt_train.tokenizers.saved import load_tokenizer, tokenizer_sha256
@@ -97,10 +98,7 @@ def encode_file(
 
 
 def bits_for(vocab_size: int) -> int:
-    """Return the bits of an id: the fewest that hold every id below the vocabulary's size.
-
-    Raises:
-        InputError: No supported size does.
+    """Return the bits of an id: the fewest that hold every id below the vocabulary's size; InputError if none do.
 
     Example:
         >>> bits_for(65_536), bits_for(65_537)
@@ -136,17 +134,13 @@ class TokenFile(Sequence[int]):
     """The ids of a token file, read from disk only where they are looked at; use it in a ``with`` block.
 
     Args:
-        path: A token file.
-        tokenizer_folder: If given, the file must have been written with this tokenizer.
+        path: A token file; InputError if it is something else, or damaged.
+        tokenizer_folder: If given, the file must have been written with this tokenizer; InputError otherwise.
 
     Attributes:
         bits: Of one id, 16 or 32.
         tokenizer_sha256: Of the tokenizer that wrote it (see tokenizers/saved.py).
         text_sha256: Of the text, as it was encoded.
-
-    Raises:
-        InputError: It is not a token file, is damaged, or another tokenizer wrote it.
-        OSError: It cannot be read.
     """
 
     def __init__(self, path: Path, tokenizer_folder: Path | None = None) -> None:
@@ -205,16 +199,13 @@ def _parse_header(header: bytes, size: int, path: Path) -> tuple[int, str, str]:
 
 
 def decode_file(tokens: Path, tokenizer_folder: Path, out: Path, *, text_check: bool = False) -> int:
-    """Write the text of a token file.
+    """Write the text of a token file; return the number of bytes.
 
     Args:
         tokens: The token file.
         tokenizer_folder: The tokenizer that wrote it.
         out: The text file to write; it appears only when it is whole.
         text_check: Refuse unless the text is the one that was encoded, by its sha256.
-
-    Returns:
-        The number of bytes written.
 
     Raises:
         InputError: The token file or the tokenizer cannot be used, or the check fails.

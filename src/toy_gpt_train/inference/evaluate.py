@@ -57,7 +57,7 @@ def evaluate(
     skip_unknown: bool = False,
     on_progress: OnProgress | None = None,
 ) -> Evaluation:
-    """Score every token of a text from ``start`` on.
+    """Score every token of a text from ``start`` on; ValueError if none is left to score.
 
     Args:
         model: Any model.
@@ -67,9 +67,6 @@ def evaluate(
         start: The first position to score; tokens before it are context only.
         skip_unknown: Whether to leave unknown tokens out; otherwise each gets the probability 1/V.
         on_progress: Told how far scoring is.
-
-    Raises:
-        ValueError: No token is left to score.
     """
     begun = time.perf_counter()
     unknown = model.vocab_size
@@ -92,7 +89,7 @@ def evaluate(
 
 
 def watched(model: Model, ids: Sequence[int], start: int, on_progress: OnProgress | None) -> Iterator[Prediction]:
-    """Score a text with Model.score(), and tell how far it is; the fraction is 1, for what came before is done."""
+    """Score a text with Model.score(), and tell how far it is; the fraction stays 1, for training is over."""
     for number, prediction in enumerate(model.score(ids, start), start=1):
         yield prediction
         if on_progress is not None and number % _REPORT_EVERY == 0:

@@ -1,7 +1,6 @@
 """explain.py - Why this token? One prediction of a network, taken apart.
 
-It shows the logits of the most likely tokens after each step of the network, and how much each head of attention looked
-at each token of the context.
+The logits of the most likely tokens after each step, and how much each head attended to each token of the context.
 """
 
 from collections.abc import Sequence
@@ -13,30 +12,21 @@ from toy_gpt_train.show import table, visible
 
 
 class Explanation(NamedTuple):
-    """A prediction and how it came about.
+    """A prediction and how it came about."""
 
-    Attributes:
-        context: The tokens that the network looked at, oldest first.
-        most_likely: The most likely next tokens: token, id, probability.
-        steps: What the network would predict after each step; the probabilities come from the last one.
-    """
-
-    context: list[str]
-    most_likely: list[tuple[str, int, float]]
-    steps: Sequence[Any]
+    context: list[str]  # the tokens that the network looked at, oldest first
+    most_likely: list[tuple[str, int, float]]  # next tokens: token, id, probability
+    steps: Sequence[Any]  # what the network would predict after each step; the probabilities come from the last one
 
 
 def explain(model: Model, ids: Sequence[int], tokens: Sequence[str], k: int) -> Explanation:
-    """Take a prediction apart.
+    """Take a network's prediction apart; InputError if the model is not a network.
 
     Args:
         model: A trained network.
         ids: The text; its last N tokens are the context.
         tokens: The vocabulary's tokens, by id.
         k: How many of the most likely tokens to show.
-
-    Raises:
-        InputError: The model is no network.
     """
     steps = model.logit_lens(ids)
     most_likely = [(tokens[i], i, p) for i, p in top_k(softmax(steps[-1].logits), k)]

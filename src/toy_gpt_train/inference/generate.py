@@ -14,14 +14,11 @@ def next_tokens(model: Model, ids: Sequence[int], sampling: Sampling = GREEDY) -
 
     Args:
         model: Any model.
-        ids: The beginning, at least ``model.min_context`` tokens.
+        ids: The beginning, at least ``model.min_context`` tokens; InputError if there are fewer.
         sampling: How to choose.
 
     Yields:
         The V probabilities of the next token, and the id that was chosen.
-
-    Raises:
-        InputError: There are too few tokens to start from.
     """
     generator = random.Random(sampling.seed)
     cache = model.new_cache()
@@ -36,22 +33,14 @@ def next_tokens(model: Model, ids: Sequence[int], sampling: Sampling = GREEDY) -
 def continuation(
     model: Model, ids: Sequence[int], num: int, sampling: Sampling = GREEDY
 ) -> tuple[Sequence[float], list[int]]:
-    """Return the V probabilities of the next token, and the ids of the next ``num`` tokens.
-
-    Raises:
-        InputError: There are too few tokens to start from.
-    """
+    """Return the V probabilities of the next token, and the ids of the next ``num`` tokens; errors as next_tokens()."""
     steps = next_tokens(model, ids, sampling)
     probs, first = next(steps)
     return probs, [first, *(token_id for _, token_id in islice(steps, max(num - 1, 0)))][:num]
 
 
 def prompt_ids(prompt: str, tokenizer: Tokenizer, model: Model) -> list[int]:
-    """Return the last N ids of a prompt, which are all that the model looks at.
-
-    Raises:
-        InputError: One of the last N tokens is not in the vocabulary.
-    """
+    """Return the last N ids of a prompt, all that the model looks at; InputError if one is not in the vocabulary."""
     unknown = tokenizer.vocab_size
     ids = tokenizer.encode(prompt, unknown)
     last = ids[max(len(ids) - model.context_size, 0) :]

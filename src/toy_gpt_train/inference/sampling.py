@@ -16,20 +16,14 @@ from toy_gpt_train.math_training import argmax, top_k
 
 @dataclass(frozen=True)
 class Sampling:
-    """How to choose the next token.
+    """How to choose the next token; InputError if a number makes no sense.
 
-    Attributes:
-        temperature: 0 is greedy: always the most likely token. 1 draws by the model's probabilities; below 1 likely
-            tokens gain, above 1 they lose.
-        top_p: Draw only among the most likely tokens that together have this probability (nucleus sampling).
-        seed: The same seed gives the same text.
-
-    Raises:
-        InputError: A number makes no sense.
+    Temperature 0 is greedy: always the most likely token. 1 draws by the model's probabilities; below 1 likely tokens
+    gain, above 1 they lose.
     """
 
     temperature: float = 0.0
-    top_p: float = 1.0
+    top_p: float = 1.0  # draw only among the most likely tokens that together have this probability (nucleus)
     seed: int = 0
 
     def __post_init__(self) -> None:
@@ -37,6 +31,8 @@ class Sampling:
             raise InputError(f"the temperature must be from 0 to 100, got {self.temperature}")
         if not 0 < self.top_p <= 1:
             raise InputError(f"top-p must be above 0 and at most 1, got {self.top_p}")
+        if self.seed < 0:
+            raise InputError(f"the seed must be at least 0, got {self.seed}")
 
 
 GREEDY: Final = Sampling()

@@ -42,28 +42,22 @@ def network_options(*uses: str) -> dict[str, Option]:
 
 @dataclass(frozen=True)
 class Architecture:
-    """How large a network is; each model uses some of these fields.
+    """How large a network is; each model uses some of these fields."""
 
-    Attributes:
-        embedding_dim: C, values per token.
-        hidden_dim: F, values per token inside the feed-forward layer; in embeddings the hidden layer, 0 for none.
-        heads: H, how many heads share the C values.
-        layers: L, how many blocks.
-        dropout: The share of values set to 0 in training.
-    """
-
-    embedding_dim: int
-    hidden_dim: int = 0
-    heads: int = 1
-    layers: int = 1
-    dropout: float = 0.0
+    embedding_dim: int  # C, values per token
+    hidden_dim: int = 0  # F, values per token in the feed-forward layer; in embeddings the hidden layer, 0 for none
+    heads: int = 1  # H, which share the C values
+    layers: int = 1  # L blocks
+    dropout: float = 0.0  # the share of values set to 0 in training
 
     def __post_init__(self) -> None:
         for name, least in (("embedding_dim", 1), ("hidden_dim", 0), ("heads", 1), ("layers", 1)):
             value = getattr(self, name)
-            if not least <= value <= _LARGEST_DIMENSION:
+            # WHY more: the feed-forward layer follows the embedding, whose size is then what the message is about.
+            most = _LARGEST_DIMENSION * (4 if name == "hidden_dim" else 1)
+            if not least <= value <= most:
                 shown = value if abs(value) < 10**12 else "a number far too large"
-                raise InputError(f"{name} must be from {least} to {_LARGEST_DIMENSION}, got {shown}")
+                raise InputError(f"{name} must be from {least} to {most}, got {shown}")
         if not 0 <= self.dropout < 1:
             raise InputError(f"dropout must be at least 0 and below 1, got {self.dropout}")
         if self.embedding_dim % self.heads:
@@ -71,10 +65,7 @@ class Architecture:
 
     @staticmethod
     def from_mapping(numbers: Mapping[str, Any]) -> "Architecture":
-        """Return the architecture that a run's metadata describe.
-
-        Raises:
-            InputError: A number is missing, unknown, of the wrong type or out of range.
+        """Return the architecture in a run's metadata; InputError if a number is missing, unknown or makes no sense.
 
         Example:
             >>> numbers = {"embedding_dim": 8, "hidden_dim": 32, "heads": 2, "layers": 1, "dropout": 0.0}

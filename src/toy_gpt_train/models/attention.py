@@ -7,13 +7,11 @@ average of the values, weighted by how well the keys match, gives the logits:
     x_t = e(w_t) + p(t)
     logits = W softmax(q K^T / sqrt(C)) V + b      with q = x_last W_Q, K = X W_K, V = X W_V
 
-How much a token matters now depends on that token and on the one that looks.
+How much a token matters now depends on that token and on the one that looks. One head looks for one thing, once;
+several heads in stacked blocks make the Transformer (model 700).
 
 Source: Bahdanau, Cho and Bengio (2015), "Neural machine translation by jointly learning to align and translate", for
 the idea; Vaswani et al. (2017), "Attention is all you need", for this form.
-
-One head looks for one thing only, and only once. Several heads in stacked blocks, and what keeps those trainable, make
-the Transformer (model 700).
 """
 
 import random

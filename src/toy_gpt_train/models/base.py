@@ -30,17 +30,11 @@ MAX_VOCABULARY: Final = 0x110000 - 2
 
 
 class Text(NamedTuple):
-    """What a model learns from.
+    """What a model learns from."""
 
-    Attributes:
-        ids: The token ids, the held-out part included.
-        num_train: How many of them, from the start, to learn.
-        tokens: The vocabulary's tokens, by id.
-    """
-
-    ids: Sequence[int]
-    num_train: int
-    tokens: Sequence[str] = ()
+    ids: Sequence[int]  # the held-out part included
+    num_train: int  # how many of them, from the start, to learn
+    tokens: Sequence[str] = ()  # the vocabulary's tokens, by id
 
 
 class Option(NamedTuple):
@@ -53,10 +47,7 @@ class Option(NamedTuple):
     flag: str = ""  # where it is not the name
 
     def checked(self, name: str, value: Any) -> Any:
-        """Return a value as this option's type.
-
-        Raises:
-            InputError: It is of another kind.
+        """Return a value as this option's type; InputError if it is of another kind.
 
         Example:
             >>> Option(float, "LR", "step size").checked("learning_rate", 1)
@@ -77,77 +68,51 @@ _KINDS: Final[Mapping[type, tuple[type, str]]] = {
 
 @dataclass(frozen=True)
 class Settings:
-    """What decides how a model looks and learns, besides the text and the seed. Models with options have more.
+    """What decides how a model looks and learns, besides the text and the seed. Models with options have more."""
 
-    Attributes:
-        context: N, how many tokens the model looks back.
-    """
-
-    context: int
+    context: int  # N, how many tokens the model looks back
 
 
 # --- how a model describes itself to files ------------------------------------------------------------------
 
 TENSORS_NAME: Final = "02_model_weights.safetensors"  # for more weights than tables are good for
 
-CONTEXT: Final = "context"
-TOKEN: Final = "token"  # noqa: S105 - a kind of column
+# What a column can hold.
+CONTEXT: Final = "context"  # a tuple of token ids, shown as a label
+TOKEN: Final = "token"  # noqa: S105 - a token id, shown as the token
+OTHER_TOKENS: Final = "token or all others"  # the same, or None for all tokens without a line of their own
 TEXT: Final = "text"
-COUNT: Final = "count"
-NUMBER: Final = "number"
-WEIGHT: Final = "weight"
-OTHER_TOKENS: Final = "token or all others"
+COUNT: Final = "count"  # a whole number of 0 or more
+NUMBER: Final = "number"  # a float that is read back exactly
+WEIGHT: Final = "weight"  # a float of six decimals
 
 
 class Column(NamedTuple):
-    """A column of a model's table.
+    """A column of a model's table."""
 
-    Attributes:
-        name: Its header.
-        holds: CONTEXT (a tuple of token ids, shown as a label), TOKEN (a token id, shown as the token), OTHER_TOKENS (a
-            token id, or None for all tokens without a line of their own), TEXT, COUNT (an integer of 0 or more),
-            NUMBER (a float that is read back exactly) or WEIGHT (a float of six decimals).
-        by_token: Whether it stands for V columns, one per token and named after it.
-    """
-
-    name: str
-    holds: str
-    by_token: bool = False
+    name: str  # its header
+    holds: str  # CONTEXT, TOKEN, …
+    by_token: bool = False  # whether it stands for V columns, one per token and named after it
 
 
 class ModelTable(NamedTuple):
-    """One table of a model's content.
+    """One table of a model's content."""
 
-    Attributes:
-        name: The file's name, for example ``02_counts.csv``.
-        columns: Its columns.
-        num_rows: How many rows there are; a file with fewer or more is damaged.
-        rows: The rows, in a fixed order.
-    """
-
-    name: str
+    name: str  # the file's name, for example ``02_counts.csv``
     columns: tuple[Column, ...]
-    num_rows: int
-    rows: Iterable[tuple[Any, ...]]
+    num_rows: int  # a file with fewer or more is damaged
+    rows: Iterable[tuple[Any, ...]]  # in a fixed order
 
 
 @dataclass(frozen=True)
 class Content:
-    """All that a trained model is.
+    """All that a trained model is: its numbers as tables or, if there are too many, as tensors."""
 
-    Attributes:
-        layout: How it is written: one of the model's ``layouts``.
-        tables: Its numbers as tables, in the order of writing.
-        tensors: Its numbers as (shape, flat array of floats) by name, if there are too many for tables.
-        decimals: How many decimals its weights have; None if they are exact.
-        about: What else the metadata needs, so that the model can be built again.
-    """
-
-    layout: str
-    tables: Sequence[ModelTable] = ()
-    tensors: Mapping[str, tuple[tuple[int, ...], Any]] = field(default_factory=dict)
-    decimals: int | None = None
-    about: Mapping[str, Any] = field(default_factory=dict)
+    layout: str  # how it is written: one of the model's ``layouts``
+    tables: Sequence[ModelTable] = ()  # in the order of writing
+    tensors: Mapping[str, tuple[tuple[int, ...], Any]] = field(default_factory=dict)  # (shape, flat array), by name
+    decimals: int | None = None  # how many decimals its weights have; None if they are exact
+    about: Mapping[str, Any] = field(default_factory=dict)  # what else the metadata needs to build the model again
 
 
 # --- the interface ------------------------------------------------------------------------------------------
@@ -157,11 +122,8 @@ class Model(ABC):
     """A next-token model. A subclass overrides ``logits`` or ``next_probs``: each is the default of the other.
 
     Args:
-        vocab_size: V, how many different tokens there are.
-        context_size: N, how many tokens the model looks back.
-
-    Raises:
-        InputError: A size is out of range.
+        vocab_size: V, how many different tokens there are; InputError if it is out of range.
+        context_size: N, how many tokens the model looks back; likewise.
     """
 
     options: ClassVar[Mapping[str, Option]] = {}
@@ -189,10 +151,7 @@ class Model(ABC):
         Args:
             name: The model's name.
             context: N; None for the default.
-            **given: Values for some of ``options``.
-
-        Raises:
-            InputError: A value makes no sense.
+            **given: Values for some of ``options``; InputError if one makes no sense.
         """
         return Settings(cls.default_context if context is None else context)
 
@@ -227,12 +186,7 @@ class Model(ABC):
         return context + 1
 
     def training_ids(self, text: Text) -> Sequence[int]:
-        """Return the ids to learn, checked.
-
-        Raises:
-            InputError: There are fewer than ``min_tokens``.
-            ValueError: One is outside 0..V-1.
-        """
+        """Return the ids to learn; InputError if they are too few, ValueError if one is not from 0 to V-1."""
         ids = text.ids[: text.num_train]
         if len(ids) < (needed := self.min_tokens(self.context_size)):
             raise InputError(f"{len(ids)} training tokens are too few: the model needs at least {needed}")
@@ -256,7 +210,7 @@ class Model(ABC):
         REQ: at the end the model is the one that its files will hold, with the same rounded numbers.
 
         Args:
-            text: What to learn.
+            text: What to learn; errors as in training_ids().
             settings: From ``settings()``.
             seed: For what is drawn at random.
             workers: How many processes share the work; they change no number.
@@ -266,9 +220,6 @@ class Model(ABC):
 
         Yields:
             Records of the log: ``epoch``, ``avg_loss``, ``accuracy``, and what else the model measures.
-
-        Raises:
-            ValueError: As training_ids().
         """
 
     def loss_floor(self, train_ids: Sequence[int]) -> float:
@@ -286,11 +237,7 @@ class Model(ABC):
     # --- predicting ----------------------------------------------------------------------------------------
 
     def context(self, ids: Sequence[int]) -> tuple[int, ...]:
-        """Return the last N ids of a text, checked.
-
-        Raises:
-            ValueError: There are fewer than ``min_context``, or one is outside 0..V-1.
-        """
+        """Return the last N ids of a text; ValueError if they are too few, or one is not from 0 to V-1."""
         context = tuple(ids[max(len(ids) - self.context_size, 0) :])
         if len(context) < self.min_context:
             more = "s" if self.min_context > 1 else ""
@@ -307,11 +254,8 @@ class Model(ABC):
         """Return V logits for the token after a text.
 
         Args:
-            ids: The text so far; only its last N tokens count.
+            ids: The text so far; only its last N tokens count. Errors as in context().
             cache: From new_cache(), one for each text that grows token by token.
-
-        Raises:
-            ValueError: As context().
         """
         return [log(max(p, SMALLEST_PROBABILITY)) for p in self.next_probs(ids, cache)]
 
@@ -339,11 +283,7 @@ class Model(ABC):
             yield Prediction(probs[target] if target < self.vocab_size else 0.0, argmax(probs), None)
 
     def logit_lens(self, ids: Sequence[int]) -> list[Any]:
-        """Return what a network would predict after each of its steps; the last one's logits are those of logits().
-
-        Raises:
-            InputError: The model is no network.
-        """
+        """Return what a network would predict after each of its steps; InputError if the model is no network."""
         raise InputError("only a network has steps to explain; what this model knows can be read in its files")
 
     # --- its content, for files ----------------------------------------------------------------------------
@@ -367,12 +307,8 @@ class Model(ABC):
 
     @abstractmethod
     def load_tables(self, tables: Mapping[str, Iterable[tuple[Any, ...]]]) -> None:
-        """Become the model that content() described; expected_tables() has been called.
-
-        Raises:
-            ValueError: The tables do not fit together.
-        """
+        """Become the model that content() described, after expected_tables(); ValueError if the tables do not fit."""
 
     def load_tensors(self, tensors: Mapping[str, tuple[tuple[int, ...], Any]]) -> None:
-        """Become the model that content() described with tensors; only models with that layout can."""
+        """Become the model that content() described with tensors, if it has that layout."""
         raise ValueError("the model is not written as tensors")

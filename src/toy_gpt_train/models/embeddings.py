@@ -6,12 +6,10 @@ one after the other, go through one linear layer that gives the logits:
 
     logits = W [e(w_-N); …; e(w_-1)] + b        or, with a hidden layer,  W tanh(U [e; …; e] + c) + b
 
-The number of weights grows with N, not with V to the N.
+The number of weights grows with N, not with V to the N. But each position has weights of its own, the same for every
+text: which of the N tokens matter, only attention (model 600) can decide.
 
 Source: Bengio, Ducharme, Vincent and Jauvin (2003), "A neural probabilistic language model".
-
-It cannot decide which of the N tokens matter for a prediction: each position has weights of its own, the same for every
-text. Attention (model 600) can.
 """
 
 import random
@@ -46,10 +44,7 @@ class EmbeddingsNetwork(Network):
         return self.output(x if self.hidden is None else tanh(self.hidden(x)))
 
     def logit_lens(self, ids: Sequence[int]) -> list[LensStep]:
-        """Return what the network predicts knowing no token, the last one, the last two, and so on.
-
-        An unknown token is a vector of zeros.
-        """
+        """Return what the network predicts knowing no token, the last one, the last two, …; the others are zeros."""
         x = self.token_embeddings([ids], exact=True)
         length, size = x.shape[1:]
         steps: list[LensStep] = []

@@ -6,13 +6,12 @@ took to the next shorter context:
 
     p(w | h) = (c(h w) - D(c(h w))) / c(h)  +  gamma(h) p(w | h without its oldest token)
 
-Kneser and Ney's idea: below the longest context, count not how often a token came, but after how many different
-tokens (its continuation count). "Francisco" is frequent, yet it follows only "San": without "San" it is unlikely.
-Modified: each length has three discounts, for tokens counted once, twice, and more often, computed from the counts of
-counts.
+Kneser and Ney's idea: below the longest context, count not how often a token came, but after how many different tokens
+(its continuation count). "Francisco" is frequent, yet it follows only "San": without "San" it is unlikely. Modified:
+each length has three discounts, for tokens counted once, twice, and more often.
 
-Source: Ney, Essen and Kneser (1994), "On structuring probabilistic dependences in stochastic language modelling";
-Chen and Goodman (1998), "An empirical study of smoothing techniques for language modeling" (interpolated, modified).
+Source: Ney, Essen and Kneser (1994), "On structuring probabilistic dependences in stochastic language modelling"; Chen
+and Goodman (1998), "An empirical study of smoothing techniques for language modeling" (interpolated, modified).
 
 WHY strings: inside, a text is a string with one code point per token id. An n-gram is then a slice: compact, quick to
 hash, and made shorter by ngram[1:].
@@ -24,6 +23,7 @@ from dataclasses import dataclass
 from math import fsum, log
 from typing import Any, ClassVar, Final
 
+from toy_gpt_train.errors import InputError
 from toy_gpt_train.models.base import CONTEXT, COUNT, NUMBER, TOKEN, Column, Content, Model, ModelTable, Record, Text
 from toy_gpt_train.models.scores import Prediction
 
@@ -31,6 +31,8 @@ COUNTS_NAME: Final = "02_counts.csv"
 DISCOUNTS_NAME: Final = "03_discounts.csv"
 COUNTS_COLUMNS: Final = (Column("context", CONTEXT), Column("token", TOKEN), Column("count", COUNT))
 DISCOUNTS: Final = (Column("once", NUMBER), Column("twice", NUMBER), Column("three_or_more", NUMBER))
+
+MOST_WORK: Final = 2_000_000_000  # tokens times context squared: each length has its counts, of n-grams so long
 
 # WHY: in a small corpus there may be no n-gram counted once, or none counted twice, and the estimate divides by zero.
 FALLBACK_DISCOUNTS: Final = (0.5, 1.0, 1.5)
@@ -48,8 +50,7 @@ def estimate_discounts(counts: Iterable[int]) -> Discounts:
         >>> estimate_discounts([1, 1, 1, 1, 2, 2, 3, 4])
         (0.5, 1.25, 1.0)
 
-    Source:
-        Chen and Goodman (1998), equation 26.
+    Source: Chen and Goodman (1998), equation 26.
     """
     n = Counter(counts)
     if not all(n[r] for r in (1, 2, 3, 4)):
@@ -72,19 +73,11 @@ def check_discounts(discounts: Sequence[float]) -> Discounts | None:
 
 @dataclass(frozen=True, slots=True)
 class Followers:
-    """The tokens that followed a context.
+    """The tokens that followed a context. Most long contexts were met once, so thousands of them share equal ones."""
 
-    WHY contexts share it: most long contexts were met once, so thousands of them have equal followers.
-
-    Attributes:
-        counts: The count of each token: plain at the longest length, continuation counts below.
-        shares: (count - discount) / total, for each token.
-        gamma: The probability that the discounts leave to the shorter context.
-    """
-
-    counts: dict[int, int]
-    shares: dict[int, float]
-    gamma: float
+    counts: dict[int, int]  # of each token: plain at the longest length, continuation counts below
+    shares: dict[int, float]  # (count - discount) / total, for each token
+    gamma: float  # the probability that the discounts leave to the shorter context
 
 
 def discounted(counts: dict[int, int], discounts: Discounts) -> Followers:
@@ -133,10 +126,7 @@ def build_order(ngrams: Mapping[str, int], discounts: Discounts) -> Order:
 
 
 class KneserNey(Model):
-    """Interpolated modified Kneser-Ney over contexts of 0 to N tokens.
-
-    Attributes:
-        orders: What is known of each context length, from 0 to N.
+    """Interpolated modified Kneser-Ney over contexts of 0 to N tokens; ``orders`` has what is known of each length.
 
     Example:
         >>> model = KneserNey(vocab_size=3, context_size=1)
@@ -155,14 +145,18 @@ class KneserNey(Model):
     # --- learning: counting --------------------------------------------------------------------------------
 
     def fit(self, text: Text, settings: Any = None, **_: Any) -> Iterator[Record]:
-        """Learn a text by counting.
-
-        Cost: one pass to count, then a few dictionary look-ups for each different n-gram of each length.
+        """Learn a text by counting: one pass, then a few dictionary look-ups for each different n-gram.
 
         Yields:
             One record: ``avg_loss`` and ``accuracy`` of the finished model on the tokens with a full context.
         """
-        letters = as_text(self.training_ids(text))
+        ids = self.training_ids(text)
+        if (len(ids) - self.context_size) * self.context_size**2 > MOST_WORK:
+            raise InputError(
+                f"the counts of {len(ids)} training tokens with a context of {self.context_size} do not fit into "
+                f"memory: tokens times context squared must be at most {MOST_WORK:,}"
+            )
+        letters = as_text(ids)
         size = self.context_size + 1
         self.fit_ngrams(Counter(letters[start : start + size] for start in range(len(letters) - size + 1)))
         yield {"epoch": 1, **self._training_scores()}
@@ -170,9 +164,7 @@ class KneserNey(Model):
     def fit_ngrams(self, ngrams: Mapping[str, int], discounts: Sequence[Discounts] | None = None) -> None:
         """Learn from the counts of the n-grams of N + 1 tokens; all shorter lengths follow from them.
 
-        Args:
-            ngrams: The count of each.
-            discounts: Those of each length from 0 to N; None to estimate them from the counts.
+        The discounts are those of each length from 0 to N; without them, they are estimated from the counts.
         """
         self.orders = []
         self._most_likely = {}
@@ -231,10 +223,7 @@ class KneserNey(Model):
         return found
 
     def interpolate(self, matched: Iterable[Followers], token_id: int) -> float:
-        """Return p(token | history): each matched length adds its share to gamma times the shorter one's probability.
-
-        Cost: a look-up per length, whatever V is.
-        """
+        """Return p(token | history), in a look-up per length: share + gamma * the shorter length's probability."""
         p = 1 / self.vocab_size
         for followers in matched:
             p *= followers.gamma
@@ -332,11 +321,7 @@ class KneserNey(Model):
 
 
 def checked_ngrams(counted: Iterable[tuple[str, int]], name: str) -> dict[str, int]:
-    """Return n-grams and their counts as a table of that name has them.
-
-    Raises:
-        ValueError: One is there twice, a count is below 1, or there is nothing.
-    """
+    """Return n-grams and their counts; ValueError if one appears twice, a count is below 1, or there are none."""
     ngrams: dict[str, int] = {}
     for ngram, count in counted:
         if ngram in ngrams or count < 1:
@@ -350,7 +335,7 @@ def checked_ngrams(counted: Iterable[tuple[str, int]], name: str) -> dict[str, i
 def _best_of(probs: Mapping[int, float], gamma: float, shorter: tuple[int, float]) -> tuple[int, float]:
     """Return the best of the tokens counted after a context, and of the shorter context's most likely token.
 
-    No other can win: a token that was never counted here has gamma times its shorter probability.
+    A token never counted here has gamma times its shorter probability, so no other can win.
     """
     best, p = shorter
     top = gamma * p

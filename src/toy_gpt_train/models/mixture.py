@@ -6,9 +6,9 @@ multiplied, each raised to a learned power (its mixture weight), and normalized:
 
     p(w | h) = exp(sum_k lambda_k(h) log p_k(w | h)) / Z(h)
 
-The weights depend on the context: they are a base plus a correction from each gate. The gates are the previous token,
-the column in the line, and how long a context the longest memory matched and how often it had met it. The weights start
-at 1/K and always sum to 1. The gradient of the loss is, as for softmax, the expected value minus the actual one:
+The weights are a base plus a correction from each gate: the previous token, the column in the line, and how long a
+context the longest memory matched and how often it had met it. They start at 1/K and always sum to 1. The gradient of
+the loss is, as for softmax, the expected value minus the actual one:
 
     d(-log p(w)) / d lambda_k = -(log p_k(w) - sum_v p(v) log p_k(v))
 
@@ -16,8 +16,8 @@ REQ: the weights are learned on a tenth of the training text that the experts ha
 WHY: an expert is nearly always right about text that it has counted, so it would be trusted blindly.
 
 Source: Hinton (2002), "Training products of experts by minimizing contrastive divergence", for products; Klakow (1998),
-"Log-linear interpolation of language models", for language models; Mahoney (2005), "Adaptive weighing of context
-models for lossless data compression", for weights chosen by context.
+"Log-linear interpolation of language models", for language models; Mahoney (2005), "Adaptive weighing of context models
+for lossless data compression", for weights chosen by context.
 """
 
 import random
@@ -56,15 +56,10 @@ Weights = list[float]
 
 @dataclass(frozen=True)
 class Recipe:
-    """Which experts there are, and what chooses their weights.
+    """Which experts there are, and what chooses their weights."""
 
-    Attributes:
-        contexts: For each expert the views that are its context, the most important first; backing off drops the last.
-        gates: Which corrections there are: ``previous``, ``column``, ``matched``.
-    """
-
-    contexts: tuple[tuple[str, ...], ...]
-    gates: tuple[str, ...]
+    contexts: tuple[tuple[str, ...], ...]  # each expert's views, the most important first; backing off drops the last
+    gates: tuple[str, ...]  # which corrections there are
 
 
 # OBS: chosen by the loss on a slice of Tiny Shakespeare's training part, not on its validation part. The views of words
@@ -83,17 +78,11 @@ OTHER_TOKENS: Final = Recipe(contexts=(LAGS[:1], LAGS[:3]), gates=("matched",))
 
 
 class Opinions(NamedTuple):
-    """What the experts say at one position of a text.
+    """What the experts say at one position of a text."""
 
-    Attributes:
-        logs: log p_k(w) as K lists of V.
-        gates: The value of each gate.
-        matched: How many lengths of the longest memory were met, including 0.
-    """
-
-    logs: list[list[float]]
-    gates: list[int]
-    matched: int
+    logs: list[list[float]]  # log p_k(w) as K lists of V
+    gates: list[int]  # the value of each gate
+    matched: int  # how many lengths of the longest memory were met, including 0
 
 
 def mix(logs: Sequence[Sequence[float]], vectors: Iterable[Weights]) -> list[float]:
@@ -151,13 +140,7 @@ class Mixture(Model):
         return LONGEST_LAG + 2
 
     def fit(
-        self,
-        text: Text,
-        settings: Any = None,
-        *,
-        seed: int = 0,
-        on_progress: OnProgress | None = None,
-        **_: Any,
+        self, text: Text, settings: Any = None, *, seed: int = 0, on_progress: OnProgress | None = None, **_: Any
     ) -> Iterator[Record]:
         """Count most of the text, learn the weights on the rest, then count all of it.
 
@@ -189,12 +172,7 @@ class Mixture(Model):
             expert.fit_ngrams(Counter(map("".join, zip(*views, map(chr, ids[start:]), strict=True))))
 
     def _learn_weights(
-        self,
-        columns: Mapping[str, str],
-        ids: Sequence[int],
-        start: int,
-        seed: int,
-        on_progress: OnProgress | None,
+        self, columns: Mapping[str, str], ids: Sequence[int], start: int, seed: int, on_progress: OnProgress | None
     ) -> Record:
         """Take one step of gradient descent for each token from ``start`` on, in random order."""
         positions = list(range(start, len(ids)))

@@ -1,7 +1,6 @@
 """network.py - What all models that are neural networks have in common.
 
-A network (nn/) turns ids into logits. The model around it has the interface of all models: it predicts, scores a text,
-and describes its weights as tables.
+A network (nn/) turns ids into logits. The model around it predicts, scores a text, and describes its weights as tables.
 
 Concepts:
     parameter: one array of weights with a name, for example ``blocks.0.attention.q_proj.weight``.
@@ -36,23 +35,23 @@ EPOCH_DEFINITION: Final = (
     "One epoch is as many predictions as the training text has tokens; the windows are drawn from random places."
 )
 
+# What training may need, so that it is refused before memory ends: some 100 bytes per weight, 60 per other number.
+MOST_WEIGHTS: Final = 10_000_000
+MOST_BATCH_TOKENS: Final = 1 << 24
+MOST_NUMBERS: Final = 30_000_000  # computed for one micro-batch
+
 _WINDOWS_AT_ONCE: Final = 16
+_ATTENTION_AT_ONCE: Final = 1 << 20  # pairs of tokens
 
 
 class NetworkModel(Model):
-    """A model that is a neural network.
+    """A model that is a neural network, ``network``, which turns ids into logits.
 
     Args:
         vocab_size: V.
-        context_size: N, at least 1.
-        architecture: How large the network is.
+        context_size: N, at least 1; InputError if it is smaller.
+        architecture: How large the network is; InputError if it does not fit the model.
         seed: For the weights it starts with.
-
-    Attributes:
-        network: Turns ids into logits.
-
-    Raises:
-        InputError: A size is too small, or the architecture does not fit the model.
     """
 
     layouts: ClassVar[tuple[str, ...]] = ("tables", "safetensors")
@@ -62,6 +61,9 @@ class NetworkModel(Model):
 
     def __init__(self, vocab_size: int, context_size: int, architecture: Architecture, seed: int = 0) -> None:
         super().__init__(vocab_size, context_size)
+        num_weights = self.count_parameters(vocab_size, context_size, architecture)
+        if num_weights > MOST_WEIGHTS:
+            raise InputError(f"the network would have {num_weights:,} weights; the limit is {MOST_WEIGHTS:,}")
         self.architecture = architecture
         self.network = self.build_network(vocab_size, context_size, architecture, seed)
 
@@ -76,8 +78,20 @@ class NetworkModel(Model):
 
     @classmethod
     def build(cls, vocab_size: int, settings: Any, seed: int) -> Self:
-        """Return an untrained model."""
-        return cls(vocab_size, settings.context, settings.architecture, seed)
+        """Return an untrained model; refuse a batch that would end the memory."""
+        size, n = settings.architecture, settings.context
+        model = cls(vocab_size, n, size, seed)
+        tokens = settings.batch_size * (n + 1)
+        if tokens > MOST_BATCH_TOKENS:
+            raise InputError(f"a batch would have {tokens:,} tokens; the limit is {MOST_BATCH_TOKENS:,}")
+        per_token = vocab_size + size.layers * (16 * size.embedding_dim + 2 * size.hidden_dim + 5 * size.heads * n)
+        numbers = min(settings.batch_size, settings.micro_batch) * n * per_token
+        if numbers > MOST_NUMBERS:
+            raise InputError(
+                f"a micro-batch would need about {numbers:,} numbers in memory; the limit is {MOST_NUMBERS:,}: choose "
+                "fewer windows (--piece-size), a smaller context or a smaller network"
+            )
+        return model
 
     @classmethod
     def from_meta(cls, meta: Mapping[str, Any], most_numbers: int) -> Self:
@@ -119,11 +133,7 @@ class NetworkModel(Model):
 
     @property
     def stride(self) -> int:
-        """How many tokens of a text are scored per window: half of it.
-
-        WHY not all: the first positions of a window have hardly any context. With windows that overlap by half, every
-        token has at least half a window before it.
-        """
+        """How many tokens of a text are scored per window: half of it, so that each has the other half before it."""
         return max(self.context_size // 2, 1)
 
     # --- learning ------------------------------------------------------------------------------------------
@@ -186,8 +196,8 @@ class NetworkModel(Model):
     def score(self, ids: Sequence[int], start: int = 0) -> Iterator[Prediction]:
         """Score a text; an unknown token, or one with too little context before it, gets 1/V.
 
-        Tokens after an unknown one are predicted without those before it. A network keeps no record of the contexts it
-        met, so ``context_seen`` is None.
+        Tokens after an unknown one are predicted without those before it. ``context_seen`` is None: a network keeps no
+        record.
         """
         blind = Prediction(1 / self.vocab_size, 0, None)
         begin = 0
@@ -204,8 +214,9 @@ class NetworkModel(Model):
 
     def _score_windows(self, ids: Sequence[int], start: int) -> Iterator[Prediction]:
         """Score tokens that are all in the vocabulary, from a position on that has enough context."""
+        at_once = max(min(_WINDOWS_AT_ONCE, _ATTENTION_AT_ONCE // self.context_size**2), 1)
         for _, same_length in groupby(self._windows(ids, start), key=lambda window: len(window[0])):
-            while windows := list(islice(same_length, _WINDOWS_AT_ONCE)):
+            while windows := list(islice(same_length, at_once)):
                 yield from self._score_batch(windows)
 
     def _windows(self, ids: Sequence[int], start: int) -> Iterator[tuple[Sequence[int], Sequence[int]]]:

@@ -2,8 +2,8 @@
 
 REQ: the table of V to the N rows is never allocated.
 WHY: a row that was never trained is all zeros, so it need not exist. In a trained row, all tokens that never followed
-the context had the same gradient at every step, so they share one weight: a row is a small map {token: weight}, and one
-weight for the rest. c_model.py and d_train.py have the same model the textbook way.
+the context had the same gradient at every step, so they share one weight: a row is a few weights by token, and one for
+the rest. c_model.py and d_train.py have the same model the textbook way.
 """
 
 from collections import Counter
@@ -32,6 +32,8 @@ from toy_gpt_train.models.scores import Prediction, summarize
 from toy_gpt_train.progress import OnProgress
 
 Context = tuple[int, ...]
+
+MOST_CONTEXT_TOKENS: Final = 100_000_000  # in the contexts of all rows together
 
 _DENSE: Final = (Column("input_token", CONTEXT), Column("", WEIGHT, by_token=True))
 _SPARSE: Final = (Column("input_token", CONTEXT), Column("output_token", OTHER_TOKENS), Column("weight", WEIGHT))
@@ -65,9 +67,7 @@ ZERO_ROW: Final = TableRow({}, 0.0)  # of every context that training never met
 
 
 def compact_row(weights: Mapping[int, float], rest: float, vocab_size: int) -> TableRow:
-    """Return a row in its canonical form: the most common weight is the rest, and all others are kept by token id.
-
-    Of two equally common weights, the smaller is the rest.
+    """Return a row in its canonical form: the rest is the most common weight, and of equally common ones the smallest.
 
     WHY one form: sums of floats depend on their order, and equal rows must give bit for bit equal probabilities,
     whether they come from training or from a file.
@@ -132,10 +132,7 @@ def training_pairs(ids: Sequence[int], context_size: int) -> list[tuple[Context,
 
 
 class NGramTable(Model):
-    """A table of next-token weights, one row per context.
-
-    Attributes:
-        rows: The rows that are not all zeros, by context.
+    """A table of next-token weights: ``rows`` has those that are not all zeros, by context.
 
     Example:
         >>> NGramTable(vocab_size=4, context_size=2).next_probs([0, 1])
@@ -171,9 +168,7 @@ class NGramTable(Model):
     # --- learning ------------------------------------------------------------------------------------------
 
     def fit(self, text: Text, settings: Any, *, on_progress: OnProgress | None = None, **_: Any) -> Iterator[Record]:
-        """Learn by gradient descent: pairs in the order of the text, one update for each, ``epochs`` times over.
-
-        Training starts from the rows that the table has.
+        """Learn by gradient descent from the rows that there are: pairs in order, an update for each, ``epochs`` times.
 
         Yields:
             A record per epoch: ``avg_loss`` and ``accuracy`` over all pairs, each taken before its update; and
@@ -181,7 +176,13 @@ class NGramTable(Model):
         """
         from toy_gpt_train.training.tables import train_rows
 
-        pairs = training_pairs(self.training_ids(text), self.context_size)
+        ids = self.training_ids(text)
+        if len(ids) * self.context_size > MOST_CONTEXT_TOKENS:
+            raise InputError(
+                f"{len(ids)} training tokens with a context of {self.context_size} do not fit into memory: tokens "
+                f"times context must be at most {MOST_CONTEXT_TOKENS:,}"
+            )
+        pairs = training_pairs(ids, self.context_size)
         rows_of = self.rows_by_task(pairs)
         validated = text.num_train < len(text.ids)
         weights: Mapping[Any, Sequence[float]] = {}
@@ -197,11 +198,7 @@ class NGramTable(Model):
         self._round_weights()
 
     def rows_by_task(self, pairs: Sequence[tuple[Context, int]]) -> dict[Any, list[tuple[Context, list[int]]]]:
-        """Group rows with the same task, which learn the same weights: each context, with the token ids of its cells.
-
-        Args:
-            pairs: A context and the token after it, in the order of the text.
-        """
+        """Group the rows of (context, next token) pairs by task; rows of one task learn the same weights."""
         from toy_gpt_train.training.tables import row_task
 
         targets_of: dict[Context, list[int]] = {}
@@ -260,10 +257,7 @@ class NGramTable(Model):
         return row_probabilities(row, self.vocab_size).dense(self.vocab_size)
 
     def score(self, ids: Sequence[int], start: int = 0) -> Iterator[Prediction]:
-        """Score a text; with fewer than N tokens before it, a token counts as one after a context never seen.
-
-        Cost: O(tokens seen), once for each different context.
-        """
+        """Score a text in O(tokens seen); with fewer than N tokens before it, a token has a context never seen."""
         unseen = TableRow({}, 1 / self.vocab_size), 0
         known: dict[Context, tuple[TableRow, int]] = {}
         for position in range(start, len(ids)):

@@ -89,11 +89,7 @@ def parameter_columns(name: str, parameter: Parameter) -> tuple[Column, ...]:
 def read_parameter(
     name: str, parameter: Parameter, input_label: InputLabel, rows: Iterable[tuple[Any, ...]]
 ) -> list[float]:
-    """Return the numbers of a parameter, row-major, from the rows of its table.
-
-    Raises:
-        InputError: There are more or fewer rows than the parameter has, or a row has another label.
-    """
+    """Return the numbers of a parameter, row-major, from its table; InputError if rows or labels do not fit."""
     labels = _labels(name, parameter, input_label)
     read = list(islice(rows, len(labels) + 1))
     if len(read) != len(labels):

@@ -1,7 +1,4 @@
-"""registry.py - The ladder: one line per model.
-
-It says which models there are, in which order, and what each adds. The file of a model is imported when it is used.
-"""
+"""registry.py - The ladder: one line per model. The file of a model is imported when it is used."""
 
 import re
 from collections.abc import Mapping
@@ -14,25 +11,18 @@ from toy_gpt_train.models.base import Model
 
 # Only a model that trains in steps has a use for these; the values here ask for nothing.
 STEP_OPTIONS: Final[Mapping[str, Any]] = {"workers": 1, "checkpoint_every": 0, "resume": False}
+MOST_WORKERS: Final = 256  # each is a Python of its own, of 20 MB and more
 
 
 @dataclass(frozen=True)
 class ModelEntry:
-    """One model of the ladder.
+    """One model of the ladder."""
 
-    Attributes:
-        code: Its place on the ladder, for example 400.
-        name: For example ``context-3``.
-        adds: What it adds to the model before.
-        where: Its class, as ``module:Class`` in models/.
-        context: N, if the name fixes it; None if it can be chosen.
-    """
-
-    code: int
-    name: str
-    adds: str
-    where: str
-    context: int | None = None
+    code: int  # its position on the ladder, for example 400
+    name: str  # for example ``context-3``
+    adds: str  # what it adds to the model before
+    where: str  # its class, as ``module:Class`` in models/
+    context: int | None = None  # N, if the name fixes it; None if it can be chosen
 
     @property
     def model_class(self) -> type[Model]:
@@ -52,11 +42,7 @@ class ModelEntry:
         return f"{self.code}-{self.name}"
 
     def chosen_context(self, context: int | None) -> int | None:
-        """Return N: the one that the name fixes, or the chosen one; None for the default.
-
-        Raises:
-            InputError: The chosen N is too small, or not the one that the name fixes.
-        """
+        """Return N: the one that the name fixes, or the chosen one, checked; None for the default."""
         if context is None or context == self.context:
             return self.context
         if self.context is not None:
@@ -67,10 +53,7 @@ class ModelEntry:
         return context
 
     def unused_options(self, options: Mapping[str, Any]) -> list[str]:
-        """Return the names of the options that mean nothing to the model.
-
-        Args:
-            options: As given to train(): the model's own, and those of STEP_OPTIONS.
+        """Return the names of the options that mean nothing to the model; some may be those of STEP_OPTIONS.
 
         Example:
             >>> find_model("bigram").unused_options({"epochs": 5, "steps": 5, "workers": 1, "resume": True})
@@ -83,16 +66,7 @@ class ModelEntry:
         ]
 
     def check_length(self, context: int, num_train: int, text: object) -> None:
-        """Refuse a text that is too short to learn from.
-
-        Args:
-            context: N.
-            num_train: How many tokens there are to learn.
-            text: What to call it.
-
-        Raises:
-            InputError: It is.
-        """
+        """Refuse, with InputError, a text that is too short to learn from; ``text`` is its name."""
         if num_train < (needed := self.model_class.min_tokens(context)):
             more = "; give it more text, or a smaller context" if self.context is None else ""
             raise InputError(
@@ -121,10 +95,7 @@ LADDER: Final = (
 
 
 def find_model(name: str) -> ModelEntry:
-    """Return the entry of a model; ``context-N`` exists for any N, from 4 on with the code 400.
-
-    Raises:
-        InputError: There is no such model.
+    """Return the entry of a model, or raise InputError; ``context-N`` exists for any N, from 4 on with the code 400.
 
     Example:
         >>> find_model("context-5").context

@@ -18,17 +18,11 @@ _SHORT_CONTEXT = 8
 
 
 class Prediction(NamedTuple):
-    """A model's prediction of one token of a text.
+    """A model's prediction of one token of a text."""
 
-    Attributes:
-        probability: What it gave to the token that came.
-        most_likely: The id of the token that it thought most likely.
-        context_seen: Whether training met the full context; None if the model keeps no record.
-    """
-
-    probability: float
-    most_likely: int
-    context_seen: bool | None
+    probability: float  # of the token that came
+    most_likely: int  # the id of the most likely token
+    context_seen: bool | None  # whether training met the full context; None if the model keeps no record
 
 
 @dataclass(frozen=True)
@@ -60,10 +54,7 @@ class Scores:
 
 
 def summarize(scored: Iterable[tuple[Prediction, int]]) -> Scores:
-    """Average over pairs of a prediction and the token that came.
-
-    Raises:
-        ValueError: There are none.
+    """Average over pairs of a prediction and the token that came; ValueError if there are none.
 
     Example:
         >>> summarize([(Prediction(0.5, 1, True), 1), (Prediction(0.5, 1, False), 0)]).accuracy
@@ -84,14 +75,10 @@ def summarize(scored: Iterable[tuple[Prediction, int]]) -> Scores:
 
 
 def longest_context_floor(token_ids: Sequence[int], context_size: int) -> float:
-    """Return the conditional entropy of a text for a long context, in nats per token.
+    """Return the conditional entropy of a text for a long context of N tokens, below T, in nats per token.
 
     Only a context that occurs twice leaves any surprise. So the few positions whose last tokens occur twice are found
     first, and full contexts are compared only there.
-
-    Args:
-        token_ids: T token ids.
-        context_size: N, below T.
 
     Example:
         >>> round(longest_context_floor([0, 1, 0, 2, 0, 1], 1), 4)

@@ -67,11 +67,8 @@ def settings_for(name: str, size: str = SIZE_NAMES[0], **numbers: Any) -> Networ
 
     Args:
         name: ``embeddings``, ``attention``, ``gpt`` or ``llama``.
-        size: ``tiny``, ``small`` or ``medium``.
+        size: ``tiny``, ``small`` or ``medium``; InputError for another.
         **numbers: Fields of NetworkSettings and of Architecture; None means not given.
-
-    Raises:
-        InputError: There is no such size, or a number makes no sense.
 
     Example:
         >>> settings_for("gpt", embedding_dim=16).architecture.hidden_dim

@@ -19,16 +19,11 @@ from toy_gpt_train.nn.transformer import KVCache, TransformerLM
 
 
 class ContextCache:
-    """The keys and values of a context.
-
-    Attributes:
-        ids: The tokens they belong to.
-        blocks: A cache for each block of the network.
-    """
+    """The keys and values of a context."""
 
     def __init__(self) -> None:
-        self.ids: tuple[int, ...] = ()
-        self.blocks: Sequence[KVCache] = ()
+        self.ids: tuple[int, ...] = ()  # the tokens they belong to
+        self.blocks: Sequence[KVCache] = ()  # a cache for each block of the network
 
 
 class TransformerModel(NetworkModel):

@@ -28,15 +28,10 @@ TEXT_VIEWS: Final = ("prefix", "word_1", "word_2")
 
 
 class Views:
-    """Computes the views of a text.
+    """Computes the views of a text from the vocabulary's tokens, by id.
 
-    A view is a string with one code point per position, so several views of a position, joined, are a context.
-
-    Args:
-        tokens: The vocabulary's tokens, by id.
-
-    Attributes:
-        are_characters: Whether the tokens are single characters with letters among them, so that they form words.
+    A view is a string with one code point per position, so several views of a position, joined, are a context. There
+    are views of words if all tokens are single characters, with letters among them (``are_characters``).
     """
 
     def __init__(self, tokens: Sequence[str]) -> None:

@@ -1,12 +1,11 @@
 """attention.py - How a token looks at the tokens before it.
 
-Every token asks a question (its query), says what it can answer (its key), and has something to tell (its value). How
-much it attends to each earlier token is a softmax over the products of its query with their keys; what it receives is
-the sum of their values, weighted by these shares:
+Every token has a query (what it asks), a key (what it can answer) and a value (what it tells). A softmax over the
+products of its query with the earlier keys says how much it attends to each; it receives the values in these shares:
 
     attention(Q, K, V) = softmax(Q K^T / sqrt(D)) V
 
-Heads do this in parallel, each on its own D of the C values. Because a token may only look back (causal attention), one
+Heads do this in parallel, each on its own D of the C values. Because a token only looks back (causal attention), one
 pass over a sequence trains a prediction at every position at once.
 
 Shapes: B sequences, H heads, T tokens, D values per head; C = H * D.
@@ -26,10 +25,7 @@ from toy_gpt_train.nn.tensor import Gradients, Tensor
 
 
 def split_heads(x: Tensor, num_heads: int) -> Tensor:
-    """Turn (B, T, C) into (B, H, T, D): each head gets its own D values of every token.
-
-    Raises:
-        ValueError: H does not divide C.
+    """Turn (B, T, C) into (B, H, T, D), D values per head and token; ValueError if H does not divide C.
 
     Example:
         >>> split_heads(Tensor([1.0, 2.0, 3.0, 4.0], (1, 2, 2)), 2).tolist()
@@ -39,13 +35,12 @@ def split_heads(x: Tensor, num_heads: int) -> Tensor:
     if channels % num_heads:
         raise ValueError(f"{num_heads} heads cannot share {channels} values per token")
     size = channels // num_heads
+
+    def backward(grad: Floats) -> Gradients:
+        return (_swap_middle(grad, batch, num_heads, length, size),)
+
     y = _swap_middle(x.data, batch, length, num_heads, size)
-    return Tensor(
-        y,
-        (batch, num_heads, length, size),
-        (x,),
-        lambda grad: (_swap_middle(grad, batch, num_heads, length, size),),
-    )
+    return Tensor(y, (batch, num_heads, length, size), (x,), backward)
 
 
 def merge_heads(x: Tensor) -> Tensor:
@@ -56,13 +51,12 @@ def merge_heads(x: Tensor) -> Tensor:
         [[[1.0, 2.0], [3.0, 4.0]]]
     """
     batch, num_heads, length, size = x.shape
+
+    def backward(grad: Floats) -> Gradients:
+        return (_swap_middle(grad, batch, length, num_heads, size),)
+
     y = _swap_middle(x.data, batch, num_heads, length, size)
-    return Tensor(
-        y,
-        (batch, length, num_heads * size),
-        (x,),
-        lambda grad: (_swap_middle(grad, batch, length, num_heads, size),),
-    )
+    return Tensor(y, (batch, length, num_heads * size), (x,), backward)
 
 
 def _swap_middle(data: Floats, batch: int, outer: int, inner: int, size: int) -> list[float]:
@@ -77,7 +71,7 @@ def _swap_middle(data: Floats, batch: int, outer: int, inner: int, size: int) ->
 
 
 def rope(x: Tensor, start: int = 0, base: float = 10000.0) -> Tensor:
-    """Rotate pairs of values by an angle that grows with the token's position.
+    """Rotate pairs of values by an angle that grows with the token's position; ValueError if D is odd.
 
     The product of a query and a key then depends on the distance between their tokens, not on where they are. The pair
     (2i, 2i+1) of the token at position p is rotated by p / base^(2i/D).
@@ -87,15 +81,11 @@ def rope(x: Tensor, start: int = 0, base: float = 10000.0) -> Tensor:
         start: The position of the first token.
         base: The larger it is, the more slowly later pairs rotate.
 
-    Raises:
-        ValueError: D is odd.
-
     Example:
         >>> [round(a, 4) for a in rope(Tensor([1.0, 0.0], (1, 2)), start=1).data]
         [0.5403, 0.8415]
 
-    Source:
-        Su et al. (2021), "RoFormer: enhanced Transformer with rotary position embedding".
+    Source: Su et al. (2021), "RoFormer: enhanced Transformer with rotary position embedding".
     """
     length, size = x.shape[-2:]
     cosines, sines = _rotation(length, size, start, base)
@@ -127,18 +117,14 @@ def _rotation(length: int, size: int, start: int, base: float) -> tuple[list[flo
 def scaled_dot_product_attention(query: Tensor, key: Tensor, value: Tensor) -> Tensor:
     """Return softmax(Q K^T / sqrt(D)) V, where a token attends only to itself and to earlier tokens.
 
-    All sequences and heads are computed in one operation. There may be fewer queries than keys: they then belong to the
-    last tokens.
+    There may be fewer queries than keys: they then belong to the last tokens.
 
     Cost: 2 B H T^2 D multiply-adds forward, and twice as many backward; B H T^2 / 2 exponentials.
 
     Args:
-        query: (..., Tq, D).
+        query: (..., Tq, D); the result has its shape.
         key: (..., Tk, D).
         value: (..., Tk, D).
-
-    Returns:
-        (..., Tq, D).
 
     Raises:
         ValueError: There are more queries than keys.

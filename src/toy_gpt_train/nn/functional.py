@@ -1,13 +1,10 @@
 """functional.py - The operations, each with its derivative beside it.
 
-Every function takes Tensors and returns a Tensor. First it computes the values; then comes ``backward``, which is given
-the gradient of the result, ``grad``, and returns the gradients of the inputs in their order. Names and argument order
-are PyTorch's.
+Each function computes the values first; its ``backward`` turns the gradient of the result, ``grad``, into the gradients
+of the inputs, in their order. Names and argument order are PyTorch's. Attention is in attention.py.
 
 Shapes: B sequences, T tokens each, C values per token (its channels), V tokens in the vocabulary. "(..., C)" is any
 shape that ends in C; operations on rows see it as one matrix with rows of C values.
-
-Attention, the one operation that connects tokens, is in attention.py.
 """
 
 import math
@@ -31,12 +28,9 @@ def linear(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
     Cost: rows * in * out multiply-adds forward, twice as many backward.
 
     Args:
-        x: (..., in).
+        x: (..., in); the result is (..., out).
         weight: (out, in).
         bias: (out,), or None.
-
-    Returns:
-        (..., out).
 
     Raises:
         ValueError: The rows of x do not have ``in`` values.
@@ -70,12 +64,9 @@ def embedding(ids: Sequence[Sequence[int]], weight: Tensor, *, exact: bool = Fal
     """Look up a row of ``weight`` for each id.
 
     Args:
-        ids: B sequences of T ids each.
+        ids: B sequences of T ids each; the result is (B, T, C).
         weight: (V, C).
         exact: Whether everything computed from the result is exact; see Tensor.
-
-    Returns:
-        (B, T, C).
 
     Raises:
         IndexError: An id is not from 0 to V-1.
@@ -94,7 +85,7 @@ def embedding(ids: Sequence[Sequence[int]], weight: Tensor, *, exact: bool = Fal
     y = list(chain.from_iterable(weight.data[token_id * size : (token_id + 1) * size] for token_id in flat))
 
     def backward(grad: Floats) -> Gradients:
-        # A row that was looked up several times gets the sum of its gradients; a row never looked up gets zeros.
+        # A row looked up several times gets the sum of its gradients; a row never looked up gets zeros.
         sums: dict[int, Floats] = {}
         for i, token_id in enumerate(flat):
             part = grad[i * size : (i + 1) * size]
@@ -158,8 +149,7 @@ def gelu(x: Tensor) -> Tensor:
         >>> round(gelu(Tensor([1.0], (1,))).item(), 4)
         0.8412
 
-    Source:
-        Hendrycks and Gimpel (2016), "Gaussian error linear units"; GPT-2 uses this form.
+    Source: Hendrycks and Gimpel (2016), "Gaussian error linear units"; GPT-2 uses this form.
     """
     tanhs = [math.tanh(_GELU_SCALE * (a + _GELU_CUBE * a * a * a)) for a in x.data]
 
@@ -181,8 +171,7 @@ def silu(x: Tensor) -> Tensor:
         >>> round(silu(Tensor([1.0], (1,))).item(), 4)
         0.7311
 
-    Source:
-        Elfwing, Uchibe and Doya (2018), "Sigmoid-weighted linear units".
+    Source: Elfwing, Uchibe and Doya (2018), "Sigmoid-weighted linear units".
     """
     # WHY tanh: sigmoid(x) = (1 + tanh(x / 2)) / 2, which does not overflow for large -x.
     sigmoids = [0.5 + 0.5 * math.tanh(0.5 * a) for a in x.data]
@@ -194,17 +183,13 @@ def silu(x: Tensor) -> Tensor:
 
 
 def dropout(x: Tensor, p: float, generator: random.Random) -> Tensor:
-    """Set each value to 0 with probability p, and divide the others by 1 - p, which keeps the mean.
-
-    Raises:
-        ValueError: p is below 0, or 1 or more.
+    """Set each value to 0 with probability p from 0 to below 1, and divide the others by 1 - p, which keeps the mean.
 
     Example:
         >>> dropout(Tensor([1.0, 1.0, 1.0], (3,)), 0.5, random.Random(1)).tolist()
         [0.0, 2.0, 2.0]
 
-    Source:
-        Srivastava et al. (2014), "Dropout: a simple way to prevent neural networks from overfitting".
+    Source: Srivastava et al. (2014), "Dropout: a simple way to prevent neural networks from overfitting".
     """
     if not 0 <= p < 1:
         raise ValueError(f"the dropout probability must be at least 0 and below 1, got {p}")
@@ -257,8 +242,7 @@ def cross_entropy(logits: Tensor, targets: Sequence[int]) -> Tensor:
         >>> round(cross_entropy(Tensor([0.0, 0.0], (1, 2)), [1]).item(), 4)
         0.6931
 
-    Source:
-        Bridle (1990), "Probabilistic interpretation of feedforward classification network outputs".
+    Source: Bridle (1990), "Probabilistic interpretation of feedforward classification network outputs".
     """
     size = logits.shape[-1]
     if len(targets) * size != len(logits.data):
@@ -288,21 +272,17 @@ def layer_norm(x: Tensor, weight: Tensor, bias: Tensor, eps: float = 1e-5) -> Te
     """Shift and scale every row to mean 0 and variance 1, then scale and shift it by learned amounts.
 
     Args:
-        x: (..., C).
+        x: (..., C); ValueError if its rows do not have C values.
         weight: (C,).
         bias: (C,).
         eps: Added to the variance.
-
-    Raises:
-        ValueError: The rows of x do not have C values.
 
     Example:
         >>> y = layer_norm(Tensor([1.0, 3.0], (1, 2)), Tensor([1.0, 1.0], (2,)), Tensor([0.0, 0.0], (2,)))
         >>> [round(a, 4) for a in y.data]
         [-1.0, 1.0]
 
-    Source:
-        Ba, Kiros and Hinton (2016), "Layer normalization".
+    Source: Ba, Kiros and Hinton (2016), "Layer normalization".
     """
     size = len(weight.data)
     _check_rows(x, size)
@@ -336,19 +316,15 @@ def rms_norm(x: Tensor, weight: Tensor | None = None, eps: float = 1e-5) -> Tens
     """Divide every row by its root mean square, then scale it by learned amounts.
 
     Args:
-        x: (..., C).
+        x: (..., C); ValueError if its rows do not have C values.
         weight: (C,), the gain; 1 if None.
         eps: Added to the mean square.
-
-    Raises:
-        ValueError: The rows of x do not have C values.
 
     Example:
         >>> [round(a, 4) for a in rms_norm(Tensor([3.0, 4.0], (1, 2))).data]
         [0.8485, 1.1314]
 
-    Source:
-        Zhang and Sennrich (2019), "Root mean square layer normalization".
+    Source: Zhang and Sennrich (2019), "Root mean square layer normalization".
     """
     size = x.shape[-1]
     _check_rows(x, size if weight is None else len(weight.data))

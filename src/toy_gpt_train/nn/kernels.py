@@ -11,9 +11,7 @@ Concepts:
     magic number: adding 1.5 * 2^52 * u to a float rounds it to a multiple of u, and leaves that multiple in the low
         bits of the sum. So array('d') turns floats into fields, and fields into floats, without a loop over bits.
 
-Matrices are flat sequences of floats, row after row.
-
-Cost: m * k * n multiply-adds; benchmarks/bench_kernels.py measures one.
+Matrices are flat sequences of floats, row after row. Cost: m * k * n multiply-adds; see benchmarks/bench_kernels.py.
 """
 
 import struct
@@ -50,7 +48,7 @@ def matmul(a: Floats, b: Floats, m: int, k: int, n: int, batch: int = 1, *, exac
         k: Columns of A, rows of B.
         n: Columns of B.
         batch: How many pairs of matrices there are.
-        exact: Compute in full precision, however long it takes.
+        exact: Whether to compute in full precision, however long it takes.
 
     Returns:
         ``batch`` matrices of m rows and n columns. Unless ``exact``, the error is below a millionth of k times the
@@ -91,8 +89,7 @@ def packed_matmul(a: Floats, b: Floats, m: int, k: int, n: int, batch: int = 1) 
         >>> packed_matmul([1.0, 2.0], [3.0, 4.0, 5.0, 6.0], m=1, k=2, n=2)
         [13.0, 16.0]
 
-    Source:
-        Packing a polynomial's coefficients into one integer is Kronecker (1882) substitution.
+    Source: Packing a polynomial's coefficients into one integer is Kronecker (1882) substitution.
     """
     largest_a, largest_b = max(max(a), -min(a)), max(max(b), -min(b))
     if not (isfinite(sum(a)) and isfinite(sum(b)) and _is_usual(largest_a) and _is_usual(largest_b)):
@@ -144,17 +141,13 @@ def _to_bytes(values: Floats) -> bytes:
 
 
 def doubles(values: Floats | bytes) -> "array[float]":
-    """Return values, or the bytes of doubles, as an array.
-
-    WHY not array("d", values): for a list that takes twice as long.
+    """Return values, or the bytes of doubles, as an array; for a list, twice as fast as array("d", values).
 
     Example:
         >>> doubles([1.0, 2.0])
         array('d', [1.0, 2.0])
     """
-    array_of_doubles = array("d")
-    array_of_doubles.frombytes(values if isinstance(values, bytes) else _to_bytes(values))
-    return array_of_doubles
+    return array("d", values if isinstance(values, bytes) else _to_bytes(values))
 
 
 def transpose(a: Floats, m: int, n: int, batch: int = 1) -> list[float]:

@@ -1,8 +1,7 @@
 """modules.py - Parts with parameters: what a network is built from.
 
-A Module is an object whose attributes are Parameters, other Modules, or lists of Modules. That is all it takes to give
-every parameter a name ("blocks.0.attention.q_proj.weight"), and to save and load them all. Calling a Module calls its
-forward().
+A Module is an object whose attributes are Parameters, other Modules, or lists of Modules. That gives every parameter a
+name ("blocks.0.attention.q_proj.weight"), by which it is saved and loaded. Calling a Module calls its forward().
 
 Names, shapes and argument order are PyTorch's.
 """
@@ -20,15 +19,12 @@ from toy_gpt_train.nn.tensor import Parameter, Shape, Tensor
 class Module:
     """A part of a network; its parameters are found among its attributes.
 
-    Attributes:
-        training: Whether dropout is active.
-
     Example:
         >>> [name for name, _ in Linear(2, 3, generator=random.Random(0)).named_parameters()]
         ['weight', 'bias']
     """
 
-    training = False
+    training = False  # whether dropout is active
 
     def forward(self, *args: Any, **kwargs: Any) -> Tensor:
         """Compute the output. Every part defines its own."""
@@ -83,10 +79,7 @@ class Module:
         return dict(self.named_parameters())
 
     def load_state_dict(self, state: Mapping[str, Tensor]) -> None:
-        """Copy values into every parameter.
-
-        Raises:
-            ValueError: A name is missing or unknown, or a shape differs. Then nothing is changed.
+        """Copy values into every parameter; ValueError, and no change, if a name or a shape differs.
 
         Example:
             >>> layer = Linear(1, 1, generator=random.Random(0))
@@ -106,34 +99,23 @@ class Module:
 
 
 class LensStep(NamedTuple):
-    """What a network would predict if it ended here.
+    """What a network would predict if it ended here."""
 
-    Attributes:
-        place: Where: ``embeddings``, ``block 1``.
-        attention: For each head at this place, how much the last token attends to each token.
-        logits: V values.
-    """
-
-    place: str
-    attention: list[list[float]]
-    logits: list[float]
+    place: str  # the step's name: ``embeddings``, ``block 1``
+    attention: list[list[float]]  # for each head of the step, how much the last token attends to each token
+    logits: list[float]  # V values
 
 
 class Network(Module):
     """A Module that reads token ids and predicts the next token; each network of models/ is one."""
 
     def forward(self, ids: Sequence[Sequence[int]], *, exact: bool = False) -> Tensor:
-        """Return logits for B sequences of T ids.
+        """Return the logits after each token, (B, T, V), for B sequences of T ids.
 
-        WHY exact: training tolerates an error of a millionth, but a prediction that is shown must not depend on how
-        many tokens were read at a time.
+        A network that only predicts after the last token returns (B, 1, V).
 
-        Args:
-            ids: The sequences.
-            exact: Whether to compute in full precision.
-
-        Returns:
-            (B, T, V): the logits after each token; or (B, 1, V) from a network that only predicts after the last one.
+        ``exact`` asks for full precision: training tolerates an error of a millionth, but a prediction that is shown
+        must not depend on how many tokens were read at a time.
         """
         raise NotImplementedError
 
@@ -148,19 +130,15 @@ def _normal(shape: Shape, std: float, generator: random.Random) -> Parameter:
 
 
 class Linear(Module):
-    """y = x W^T + b.
+    """y = x W^T + b: ``weight`` is W, (out_features, in_features); ``bias`` is b, (out_features,), or None.
 
     Args:
         in_features: Values in a row of x.
         out_features: Values in a row of y.
         bias: Whether there is a b; it starts at 0.
-        std: Of the normal distribution that W is drawn from. If None, 1/sqrt(in_features), which makes the values of y
+        std: The standard deviation of W's initial values. If None, 1/sqrt(in_features), which makes the values of y
             about as large as those of x.
         generator: The source of randomness.
-
-    Attributes:
-        weight: W, (out_features, in_features).
-        bias: b, (out_features,), or None.
     """
 
     def __init__(
@@ -182,17 +160,7 @@ class Linear(Module):
 
 
 class Embedding(Module):
-    """A learned vector for each id.
-
-    Args:
-        num_embeddings: How many ids there are.
-        embedding_dim: C, the length of a vector.
-        std: Of the normal distribution that they are drawn from.
-        generator: The source of randomness.
-
-    Attributes:
-        weight: (num_embeddings, embedding_dim).
-    """
+    """A learned vector for each id: ``weight`` is (num_embeddings, embedding_dim), drawn with deviation ``std``."""
 
     def __init__(self, num_embeddings: int, embedding_dim: int, *, generator: random.Random, std: float = 0.02) -> None:
         self.weight = _normal((num_embeddings, embedding_dim), std, generator)
@@ -203,7 +171,7 @@ class Embedding(Module):
 
 
 class LayerNorm(Module):
-    """Each row of C values shifted and scaled to mean 0 and variance 1; see functional.layer_norm."""
+    """Each row of C values shifted and scaled to mean 0 and variance 1, then by learned amounts."""
 
     def __init__(self, size: int) -> None:
         self.weight = Parameter([1.0] * size, (size,))
@@ -215,12 +183,7 @@ class LayerNorm(Module):
 
 
 class RMSNorm(Module):
-    """Each row of C values divided by its root mean square; see functional.rms_norm.
-
-    Args:
-        size: C.
-        gain: Whether it is then scaled by learned amounts.
-    """
+    """Each row of C values divided by its root mean square, then with ``gain`` scaled by learned amounts."""
 
     def __init__(self, size: int, *, gain: bool = True) -> None:
         self.weight = Parameter([1.0] * size, (size,)) if gain else None

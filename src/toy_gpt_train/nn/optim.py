@@ -22,18 +22,12 @@ from toy_gpt_train.nn.tensor import Parameter
 class SGD:
     """Stochastic gradient descent: v = momentum v + g; w = w - lr v.
 
-    Args:
-        parameters: What to change.
-        lr: Step size.
-        momentum: How much of the previous step is kept.
-
     Example:
         >>> w = Parameter([1.0], (1,)); w.grad = array("d", [0.5])
         >>> SGD([w], lr=0.1).step(); w.data
         array('d', [0.95])
 
-    Source:
-        Robbins and Monro (1951); Polyak (1964) for momentum, in PyTorch's form.
+    Source: Robbins and Monro (1951); Polyak (1964) for momentum, in PyTorch's form.
     """
 
     def __init__(self, parameters: Sequence[Parameter], lr: float, momentum: float = 0.0) -> None:
@@ -68,18 +62,12 @@ class AdamW:
         eps: Keeps the division from blowing up.
         weight_decay: The share of lr by which every weight shrinks.
 
-    Attributes:
-        steps: t, how many steps were done.
-        first: m, an array for each parameter.
-        second: v, likewise.
-
     Example:
         >>> w = Parameter([1.0], (1,)); w.grad = array("d", [0.5])
         >>> AdamW([w], lr=0.1, weight_decay=0.0).step(); round(w.data[0], 6)
         0.9
 
-    Source:
-        Kingma and Ba (2015), "Adam"; Loshchilov and Hutter (2019), "Decoupled weight decay regularization".
+    Source: Kingma and Ba (2015), "Adam"; Loshchilov and Hutter (2019), "Decoupled weight decay regularization".
     """
 
     def __init__(
@@ -95,20 +83,16 @@ class AdamW:
         self.betas = betas
         self.eps = eps
         self.weight_decay = weight_decay
-        self.steps = 0
-        self.first = _zeros_like(self.parameters)
-        self.second = _zeros_like(self.parameters)
+        self.steps = 0  # t
+        self.first = _zeros_like(self.parameters)  # m, an array for each parameter
+        self.second = _zeros_like(self.parameters)  # v
 
     def step(self) -> None:
-        """Change every parameter that has a gradient.
-
-        Cost: about ten floating-point operations per weight.
-        """
+        """Change every parameter that has a gradient, in about ten floating-point operations per weight."""
         self.steps += 1
         beta1, beta2 = self.betas
         rest1, rest2 = 1 - beta1, 1 - beta2
-        # The corrections of m and v, moved out of the loop: m' / (sqrt(v') + eps) is m / (sqrt(v) + eps root) times
-        # root / (1 - beta1^t).
+        # Out of the loop: m' / (sqrt(v') + eps) is m / (sqrt(v) + eps root) times root / (1 - beta1^t).
         root = sqrt(1 - beta2**self.steps)
         size = self.lr * root / (1 - beta1**self.steps)
         eps = self.eps * root
@@ -136,15 +120,14 @@ def _zeros_like(parameters: Sequence[Parameter]) -> list["array[float]"]:
 def clip_grad_norm(parameters: Sequence[Parameter], max_norm: float) -> float:
     """Scale all gradients together so that their norm is at most ``max_norm``; return the norm before.
 
-    WHY: one unusual batch must not throw the weights far away.
+    So one unusual batch does not throw the weights far away.
 
     Example:
         >>> w = Parameter([0.0, 0.0], (2,)); w.grad = array("d", [3.0, 4.0])
         >>> clip_grad_norm([w], 1.0), [round(g, 4) for g in w.grad]
         (5.0, [0.6, 0.8])
 
-    Source:
-        Pascanu, Mikolov and Bengio (2013), "On the difficulty of training recurrent neural networks".
+    Source: Pascanu, Mikolov and Bengio (2013), "On the difficulty of training recurrent neural networks".
     """
     gradients = [parameter.grad for parameter in parameters if parameter.grad is not None]
     norm = sqrt(fsum(add_up(map(mul, grad, grad)) for grad in gradients))
@@ -170,8 +153,7 @@ def cosine_schedule(step: int, *, peak: float, warmup: int, total: int, floor: f
         >>> [round(cosine_schedule(step, peak=1.0, warmup=2, total=6), 4) for step in range(6)]
         [0.5, 1.0, 1.0, 0.8536, 0.5, 0.1464]
 
-    Source:
-        Loshchilov and Hutter (2017), "SGDR", for the cosine; Goyal et al. (2017) for the warm-up.
+    Source: Loshchilov and Hutter (2017), "SGDR", for the cosine; Goyal et al. (2017) for the warm-up.
     """
     if step < warmup:
         return peak * (step + 1) / warmup

@@ -8,7 +8,7 @@ Concepts:
     gradient: for each value, how fast the loss grows when that value grows.
     reverse mode: one walk from the end gives the gradient of one loss for every parameter at once.
 
-The operators + * @ are here, each with its derivative; the other operations are in functional.py and attention.py.
+The operators + * @ are here; the other operations are in functional.py and attention.py.
 
 Source: Rumelhart, Hinton and Williams (1986), "Learning representations by back-propagating errors".
 """
@@ -31,16 +31,10 @@ class Tensor:
 
     Args:
         data: The values, row-major: the last dimension changes fastest.
-        shape: The size of each dimension.
+        shape: The size of each dimension; ValueError if it does not fit the values.
         parents: The Tensors it was made from.
         backward: Turns the gradient of this Tensor into one for each parent.
         exact: Whether matrix products with it are computed in full precision; always so if a parent is exact.
-
-    Attributes:
-        grad: The gradient, after backward(). Only Tensors without parents keep theirs.
-
-    Raises:
-        ValueError: The shape does not fit the values.
 
     Example:
         >>> Tensor([1.0, 2.0, 3.0, 4.0, 5.0, 6.0], (2, 3))
@@ -63,7 +57,7 @@ class Tensor:
         self.data = data
         self.shape = shape
         self.exact: bool = exact or any(parent.exact for parent in parents)
-        self.grad: Floats | None = None
+        self.grad: Floats | None = None  # after backward(), in Tensors without parents
         self._parents = parents
         self._backward = backward
 
@@ -86,10 +80,7 @@ class Tensor:
     # --- operators, each with its derivative -----------------------------------------------------------------
 
     def __add__(self, other: "Tensor") -> "Tensor":
-        """Add elementwise. ``other`` may lack leading dimensions, and is then added to each part.
-
-        Raises:
-            ValueError: The shapes do not fit.
+        """Add elementwise. ``other`` may lack leading dimensions, and is then added to each part; ValueError otherwise.
 
         Example:
             >>> (from_lists([[1, 2], [3, 4]]) + from_lists([10, 20])).tolist()
@@ -103,10 +94,7 @@ class Tensor:
         return Tensor(list(map(add, self.data, cycle(other.data))), self.shape, (self, other), backward)
 
     def __mul__(self, other: "Tensor") -> "Tensor":
-        """Multiply elementwise. ``other`` may lack leading dimensions, and then multiplies each part.
-
-        Raises:
-            ValueError: The shapes do not fit.
+        """Multiply elementwise; shapes as in addition.
 
         Example:
             >>> (from_lists([1, 2]) * from_lists([3, 4])).tolist()
@@ -125,10 +113,7 @@ class Tensor:
             raise ValueError(f"a tensor of shape {other.shape} does not fit one of shape {self.shape}")
 
     def __matmul__(self, other: "Tensor") -> "Tensor":
-        """Multiply matrices: (..., m, k) @ (k, n) is (..., m, n).
-
-        Raises:
-            ValueError: The shapes do not fit.
+        """Multiply matrices: (..., m, k) @ (k, n) is (..., m, n); ValueError if the shapes do not fit.
 
         Example:
             >>> (from_lists([[1, 2]]) @ from_lists([[3, 4], [5, 6]])).tolist()
@@ -156,8 +141,8 @@ class Tensor:
     def backward(self, gradient: Floats | None = None) -> None:
         """Give a gradient to every Tensor that this one was made from.
 
-        Operations are visited in the reverse of the order they were done in, so that each has its whole gradient
-        before it passes it on. What an operation kept for this is released, so each can be visited only once.
+        Operations are visited in the reverse of the order they were done in, so that each has its whole gradient before
+        it passes it on. What an operation kept for this is released, so each can be visited only once.
 
         Args:
             gradient: How fast the loss grows with each value of this Tensor; 1 if None.
@@ -188,9 +173,7 @@ class Tensor:
 
 
 class Parameter(Tensor):
-    """A Tensor that training changes.
-
-    Its values and its gradient are arrays of doubles, 8 bytes per value; a list of floats takes 32.
+    """A Tensor that training changes. Its values and gradient are arrays of doubles: 8 bytes per value, not 32.
 
     Example:
         >>> Parameter([1.0, 2.0], (2,)).data
@@ -212,10 +195,7 @@ def _used_up(_: Floats) -> Gradients:
 
 
 def from_lists(nested: Any, *, exact: bool = False) -> Tensor:
-    """Make a Tensor with the values and the shape of nested lists.
-
-    Raises:
-        ValueError: The lists have different lengths.
+    """Make a Tensor with the values and the shape of nested lists; ValueError if the lists have different lengths.
 
     Example:
         >>> from_lists([[1, 2, 3], [4, 5, 6]]).shape

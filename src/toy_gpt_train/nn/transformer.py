@@ -1,10 +1,9 @@
 """transformer.py - The Transformer: blocks of attention and feed-forward around a stream that each of them adds to.
 
-All models of the family have the same blocks and differ in their parts. GPT-2 uses LayerNorm, GELU and learned
-positions (models/gpt.py); Llama uses RMSNorm, SwiGLU and rotation (models/llama.py).
-
     x = x + attention(norm_1(x))        tokens exchange information
     x = x + feed_forward(norm_2(x))     each token processes what it received
+
+GPT-2 uses LayerNorm, GELU and learned positions (models/gpt.py); Llama RMSNorm, SwiGLU and rotation (models/llama.py).
 
 Shapes: B sequences, T tokens, C values per token, H heads, V tokens in the vocabulary.
 
@@ -15,13 +14,7 @@ multitask learners", for the norms before, not after, each part.
 import random
 from collections.abc import Callable, Sequence
 
-from toy_gpt_train.nn.attention import (
-    attention_weights,
-    merge_heads,
-    rope,
-    scaled_dot_product_attention,
-    split_heads,
-)
+from toy_gpt_train.nn.attention import attention_weights, merge_heads, rope, scaled_dot_product_attention, split_heads
 from toy_gpt_train.nn.functional import reshape, silu
 from toy_gpt_train.nn.modules import Dropout, Embedding, LayerNorm, LensStep, Linear, Module, Network, RMSNorm
 from toy_gpt_train.nn.tensor import Tensor
@@ -69,14 +62,11 @@ class MultiHeadAttention(Module):
 
     Args:
         embed_dim: C.
-        num_heads: H, a divisor of C.
+        num_heads: H; ValueError if it does not divide C.
         bias: Whether the four linear layers have biases.
         rotary: Whether queries and keys are rotated by their position (RoPE).
-        out_std: Of the distribution that the output layer is drawn from.
+        out_std: The standard deviation of the output layer's initial weights.
         generator: The source of randomness.
-
-    Raises:
-        ValueError: H does not divide C.
     """
 
     def __init__(
@@ -126,7 +116,7 @@ class FeedForward(Module):
         hidden_dim: F.
         activation: The nonlinearity, for example functional.gelu.
         bias: Whether the layers have biases.
-        out_std: Of the distribution that the second layer is drawn from.
+        out_std: The standard deviation of the second layer's initial weights.
         generator: The source of randomness.
     """
 
@@ -150,16 +140,9 @@ class FeedForward(Module):
 
 
 class SwiGLU(Module):
-    """A feed-forward layer with a gate: W_down (silu(W_gate x) * W_up x).
+    """A feed-forward layer with a gate: W_down (silu(W_gate x) * W_up x). Arguments as for FeedForward.
 
-    Args:
-        embed_dim: C.
-        hidden_dim: F.
-        out_std: Of the distribution that W_down is drawn from.
-        generator: The source of randomness.
-
-    Source:
-        Shazeer (2020), "GLU variants improve Transformer".
+    Source: Shazeer (2020), "GLU variants improve Transformer".
     """
 
     def __init__(
@@ -175,15 +158,7 @@ class SwiGLU(Module):
 
 
 class Block(Module):
-    """One block: attention and feed-forward, each after a norm, each added to its input.
-
-    Args:
-        norm_1: Before attention.
-        attention: How tokens exchange information.
-        norm_2: Before the feed-forward layer.
-        feed_forward: How each token processes what it received.
-        dropout: Applied to what is added.
-    """
+    """One block: attention and feed-forward, each after a norm, each added to its input through dropout."""
 
     def __init__(
         self,
@@ -258,8 +233,7 @@ class TransformerLM(Network):
     def logit_lens(self, ids: Sequence[int]) -> list[LensStep]:
         """Follow the last token through the network: after the embeddings, and after each block.
 
-        Source:
-            Applying the output layer to an intermediate state is nostalgebraist (2020), "The logit lens".
+        Source: Applying the output layer to an intermediate state is nostalgebraist (2020), "The logit lens".
         """
         x = self._embed([ids], 0, exact=True)
         steps = [LensStep("embeddings", [], self._logits_of_last(x))]

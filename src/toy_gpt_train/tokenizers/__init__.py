@@ -13,13 +13,7 @@ TOKENIZERS: Final = {"word": "word:WordTokenizer", "char": "char:CharTokenizer",
 
 
 def tokenizer_class(kind: Any) -> type[Tokenizer]:
-    """Return the class of a kind of tokenizer.
-
-    Args:
-        kind: ``word``, ``char`` or ``bpe``; anything else, as read from a file, is refused.
-
-    Raises:
-        InputError: There is no such kind.
+    """Return the class of a kind of tokenizer; InputError for anything but ``word``, ``char`` and ``bpe``.
 
     Example:
         >>> tokenizer_class("char").from_text("b a").encode("ab")

@@ -27,24 +27,14 @@ class Tokenizer(ABC):
     """Cuts text into tokens and numbers them: ids are 0 to V-1.
 
     Args:
-        tokens: The tokens by id, as files show them; no two are equal.
+        tokens: The tokens by id, as files show them; InputError if two are equal.
         token_bytes: The UTF-8 bytes that each token stands for.
-
-    Attributes:
-        kind: The name on the command line and in metadata.
-        exact: Whether decode(encode(text)) is the text.
-        learned: Whether it is learned from a text, as a model is; then a held-out part must not be seen.
-        separator: What decode puts between two tokens.
-        tokens: As given.
-
-    Raises:
-        InputError: Two tokens are equal.
     """
 
-    kind: ClassVar[str]
-    exact: ClassVar[bool]
-    learned: ClassVar[bool] = False
-    separator: ClassVar[str] = ""
+    kind: ClassVar[str]  # the name on the command line and in metadata
+    exact: ClassVar[bool]  # whether decode(encode(text)) is the text
+    learned: ClassVar[bool] = False  # whether it is learned from a text; then a held-out part must not be seen
+    separator: ClassVar[str] = ""  # what decode puts between two tokens
 
     def __init__(self, tokens: Sequence[str], token_bytes: Sequence[bytes]) -> None:
         self.tokens = tokens
@@ -57,11 +47,7 @@ class Tokenizer(ABC):
     @classmethod
     @abstractmethod
     def from_text(cls, text: str, vocab_size: int = DEFAULT_VOCAB_SIZE) -> Self:
-        """Return a tokenizer that knows the tokens of a text; ``vocab_size`` is where BPE stops merging.
-
-        Raises:
-            InputError: BPE cannot have so many tokens.
-        """
+        """Return a tokenizer of a text's tokens; BPE stops merging at ``vocab_size``, InputError if it is too small."""
 
     @classmethod
     @abstractmethod
@@ -96,12 +82,7 @@ class Tokenizer(ABC):
     def encode(self, text: str, unknown: int | None = None) -> list[int]:
         """Return the ids of a text's tokens.
 
-        Args:
-            text: Any text.
-            unknown: The id for tokens that have none; such tokens are refused where it is None.
-
-        Raises:
-            InputError: A token has no id; the message names it and known tokens like it.
+        A token without an id gets ``unknown``; where that is None, InputError names it and known tokens like it.
         """
 
     @abstractmethod
@@ -109,11 +90,7 @@ class Tokenizer(ABC):
         """Yield the ids of a text that comes in parts, cut anywhere; memory holds one part at a time."""
 
     def token_ids(self, tokens: Iterable[str]) -> list[int]:
-        """Return the ids of tokens.
-
-        Raises:
-            InputError: Some tokens have no id; the message names them and known tokens like them.
-        """
+        """Return the ids of tokens; InputError names those that have none, and known tokens like them."""
         tokens = list(tokens)
         try:
             return [self._ids[token] for token in tokens]
@@ -129,27 +106,15 @@ class Tokenizer(ABC):
         return f"unknown token {token[:40]!r}: {hint}"
 
     def decode(self, ids: Iterable[int]) -> str:
-        """Return the text of token ids; bytes that are not UTF-8 become U+FFFD.
-
-        Raises:
-            InputError: An id stands for no token.
-        """
+        """Return the text of ids; bytes that are not UTF-8 become U+FFFD. InputError if an id stands for no token."""
         return self.decode_bytes(ids).decode("utf-8", "replace")
 
     def decode_bytes(self, ids: Iterable[int]) -> bytes:
-        """Return the bytes of token ids; with BPE they may end inside a character.
-
-        Raises:
-            InputError: An id stands for no token.
-        """
+        """Return the bytes of ids; with BPE they may end inside a character. InputError if one stands for no token."""
         return self.separator.encode().join([self._bytes[token_id] for token_id in self._known(ids)])
 
     def shown(self, ids: Iterable[int]) -> list[str]:
-        """Return each token's text, with an escape for what does not print.
-
-        Raises:
-            InputError: An id stands for no token.
-        """
+        """Return each token's text, with an escape for what does not print; InputError if an id stands for no token."""
         return [_printable(self._bytes[token_id]) for token_id in self._known(ids)]
 
     def _known(self, ids: Iterable[int]) -> list[int]:
@@ -162,18 +127,14 @@ class Tokenizer(ABC):
 
     @abstractmethod
     def sizes(self, text: str) -> list[int]:
-        """Return how many UTF-8 bytes of the text each token stands for.
+        """Return how many UTF-8 bytes of the text each token stands for; their sum is the size of the text.
 
-        The sum is the size of the text. A word also stands for the white space after it, the first word for the
-        white space before it too; a text without a word has no sizes.
+        A word also stands for the white space after it, the first word for the white space before it too; a text
+        without a word has no sizes.
         """
 
     def merge_steps(self, word: str) -> list[MergeStep]:
-        """Return every merge that encodes one word, in order.
-
-        Raises:
-            InputError: The tokenizer has no merges, or the text is not one word.
-        """
+        """Return every merge that encodes one word; InputError if there are no merges, or the text is not one word."""
         raise InputError("only byte-level BPE has merges: choose --tokenizer bpe")
 
     def files(self) -> dict[str, str]:
@@ -182,11 +143,7 @@ class Tokenizer(ABC):
 
     @abstractmethod
     def save(self, folder: Path) -> list[Path]:
-        """Write the tokenizer to a folder, for load_tokenizer (saved.py); returns the paths.
-
-        Raises:
-            OSError: A file cannot be written.
-        """
+        """Write the tokenizer to a folder, for load_tokenizer (saved.py); return the paths."""
 
 
 def _more(unknown: Sequence[object]) -> list[str]:

@@ -12,8 +12,7 @@ REQ: decode(encode(text)) == text for every text that UTF-8 can hold, and every 
 
 It does not know how merges are learned (bpe_train.py) or stored (bpe_files.py).
 
-Source:
-    Sennrich, Haddow and Birch (2016); Radford et al. (2019) for bytes instead of characters.
+Source: Sennrich, Haddow and Birch (2016); Radford et al. (2019) for bytes instead of characters.
 """
 
 from collections import Counter, defaultdict
@@ -24,7 +23,7 @@ from pathlib import Path
 from typing import Final, Self
 
 from toy_gpt_train.errors import InputError
-from toy_gpt_train.files import write_texts
+from toy_gpt_train.staging import write_texts
 from toy_gpt_train.tokenizers import bpe_files, bpe_naive
 from toy_gpt_train.tokenizers.base import DEFAULT_VOCAB_SIZE, MergeStep, Tokenizer
 from toy_gpt_train.tokenizers.bpe_files import MERGES_NAME, TOKENIZER_NAME, VOCAB_NAME, spell
@@ -40,20 +39,12 @@ _NO_TOKEN: Final = -1
 
 
 class BPETokenizer(Tokenizer):
-    """Encodes text with trained merges.
+    """Encodes text with trained merges; InputError if vocabulary, merges and special tokens do not fit together.
 
     Args:
         vocab: The bytes of each id, 0 to V-1; all 256 bytes must be among them.
         merges: Pairs of tokens, in the order of learning.
         special_tokens: Texts that are never split; those that the vocabulary lacks get new ids at its end.
-
-    Attributes:
-        vocab: The bytes of each id, new special tokens included.
-        merges: As given.
-        special_tokens: The id of each special token.
-
-    Raises:
-        InputError: Vocabulary, merges and special tokens do not fit together.
 
     Example:
         >>> tokenizer = BPETokenizer({byte: bytes([byte]) for byte in range(256)}, [], ["<end>"])
@@ -107,11 +98,8 @@ class BPETokenizer(Tokenizer):
         """Train on a text in memory; train_bpe (bpe_train.py) trains on a file of any size.
 
         Args:
-            text: What to learn the merges from.
-            vocab_size: How many tokens to stop at, the 256 bytes included.
-
-        Raises:
-            InputError: ``vocab_size`` is below 256, or the text holds a lone surrogate.
+            text: What to learn the merges from; InputError if it holds a lone surrogate.
+            vocab_size: How many tokens to stop at, the 256 bytes included; InputError if it is smaller.
 
         Example:
             >>> BPETokenizer.from_text("hug pug hug", 258).tokens[256:]
@@ -125,24 +113,14 @@ class BPETokenizer(Tokenizer):
 
     @classmethod
     def from_files(cls, vocab_path: Path, merges_path: Path, special_tokens: Iterable[str] = ()) -> Self:
-        """Read GPT-2's two files; they do not say which tokens are special.
-
-        Raises:
-            InputError: A file is damaged; the message names it, and the line of a merge.
-            OSError: A file cannot be read.
-        """
+        """Read GPT-2's two files, which do not say which tokens are special; InputError if one is damaged."""
         special = tuple(special_tokens)
         vocab = bpe_files.read_vocab(vocab_path, special)
         return cls(vocab, bpe_files.read_merges(merges_path, vocab), special)
 
     @classmethod
     def load(cls, folder: Path) -> Self:
-        """Read what save wrote; the special tokens are those that tokenizer.json names, if it is there.
-
-        Raises:
-            InputError: A file is damaged, or two disagree.
-            OSError: A file cannot be read.
-        """
+        """Read what save wrote, special tokens included; InputError if a file is damaged, or two disagree."""
         described = folder / TOKENIZER_NAME
         special = bpe_files.read_special_tokens(described) if described.is_file() else {}
         tokenizer = cls.from_files(folder / VOCAB_NAME, folder / MERGES_NAME, special)
@@ -167,10 +145,7 @@ class BPETokenizer(Tokenizer):
         return write_texts(folder, self.files())
 
     def tokenize(self, text: str) -> list[str]:
-        """Return the tokens of a text, spelled as files show them.
-
-        Raises:
-            InputError: As in encode_iterable.
+        """Return the tokens of a text, spelled as files show them; errors as in encode_iterable.
 
         Example:
             >>> BPETokenizer.from_text("hug hug", 258).tokenize("a hug")
@@ -179,18 +154,13 @@ class BPETokenizer(Tokenizer):
         return [self.tokens[token_id] for token_id in self.encode(text)]
 
     def encode(self, text: str, unknown: int | None = None) -> list[int]:
-        """Return the token ids of a text; nothing is unknown.
-
-        Raises:
-            InputError: As in encode_iterable.
-        """
+        """Return the token ids of a text; nothing is unknown. Errors as in encode_iterable."""
         return list(self.encode_iterable([text]))
 
     def encode_iterable(self, lines: Iterable[str]) -> Iterator[int]:
         """Yield the ids of a text that comes in parts, each as soon as no further text can change it.
 
-        Raises:
-            InputError: The text holds a lone surrogate, half of a character that UTF-8 cannot hold.
+        InputError if the text holds a lone surrogate, half of a character that UTF-8 cannot hold.
         """
         parts = (line[start : start + _PART] for line in lines for start in range(0, len(line), _PART))
         for block in self._splitter.blocks(parts):
@@ -206,11 +176,7 @@ class BPETokenizer(Tokenizer):
         return [len(self.vocab[token_id]) for token_id in self.encode(text)]
 
     def merge_steps(self, word: str) -> list[MergeStep]:
-        """Return every merge that encodes one pre-token, for example " lower", in order.
-
-        Raises:
-            InputError: The word is not one pre-token, or holds a lone surrogate.
-        """
+        """Return every merge that encodes a pre-token, for example " lower", in order; InputError for another text."""
         if pretokenize(word) != [word]:
             raise InputError(f"{word!r:.60} is not one pre-token but {len(pretokenize(word))}")
         _utf8(word)

@@ -7,7 +7,7 @@ Concepts:
     vocab.json: token -> id. merges.txt: a version line, then one merge per line, in the order of learning.
     tokenizer.json: all of it in one file, for Hugging Face's ``tokenizers`` library. Only its special tokens are read.
 
-REQ: a damaged file is refused with its name, and with the line for merges.
+REQ: a damaged file is refused with its name, and with the line for merges. One that cannot be read is an OSError.
 """
 
 import json
@@ -40,10 +40,7 @@ def spell(token: bytes) -> str:
 
 
 def unspell(spelling: str) -> bytes:
-    """Read a token in the printable alphabet.
-
-    Raises:
-        InputError: A character is not in the alphabet, or there is none.
+    """Read a token in the printable alphabet; InputError if a character is not in the alphabet, or there is none.
 
     Example:
         >>> unspell("Ġthe")
@@ -62,11 +59,7 @@ def unspell(spelling: str) -> bytes:
 
 
 def check_vocab(vocab: Mapping[int, bytes]) -> None:
-    """Refuse a vocabulary that cannot encode every text in exactly one way.
-
-    Raises:
-        InputError: The ids are not 0 to V-1, two of them have the same bytes, or a byte has no id.
-    """
+    """Refuse, with InputError, a vocabulary that cannot encode every text in exactly one way."""
     id_of: dict[bytes, int] = {}
     for token_id, token in vocab.items():
         if not 0 <= token_id < len(vocab):
@@ -82,11 +75,7 @@ def check_vocab(vocab: Mapping[int, bytes]) -> None:
 def check_merge(
     merge: tuple[bytes, bytes], tokens: Collection[bytes], earlier: Collection[tuple[bytes, bytes]]
 ) -> None:
-    """Refuse a merge if the vocabulary lacks a part or the result, or if it is among the earlier ones.
-
-    Raises:
-        InputError: It is refused.
-    """
+    """Refuse, with InputError, a merge if the vocabulary lacks a part or the result, or if it is an earlier one."""
     for token in (*merge, merge[0] + merge[1]):
         if token not in tokens:
             raise InputError(f"{spell(token)!r:.60} is not in the vocabulary")
@@ -100,13 +89,7 @@ def check_merge(
 def read_vocab(path: Path, special_tokens: Collection[str] = ()) -> dict[int, bytes]:
     """Read a vocab.json: ``{"!": 0, "Ġthe": 262, ...}`` gives ``{0: b"!", 262: b" the", ...}``.
 
-    Args:
-        path: The file.
-        special_tokens: Keys that are plain text, not in the printable alphabet.
-
-    Raises:
-        InputError: The file is damaged.
-        OSError: It cannot be read.
+    Special tokens are plain text, not in the printable alphabet. InputError if the file is damaged.
     """
     vocab: dict[int, bytes] = {}
     members = read_json_object(path, unique=True)
@@ -125,15 +108,9 @@ def read_vocab(path: Path, special_tokens: Collection[str] = ()) -> dict[int, by
 
 
 def read_merges(path: Path, vocab: Mapping[int, bytes]) -> list[tuple[bytes, bytes]]:
-    """Read a merges.txt, in its order: the line "Ġ t" gives ``(b" ", b"t")``.
+    """Read a merges.txt, in its order: the line "Ġ t" gives ``(b" ", b"t")``; InputError if the file is damaged.
 
-    Args:
-        path: The file.
-        vocab: Must have the parts and the result of every merge.
-
-    Raises:
-        InputError: The file is damaged.
-        OSError: It cannot be read.
+    The vocabulary must have the parts and the result of every merge.
     """
     tokens = set(vocab.values())
     merges: dict[tuple[bytes, bytes], None] = {}  # WHY a dictionary: it keeps the order, and looks up in O(1).
@@ -153,12 +130,7 @@ def read_merges(path: Path, vocab: Mapping[int, bytes]) -> list[tuple[bytes, byt
 
 
 def read_special_tokens(path: Path) -> dict[str, int]:
-    """Return the special tokens that a tokenizer.json names, with their ids; vocab.json does not mark them.
-
-    Raises:
-        InputError: The file is damaged.
-        OSError: It cannot be read.
-    """
+    """Return the ids of the special tokens that a tokenizer.json names; InputError if the file is damaged."""
     try:
         found = {token["content"]: token["id"] for token in read_json_object(path).get("added_tokens") or []}
         if all(isinstance(text, str) for text in found):
@@ -193,8 +165,7 @@ def file_texts(
 def _hugging_face(ids: Mapping[str, int], merge_lines: Sequence[str], special: Mapping[str, int]) -> dict[str, Any]:
     """Return the content of a tokenizer.json that encodes as this project does.
 
-    Source:
-        https://huggingface.co/docs/tokenizers (BPE, ByteLevel and AddedToken).
+    Source: https://huggingface.co/docs/tokenizers (BPE, ByteLevel and AddedToken).
     """
     byte_level = {"type": "ByteLevel", "add_prefix_space": False, "trim_offsets": True, "use_regex": True}
     literal = {"single_word": False, "lstrip": False, "rstrip": False, "normalized": False, "special": True}

@@ -5,10 +5,9 @@ repeats one step: find the most frequent pair of neighbors, and make it a new to
 
     "hug pug hug"  ->  h u g, p u g, h u g  ->  u+g = ug  ->  h+ug = hug  ->  ...
 
-Both work on words, the pre-tokens of pretokenize.py. They are the specification of the fast ones; tests compare them.
+Both work on words, the pre-tokens of pretokenize.py. The tests compare the fast ones with them.
 
-Source:
-    Sennrich, Haddow and Birch (2016), "Neural machine translation of rare words with subword units".
+Source: Sennrich, Haddow and Birch (2016), "Neural machine translation of rare words with subword units".
 """
 
 from collections import Counter

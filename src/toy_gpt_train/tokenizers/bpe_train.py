@@ -45,8 +45,8 @@ def train_bpe(
             script must keep its work below ``if __name__ == "__main__":``, as always with multiprocessing.
 
     Returns:
-        The bytes of each token id (see number_tokens), and the merges in the order of learning. There are fewer than
-        asked for if the text has no pairs left.
+        The bytes of each token id (see number_tokens), and the merges in the order of learning; fewer than asked for if
+        the text has no pairs left.
 
     Raises:
         InputError: The file is not UTF-8, or an argument makes no sense.
@@ -69,18 +69,11 @@ def train_bpe(
 
 
 def count_words(path: Path, splitter: TextSplitter, workers: int = 1) -> Counter[str]:
-    """Count the pre-tokens of a file, block by block: memory is bounded by the different words.
+    """Count the pre-tokens of a file, without special tokens; memory is bounded by the different words.
 
-    Args:
-        path: A text in UTF-8.
-        splitter: Knows the special tokens, which are left out.
-        workers: How many processes share the blocks.
-
-    Raises:
-        InputError: The file is not UTF-8.
-        OSError: The file cannot be read.
+    InputError if the file is not UTF-8, OSError if it cannot be read. Cost: O(n) characters, nearly all in ``re`` and
+    Counter.
     """
-    # Cost: O(n) characters, nearly all of it in ``re`` and in Counter.
     counts: Counter[str] = Counter()
     blocks = splitter.blocks(_read_blocks(path))
     if workers == 1 or path.stat().st_size <= BLOCK_BYTES:
@@ -123,9 +116,6 @@ def learn_merges(word_counts: Mapping[str, int], max_merges: int) -> list[Merge]
     Args:
         word_counts: How often each word occurs.
         max_merges: When to stop, unless pairs run out before.
-
-    Returns:
-        The merges, in the order of learning.
 
     Example:
         >>> learn_merges({"hug": 2, "pug": 1}, 2)

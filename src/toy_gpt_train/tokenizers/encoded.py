@@ -9,19 +9,12 @@ from toy_gpt_train.tokenizers import Tokenizer, tokenizer_class
 
 
 class EncodedText(NamedTuple):
-    """A text as numbers, and what of it is held out.
-
-    Attributes:
-        tokenizer: Knows the vocabulary.
-        ids: The whole text.
-        num_train: How many of them are to be learned.
-        held_out_sizes: The bytes of the text that each held-out token stands for.
-    """
+    """A text as numbers, and what of it is held out."""
 
     tokenizer: Tokenizer
-    ids: list[int]
-    num_train: int
-    held_out_sizes: list[int]
+    ids: list[int]  # of the whole text
+    num_train: int  # how many of them are to be learned
+    held_out_sizes: list[int]  # the bytes of the text that each held-out token stands for
 
     @property
     def frequencies(self) -> list[int]:

@@ -1,7 +1,4 @@
-"""listed.py - What word and character tokenizers share: the vocabulary is a list of tokens.
-
-A token that is not in the list has no id.
-"""
+"""listed.py - What word and character tokenizers share: the vocabulary is a list, and other tokens have no id."""
 
 import json
 from abc import abstractmethod
@@ -9,25 +6,23 @@ from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Final, Self
 
-from toy_gpt_train.files import write_texts
+from toy_gpt_train.errors import InputError
+from toy_gpt_train.staging import write_texts
 from toy_gpt_train.tokenizers.base import DEFAULT_VOCAB_SIZE, Tokenizer
 
 FILE_NAME: Final = "toy_tokenizer.json"
 
 
 class ListedTokenizer(Tokenizer):
-    """A tokenizer whose vocabulary is a list.
-
-    Args:
-        tokens: By id; without any, it still cuts text (tokenize).
-
-    Raises:
-        InputError: Two tokens are equal.
-    """
+    """A tokenizer whose vocabulary is a list. Without ``tokens``, it still cuts text (tokenize)."""
 
     def __init__(self, tokens: Iterable[str] = ()) -> None:
         listed = list(tokens)
-        super().__init__(listed, [token.encode("utf-8", "surrogatepass") for token in listed])
+        try:
+            encoded = [token.encode("utf-8") for token in listed]
+        except UnicodeEncodeError as error:
+            raise InputError(f"the token {error.object!r:.60} holds a lone surrogate, half of a character") from None
+        super().__init__(listed, encoded)
 
     @classmethod
     def from_text(cls, text: str, vocab_size: int = DEFAULT_VOCAB_SIZE) -> Self:
@@ -58,11 +53,7 @@ class ListedTokenizer(Tokenizer):
         return self.token_ids(tokens) if unknown is None else [self._ids.get(token, unknown) for token in tokens]
 
     def encode_iterable(self, lines: Iterable[str]) -> Iterator[int]:
-        """Yield the ids of a text that comes in parts, cut anywhere.
-
-        Raises:
-            InputError: A token has no id.
-        """
+        """Yield the ids of a text that comes in parts, cut anywhere; InputError if a token has no id."""
         held = ""
         for line in lines:
             held += line

@@ -1,7 +1,7 @@
 r"""pretokenize.py - GPT-2's pre-tokenization: text is cut into short pieces before any byte pair is merged.
 
-The learner's question: why does "dog" never share a token with the "." after it? Merges happen only inside a
-pre-token: a word with the space before it, a number, a run of punctuation, or white space.
+The learner's question: why does "dog" never share a token with the "." after it? Merges happen only inside a pre-token:
+a word with the space before it, a number, a run of punctuation, or white space.
 
 Concepts:
     pre-token: a piece of text that merges never cross; " the", "2024", "!?" and "'s" are pre-tokens.
@@ -10,8 +10,7 @@ Concepts:
 
 It does not know bytes, merges or ids.
 
-Source:
-    Radford et al. (2019), "Language models are unsupervised multitask learners", and the pattern of its code.
+Source: Radford et al. (2019), "Language models are unsupervised multitask learners", and the pattern of its code.
 """
 
 import re
@@ -67,10 +66,8 @@ class TextSplitter:
     """Cuts text at special tokens, and a stream of text into blocks that are tokenized one by one.
 
     Args:
-        special_tokens: Texts that are never split; the longest wins where several start at one position.
-
-    Raises:
-        InputError: A special token is empty or too long, comes twice, or holds a lone surrogate.
+        special_tokens: Texts that are never split; the longest wins where several start at one position. InputError
+            if one is empty or too long, comes twice, or holds a lone surrogate.
 
     Example:
         >>> TextSplitter(["<end>"]).split("one<end>two")

@@ -4,6 +4,8 @@ toy_tokenizer.json                      a word or character tokenizer
 vocab.json, merges.txt                  a byte-level BPE tokenizer, as GPT-2 has it;
     tokenizer.json beside them          names its special tokens, if it has any
 
+A damaged file is an InputError; one that cannot be read, an OSError.
+
 It does not know how a tokenizer cuts text, or how it learned to.
 """
 
@@ -12,21 +14,19 @@ from pathlib import Path
 
 from toy_gpt_train.errors import InputError
 from toy_gpt_train.files import read_json_object, sha256_of_file
+from toy_gpt_train.staging import ensure_whole
 from toy_gpt_train.tokenizers import bpe_files, listed, tokenizer_class
 from toy_gpt_train.tokenizers.base import Tokenizer
 
 
 def tokenizer_files(folder: Path) -> list[Path]:
-    """Return the files that make a tokenizer, by name.
-
-    Returns:
-        toy_tokenizer.json alone; or merges.txt, vocab.json, and tokenizer.json if it names special tokens (otherwise
-        it says nothing that the two do not say).
+    """Return the files that make a tokenizer, by name; tokenizer.json only if it names special tokens.
 
     Raises:
         InputError: The folder holds no tokenizer, or two, or a damaged tokenizer.json.
         OSError: A file cannot be read.
     """
+    ensure_whole(folder)
     list_file = folder / listed.FILE_NAME
     merges, vocab = folder / bpe_files.MERGES_NAME, folder / bpe_files.VOCAB_NAME
     described = folder / bpe_files.TOKENIZER_NAME
@@ -42,12 +42,7 @@ def tokenizer_files(folder: Path) -> list[Path]:
 
 
 def load_tokenizer(folder: Path) -> Tokenizer:
-    """Read a tokenizer of any kind that save() has written.
-
-    Raises:
-        InputError: The folder holds no tokenizer, or two, or a damaged one.
-        OSError: A file cannot be read.
-    """
+    """Read a tokenizer of any kind that save() has written; errors as in tokenizer_files."""
     first = tokenizer_files(folder)[0]
     if first.name != listed.FILE_NAME:
         from toy_gpt_train.tokenizers.bpe import BPETokenizer  # WHY here: see TOKENIZERS
@@ -66,11 +61,6 @@ def load_tokenizer(folder: Path) -> Tokenizer:
 
 
 def tokenizer_sha256(folder: Path) -> str:
-    """Return the fingerprint of a tokenizer: what ``sha256sum FILES | sha256sum`` prints for its files, by name.
-
-    Raises:
-        InputError: As in tokenizer_files.
-        OSError: A file cannot be read.
-    """
+    """Return a tokenizer's fingerprint: what ``sha256sum FILES | sha256sum`` prints for tokenizer_files, by name."""
     lines = (f"{sha256_of_file(path)}  {path.name}\n" for path in tokenizer_files(folder))
     return sha256("".join(lines).encode("utf-8")).hexdigest()

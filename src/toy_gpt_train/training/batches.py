@@ -16,16 +16,7 @@ Window = Sequence[int]
 def draw_windows(
     token_ids: Sequence[int], context_size: int, batch_size: int, generator: random.Random
 ) -> list[Window]:
-    """Draw windows of N + 1 tokens from random positions of a text.
-
-    Args:
-        token_ids: The text, at least N + 1 tokens.
-        context_size: N.
-        batch_size: How many windows.
-        generator: The source of randomness.
-
-    Raises:
-        ValueError: The text is too short.
+    """Draw windows of N + 1 tokens from random positions of a text; ValueError if the text is shorter.
 
     Example:
         >>> draw_windows([7, 8, 9], 2, 2, random.Random(0))
@@ -39,11 +30,7 @@ def draw_windows(
 
 
 def window_loss(network: Network, windows: Sequence[Window]) -> tuple[Tensor, int, int]:
-    """Return how surprised a network is by windows of text.
-
-    Returns:
-        The mean loss in nats, how many tokens were predicted, and for how many the most likely token was right.
-    """
+    """Return the mean loss in nats, how many tokens were predicted, and for how many the most likely was right."""
     logits = network([window[:-1] for window in windows])
     positions = logits.shape[1]  # N, or 1 for a network that only predicts what follows the whole window
     targets = [token_id for window in windows for token_id in window[-positions:]]

@@ -14,13 +14,14 @@ Concepts:
 
 import random
 import time
+import warnings
 from array import array
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from math import isfinite
 from typing import Any, Final, NamedTuple, Protocol
 
-from toy_gpt_train.errors import InputError, StopTraining
+from toy_gpt_train.errors import InputError, InputWarning, StopTraining
 from toy_gpt_train.nn.modules import Network
 from toy_gpt_train.nn.optim import AdamW, clip_grad_norm, cosine_schedule
 from toy_gpt_train.nn.tensor import Tensor
@@ -46,29 +47,17 @@ StepRecord = dict[str, float]
 
 @dataclass(frozen=True, kw_only=True)
 class StepSettings:
-    """How a network learns.
+    """How a network learns."""
 
-    Attributes:
-        context: N, how many tokens it looks back.
-        steps: How many batches it learns from.
-        batch_size: Windows per batch.
-        micro_batch: Windows processed at a time; processes share a batch's micro-batches.
-        learning_rate: The largest step size of AdamW.
-        warmup: Steps until it is reached; from there it falls along a cosine to a tenth.
-        weight_decay: The share of the step size that is taken off every weight.
-        clip: The largest norm of a gradient.
-        eval_every: Steps from one line of the log to the next.
-    """
-
-    context: int
-    steps: int
-    batch_size: int
-    micro_batch: int
-    learning_rate: float
-    warmup: int
-    weight_decay: float = 0.1
-    clip: float = 1.0
-    eval_every: int = 50
+    context: int  # N, how many tokens it looks back
+    steps: int  # how many batches it learns from
+    batch_size: int  # windows per batch
+    micro_batch: int  # windows processed at a time; processes share a batch's micro-batches
+    learning_rate: float  # the largest step size of AdamW
+    warmup: int  # steps until it is reached; from there it falls along a cosine to a tenth
+    weight_decay: float = 0.1  # the share of the step size that is taken off every weight
+    clip: float = 1.0  # the largest norm of a gradient
+    eval_every: int = 50  # steps from one line of the log to the next
 
     def __post_init__(self) -> None:
         for name in ("context", "steps", "batch_size", "micro_batch", "eval_every"):
@@ -82,6 +71,9 @@ class StepSettings:
                     f"the {name.replace('_', ' ')} must be above 0 and at most {most:g}, got {getattr(self, name)}"
                 )
         if not (isfinite(self.weight_decay) and 0 <= self.weight_decay * self.learning_rate < 1):
+            if self.weight_decay == StepSettings.weight_decay:  # nobody has set it
+                most = 1 / self.weight_decay
+                raise InputError(f"the learning rate must be above 0 and below {most:g}, got {self.learning_rate:g}")
             raise InputError(
                 f"the learning rate times the weight decay must be from 0 to 1, got {self.learning_rate:g} and "
                 f"{self.weight_decay:g}"
@@ -89,29 +81,18 @@ class StepSettings:
 
 
 class Checkpoint(NamedTuple):
-    """All that the next step depends on.
+    """All that the next step depends on."""
 
-    Attributes:
-        step: How many steps were done.
-        weights: The parameters.
-        optimizer: The two averages that AdamW keeps for each.
-        progress: The random state, the log, and the batches since its last line, as JSON.
-    """
-
-    step: int
-    weights: Arrays
-    optimizer: Arrays
-    progress: dict[str, Any]
+    step: int  # how many steps were done
+    weights: Arrays  # the parameters
+    optimizer: Arrays  # the two averages that AdamW keeps for each
+    progress: dict[str, Any]  # the random state, the log, and the batches since its last line, as JSON
 
 
 class CheckpointStore(Protocol):
-    """Keeps the checkpoints of one run.
+    """Keeps the checkpoints of one run."""
 
-    Attributes:
-        every: Steps from one checkpoint to the next; 0 to keep none.
-    """
-
-    every: int
+    every: int  # steps from one checkpoint to the next; 0 to keep none
 
     def save(self, checkpoint: Checkpoint) -> None:
         """Keep a checkpoint in place of the one before."""
@@ -160,7 +141,16 @@ def train_steps(
     state = _TrainingState(network, ids[:num_train], held_out, settings, seed)
     if checkpoints is not None:
         state.restore(checkpoints.load())
+    if not held_out and num_train < len(ids):
+        _note(
+            f"the held-out part has {len(ids) - num_train} tokens, too few for a window of {settings.context + 1}: the "
+            "log has no val_loss, and only the finished model is measured on it"
+        )
     yield from map(dict, state.history)
+    num_micro_batches = -(-settings.batch_size // settings.micro_batch)
+    if workers > num_micro_batches:
+        _note(f"a batch has {num_micro_batches} micro-batches, so that many workers are started, not {workers}")
+        workers = num_micro_batches
     pool = SerialWorkers(network) if workers == 1 else ProcessWorkers(network, build, workers)
     started, first_step = time.monotonic(), state.step
     try:
@@ -180,6 +170,10 @@ def train_steps(
             yield state.record(pool)
     finally:
         pool.close()
+
+
+def _note(message: str) -> None:
+    warnings.warn(message, InputWarning, stacklevel=3)
 
 
 def _spread_windows(ids: Sequence[int], context_size: int, num_targets: int) -> list[Window]:
@@ -237,14 +231,8 @@ class _TrainingState:
         self.step += 1
 
     def _learning_rate(self) -> float:
-        peak = self._settings.learning_rate
-        return cosine_schedule(
-            self.step,
-            peak=peak,
-            warmup=self._settings.warmup,
-            total=self._settings.steps,
-            floor=peak * LAST_LEARNING_RATE,
-        )
+        warmup, total, peak = self._settings.warmup, self._settings.steps, self._settings.learning_rate
+        return cosine_schedule(self.step, peak=peak, warmup=warmup, total=total, floor=peak * LAST_LEARNING_RATE)
 
     def record(self, pool: Workers) -> StepRecord:
         """Return a new line of the log."""
@@ -266,7 +254,7 @@ class _TrainingState:
         return dict(record)  # WHY a copy: the caller may add columns, and a checkpoint keeps ours
 
     def status(self) -> str:
-        """Return a few words on how training goes."""
+        """Return a few words on how far training is."""
         loss = self.pending[-1].loss if self.pending else self.history[-1]["avg_loss"]
         text = f"step {self.step}/{self._settings.steps}, loss {loss:.3f}"
         return f"{text}, val {self.history[-1]['val_loss']:.3f}" if self.history and self._held_out else text

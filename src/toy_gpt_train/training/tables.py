@@ -29,17 +29,11 @@ _BLOCK_STEPS: Final = 256
 
 @dataclass(frozen=True)
 class TableSettings:
-    """How a table learns.
+    """How a table learns."""
 
-    Attributes:
-        epochs: Passes over the text.
-        learning_rate: Step size of gradient descent.
-        context: N, how many tokens the table looks back.
-    """
-
-    epochs: int = 50
-    learning_rate: float = 0.1
-    context: int = 3
+    epochs: int = 50  # passes over the text
+    learning_rate: float = 0.1  # step size of gradient descent
+    context: int = 3  # N, how many tokens the table looks back
 
     def __post_init__(self) -> None:
         if not (isfinite(self.learning_rate) and 0 < self.learning_rate <= 1000):
@@ -53,18 +47,12 @@ class RowTask(NamedTuple):
 
     A row is trained as cells: one per token that has, or will have, a weight of its own, and one for all other tokens.
     They are in the order of the (smallest) token id that they stand for, so the first largest cell is the argmax.
-
-    Attributes:
-        targets: The cells of the targets, in the order of the text.
-        weights: The weight of each cell before training.
-        rest_cell: The cell for all other tokens.
-        num_rest: How many tokens those are.
     """
 
-    targets: tuple[int, ...]
-    weights: tuple[float, ...]
-    rest_cell: int
-    num_rest: int
+    targets: tuple[int, ...]  # the cells of the targets, in the order of the text
+    weights: tuple[float, ...]  # the weight of each cell before training
+    rest_cell: int  # the cell for all other tokens
+    num_rest: int  # how many tokens those are
 
 
 def row_task(
@@ -93,17 +81,11 @@ def row_task(
 
 
 class Epoch(NamedTuple):
-    """The result of one pass over all rows.
+    """The result of one pass over all rows."""
 
-    Attributes:
-        loss: The total loss of all pairs in nats, each taken before its update.
-        correct: How many targets were the most likely token before their update.
-        weights: What each task has learned so far.
-    """
-
-    loss: float
-    correct: int
-    weights: Mapping[RowTask, Sequence[float]]
+    loss: float  # the total loss of all pairs in nats, each taken before its update
+    correct: int  # how many targets were the most likely token before their update
+    weights: Mapping[RowTask, Sequence[float]]  # what each task has learned so far
 
 
 def train_rows(
@@ -145,9 +127,7 @@ def train_rows(
 def descend(
     weights: list[float], targets: Sequence[int], task: RowTask, learning_rate: float
 ) -> tuple[list[float], float, int]:
-    """Take one gradient step for each target, in order.
-
-    Cost: a step is a few passes over the row's cells, whatever V is.
+    """Take one gradient step for each target, in order: a few passes over the row's cells, whatever V is.
 
     Args:
         weights: The row's cells.

@@ -8,46 +8,42 @@ REQ: the sum is taken in the order of the micro-batches, so the number of proces
 """
 
 import signal
+import time
 from array import array
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from operator import add
-from typing import TYPE_CHECKING, NamedTuple, Protocol
+from threading import Lock, Thread
+from typing import TYPE_CHECKING, Final, NamedTuple, Protocol
 
 from toy_gpt_train.math_training import add_up
+from toy_gpt_train.nn.kernels import doubles
 from toy_gpt_train.nn.modules import Network
 from toy_gpt_train.training.batches import Window, window_loss
 
 if TYPE_CHECKING:
     from multiprocessing.connection import Connection
+    from multiprocessing.process import BaseProcess
+
+PATIENCE_SECONDS: Final = 60  # without a heartbeat of a worker; then it does not work any more
+_HEARTBEAT: Final = b"."  # shorter than any number
+_HEARTBEAT_SECONDS: Final = 1.0
 
 
 class MicroBatch(NamedTuple):
-    """The part of a batch that is processed at once.
+    """The part of a batch that is processed at once."""
 
-    Attributes:
-        windows: Windows of token ids, all of one length.
-        share: Its share of the batch's windows.
-        seed: For dropout.
-    """
-
-    windows: Sequence[Window]
-    share: float = 1.0
-    seed: int = 0
+    windows: Sequence[Window]  # windows of token ids, all of one length
+    share: float = 1.0  # its share of the batch's windows
+    seed: int = 0  # for dropout
 
 
 class BatchStats(NamedTuple):
-    """The result of a micro-batch, or of a whole batch.
+    """The result of a micro-batch, or of a whole batch."""
 
-    Attributes:
-        loss: The mean over its predictions, in nats.
-        num_tokens: How many tokens were predicted.
-        correct: For how many of them the most likely token was right.
-    """
-
-    loss: float
-    num_tokens: int
-    correct: int
+    loss: float  # the mean over its predictions, in nats
+    num_tokens: int  # how many tokens were predicted
+    correct: int  # for how many of them the most likely token was right
 
 
 Result = tuple[BatchStats, "array[float]"]  # and the gradients of all parameters, one after the other
@@ -55,12 +51,7 @@ Work = Callable[[Network, MicroBatch], Result]
 
 
 def cut_batch(windows: Sequence[Window], size: int, seeds: Callable[[], int]) -> list[MicroBatch]:
-    """Cut a batch into micro-batches.
-
-    Args:
-        windows: The batch.
-        size: Windows per micro-batch; the last may have fewer.
-        seeds: Returns a seed for each of them.
+    """Cut a batch into micro-batches of ``size`` windows, the last perhaps of fewer; ``seeds`` gives each its seed.
 
     Example:
         >>> [micro_batch.share for micro_batch in cut_batch([[1, 2], [3, 4], [5, 6], [7, 8]], 3, lambda: 0)]
@@ -143,62 +134,100 @@ class SerialWorkers:
 
 
 class ProcessWorkers:
-    """Shares micro-batches among processes, each with a network of its own.
+    """Shares micro-batches among processes, each with a network of its own; OSError if they cannot be started.
 
     Args:
         network: The network whose weights count.
         build: Makes a network of the same shape; a function that a new process can import.
         number: How many processes.
-
-    Raises:
-        OSError: They cannot be started.
     """
 
     def __init__(self, network: Network, build: Callable[[], Network], number: int) -> None:
-        # WHY here: in a browser there are no processes, and this module must still be importable.
-        from multiprocessing import get_context
-
         self._network = network
-        context = get_context("spawn")
         self._connections: list[Connection] = []
-        for _ in range(number):
-            ours, theirs = context.Pipe()
-            with _control_c_waits():
-                context.Process(target=_serve, args=(theirs, build), daemon=True).start()
-            theirs.close()
-            self._connections.append(ours)
+        self._processes: list[BaseProcess] = []
+        self._sender: Thread | None = None
+        try:
+            for _ in range(number):
+                self._start(build)
+        except (OSError, ImportError) as error:  # a browser has no processes; elsewhere there may be no more of them
+            self.close()
+            why = getattr(error, "strerror", None) or error
+            raise ChildProcessError(f"no worker process can be started ({why}); train with --workers 1") from error
+
+    def _start(self, build: Callable[[], Network]) -> None:
+        from multiprocessing import get_context  # WHY here: this module must be importable in a browser
+
+        context = get_context("spawn")
+        ours, theirs = context.Pipe()
+        self._connections.append(ours)
+        process = context.Process(target=_serve, args=(theirs, build), daemon=True)
+        with _control_c_waits(), theirs:
+            process.start()
+        self._processes.append(process)
 
     def results(self, micro_batches: Sequence[MicroBatch], *, with_gradient: bool) -> Iterator[Result]:
-        """Yield the result and the gradient of each micro-batch, in their order.
+        """Yield the result and the gradient of each micro-batch, in order.
 
         Raises:
-            ChildProcessError: A process has ended.
+            ChildProcessError: A process has ended, or gives no sign of life.
         """
         weights = b"".join(array("d", parameter.data).tobytes() for parameter in self._network.parameters())
         number = len(self._connections)
+        used = range(min(number, len(micro_batches)))
+        messages = [_to_bytes(micro_batches[i::number], with_gradient=with_gradient) for i in used]
+        # WHY a thread: sending waits for a process that does not read, and only receiving knows when that is too long.
+        self._sender = Thread(target=self._send, args=(weights, messages), daemon=True)
+        self._sender.start()
         try:
-            for i, connection in enumerate(self._connections):
-                connection.send_bytes(weights)
-                connection.send_bytes(_to_bytes(micro_batches[i::number], with_gradient=with_gradient))
             for i in range(len(micro_batches)):
                 connection = self._connections[i % number]
-                loss, num_tokens, correct = _floats(connection.recv_bytes())
-                yield BatchStats(loss, int(num_tokens), int(correct)), _floats(connection.recv_bytes())
+                loss, num_tokens, correct = doubles(_receive(connection))
+                yield BatchStats(loss, int(num_tokens), int(correct)), doubles(_receive(connection))
+        except ChildProcessError:
+            raise
         except (EOFError, OSError) as error:
             raise ChildProcessError("a worker process has ended; train again with --workers 1 to see why") from error
 
+    def _send(self, weights: bytes, messages: Sequence[bytes]) -> None:
+        with suppress(OSError):  # the process has ended
+            for connection, message in zip(self._connections, messages, strict=False):
+                connection.send_bytes(weights)
+                connection.send_bytes(message)
+
     def close(self) -> None:
-        """Let the processes end."""
+        """End the processes. WHY not by asking them: one that is stopped would not answer."""
+        for process in self._processes:
+            process.kill()
+        for process in self._processes:
+            process.join()
+        if self._sender is not None:
+            self._sender.join()
         for connection in self._connections:
             connection.close()
 
 
+def _receive(connection: "Connection") -> bytes:
+    """Return the next message that is no heartbeat.
+
+    Raises:
+        ChildProcessError: There has been none for a long time.
+        EOFError, OSError: The process has ended.
+    """
+    # WHY second by second: if this process is stopped too (Ctrl-Z), its own sleep must not count.
+    while any(connection.poll(1.0) for _ in range(PATIENCE_SECONDS)):
+        message = connection.recv_bytes()
+        if message != _HEARTBEAT:
+            return message
+    raise ChildProcessError(
+        f"a worker process has given no sign of life for {PATIENCE_SECONDS} seconds; it is stopped, or the computer is "
+        "too busy: train again with fewer --workers"
+    )
+
+
 @contextmanager
 def _control_c_waits() -> Iterator[None]:
-    """Hold back Ctrl-C while a process is started; the process inherits that, and never receives it.
-
-    WHY not in the process itself: until it got there, it would answer with a traceback.
-    """
+    """Hold back Ctrl-C while a process is started, which inherits that: it would answer with a traceback."""
     if not hasattr(signal, "pthread_sigmask"):
         yield
         return
@@ -215,10 +244,12 @@ def _control_c_waits() -> Iterator[None]:
 def _serve(connection: "Connection", build: Callable[[], Network]) -> None:
     """Process what comes through a connection until it is closed."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # where it was not inherited
+    sending = Lock()
+    Thread(target=_beat, args=(connection, sending), daemon=True).start()
     network = build()
     try:
         while True:
-            weights = _floats(connection.recv_bytes())
+            weights = doubles(connection.recv_bytes())
             start = 0
             for parameter in network.parameters():
                 parameter.data = weights[start : start + len(parameter.data)]
@@ -226,16 +257,20 @@ def _serve(connection: "Connection", build: Callable[[], Network]) -> None:
             micro_batches, work = _from_bytes(connection.recv_bytes())
             for micro_batch in micro_batches:
                 stats, gradient = work(network, micro_batch)
-                connection.send_bytes(array("d", stats).tobytes())
-                connection.send_bytes(gradient.tobytes())
+                with sending:
+                    connection.send_bytes(array("d", stats).tobytes())
+                    connection.send_bytes(gradient.tobytes())
     except (EOFError, OSError):
         return  # the other end is gone
 
 
-def _floats(message: bytes) -> "array[float]":
-    floats = array("d")
-    floats.frombytes(message)
-    return floats
+def _beat(connection: "Connection", sending: Lock) -> None:
+    """Tell the other end, again and again, that this process lives."""
+    with suppress(OSError):  # the other end is gone
+        while True:
+            with sending:
+                connection.send_bytes(_HEARTBEAT)
+            time.sleep(_HEARTBEAT_SECONDS)
 
 
 def _to_bytes(micro_batches: Sequence[MicroBatch], *, with_gradient: bool) -> bytes:
@@ -249,7 +284,7 @@ def _to_bytes(micro_batches: Sequence[MicroBatch], *, with_gradient: bool) -> by
 
 
 def _from_bytes(message: bytes) -> tuple[list[MicroBatch], Work]:
-    numbers = iter(_floats(message))
+    numbers = iter(doubles(message))
     work = micro_batch_gradient if next(numbers) else micro_batch_loss
     micro_batches: list[MicroBatch] = []
     for share in numbers:

@@ -3,7 +3,8 @@
 It serves the page in view/, an index of the runs below a base directory, and their files.
 
 REQ: an address is never followed as a path: it must equal the address of a file of the page, or of a run.
-REQ: it listens on the loopback address only, writes nothing, and answers only GET and HEAD.
+REQ: it listens on the loopback address only, and answers only GET and HEAD. It writes nothing, but it completes a run
+whose writing was interrupted.
 REQ: of a run it serves the metadata, the log, and what the metadata list, if the file really is in the run's folder
 (a symbolic link that leads elsewhere is not followed).
 REQ: a request whose Host is not this server is refused. WHY: otherwise a page from elsewhere could point its own host
@@ -29,9 +30,11 @@ from typing import Any, BinaryIO, Final, NamedTuple
 from urllib.parse import quote, unquote
 
 from toy_gpt_train.artifacts.metadata import read_meta
+from toy_gpt_train.artifacts.run_folder import complete_run
 from toy_gpt_train.errors import InputError
 from toy_gpt_train.io_artifacts import META_NAME, TRAIN_LOG_NAME, artifacts_dir_from_base_dir, outputs_dir_from_base_dir
 from toy_gpt_train.models.registry import find_model
+from toy_gpt_train.staging import JOURNAL_NAME
 
 DEFAULT_PORT: Final = 8765
 VIEW_DIR: Final = Path(__file__).resolve().parent
@@ -103,9 +106,6 @@ def runs_index(base_dir: Path) -> dict[str, Any]:
         ``runs``: name, artifacts and log of each run, the default run first; addresses are relative to ``base_dir`` (if
         that is a folder of artifacts, its address is ``run/``). ``notes``: a sentence for each run left out.
 
-    Raises:
-        OSError: A folder of artifacts cannot be read.
-
     Example:
         >>> from toy_gpt_train.project import RESOURCE_ROOT
         >>> runs_index(RESOURCE_ROOT / "artifacts" / "ladder" / "200-bigram" / "001_animals")["runs"]
@@ -129,7 +129,11 @@ def runs_index(base_dir: Path) -> dict[str, Any]:
 
 
 def _places(base_dir: Path) -> Iterator[Place]:
-    """Yield every place that has metadata."""
+    """Yield the folders of every run, after completing those whose writing was interrupted."""
+    for pattern in ("", "artifacts/", "artifacts/ladder/*/*/"):
+        for journal in base_dir.glob(f"{pattern}{JOURNAL_NAME}"):
+            with suppress(InputError, OSError):  # its metadata are missing, or what is there is whole
+                complete_run(journal.parent)
     if (base_dir / META_NAME).is_file():
         yield Place(base_dir, "run/", base_dir, "run/")
         return
@@ -142,12 +146,7 @@ def _places(base_dir: Path) -> Iterator[Place]:
 
 
 def _metadata(place: Place, base_dir: Path) -> dict[str, Any]:
-    """Read the metadata of a run.
-
-    Raises:
-        InputError: The metadata are damaged, list no files, or are not below the base directory.
-        OSError: They cannot be read.
-    """
+    """Read the metadata of a run; InputError if they are damaged, list no files, or are outside the base directory."""
     path = _real_file(place.artifacts, META_NAME, base_dir)
     if path is None:
         raise InputError("a link leads out of the folder of runs")
@@ -191,9 +190,6 @@ class Found(NamedTuple):
 
 def find_file(base_dir: Path, url: str) -> Found | None:
     """Return the file at an address (from its first slash on, not quoted), or None if nothing is served there.
-
-    Raises:
-        OSError: A folder of artifacts cannot be read.
 
     Example:
         >>> found = find_file(VIEW_DIR, "/")
@@ -327,8 +323,7 @@ def _is_own_host(headers: Message, port: int) -> bool:
 def open_server(base_dir: Path, port: int) -> ExplorerServer:
     """Return a server that listens on ``port`` or the next free one (0: any free one) and answers in serve_forever().
 
-    Raises:
-        InputError: There is no run to show, or no free port.
+    InputError if there is no run to show, or no free port.
     """
     if not 0 <= port <= 65535:
         raise InputError(f"a port is a number from 0 to 65535, got {port}")
@@ -344,11 +339,7 @@ def open_server(base_dir: Path, port: int) -> ExplorerServer:
 
 
 def serve(base_dir: Path, port: int, open_browser: bool) -> int:
-    """Show the runs below a base directory (see runs_index) in a browser until Ctrl-C; return the exit code.
-
-    Raises:
-        InputError: There is no run to show, or no free port.
-    """
+    """Show the runs below a folder in a browser until Ctrl-C; return the exit code. Errors as in open_server."""
     with open_server(base_dir, port) as server:
         print(f"explorer  {server.url}\nCtrl-C ends", flush=True)
         if open_browser:
