@@ -389,8 +389,10 @@ def test_training_log_by_hand(tmp_path: Path) -> None:
 def test_log_is_read_back(tmp_path: Path) -> None:
     history = [{"epoch": 1.0, "avg_loss": 1.5, "accuracy": 0.25, "extra": -0.333333}]
     write_training_log(tmp_path / "log.csv", history)
-    assert read_training_log(tmp_path / "log.csv") == history
-    assert read_training_log(tmp_path / "none.csv") == []
+    assert read_training_log(tmp_path / "log.csv", 1) == history
+    assert read_training_log(tmp_path / "none.csv", 1) == []
+    with pytest.raises(InputError, match=r"log\.csv: more than 0 records"):
+        read_training_log(tmp_path / "log.csv", 0)
 
 
 # --- layouts ----------------------------------------------------------------------------------------------------
@@ -590,7 +592,7 @@ def test_any_weights_are_read_back_exactly(
         content = model.content()
         path = write_tables(folder, model, tokens)[0]
     assert content.layout == layout
-    assert read_vocabulary(folder / "v.csv") == (tokens, frequencies)
+    assert read_vocabulary(folder / "v.csv", len(tokens), 10_000) == (tokens, frequencies)
     loaded = NGramTable(len(tokens), context_size)
     columns = loaded.expected_tables(layout, tokens)[path.name]
     reader = TableReader(tokens, context_size)
@@ -621,7 +623,7 @@ def test_a_bpe_run_has_one_numbering_and_knows_every_text(
     base = tmp_path_factory.mktemp("pairs")
     run.save(base)
     artifacts = base / "artifacts"
-    tokens, frequencies = read_vocabulary(artifacts / "01_vocabulary.csv")
+    tokens, frequencies = read_vocabulary(artifacts / "01_vocabulary.csv", run.model.vocab_size, 10**6)
     numbered = {token: token_id for token_id, token in enumerate(tokens)}
     assert 256 <= len(tokens) <= 256 + merges
     assert json.loads((artifacts / "vocab.json").read_text("utf-8")) == numbered

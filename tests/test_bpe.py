@@ -4,10 +4,11 @@ import json
 import os
 import tracemalloc
 import unicodedata
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from itertools import pairwise
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import Any
 
 import pytest
 from hypothesis import example, given, settings
@@ -591,7 +592,9 @@ NO_SPACE = {"abx" if key == "Ġ" else key: token_id for key, token_id in GOOD_VO
     [
         ("", "not JSON"),
         ('{"a": 0', "not JSON"),
-        ("[" * 100_000, "not JSON"),
+        ("[" * 1_000, "not JSON"),
+        ("[" * 2_000, "more values than there can be"),
+        ("[" * 100_000, "too large: the limit is 20,448 bytes"),
         ('["a"]', "not a JSON object"),
         ("17", "not a JSON object"),
         ('{"a": "0"}', "the id of 'a' is not a whole number"),
@@ -634,7 +637,11 @@ def test_a_damaged_vocab_file(vocab: str | bytes, message: str, tmp_path: Path) 
         ("#version: 0.2\na\tb c\n", 2, "is not in GPT-2's printable alphabet"),
         ("#version: 0.2\na b\nabx c\n", 3, "'abx' is not in the vocabulary"),
         ("#version: 0.2\na b\nab x\n", 3, "'abx' is not in the vocabulary"),
-        ("#version: 0.2\na b\n\na b\n", 4, "'a' and 'b' are merged twice"),
+        ("#version: 0.2\na b\na b\n", 3, "'a' and 'b' are merged twice"),
+        ("#version: 0.2\na b\n\nab c\n", 3, "not two tokens with a space between them: ''"),
+        ("#version: 0.2\na b\nab c\n\n", 4, "not two tokens with a space between them: ''"),
+        ("#version: 0.2\na b\nab c", 3, "the file is cut off in its last line"),
+        ("#version", 1, "the file is cut off in its last line"),
         (b"#version: 0.2\na b\n\xff c\n", 3, "not UTF-8 text: byte 0xff at offset 18"),
     ],
 )
@@ -651,10 +658,89 @@ def test_a_damaged_merges_file(merges: str | bytes, line: int, message: str, tmp
 
 def test_merges_with_windows_line_ends_and_without_header(tmp_path: Path) -> None:
     (tmp_path / "vocab.json").write_text(json.dumps(GOOD_VOCAB), encoding="utf-8")
-    (tmp_path / "merges.txt").write_bytes(b"a b\r\nab c")
+    (tmp_path / "merges.txt").write_bytes(b"a b\r\nab c\r\n")
     tokenizer = BPETokenizer.from_files(tmp_path / "vocab.json", tmp_path / "merges.txt")
     assert tokenizer.merges == [(b"a", b"b"), (b"ab", b"c")]
     assert tokenizer.encode("abcab") == [257, 256]
+
+
+def written_by_others(folder: Path, edit: Callable[[dict[str, Any]], object]) -> None:
+    """Save a tokenizer with a merge and two special tokens; change its tokenizer.json."""
+    make_tokenizer([(b"a", b"b")], ["<a>", "<b>"]).save(folder)
+    described = json.loads((folder / "tokenizer.json").read_bytes())
+    edit(described)
+    (folder / "tokenizer.json").write_text(json.dumps(described), encoding="utf-8")
+
+
+def test_a_vocabulary_token_that_no_merge_makes_is_refused(tmp_path: Path) -> None:
+    make_tokenizer([(b"a", b"b"), (b"ab", b"c")]).save(tmp_path)
+    (tmp_path / "merges.txt").write_bytes(b"#version: 0.2\na b\n")
+    with pytest.raises(InputError, match=r"merges\.txt: no merge makes 'abc', which is in vocab\.json"):
+        BPETokenizer.load(tmp_path)
+
+
+def test_added_tokens_in_any_order_and_in_the_gaps_of_the_vocabulary(tmp_path: Path) -> None:
+    # As real files have them: vocab.json lacks the special tokens, and tokenizer.json lists them in another order.
+    written_by_others(tmp_path, lambda described: described["added_tokens"].reverse())
+    vocab = json.loads((tmp_path / "vocab.json").read_bytes())
+    assert BPETokenizer.load(tmp_path).special_tokens == {"<a>": 257, "<b>": 258}
+    for lacks in ("<b>", "<a>"):
+        del vocab[lacks]
+        (tmp_path / "vocab.json").write_text(json.dumps(vocab), encoding="utf-8")
+        loaded = BPETokenizer.load(tmp_path)
+        assert (loaded.special_tokens, loaded.encode("<b>ab<a>")) == ({"<a>": 257, "<b>": 258}, [258, 256, 257])
+
+
+def test_gaps_in_the_ids_are_refused(tmp_path: Path) -> None:
+    written_by_others(tmp_path, lambda described: described.pop("model"))
+    vocab = json.loads((tmp_path / "vocab.json").read_bytes())
+    (tmp_path / "vocab.json").write_text(json.dumps({**vocab, "<b>": 300}), encoding="utf-8")
+    with pytest.raises(InputError, match=r"vocab\.json: token '<b>' has the id 300; ids must be 0 to 258$"):
+        BPETokenizer.load(tmp_path)
+
+
+DISAGREEING: dict[str, tuple[Callable[[dict[str, Any]], object], str]] = {
+    "lstrip": (lambda d: d["added_tokens"][0].update(lstrip=True), "lstrip of the added token '<a>' is not supported"),
+    "rstrip": (lambda d: d["added_tokens"][1].update(rstrip=True), "rstrip of the added token '<b>' is not supported"),
+    "single_word": (lambda d: d["added_tokens"][0].update(single_word=1), "single_word of the added token '<a>'"),
+    "normalizer": (lambda d: d.update(normalizer={"type": "NFC"}), "its normalizer or its pre_tokenizer"),
+    "prefix space": (lambda d: d["pre_tokenizer"].update(add_prefix_space=True), "its normalizer or its pre_tokenizer"),
+    "other cuts": (lambda d: d.update(pre_tokenizer={"type": "Whitespace"}), "its normalizer or its pre_tokenizer"),
+    "no cuts": (lambda d: d.update(pre_tokenizer=None), "its pre_tokenizer is not an object"),
+    "no object": (lambda d: d.update(model=[]), "its model or"),
+    "dropout": (lambda d: d["model"].update(dropout=0.1), "dropout of its model is not supported"),
+    "ignore_merges": (lambda d: d["model"].update(ignore_merges=True), "ignore_merges of its model is not supported"),
+    "another id": (lambda d: d["model"]["vocab"].update(ab=0), "its tokens are not those of vocab.json"),
+    "a token more": (lambda d: d["model"]["vocab"].update(abc=259), "its tokens are not those of vocab.json"),
+    "no vocab": (lambda d: d["model"].update(vocab=None), "its tokens are not those of vocab.json"),
+    "another merge": (lambda d: d["model"].update(merges=["b a"]), "its merges are not those of merges.txt"),
+    "no merges": (lambda d: d["model"].pop("merges"), "its merges are not those of merges.txt"),
+    "merges of numbers": (lambda d: d["model"].update(merges=[1]), "its merges are not those of merges.txt"),
+    "merges that are a number": (lambda d: d["model"].update(merges=1), "its merges are not those of merges.txt"),
+    "a token twice": (lambda d: d["added_tokens"].append(d["added_tokens"][0]), "a list of different texts and ids"),
+    "a number as content": (lambda d: d["added_tokens"][0].update(content=5), "a list of different texts and ids"),
+    "true as an id": (lambda d: d["added_tokens"][0].update(id=True), "a list of different texts and ids"),
+}
+
+
+@pytest.mark.parametrize("what", DISAGREEING)
+def test_a_tokenizer_json_that_says_something_else_is_refused(tmp_path: Path, what: str) -> None:
+    edit, message = DISAGREEING[what]
+    written_by_others(tmp_path, edit)
+    with pytest.raises(InputError) as caught:
+        BPETokenizer.load(tmp_path)
+    assert str(caught.value).startswith(str(tmp_path / "tokenizer.json"))
+    assert message in str(caught.value)
+
+
+def test_a_tokenizer_json_may_have_pairs_as_lists_and_no_special_tokens_in_its_vocab(tmp_path: Path) -> None:
+    def edit(described: dict[str, Any]) -> None:
+        described["model"]["merges"] = [line.split(" ") for line in described["model"]["merges"]]
+        described["model"]["vocab"] = {key: i for key, i in described["model"]["vocab"].items() if i < 257}
+        described["added_tokens"][0]["normalized"] = True  # as GPT-2 has it; there is no normalizer
+
+    written_by_others(tmp_path, edit)
+    assert BPETokenizer.load(tmp_path).encode("<a>ab") == [257, 256]
 
 
 def test_a_missing_file_is_an_os_error(tmp_path: Path) -> None:

@@ -125,8 +125,10 @@ def test_course_runs_alone_from_an_installed_copy(tmp_path):
     assert "32" in step("a_tokenizer")
     step("d_train")
     assert [artifact(base, name) for name in ARTIFACTS[1:]] == [artifact(ROOT, name) for name in ARTIFACTS[1:]]
-    meta = json.loads(artifact(base, "00_meta.json"))
-    assert meta == {**json.loads(artifact(ROOT, "00_meta.json")), "repo_name": "here"}
+    meta, committed = (json.loads(artifact(folder, "00_meta.json")) for folder in (base, ROOT))
+    # Another name, and so another hash of the metadata.
+    assert meta["sha256"].pop("00_meta.json") != committed["sha256"].pop("00_meta.json")
+    assert meta == {**committed, "repo_name": "here"}
     assert step("e_infer").splitlines()[-1] == "generated  the cat runs . the cat sits . the dog runs . the"
     assert "new words:" in step("f_gpt", "--steps", "1")
 
@@ -514,6 +516,7 @@ def test_metadata_by_hand(tmp_path):
         *("token", "vocabulary", "context", "softmax", "cross_entropy_loss", "gradient_descent", "loss_floor")
     }
     assert len(meta.pop("notes")) == 2
+    assert_hashes(tmp_path / "run", meta.pop("sha256"))
     # One pair, a|b -> c. The logit of c is above the others by 1/4 after the first step, by ``above`` after the second.
     p = math.exp(1 / 4) / (math.exp(1 / 4) + 2)
     above = 1 / 4 + (1 - p + (1 - p) / 2) / 4
@@ -542,6 +545,16 @@ def test_metadata_by_hand(tmp_path):
         "loss_floor": 0.0,
         "weights": {"layout": "all", "decimals": 6, "rows": 9},
     }
+
+
+def assert_hashes(base: Path, hashes: dict[str, str]) -> None:
+    """The metadata have the hash of every other file, and of themselves without the line of that hash."""
+    paths = {path.name: path for path in [*base.glob("artifacts/*"), base / "outputs/train_log.csv"]}
+    content = {name: path.read_bytes() for name, path in paths.items()}
+    own = f'    "00_meta.json": "{hashes["00_meta.json"]}",\n'.encode()
+    assert content["00_meta.json"].count(own) == 1
+    content["00_meta.json"] = content["00_meta.json"].replace(own, b"")
+    assert hashes == {name: hashlib.sha256(data).hexdigest() for name, data in content.items()}
 
 
 def test_repo_name(tmp_path):
@@ -607,17 +620,16 @@ def test_committed_sparse_run_is_read_and_written_byte_for_byte(tmp_path):
     meta, vocab, model = load_run(base)
     assert (meta["weights"]["layout"], vocab.vocab_size(), len(model.weights)) == ("sparse", 897, 2319)
     shutil.rmtree(base)
-    write_artifacts(
-        base_dir=base,
-        corpus_path=ROOT / "corpus/010_llm_glossary.txt",
-        vocab=vocab,
-        model=model,
-        model_kind="context-3",
-        learning_rate=0.1,
-        epochs=50,
-        row_labeler=row_labeler(vocab, 3),
-    )
+    log = ROOT / "outputs/ladder/400-context-3/010_llm_glossary/train_log.csv"
+    how = {"corpus_path": ROOT / "corpus/010_llm_glossary.txt", "row_labeler": row_labeler(vocab, 3)}
+    how |= {"vocab": vocab, "model": model, "model_kind": "context-3", "learning_rate": 0.1, "epochs": 50}
+    write_artifacts(base_dir=base, **how)
     assert not (base / "outputs").exists()
+    history = [
+        {name: float(cell) for name, cell in row.items()} for row in csv.DictReader(log.read_text().splitlines())
+    ]
+    write_artifacts(base_dir=base, history=history, **how)
+    assert (base / "outputs/train_log.csv").read_bytes() == log.read_bytes()
     for file in ARTIFACTS:
         assert artifact(base, file) == (committed / file).read_bytes(), file
 

@@ -65,7 +65,7 @@ def test_a_small_file_takes_little_memory(tmp_path: Path) -> None:
 def test_a_large_file_is_refused_before_it_is_read(tmp_path: Path) -> None:
     path = tmp_path / "large"
     path.write_bytes(bytes(8 << 20))
-    with pytest.raises(InputError, match=r"large: too large to hold in memory: the limit is 7 MB$"):
+    with pytest.raises(InputError, match=r"large: too large: the limit is 7,340,032 bytes$"):
         read_bytes(path, 7 << 20)
     assert peak_memory_of_reading(path, 7 << 20) < 100_000
 

@@ -471,11 +471,11 @@ def test_run_that_is_replaced_while_it_is_read_is_read_whole(tmp_path: Path) -> 
     true_read = run_folder.read_vocabulary
     calls = []
 
-    def read_and_replace(path: Path) -> Any:
+    def read_and_replace(path: Path, *limits: int) -> Any:
         calls.append(path)
         if len(calls) == 1:  # the metadata were read, the weights were not
             new.save(tmp_path)
-        return true_read(path)
+        return true_read(path, *limits)
 
     with mock.patch.object(run_folder, "read_vocabulary", read_and_replace):
         read = tg.load(tmp_path)
@@ -488,10 +488,10 @@ def test_run_that_is_replaced_all_the_time_is_refused(tmp_path: Path) -> None:
     runs[0].save(tmp_path)
     true_read = run_folder.read_vocabulary
 
-    def read_and_replace(path: Path) -> Any:
+    def read_and_replace(path: Path, *limits: int) -> Any:
         runs.reverse()
         runs[0].save(tmp_path)
-        return true_read(path)
+        return true_read(path, *limits)
 
     with (
         mock.patch.object(run_folder, "read_vocabulary", read_and_replace),

@@ -20,6 +20,8 @@ from toy_gpt_train.errors import InputError
 # WHY a limit: every token of a text becomes a Python object, many times its size on disk. A file that is too large must
 # fail at once, not after filling the memory.
 MAX_BYTES: Final = 256 * 1024 * 1024
+MAX_JSON_BYTES: Final = 64 * 1024 * 1024
+MAX_JSON_VALUES: Final = 2_500_000
 _BLOCK_BYTES: Final = 1 << 20
 
 
@@ -38,7 +40,7 @@ def read_bytes(path: Path, limit: int = MAX_BYTES) -> bytes:
             blocks.append(block)
             read += len(block)
     if max(size, read) > limit:
-        raise InputError(f"{path}: too large to hold in memory: the limit is {limit / 2**20:.0f} MB")
+        raise InputError(f"{path}: too large: the limit is {limit:,} bytes")
     return b"".join(blocks)
 
 
@@ -93,7 +95,7 @@ def read_text(path: Path, limit: int = MAX_BYTES) -> str:
     return decode_utf8(read_bytes(path, limit), path).removeprefix("\ufeff")
 
 
-def parse_json_object(text: str, path: Path, *, unique: bool = False) -> dict[str, Any]:
+def parse_json_object(text: str, path: Path, *, unique: bool = False, values: int = MAX_JSON_VALUES) -> dict[str, Any]:
     """Return the JSON object in a text.
 
     Args:
@@ -101,10 +103,14 @@ def parse_json_object(text: str, path: Path, *, unique: bool = False) -> dict[st
         path: Its name, for the message.
         unique: Whether to refuse an object that has a name twice. WHY: another program may take the other of the two,
             and so see another model.
+        values: How many commas and opening brackets there may be. WHY: ``[],`` takes three bytes in a file, and 64 in
+            memory.
 
     Raises:
-        InputError: It is not JSON, or not an object.
+        InputError: It is not JSON, or not an object, or has too many values.
     """
+    if sum(map(text.count, ",[{")) > values:
+        raise InputError(f"{path}: more values than there can be")
     try:
         found = json.loads(text, object_pairs_hook=_unique if unique else None)
     except (ValueError, RecursionError) as error:
@@ -114,14 +120,17 @@ def parse_json_object(text: str, path: Path, *, unique: bool = False) -> dict[st
     return found
 
 
-def read_json_object(path: Path, *, unique: bool = False) -> dict[str, Any]:
-    """Read a file that holds one JSON object.
+def read_json_object(
+    path: Path, *, unique: bool = False, limit: int = MAX_JSON_BYTES, values: int = MAX_JSON_VALUES
+) -> dict[str, Any]:
+    """Read a file of at most ``limit`` bytes that holds one JSON object.
 
     Raises:
         OSError: It cannot be read.
-        InputError: It holds something else.
+        InputError: It is too large, or holds something else.
     """
-    return parse_json_object(decode_utf8(read_bytes(path), path), path, unique=unique)
+    text = decode_utf8(read_bytes(path, min(limit, MAX_JSON_BYTES)), path)
+    return parse_json_object(text, path, unique=unique, values=values)
 
 
 def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:

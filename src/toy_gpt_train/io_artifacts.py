@@ -12,13 +12,14 @@ It does not know how a model learns (d_train.py), or how the files are read back
 """
 
 import csv
-import hashlib
 import json
+import re
 import shutil
 import tomllib
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from hashlib import sha256
 from itertools import chain, product
 from math import log
 from pathlib import Path
@@ -152,14 +153,13 @@ def split_label(label: str) -> list[str]:
         ['a|b', 'c']
     """
     tokens: list[list[str]] = [[]]
-    characters = iter(label)
-    for character in characters:
-        if character == "|":
+    for match in re.finditer(r"\||\\.?|[^|\\]+", label, re.DOTALL):
+        if match[0] == "|":
             tokens.append([])
-            continue
-        if character == "\\" and not (character := next(characters, "")):
+        elif match[0] == "\\":
             raise ValueError("a label ends in the middle of an escape")
-        tokens[-1].append(character)
+        else:
+            tokens[-1].append(match[0].removeprefix("\\"))
     return ["".join(token) for token in tokens]
 
 
@@ -247,10 +247,7 @@ def _sparse_lines(row: Sequence[str], tokens: Sequence[str]) -> list[list[str]]:
 
 
 def write_token_embeddings_csv(path: Path, model: SimpleNextTokenModel, *, row_labeler: RowLabeler) -> None:
-    """Write 03_token_embeddings.csv: ``row,label,x,y``, the first two weights of each row (0 if there is no second).
-
-    OBS: this 2-D view is derived from the weights, not learned as an embedding.
-    """
+    """Write 03_token_embeddings.csv: ``row,label,x,y``, the first two weights of each row (0 if there is no second)."""
     _, rows = _rows_of(model)
     lines = ([i, row_labeler(i), *map(format_number, [*row, 0.0][:2])] for i, row in rows)
     _write_csv(path, ["row", "label", "x", "y"], lines)
@@ -276,7 +273,7 @@ def write_meta_json(
     """Write 00_meta.json: what was trained, on what, how, and which files hold the result; return its content.
 
     ``model_kind`` is written as given. ``details`` adds further fields; without them the file is one of the older
-    series, which has no schema_version.
+    series, which has no schema_version. Its ``sha256``, by file name, gains that of this file without its own line.
     """
     meta: JsonObject = {
         "repo_name": repo_name_from_base_dir(base_dir),
@@ -289,10 +286,16 @@ def write_meta_json(
         "notes": NOTES,
         **(details or {}),
     }
+    if "sha256" in meta:
+        meta["sha256"] = {META_NAME: sha256(meta_text(meta).encode()).hexdigest(), **meta["sha256"]}
     with _new_file(Path(path)) as file:
-        json.dump(meta, file, indent=2, sort_keys=True, ensure_ascii=False, allow_nan=False)
-        file.write("\n")
+        file.write(meta_text(meta))
     return meta
+
+
+def meta_text(meta: Mapping[str, Any]) -> str:
+    """Return metadata as the text of 00_meta.json, sorted by name."""
+    return json.dumps(meta, indent=2, sort_keys=True, ensure_ascii=False, allow_nan=False) + "\n"
 
 
 def _describe_corpus(corpus_path: Path, base_dir: Path) -> JsonObject:
@@ -303,7 +306,7 @@ def _describe_corpus(corpus_path: Path, base_dir: Path) -> JsonObject:
     return {
         "path": resolved.relative_to(*roots[:1] or [resolved.parent]).as_posix(),
         "filename": corpus_path.name,
-        "sha256": hashlib.sha256(corpus_path.read_bytes()).hexdigest(),
+        "sha256": sha256(corpus_path.read_bytes()).hexdigest(),
         "num_lines": sum(bool(line.strip()) for line in text.replace("\r", "\n").split("\n")),
         "num_chars": len(text),
         "description": CORPUS_DESCRIPTION,
@@ -337,6 +340,7 @@ def write_artifacts(
         write_token_embeddings_csv(paths[EMBEDDINGS_NAME], model, row_labeler=row_labeler)
         if history:
             write_training_log(outputs_dir_from_base_dir(stage) / TRAIN_LOG_NAME, history)
+        details["sha256"] = {file.name: sha256(file.read_bytes()).hexdigest() for file in stage.glob("*/*.csv")}
         meta = write_meta_json(
             paths[META_NAME],
             base_dir=base_dir,

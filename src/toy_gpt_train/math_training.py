@@ -59,7 +59,7 @@ def softmax(scores: Sequence[float]) -> list[float]:
 def cross_entropy_loss(probs: Sequence[float], target_id: int) -> float:
     """Return the surprise of one prediction: minus the log of the probability given to the token that came.
 
-    In nats: 0 for certainty, log(V) for a uniform guess among V tokens. No probability counts as less than 1e-12.
+    The loss is in nats: 0 for certainty, log(V) for a uniform guess among V tokens; a probability is at least 1e-12.
     Raises ValueError if ``target_id`` is not an index of ``probs``.
 
     Example:

@@ -17,8 +17,8 @@ from toy_gpt_train.errors import InputError
 from toy_gpt_train.files import read_text
 
 MANIFEST_NAME: Final = "SE_MANIFEST.toml"
-_MAX_BYTES: Final = 1 << 20
-_MAX_DOTS: Final = 500
+_MOST_BYTES: Final = 65_536
+_MOST_DOTS: Final = 100
 
 _PACKAGE_DIR: Final = Path(__file__).resolve().parent
 _CHECKOUT: Final = _PACKAGE_DIR.parents[1]
@@ -110,7 +110,7 @@ def load_manifest(root: Path = RESOURCE_ROOT) -> Manifest:
             ),
         )
     except (AttributeError, KeyError, TypeError, ValueError, OverflowError) as error:
-        raise InputError(f"{path}: missing or malformed declaration {error}") from error
+        raise InputError(f"{path}: missing or malformed declaration {str(error)[:200]}") from error
 
 
 def _text(value: Any) -> str:
@@ -127,13 +127,13 @@ def _texts(values: Any) -> tuple[str, ...]:
 
 def _declarations(path: Path) -> dict[str, Any]:
     try:
-        text = read_text(path, _MAX_BYTES)
+        text = read_text(path, _MOST_BYTES)
     except OSError as error:
         raise InputError(f"{path}: {error.strerror}") from error
     # WHY: the time and the memory that a dotted name takes grow with the square of its parts.
-    if any(line.count(".") > _MAX_DOTS for line in text.splitlines()):
-        raise InputError(f"{path}: a line has more than {_MAX_DOTS} dots")
+    if any(line.count(".") > _MOST_DOTS for line in text.splitlines()):
+        raise InputError(f"{path}: a line has more than {_MOST_DOTS} dots")
     try:
         return tomllib.loads(text)
     except (ValueError, RecursionError) as error:
-        raise InputError(f"{path}: not valid TOML: {error}") from error
+        raise InputError(f"{path}: not valid TOML: {str(error)[:200]}") from error

@@ -1,7 +1,6 @@
 """prompts.py - Prompt text becomes the context that a model looks at.
 
-A prompt may be longer than a model's context: only its last words count. It does not know vocabularies: whether
-a word is known is for e_infer.py to say.
+A prompt may be longer than a model's context: only its last words count. It does not know which words are known.
 """
 
 from dataclasses import dataclass

@@ -65,6 +65,7 @@ class Run:
             training part; None where the run was loaded.
         train_seconds: How long training took; None where the run was loaded.
         paths: The files that train() wrote, the metadata last; none if it had no ``save_to``.
+        changed_files: The names of the loaded files that are not as training wrote them.
     """
 
     model: Model
@@ -76,6 +77,7 @@ class Run:
     unigram_loss: float | None = None
     train_seconds: float | None = None
     paths: Sequence[Path] = ()
+    changed_files: Sequence[str] = ()
     _corpus_path: Path | None = None
 
     @property
@@ -217,18 +219,20 @@ class Run:
 # --- making one ---------------------------------------------------------------------------------------------
 
 
-def load(path: AnyPath) -> Run:
+def load(path: AnyPath, *, strict: bool = False) -> Run:
     """Open a saved run.
 
     Args:
         path: The folder it was saved to, or a folder of artifacts.
+        strict: Whether to refuse files that have changed since training; otherwise ``changed_files`` names them.
 
     Raises:
-        InputError: A file is missing or damaged.
+        InputError: A file is missing or damaged, or has changed.
         OSError: A file cannot be read.
     """
-    saved = read_run(find_artifacts(Path(path)))
-    return Run(saved.model, saved.tokenizer, saved.frequencies, saved.meta, saved.history)
+    saved = read_run(find_artifacts(Path(path)), strict=strict)
+    changed = saved.changed_files
+    return Run(saved.model, saved.tokenizer, saved.frequencies, saved.meta, saved.history, changed_files=changed)
 
 
 def train(

@@ -16,6 +16,8 @@ from toy_gpt_train.errors import InputError
 # WHY: the csv module refuses fields over 128 KB by default, and a token may be longer (text without any space).
 csv.field_size_limit(2**31 - 1)
 
+LONGEST_ROW: Final = 1 << 26  # characters
+
 _NEEDS_QUOTES: Final = re.compile(r'[,"\r\n]')
 # WHY a pattern: float() also takes "1_0", " 1" and the digits of other scripts, which nothing here writes.
 _NUMBER: Final = r"-?[0-9]+(?:\.[0-9]+)?(?:e[+-]?[0-9]+)?"
@@ -40,26 +42,46 @@ def _csv_cell(cell: object) -> str:
     return '"' + text.replace('"', '""') + '"' if _NEEDS_QUOTES.search(text) else text
 
 
-def read_csv(path: Path, header: Sequence[str] | None) -> Iterator[tuple[int, list[str]]]:
-    """Yield (line number, cells) for the rows of a CSV file, always as many cells as the header.
+def read_csv(
+    path: Path, header: Sequence[str] | None, longest_row: int = LONGEST_ROW
+) -> Iterator[tuple[int, list[str]]]:
+    """Yield the rows of a CSV file; refuse whatever was not written here. Memory holds one row.
 
     Args:
         path: The file.
         header: The first line it must have; if None, the first line is yielded like the others.
+        longest_row: How many characters a row may have.
 
     Raises:
-        InputError: Wrong header, missing or extra cell, broken quoting, not UTF-8, or cut off; it names the line.
+        InputError: Wrong header, missing or extra cell, broken quoting, not UTF-8, too long, or cut off; it names the
+            line.
         OSError: The file cannot be read.
     """
+    size = 0  # of the row so far: a cell in quotes may have line ends
+
+    def lines() -> Iterator[str]:
+        nonlocal size
+        last = "\n"
+        while line := file.readline(longest_row + 1):
+            size += len(line)
+            if size > longest_row:
+                raise InputError(f"{path}, line {reader.line_num + 1}: longer than any row of it can be")
+            yield line
+            last = line
+        if not last.endswith("\n"):  # a number in it may be cut short
+            raise InputError(f"{path}: the file is cut off in its last line")
+
     with path.open(encoding="utf-8", newline="") as file:
-        reader = csv.reader(_whole_lines(file, path), strict=True)
+        reader = csv.reader(lines(), strict=True)
         try:
             found = next(reader, [])
             if header is None:
                 yield reader.line_num, found
             elif found != list(header):
                 raise InputError(f"{path}: the header is not {_shorten(header)} but {_shorten(found)}")
+            size = 0
             for row in reader:
+                size = 0
                 if len(row) != len(found):
                     raise InputError(f"{path}, line {reader.line_num}: {len(row)} cells instead of {len(found)}")
                 yield reader.line_num, row
@@ -67,15 +89,6 @@ def read_csv(path: Path, header: Sequence[str] | None) -> Iterator[tuple[int, li
             raise InputError(f"{path}, line {reader.line_num}: {error}") from error
         except UnicodeDecodeError as error:
             raise InputError(f"{path}, after line {reader.line_num}: not UTF-8 text") from error
-
-
-def _whole_lines(lines: Iterable[str], path: Path) -> Iterator[str]:
-    """Pass lines on; refuse a file whose last line has no end: a number in it may be cut short."""
-    line = "\n"
-    for line in lines:
-        yield line
-    if not line.endswith("\n"):
-        raise InputError(f"{path}: the file is cut off in its last line")
 
 
 def _shorten(cells: Sequence[str]) -> str:

@@ -1,15 +1,25 @@
 """metadata.py - 00_meta.json: what was trained, on what text, how, and which files hold the result."""
 
-import json
+import re
 from collections.abc import Mapping
+from hashlib import sha256
 from math import log
 from pathlib import Path
 from typing import Any, Final
 
 from toy_gpt_train.corpus import Corpus
 from toy_gpt_train.errors import InputError
-from toy_gpt_train.files import read_json_object
-from toy_gpt_train.io_artifacts import CONCEPTS, CORPUS_DESCRIPTION, EPOCH_DEFINITION, NOTES, SCHEMA_VERSION
+from toy_gpt_train.files import read_bytes, read_json_object
+from toy_gpt_train.io_artifacts import (
+    CONCEPTS,
+    CORPUS_DESCRIPTION,
+    EPOCH_DEFINITION,
+    META_NAME,
+    NOTES,
+    SCHEMA_VERSION,
+    VOCABULARY_NAME,
+    meta_text,
+)
 from toy_gpt_train.math_training import SMALLEST_PROBABILITY
 from toy_gpt_train.models.registry import find_model
 from toy_gpt_train.project import MANIFEST_NAME, RESOURCE_ROOT, declared_repo_name
@@ -21,6 +31,17 @@ Meta = dict[str, Any]
 MAX_LOSS: Final = -log(SMALLEST_PROBABILITY)
 
 _METRIC_DECIMALS: Final = 6
+
+_MOST_BYTES: Final = 4 * 1024 * 1024  # besides start_tokens, which may be of any length
+_MOST_VALUES: Final = 200_000
+_FILE_NAME: Final = re.compile(r"[\w-][\w.-]{0,99}")
+_OWN_SHA256: Final = re.compile(rf'\n    "{META_NAME}": "[0-9a-f]{{64}}",'.encode())
+
+_NAMES_BEFORE_SHA256: Final = {
+    *("schema_version", "repo_name", "model_kind", "vocab_size", "context_size", "tokenizer", "start_tokens", "seed"),
+    *("val_fraction", "training", "corpus", "weights", "artifacts", "metrics", "loss_floor", "concepts", "notes"),
+    *("architecture", "parameters", "recipe"),
+}
 
 _ROWS_TYPE: Final = {"all": int, "observed": int, "sparse": int, "tables": dict}  # of weights.rows, by layout
 
@@ -78,9 +99,9 @@ def _as_utf8(name: str) -> str:
 
 
 def write_meta(path: Path, meta: Meta) -> None:
-    """Write metadata, sorted by name."""
-    text = json.dumps(meta, indent=2, sort_keys=True, ensure_ascii=False, allow_nan=False)
-    path.write_bytes(text.encode("utf-8") + b"\n")
+    """Write metadata; their ``sha256``, by file name, gains that of this file without its own line."""
+    own = sha256(meta_text(meta).encode("utf-8")).hexdigest()
+    path.write_bytes(meta_text({**meta, "sha256": {META_NAME: own, **meta["sha256"]}}).encode("utf-8"))
 
 
 # --- reading ------------------------------------------------------------------------------------------------
@@ -89,9 +110,11 @@ def write_meta(path: Path, meta: Meta) -> None:
 def read_meta(path: Path) -> Meta:
     """Read 00_meta.json and check what inference relies on.
 
-    InputError if it is not JSON, of another schema_version, or a field is missing or of the wrong type.
+    InputError if it is too large, not JSON, of another schema_version, or a field is missing or of the wrong type.
     """
-    meta = read_json_object(path)
+    vocabulary = path.with_name(VOCABULARY_NAME)
+    limit = _MOST_BYTES + 8 * (vocabulary.stat().st_size if vocabulary.is_file() else 0)
+    meta = read_json_object(path, unique=True, limit=limit, values=_MOST_VALUES)
     try:
         _check_fields(meta)
         _check_model(meta)
@@ -100,23 +123,39 @@ def read_meta(path: Path) -> Meta:
     return meta
 
 
+def own_sha256(path: Path) -> str:
+    """Return the hash that metadata record of themselves: of the file without the line of that hash."""
+    return sha256(_OWN_SHA256.sub(b"", read_bytes(path), count=1)).hexdigest()
+
+
+def most_records(meta: Meta) -> int:
+    """Return how many records the training log can have."""
+    return int(max(meta["training"].get(name, 0) for name in ("epochs", "steps"))) + 1
+
+
 def _check_fields(meta: Meta) -> None:
     version = meta.get("schema_version")
     if version != SCHEMA_VERSION or isinstance(version, bool):
         raise InputError(f"schema_version {str(version)[:40]!r} is unknown; this version reads {SCHEMA_VERSION}")
-    for name, least in (("vocab_size", 1), ("context_size", 0)):
-        if not least <= _require(meta, name, int) < 2**53:
+    corpus, training = _require(meta, "corpus", dict), _require(meta, "training", dict)
+    for owner, name, least in ((meta, "vocab_size", 1), (meta, "context_size", 0), (corpus, "num_chars", 1)):
+        if not least <= _require(owner, name, int) < 2**53:
             raise InputError(f"{name} is below {least}, or far too large")
+    for name in ("epochs", "steps"):
+        _require_number(training, name, 2**53, 0)
     if not all(isinstance(token, str) for token in _require(meta, "start_tokens", list)):
         raise InputError("start_tokens are not all text")
     tokenizer_class(_require(meta, "tokenizer", dict).get("kind"))
     for name in ("filename", "sha256"):
-        _require(_require(meta, "corpus", dict), name, str)
+        _require(corpus, name, str)
+    if "sha256" not in meta and (unknown := min(meta.keys() - _NAMES_BEFORE_SHA256, default="")):
+        raise InputError(f"no sha256, but {unknown[:40]!r}: a name that no metadata has")  # the damaged name of sha256?
+    for name, value in (_require(meta, "sha256", dict) if "sha256" in meta else {}).items():
+        if not _FILE_NAME.fullmatch(name) or not isinstance(value, str):
+            raise InputError("sha256 is not the hash of each file by its name")
     metrics = _require(meta, "metrics", dict)
     for owner, name in ((metrics, "train_loss"), *((metrics, name) for name in metrics), (meta, "loss_floor")):
-        loss = owner.get(name)
-        if not isinstance(loss, int | float) or isinstance(loss, bool) or not 0 <= loss <= MAX_LOSS:
-            raise InputError(f"{name} is missing or not a loss: {str(loss)[:40]}")
+        _require_number(owner, name, MAX_LOSS)
 
 
 def _check_model(meta: Meta) -> None:
@@ -129,7 +168,9 @@ def _check_model(meta: Meta) -> None:
     if not isinstance(layout, str) or layout not in entry.model_class.layouts:
         raise InputError(f"weights layout {str(layout)[:40]!r} does not fit {entry.name}")
     if layout in _ROWS_TYPE:
-        _require(weights, "rows", _ROWS_TYPE[layout])
+        rows = _require(weights, "rows", _ROWS_TYPE[layout])
+        for name in rows if isinstance(rows, dict) else ():
+            _require(rows, name, int)
 
 
 def _require(owner: Mapping[str, Any], name: str, kind: type) -> Any:
@@ -137,3 +178,9 @@ def _require(owner: Mapping[str, Any], name: str, kind: type) -> Any:
     if not isinstance(value, kind) or isinstance(value, bool):
         raise InputError(f"{name} is missing or not of type {kind.__name__}")
     return value
+
+
+def _require_number(owner: Mapping[str, Any], name: str, most: float, default: Any = None) -> None:
+    value = owner.get(name, default)
+    if not isinstance(value, int | float) or isinstance(value, bool) or not 0 <= value <= most:
+        raise InputError(f"{name} is missing, or not a number from 0 to {most:.3g}: {str(value)[:40]}")

@@ -5,7 +5,7 @@ It does not know models, only the kinds of columns that they have (models/base.p
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 from toy_gpt_train.artifacts.csv_files import csv_line, parse_int, parse_numbers, read_csv
 from toy_gpt_train.errors import InputError
@@ -18,6 +18,8 @@ from toy_gpt_train.io_artifacts import (
     split_label,
 )
 from toy_gpt_train.models.base import CONTEXT, COUNT, NUMBER, OTHER_TOKENS, TEXT, TOKEN, WEIGHT, Column, ModelTable
+
+_LONGEST_CELL: Final = 64  # characters of a number or a word
 
 # --- writing ------------------------------------------------------------------------------------------------
 
@@ -77,7 +79,7 @@ class TableReader:
         self._context_size = context_size
         self.where = ""  # the file and the line that was read last
 
-    def rows(self, path: Path, columns: Sequence[Column], num_rows: object) -> Iterator[tuple[Any, ...]]:
+    def rows(self, path: Path, columns: Sequence[Column], num_rows: int) -> Iterator[tuple[Any, ...]]:
         """Yield the rows that write_model_table wrote, ids in place of tokens.
 
         Args:
@@ -91,15 +93,25 @@ class TableReader:
         """
         parts = list(self._parts(columns))
         count = 0
-        for line, cells in read_csv(path, _header(columns, self._tokens)):
+        for line, cells in read_csv(path, _header(columns, self._tokens), self._longest_row(columns)):
             self.where = f"{path}, line {line}:"
             count += 1
+            if count > num_rows:
+                raise InputError(f"{path}: more rows than the {num_rows} that the metadata says")
             row: list[Any] = []
             for begin, end, parse in parts:
                 row += parse(cells[begin:end])
             yield tuple(row)
         if count != num_rows:
-            raise InputError(f"{path}: {count} rows where the metadata says {str(num_rows)[:40]}")
+            raise InputError(f"{path}: {count} rows where the metadata says {num_rows}")
+
+    def _longest_row(self, columns: Sequence[Column]) -> int:
+        """Return how many characters a line of a table can have, its header included."""
+        token = max(map(len, self._tokens)) * 2 + 1  # escaped, and a bar
+        longest = {CONTEXT: token * max(self._context_size, 1) + 20, TOKEN: token, OTHER_TOKENS: token}
+        names = _header(columns, self._tokens)
+        cells = sum(longest.get(column.holds, _LONGEST_CELL) for column in columns) + _LONGEST_CELL * len(names)
+        return 2 * max(cells, sum(map(len, names))) + 3 * len(names) + 2  # each character may be a quote, written twice
 
     def _parts(self, columns: Sequence[Column]) -> Iterator[tuple[int, int, Callable[[list[str]], Sequence[Any]]]]:
         """Yield (begin, end, function) for runs of cells; numbers side by side are parsed at once."""

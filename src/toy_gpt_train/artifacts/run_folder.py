@@ -4,19 +4,28 @@ BASE/artifacts/NAME/   what inference reads
 BASE/outputs/NAME/     the log
 """
 
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path, PurePath
 from typing import Any, Final, NamedTuple
 
-from toy_gpt_train.artifacts.metadata import Meta, read_meta, rounded_figures, saved_meta, write_meta
+from toy_gpt_train.artifacts.metadata import (
+    Meta,
+    most_records,
+    own_sha256,
+    read_meta,
+    rounded_figures,
+    saved_meta,
+    write_meta,
+)
 from toy_gpt_train.artifacts.model_tables import TableReader, write_model_table
 from toy_gpt_train.artifacts.safetensors import read_safetensors, write_safetensors
 from toy_gpt_train.artifacts.train_log import read_training_log, write_training_log
 from toy_gpt_train.artifacts.vocabulary import read_vocabulary, write_vocabulary
 from toy_gpt_train.disk import real_file
 from toy_gpt_train.errors import InputError
-from toy_gpt_train.files import read_json_object
+from toy_gpt_train.files import MAX_BYTES, read_json_object, sha256_of_file
 from toy_gpt_train.io_artifacts import (
     META_NAME,
     TRAIN_LOG_NAME,
@@ -29,10 +38,14 @@ from toy_gpt_train.models.registry import find_model
 from toy_gpt_train.project import MANIFEST_NAME, declared_repo_name
 from toy_gpt_train.staging import JOURNAL_NAME, StagedFiles, ensure_whole, only_writer, staged_files
 from toy_gpt_train.tokenizers import Tokenizer, tokenizer_class
+from toy_gpt_train.tokenizers.bpe_files import VOCAB_NAME
 
 _LEAST_BYTES_PER_NUMBER: Final = 2  # a digit and a separator
 _SUFFIXES: Final = (".csv", ".json", ".safetensors", ".txt")  # of the files of runs
 _ATTEMPTS: Final = 10  # to read a run while others are written
+_BYTES_PER_TOKEN: Final = 64  # of the vocabulary's lines, besides the token itself
+_HEADER_BYTES: Final = 1 << 20
+_MOST_HASHED: Final = 16 * MAX_BYTES
 _TRAIN_HINT: Final = "toy-gpt train"
 
 
@@ -45,6 +58,7 @@ class SavedRun(NamedTuple):
         frequencies: How often the training text had each token, by id.
         model: Ready to predict.
         history: The log; empty if there is none.
+        changed_files: The names of the files that are not as training wrote them; none if nothing says how they were.
     """
 
     meta: Meta
@@ -52,6 +66,7 @@ class SavedRun(NamedTuple):
     frequencies: list[int]
     model: Model
     history: list[dict[str, float]]
+    changed_files: Sequence[str] = ()
 
 
 # --- writing ------------------------------------------------------------------------------------------------
@@ -127,7 +142,8 @@ def write_run(run: SavedRun, folder: RunFolder, corpus_path: Path | None = None)
         names = [META_NAME, *(path.name for path in staged.targets())]
         if run.history:
             write_training_log(staged.path(folder.log), run.history)
-        files = {"artifacts": {file: file for file in names}, "weights": _weights_record(content)}
+        hashes = {path.name: sha256_of_file(staged.path(path)) for path in staged.targets()}
+        files = {"artifacts": {file: file for file in names}, "weights": _weights_record(content), "sha256": hashes}
         meta = saved_meta(run.meta, folder.base_dir, corpus_path, **rounded_figures(run.meta), **files, **content.about)
         write_meta(staged.path(artifacts / META_NAME), meta)
         # WHY: the run that was here may have had other files, which would look like a part of this run.
@@ -178,20 +194,21 @@ def complete_run(folder: Path) -> None:
     ensure_whole(folder, _log_of(folder))
 
 
-def read_run(folder: Path) -> SavedRun:
+def read_run(folder: Path, *, strict: bool = False) -> SavedRun:
     """Read the run whose 00_meta.json is in a folder; if another one takes its place meanwhile, that one.
 
     REQ: its model gives bit for bit the probabilities of the one that was written.
 
     Raises:
-        InputError: A file is missing or damaged, or two disagree.
+        InputError: A file is missing or damaged, or two disagree; where ``strict``, also if one has changed since
+            training, or nothing says whether it has.
         OSError: A file cannot be read.
     """
     for attempts_left in reversed(range(_ATTEMPTS)):
         complete_run(folder)
         version = _version(folder)
         try:
-            run = _read_files(folder)
+            run = _read_files(folder, strict)
         except (InputError, OSError):
             if _version(folder) == version or not attempts_left:
                 raise
@@ -210,22 +227,69 @@ def _version(folder: Path) -> tuple[int, ...] | None:
     return found.st_ino, found.st_mtime_ns, found.st_size
 
 
-def _read_files(folder: Path) -> SavedRun:
+def _read_files(folder: Path, strict: bool) -> SavedRun:
     _require_files(folder, [META_NAME, VOCABULARY_NAME])
     meta = read_meta(folder / META_NAME)
-    tokens, frequencies = read_vocabulary(folder / VOCABULARY_NAME)
-    if len(tokens) != meta["vocab_size"]:
-        path = folder / VOCABULARY_NAME
-        raise InputError(f"{path}: {len(tokens)} tokens where the metadata says {meta['vocab_size']}")
+    tokens, frequencies = _read_vocabulary(folder, meta)
     tokenizer = tokenizer_class(meta["tokenizer"]["kind"]).from_vocabulary(tokens, folder)
     try:
         # WHY: a false size must not fill the memory before the weights are read.
         num_bytes = sum(path.stat().st_size for path in folder.iterdir() if path.is_file())
-        model = find_model(meta["model_kind"]).model_class.from_meta(meta, num_bytes // _LEAST_BYTES_PER_NUMBER)
+        model_class = find_model(meta["model_kind"]).model_class
+        _check_text(meta, tokens, frequencies, model_class.min_tokens(meta["context_size"]))
+        model = model_class.from_meta(meta, num_bytes // _LEAST_BYTES_PER_NUMBER)
     except InputError as error:
         raise InputError(f"{folder / META_NAME}: {error}") from error
-    _read_content(folder, meta, model, tokens)
-    return SavedRun(meta, tokenizer, frequencies, model, read_training_log(_log_of(folder)))
+    _read_content(folder, meta, model, tokens, frequencies)
+    history = read_training_log(_log_of(folder), most_records(meta))
+    saved = SavedRun(meta, tokenizer, frequencies, model, history, _changed_files(folder, meta))
+    if strict and (problem := changes(saved)):
+        raise InputError(f"{folder}: {problem}")
+    return saved
+
+
+def changes(run: SavedRun) -> str | None:
+    """Return how a run is not as training wrote it; None if it is."""
+    if "sha256" not in run.meta:
+        return f"{META_NAME} has no sha256, so nothing says whether the files have changed since training"
+    return f"changed since training: {', '.join(run.changed_files):.2000}" if run.changed_files else None
+
+
+def _read_vocabulary(folder: Path, meta: Meta) -> tuple[list[str], list[int]]:
+    """Return the tokens by id and their frequencies."""
+    spelled = folder / VOCAB_NAME  # with BPE, tokens overlap, and may be longer than the text together
+    characters = meta["corpus"]["num_chars"] + (spelled.stat().st_size if spelled.is_file() else 0)
+    # WHY 8: UTF-8 has up to four bytes for a character, and CSV writes a quote twice.
+    most_bytes = min(_BYTES_PER_TOKEN * meta["vocab_size"] + 8 * characters, MAX_BYTES)
+    return read_vocabulary(folder / VOCABULARY_NAME, meta["vocab_size"], most_bytes)
+
+
+def _check_text(meta: Meta, tokens: Sequence[str], frequencies: Sequence[int], min_tokens: int) -> None:
+    """Refuse sizes, frequencies and first tokens that are not those of one text."""
+    num_tokens, size, start = sum(frequencies), meta["context_size"], meta["start_tokens"]
+    if num_tokens < min_tokens:
+        raise InputError(f"context_size is {size}, but the model has learned {num_tokens} tokens")
+    if not min(size, num_tokens) <= len(start) <= size:
+        raise InputError(f"{len(start)} start_tokens for a context of {size}")
+    known = dict(zip(tokens, frequencies, strict=True))
+    for token, count in Counter(start[:num_tokens]).items():
+        if count > known.get(token, 0):
+            raise InputError(f"start_tokens has {token[:40]!r} more often than {VOCABULARY_NAME}")
+
+
+def _changed_files(folder: Path, meta: Meta) -> list[str]:
+    """Return the names of the files that have another hash than in the metadata; a missing one has not changed."""
+    if (recorded := meta.get("sha256")) is None:
+        return []
+    names = sorted({*recorded, META_NAME, TRAIN_LOG_NAME})
+    paths = {name: _log_of(folder) if name == TRAIN_LOG_NAME else folder / name for name in names}
+    return [name for name, path in paths.items() if path.is_file() and _sha256(path) != recorded.get(name)]
+
+
+def _sha256(path: Path) -> str | None:
+    if path.stat().st_size > _MOST_HASHED:  # a file with holes may claim any size
+        return None
+    return own_sha256(path) if path.name == META_NAME else sha256_of_file(path)
 
 
 def _log_of(folder: Path) -> Path:
@@ -240,22 +304,27 @@ def _log_of(folder: Path) -> Path:
 def _require_files(folder: Path, names: Sequence[str]) -> None:
     missing = [str(folder / name) for name in names if not (folder / name).is_file()]
     if missing:
-        raise InputError(f"missing {', '.join(missing)}; to make them, run: {_TRAIN_HINT}")
+        more = f" and {len(missing) - 3} more" if len(missing) > 3 else ""
+        raise InputError(f"missing {', '.join(missing[:3])}{more}; to make them, run: {_TRAIN_HINT}")
 
 
-def _read_content(folder: Path, meta: Meta, model: Model, tokens: Sequence[str]) -> None:
+def _read_content(folder: Path, meta: Meta, model: Model, tokens: Sequence[str], frequencies: Sequence[int]) -> None:
     """Give a model the content that is in these files."""
     layout, rows = meta["weights"]["layout"], meta["weights"].get("rows")
+    expected = {} if layout == "safetensors" else model.expected_tables(layout, tokens)
+    in_columns = any(column.by_token for columns in expected.values() for column in columns)
+    if meta["tokenizer"]["kind"] != "bpe" and not in_columns and list(tokens) != sorted(tokens):
+        # WHY: without columns named by token, the order alone says which weight belongs to which token.
+        raise InputError(f"{folder / VOCABULARY_NAME}: the tokens are not in sorted order")
     if layout == "safetensors":
         _require_files(folder, [TENSORS_NAME])
-        tensors, _ = read_safetensors(folder / TENSORS_NAME)
+        tensors, _ = read_safetensors(folder / TENSORS_NAME, _HEADER_BYTES + 8 * model.num_parameters())
         try:
             model.load_tensors(tensors)
         except ValueError as error:
             raise InputError(f"{folder / TENSORS_NAME}: {error}") from error
         return
-    expected = model.expected_tables(layout, tokens)
-    num_rows: Mapping[str, Any] = rows if isinstance(rows, dict) else dict.fromkeys(expected, rows)
+    num_rows: Mapping[str, int] = rows if isinstance(rows, dict) else dict.fromkeys(expected, rows)
     if expected.keys() != num_rows.keys():
         different = ", ".join(sorted(expected.keys() ^ num_rows.keys()))
         raise InputError(f"{folder / META_NAME}: the rows of other files than the model has: {different[:200]}")
@@ -267,3 +336,11 @@ def _read_content(folder: Path, meta: Meta, model: Model, tokens: Sequence[str])
         # The reader's messages name the file; the model's do not.
         located = str(error).startswith(tuple(str(folder / name) for name in expected))
         raise InputError(str(error) if located else f"{reader.where or folder} {error}") from error
+    for name, counted, begin in model.counted_tokens():
+        before = Counter(meta["start_tokens"][:begin])
+        for token, frequency, count in zip(tokens, frequencies, counted, strict=True):
+            if count != frequency - before[token]:
+                raise InputError(
+                    f"{folder / name}: {token[:40]!r} is counted {count} times, which does not fit "
+                    f"its frequency of {frequency} in {VOCABULARY_NAME}"
+                )

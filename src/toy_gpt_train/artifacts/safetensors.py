@@ -26,6 +26,7 @@ from toy_gpt_train.files import decode_utf8, parse_json_object
 
 LENGTH_BYTES: Final = 8
 MAX_HEADER: Final = 100_000_000  # bytes; the limit of the reference library
+_MOST_VALUES: Final = 200_000  # in the header
 SIZE_LIMIT: Final = 1 << 48  # the format's sizes and offsets are below it
 METADATA: Final = "__metadata__"
 TYPECODES: Final[dict[str, Literal["d", "f"]]] = {"F64": "d", "F32": "f"}
@@ -74,8 +75,8 @@ def write_safetensors(
             file.write(_swapped_on_big_endian(data))
 
 
-def read_safetensors(path: Path) -> tuple[dict[str, StoredTensor], dict[str, str]]:
-    """Read a file of the safetensors format, from any program.
+def read_safetensors(path: Path, most_bytes: int = SIZE_LIMIT) -> tuple[dict[str, StoredTensor], dict[str, str]]:
+    """Read a file of the safetensors format, from any program, of at most ``most_bytes``.
 
     REQ: the file is not trusted. Its header is checked against its size before memory of a stated size is reserved.
 
@@ -89,7 +90,9 @@ def read_safetensors(path: Path) -> tuple[dict[str, StoredTensor], dict[str, str
     tensors: dict[str, StoredTensor] = {}
     try:
         with path.open("rb") as file:
-            header, data_size = _read_header(file, os.fstat(file.fileno()).st_size)
+            if (size := os.fstat(file.fileno()).st_size) > most_bytes:
+                raise ValueError(f"too large: {size} bytes where {most_bytes} are enough")
+            header, data_size = _read_header(file, size)
             metadata = header.pop(METADATA, {})
             _check_text(header, metadata)
             for begin, end, name, shape, typecode in _spans(header, data_size):
@@ -114,7 +117,9 @@ def _read_header(file: BinaryIO, size: int) -> tuple[dict[str, Any], int]:
     text = file.read(length)
     if not text.startswith(b"{"):
         raise ValueError("the header is not a JSON object")
-    return parse_json_object(decode_utf8(text, Path("header")), Path("header"), unique=True), data_size
+    return parse_json_object(
+        decode_utf8(text, Path("header")), Path("header"), unique=True, values=_MOST_VALUES
+    ), data_size
 
 
 def _spans(header: Mapping[str, object], data_size: int) -> list[Span]:

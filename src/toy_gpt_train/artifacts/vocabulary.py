@@ -16,17 +16,23 @@ def write_vocabulary(path: Path, tokens: Sequence[str], frequencies: Sequence[in
             file.write(csv_line([token_id, token, frequency]))
 
 
-def read_vocabulary(path: Path) -> tuple[list[str], list[int]]:
+def read_vocabulary(path: Path, vocab_size: int, most_bytes: int) -> tuple[list[str], list[int]]:
     """Return the tokens by id, and their frequencies.
 
-    InputError if the file is damaged, its ids are not 0, 1, 2, …, or a token appears twice.
+    InputError if the file is damaged or too large, its ids are not 0, 1, 2, …, or a token appears twice.
     """
+    if path.stat().st_size > most_bytes:
+        raise InputError(f"{path}: more than {most_bytes} bytes, too large for the vocabulary of this text")
     frequencies: dict[str, int] = {}
-    for line, (id_text, token, frequency) in read_csv(path, VOCABULARY_HEADER):
+    for line, (id_text, token, frequency) in read_csv(path, VOCABULARY_HEADER, most_bytes):
         where = f"{path}, line {line}:"
         if parse_int(id_text, f"{where} token_id") != len(frequencies):
             raise InputError(f"{where} token_id is {id_text}, not {len(frequencies)}")
         if token in frequencies:
             raise InputError(f"{where} token {token[:40]!r} is there twice")
+        if len(frequencies) == vocab_size:
+            raise InputError(f"{path}: more than the {vocab_size} tokens that the metadata says")
         frequencies[token] = parse_int(frequency, f"{where} frequency")
+    if len(frequencies) != vocab_size:
+        raise InputError(f"{path}: {len(frequencies)} tokens where the metadata says {vocab_size}")
     return list(frequencies), list(frequencies.values())

@@ -1,11 +1,14 @@
 """arguments.py - Options that several commands have."""
 
 import argparse
+import sys
 from pathlib import Path
 
+from toy_gpt_train import run
 from toy_gpt_train.errors import InputError
 from toy_gpt_train.inference.sampling import Sampling
 from toy_gpt_train.project import BASE_DIR
+from toy_gpt_train.show import one_line
 from toy_gpt_train.tokenizers import DEFAULT_VOCAB_SIZE, TOKENIZERS
 
 RUN: str = "the folder that holds artifacts/, or is itself a folder of artifacts"
@@ -27,6 +30,25 @@ def add_base_dir(parser: argparse.ArgumentParser, meaning: str = RUN) -> None:
     parser.add_argument(
         "--base-dir", type=Path, default=BASE_DIR, metavar="DIR", help=f"{meaning} (default: the project, or here)"
     )
+
+
+def add_run(parser: argparse.ArgumentParser, meaning: str = RUN) -> None:
+    """Add which run to load; see load_run()."""
+    add_base_dir(parser, meaning)
+    parser.add_argument("--strict", action="store_true", help="refuse a run whose files have changed since training")
+
+
+def load_run(args: argparse.Namespace) -> run.Run:
+    """Load the run of add_run(), and name the files that have changed since training on standard error.
+
+    Raises:
+        InputError: It cannot be loaded, or a file has changed and that is to be refused.
+        OSError: A file cannot be read.
+    """
+    loaded = run.load(args.base_dir, strict=args.strict)
+    if loaded.changed_files:
+        print(one_line(f"toy-gpt: changed since training: {', '.join(loaded.changed_files)}"), file=sys.stderr)
+    return loaded
 
 
 def add_text_options(parser: argparse.ArgumentParser) -> None:

@@ -7,8 +7,7 @@ import argparse
 import sys
 from typing import Final
 
-from toy_gpt_train import run
-from toy_gpt_train.cli.arguments import add_base_dir, add_sampling, sampling_of
+from toy_gpt_train.cli.arguments import add_run, add_sampling, load_run, sampling_of
 from toy_gpt_train.errors import InputError
 from toy_gpt_train.inference.generate import continuation
 from toy_gpt_train.math_training import top_k
@@ -24,7 +23,7 @@ example:
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the options of ``toy-gpt chat``."""
-    add_base_dir(parser, "the run to talk to")
+    add_run(parser, "the run to talk to")
     add_sampling(parser)
     parser.set_defaults(handler=_chat)
 
@@ -32,7 +31,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def _chat(args: argparse.Namespace) -> int:
     """Answer prompts from standard input until it ends."""
     sampling = sampling_of(args)
-    loaded = run.load(args.base_dir)
+    loaded = load_run(args)
     model, tokenizer = loaded.model, loaded.tokenizer
     if sys.stdin.isatty():
         tokens = f"{model.context_size} token{'s' * (model.context_size != 1)}"

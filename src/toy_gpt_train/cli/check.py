@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
 
-from toy_gpt_train.artifacts.run_folder import read_run
+from toy_gpt_train.artifacts.run_folder import changes, read_run
 from toy_gpt_train.cli.arguments import add_base_dir
 from toy_gpt_train.cli.ladder import LadderRun
 from toy_gpt_train.errors import InputError
@@ -66,13 +66,14 @@ def problems(base_dir: Path) -> Iterator[tuple[str, str | None]]:
 def _run_problem(base_dir: Path, name: str, model: str, corpus_hash: str | None) -> str | None:
     """Return what is wrong with a run, or None: it loads, and is of the declared model and corpus."""
     try:
-        meta = read_run(artifacts_dir_from_base_dir(base_dir) / name).meta
+        saved = read_run(artifacts_dir_from_base_dir(base_dir) / name)
     except InputError as error:
         return str(error)
     except OSError as error:
         return f"unreadable artifacts: {error}"
+    meta = saved.meta
     if meta["model_kind"] != model:
         return f"the model is {meta['model_kind']}, declared is {model}"
     if meta["corpus"]["sha256"] != corpus_hash:
         return "it was trained on another corpus than declared"
-    return None
+    return changes(saved)

@@ -5,8 +5,7 @@ import json
 from pathlib import Path
 from typing import Final
 
-from toy_gpt_train import run
-from toy_gpt_train.cli.arguments import add_base_dir
+from toy_gpt_train.cli.arguments import add_run, load_run
 from toy_gpt_train.cli.report import figures, figures_table
 from toy_gpt_train.show import say
 
@@ -22,7 +21,7 @@ examples:
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the options of ``toy-gpt evaluate``."""
-    add_base_dir(parser)
+    add_run(parser)
     parser.add_argument("--text", type=Path, required=True, metavar="FILE", help="the text to score, every token of it")
     parser.add_argument(
         "--unknown",
@@ -35,7 +34,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def _evaluate(args: argparse.Namespace) -> int:
-    loaded = run.load(args.base_dir)
+    loaded = load_run(args)
     evaluation = loaded.score(args.text, unknown=args.unknown, progress=True)
     if args.json:
         say(json.dumps(figures(loaded, evaluation)))

@@ -5,8 +5,7 @@ import json
 from pathlib import Path
 from typing import Any, Final
 
-from toy_gpt_train import run
-from toy_gpt_train.cli.arguments import add_base_dir, add_sampling, sampling_of
+from toy_gpt_train.cli.arguments import add_run, add_sampling, load_run, sampling_of
 from toy_gpt_train.disk import whole_file
 from toy_gpt_train.inference.explain import as_json, as_text, explain
 from toy_gpt_train.inference.generate import continuation, continued
@@ -27,7 +26,7 @@ examples:
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the options of ``toy-gpt infer``."""
-    add_base_dir(parser)
+    add_run(parser)
     start = parser.add_mutually_exclusive_group()
     start.add_argument(
         "--start-tokens", nargs="+", metavar="TOKEN", help="tokens to start from (default: the first of the corpus)"
@@ -48,7 +47,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def _infer(args: argparse.Namespace) -> int:
     sampling = sampling_of(args)
-    loaded = run.load(args.base_dir)
+    loaded = load_run(args)
     model, tokenizer = loaded.model, loaded.tokenizer
     given = args.start_tokens
     ids = loaded.start_ids(args.prompt) if given is None else tokenizer.token_ids(given)

@@ -309,6 +309,13 @@ class Model(ABC):
     def load_tables(self, tables: Mapping[str, Iterable[tuple[Any, ...]]]) -> None:
         """Become the model that content() described, after expected_tables(); ValueError if the tables do not fit."""
 
+    def counted_tokens(self) -> Iterator[tuple[str, Sequence[int], int]]:
+        """Yield the tables that count tokens: the name, each token's count by id, and how many first tokens it omits.
+
+        A run's reader compares the counts with the frequencies of the training text.
+        """
+        yield from ()
+
     def load_tensors(self, tensors: Mapping[str, tuple[tuple[int, ...], Any]]) -> None:
         """Become the model that content() described with tensors, if it has that layout."""
         raise ValueError("the model is not written as tensors")

@@ -33,6 +33,8 @@ COUNTS_COLUMNS: Final = (Column("context", CONTEXT), Column("token", TOKEN), Col
 DISCOUNTS: Final = (Column("once", NUMBER), Column("twice", NUMBER), Column("three_or_more", NUMBER))
 
 MOST_WORK: Final = 2_000_000_000  # tokens times context squared: each length has its counts, of n-grams so long
+# WHY: products of many smaller ones could become 0, which has no logarithm.
+_SMALLEST_DISCOUNT: Final = 1e-9
 
 # WHY: in a small corpus there may be no n-gram counted once, or none counted twice, and the estimate divides by zero.
 FALLBACK_DISCOUNTS: Final = (0.5, 1.0, 1.5)
@@ -61,14 +63,15 @@ def estimate_discounts(counts: Iterable[int]) -> Discounts:
 
 
 def check_discounts(discounts: Sequence[float]) -> Discounts | None:
-    """Return three discounts, or None if one takes nothing, or more than was counted.
+    """Return three discounts, or None if one takes next to nothing, or more than was counted.
 
     Example:
         >>> check_discounts([0.5, 0.0, 1.5]) is None
         True
     """
     one, two, three = discounts
-    return (one, two, three) if 0 < one <= 1 and 0 < two <= 2 and 0 < three <= 3 else None
+    fit = min(discounts) >= _SMALLEST_DISCOUNT and one <= 1 and two <= 2 and three <= 3
+    return (one, two, three) if fit else None
 
 
 @dataclass(frozen=True, slots=True)
@@ -296,6 +299,18 @@ class KneserNey(Model):
         return Content(
             "tables", (counts, ModelTable(DISCOUNTS_NAME, columns[DISCOUNTS_NAME], len(discounts), discounts))
         )
+
+    def counted_tokens(self) -> Iterator[tuple[str, Sequence[int], int]]:
+        """Yield the counts of the longest n-grams; the first N tokens end none."""
+        yield COUNTS_NAME, self.token_counts(), self.context_size
+
+    def token_counts(self) -> list[int]:
+        """Return how often each token was counted after a longest context."""
+        counts = [0] * self.vocab_size
+        for followers in self.orders[-1].contexts.values():
+            for token_id, count in followers.counts.items():
+                counts[token_id] += count
+        return counts
 
     def num_ngrams(self) -> int:
         """Return how many different longest n-grams were counted."""

@@ -167,7 +167,7 @@ class Mixture(Model):
         self._begin = [{} for _ in self.experts]
         for expert, names in zip(self.experts, self.recipe.contexts, strict=True):
             expert.orders.clear()  # WHY first: old and new counts need not be in memory at once
-            start = max(LAGS.index(name) + 1 if name in LAGS else 0 for name in names)
+            start = _longest_lag(names)
             views = [columns[name][start : len(ids)] for name in reversed(names)]
             expert.fit_ngrams(Counter(map("".join, zip(*views, map(chr, ids[start:]), strict=True))))
 
@@ -304,6 +304,11 @@ class Mixture(Model):
             for token_id, count in followers.counts.items():
                 yield (*values, token_id, count)
 
+    def counted_tokens(self) -> Iterator[tuple[str, Sequence[int], int]]:
+        """Yield each expert's counts."""
+        for k, (expert, names) in enumerate(zip(self.experts, self.recipe.contexts, strict=True)):
+            yield _counts_name(k), expert.token_counts(), _longest_lag(names)
+
     def load_tables(self, tables: Mapping[str, Iterable[tuple[Any, ...]]]) -> None:
         """Become the model that content() described."""
         ngrams = [self._read_ngrams(k, tables[_counts_name(k)]) for k in range(len(self.experts))]
@@ -339,6 +344,11 @@ class Mixture(Model):
                 by_gate[gate][value] = vector
             else:
                 raise ValueError(f"the gate {gate[:20]!r} is unknown, out of place or there twice")
+
+
+def _longest_lag(names: Sequence[str]) -> int:
+    """Return how many tokens back a context looks by position."""
+    return max(LAGS.index(name) + 1 if name in LAGS else 0 for name in names)
 
 
 def _counts_name(k: int) -> str:

@@ -100,8 +100,6 @@ class NetworkModel(Model):
         if not isinstance(described, dict):
             raise InputError("architecture is missing or no dict")
         size = meta["vocab_size"], meta["context_size"], Architecture.from_mapping(described)
-        if len(meta["start_tokens"]) != meta["context_size"]:
-            raise InputError(f"{len(meta['start_tokens'])} start_tokens for a context of {meta['context_size']}")
         num_weights = cls.count_parameters(*size)
         if num_weights > most_numbers:
             raise InputError(f"a network of {num_weights} weights is described, but the files are too small to hold it")

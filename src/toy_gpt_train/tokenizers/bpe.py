@@ -115,17 +115,18 @@ class BPETokenizer(Tokenizer):
     def from_files(cls, vocab_path: Path, merges_path: Path, special_tokens: Iterable[str] = ()) -> Self:
         """Read GPT-2's two files, which do not say which tokens are special; InputError if one is damaged."""
         special = tuple(special_tokens)
-        vocab = bpe_files.read_vocab(vocab_path, special)
-        return cls(vocab, bpe_files.read_merges(merges_path, vocab), special)
+        return cls(*bpe_files.read_files(vocab_path, merges_path, dict.fromkeys(special)), special)
 
     @classmethod
     def load(cls, folder: Path) -> Self:
         """Read what save wrote, special tokens included; InputError if a file is damaged, or two disagree."""
-        described = folder / TOKENIZER_NAME
-        special = bpe_files.read_special_tokens(described) if described.is_file() else {}
-        tokenizer = cls.from_files(folder / VOCAB_NAME, folder / MERGES_NAME, special)
+        path = folder / TOKENIZER_NAME
+        described = bpe_files.read_description(path) if path.is_file() else {}
+        special = bpe_files.special_tokens_of(described, path)
+        tokenizer = cls(*bpe_files.read_files(folder / VOCAB_NAME, folder / MERGES_NAME, special), special)
         if tokenizer.special_tokens != special:
             raise InputError(f"{folder}: {TOKENIZER_NAME} and {VOCAB_NAME} give special tokens different ids")
+        bpe_files.check_description(described, path, tokenizer.tokens, tokenizer.merges)
         return tokenizer
 
     @classmethod

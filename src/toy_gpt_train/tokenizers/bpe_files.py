@@ -5,7 +5,8 @@ Concepts:
         text file. Bytes that print stand for themselves; the others take the code points from 256 on: the space is
         "Ġ", the line end "Ċ". Special tokens are written as plain text.
     vocab.json: token -> id. merges.txt: a version line, then one merge per line, in the order of learning.
-    tokenizer.json: all of it in one file, for Hugging Face's ``tokenizers`` library. Only its special tokens are read.
+    tokenizer.json: all of it in one file, for Hugging Face's ``tokenizers`` library. It is read for its special tokens,
+        and must not contradict the others.
 
 REQ: a damaged file is refused with its name, and with the line for merges. One that cannot be read is an OSError.
 """
@@ -86,16 +87,36 @@ def check_merge(
 # --- Reading ----------------------------------------------------------------------------------------------
 
 
-def read_vocab(path: Path, special_tokens: Collection[str] = ()) -> dict[int, bytes]:
-    """Read a vocab.json: ``{"!": 0, "Ġthe": 262, ...}`` gives ``{0: b"!", 262: b" the", ...}``.
+def read_files(
+    vocab_path: Path, merges_path: Path, special_tokens: Mapping[str, int | None]
+) -> tuple[dict[int, bytes], list[tuple[bytes, bytes]]]:
+    """Read a vocab.json and its merges.txt. WHY together: neither can be much larger than the other.
 
-    Special tokens are plain text, not in the printable alphabet. InputError if the file is damaged.
+    Special tokens are plain text, not in the printable alphabet; those with an id need not be in the vocabulary.
+    InputError if a file is damaged, or a token is made by no merge.
     """
+    merges_bytes = merges_path.stat().st_size
+    vocab = _read_vocab(vocab_path, special_tokens, merges_bytes)
+    merges = _read_merges(merges_path, vocab, 16 * vocab_path.stat().st_size)
+    made = {left + right for left, right in merges} | {_plain(text) for text in special_tokens}
+    for token in vocab.values():
+        if len(token) > 1 and token not in made:
+            raise InputError(f"{merges_path}: no merge makes {spell(token)!r:.60}, which is in {vocab_path.name}")
+    return vocab, merges
+
+
+def _read_vocab(path: Path, special_tokens: Mapping[str, int | None], merges_bytes: int) -> dict[int, bytes]:
     vocab: dict[int, bytes] = {}
-    members = read_json_object(path, unique=True)
+    # Each token has at least its own bytes, a space and a line end in the merges; here, an id and quotes as well.
+    most_bytes, most_values = 32 * merges_bytes + 20_000, merges_bytes + 1000
+    more = 2000 * len(special_tokens)
+    members = read_json_object(path, unique=True, limit=most_bytes + more, values=most_values + more)
+    for text, special_id in special_tokens.items():
+        if special_id is not None:
+            members.setdefault(text, special_id)
     try:
         for spelling, token_id in members.items():
-            token = spelling.encode() if spelling in special_tokens else unspell(spelling)
+            token = _plain(spelling) if spelling in special_tokens else unspell(spelling)
             if type(token_id) is not int:  # WHY not isinstance: true is an int to Python, but no id.
                 raise InputError(f"the id of {spelling!r:.60} is not a whole number")
             if token_id in vocab:
@@ -107,15 +128,18 @@ def read_vocab(path: Path, special_tokens: Collection[str] = ()) -> dict[int, by
     return vocab
 
 
-def read_merges(path: Path, vocab: Mapping[int, bytes]) -> list[tuple[bytes, bytes]]:
-    """Read a merges.txt, in its order: the line "Ġ t" gives ``(b" ", b"t")``; InputError if the file is damaged.
+def _plain(text: str) -> bytes:
+    return text.encode("utf-8", "surrogatepass")  # half a character is refused with the special tokens
 
-    The vocabulary must have the parts and the result of every merge.
-    """
+
+def _read_merges(path: Path, vocab: Mapping[int, bytes], most_bytes: int) -> list[tuple[bytes, bytes]]:
     tokens = set(vocab.values())
     merges: dict[tuple[bytes, bytes], None] = {}  # WHY a dictionary: it keeps the order, and looks up in O(1).
-    for number, line in enumerate(read_text(path).replace("\r\n", "\n").split("\n"), start=1):
-        if not line or (number == 1 and line.startswith("#version")):
+    *lines, end = read_text(path, most_bytes).replace("\r\n", "\n").split("\n")
+    if end:
+        raise InputError(f"{path}, line {len(lines) + 1}: the file is cut off in its last line")
+    for number, line in enumerate(lines, start=1):
+        if number == 1 and line.startswith("#version"):
             continue
         try:
             parts = line.split(" ")
@@ -129,15 +153,50 @@ def read_merges(path: Path, vocab: Mapping[int, bytes]) -> list[tuple[bytes, byt
     return list(merges)
 
 
-def read_special_tokens(path: Path) -> dict[str, int]:
-    """Return the ids of the special tokens that a tokenizer.json names; InputError if the file is damaged."""
-    try:
-        found = {token["content"]: token["id"] for token in read_json_object(path).get("added_tokens") or []}
-        if all(isinstance(text, str) for text in found):
-            return found
-    except (TypeError, KeyError):
-        pass
-    raise InputError(f"{path}: its added_tokens are not a list of texts and ids")
+def read_description(path: Path) -> dict[str, Any]:
+    """Read a tokenizer.json; the files beside it bound its size."""
+    beside = sum(path.with_name(name).stat().st_size for name in (VOCAB_NAME, MERGES_NAME))
+    return read_json_object(path, limit=16 * beside + 100_000, values=beside + 10_000)
+
+
+def special_tokens_of(description: Mapping[str, Any], path: Path) -> dict[str, int]:
+    """Return the special tokens that a tokenizer.json names, by id; vocab.json does not mark them."""
+    found: dict[str, int] = {}
+    added = description.get("added_tokens") or []
+    for token in added if isinstance(added, list) else [added]:
+        text, token_id = (token.get("content"), token.get("id")) if isinstance(token, dict) else (None, None)
+        if not isinstance(text, str) or type(token_id) is not int or text in found:
+            raise InputError(f"{path}: its added_tokens are not a list of different texts and ids")
+        for setting in ("lstrip", "rstrip", "single_word"):
+            if token.get(setting, False) is not False:
+                raise InputError(f"{path}: {setting} of the added token {text!r:.60} is not supported")
+        found[text] = token_id
+    return dict(sorted(found.items(), key=lambda item: item[1]))
+
+
+def check_description(
+    description: Mapping[str, Any], path: Path, tokens: Sequence[str], merges: Sequence[tuple[bytes, bytes]]
+) -> None:
+    """Refuse a tokenizer.json that describes another tokenizer than the files beside it; it may name tokens only."""
+    if "model" not in description:
+        return
+    model, cut = description["model"], description.get("pre_tokenizer")
+    if not isinstance(model, dict) or not isinstance(cut, dict):
+        raise InputError(f"{path}: its model or its pre_tokenizer is not an object")
+    cuts = cut.get("type"), cut.get("add_prefix_space"), cut.get("use_regex", True)
+    if description.get("normalizer") is not None or cuts != ("ByteLevel", False, True):
+        raise InputError(f"{path}: its normalizer or its pre_tokenizer does not leave and cut text as GPT-2 does")
+    for setting in ("dropout", "continuing_subword_prefix", "end_of_word_suffix", "byte_fallback", "ignore_merges"):
+        if model.get(setting):
+            raise InputError(f"{path}: {setting} of its model is not supported")
+    ids = {token: token_id for token_id, token in enumerate(tokens)}
+    vocab, listed = model.get("vocab"), model.get("merges")
+    if not isinstance(vocab, dict) or ids != {**special_tokens_of(description, path), **vocab}:
+        raise InputError(f"{path}: its tokens are not those of {VOCAB_NAME}")
+    pairs = listed if isinstance(listed, list) else []
+    lines = [" ".join(map(str, pair)) if isinstance(pair, list) else pair for pair in pairs]
+    if lines != [f"{spell(left)} {spell(right)}" for left, right in merges]:
+        raise InputError(f"{path}: its merges are not those of {MERGES_NAME}")
 
 
 # --- Writing ----------------------------------------------------------------------------------------------

@@ -34,7 +34,8 @@ def tokenizer_files(folder: Path) -> list[Path]:
     if list_file.is_file() and is_bpe:
         raise InputError(f"{folder}: holds two tokenizers, {list_file.name} and {vocab.name} with {merges.name}")
     if is_bpe:
-        has_special = described.is_file() and bpe_files.read_special_tokens(described)
+        description = bpe_files.read_description(described) if described.is_file() else {}
+        has_special = bpe_files.special_tokens_of(description, described)
         return [merges, described, vocab] if has_special else [merges, vocab]
     if not list_file.is_file():
         raise InputError(f"{folder}: no tokenizer: neither {list_file.name} nor {vocab.name} with {merges.name}")
