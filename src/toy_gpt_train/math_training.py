@@ -84,10 +84,6 @@ def conditional_entropy(pairs: Iterable[tuple[Hashable, Hashable]]) -> float:
         0.3466
     """
     joint = Counter(pairs)
-    context_counts: Counter[Hashable] = Counter()
-    for (context, _), count in joint.items():
-        context_counts[context] += count
-    total = joint.total()
-    if total == 0:
-        return 0.0
-    return fsum(count * log(context_counts[context] / count) for (context, _), count in joint.items()) / total
+    context_counts = Counter(context for context, _ in joint.elements())
+    surprise = fsum(count * log(context_counts[context] / count) for (context, _), count in joint.items())
+    return surprise / max(joint.total(), 1)
