@@ -17,6 +17,7 @@ import argparse
 import csv
 import io
 from collections.abc import Iterator, Sequence
+from math import fsum
 from pathlib import Path
 from typing import Any
 
@@ -64,7 +65,7 @@ def mixture_weights() -> Iterator[Sequence[object]]:
     corrections = model.corrections[model.recipe.gates.index("matched")]
     for matched in sorted({value // 10 for value in corrections}):  # the gate's value is 10 times that, and how often
         vectors = [vector for value, vector in corrections.items() if value // 10 == matched]
-        means = [sum(column) / len(vectors) for column in zip(*vectors, strict=True)]
+        means = [fsum(column) / len(vectors) for column in zip(*vectors, strict=True)]
         yield matched, *(f"{base + mean:.6f}" for base, mean in zip(model.base, means, strict=True))
 
 

@@ -166,6 +166,7 @@ def test_pretokens_are_those_of_the_pattern(text: str) -> None:
     assert pretokenize(text) == naive_pretokenize(text)
 
 
+@pytest.mark.slow
 def test_every_code_point_has_the_class_of_its_category() -> None:
     chars = [chr(code) for code in range(0x110000)]
 
@@ -356,6 +357,7 @@ def test_hard_text_comes_back(text: str) -> None:
     assert tokenizer.encode(text) == naive_encode(text, tokenizer)
 
 
+@pytest.mark.slow
 def test_a_million_times_one_character() -> None:
     text = "a" * 1_000_000
     tokenizer = train_text(text, 300)

@@ -611,6 +611,7 @@ def test_default_run_is_written_byte_for_byte(tmp_path):
     assert (tmp_path / "outputs/train_log.csv").read_bytes() == (ROOT / "outputs/train_log.csv").read_bytes()
 
 
+@pytest.mark.slow
 def test_committed_sparse_run_is_read_and_written_byte_for_byte(tmp_path):
     # WHY not trained here: 897 weights in each of 2,319 rows, 50 epochs, take the course 20 seconds.
     committed = ROOT / "artifacts/ladder/400-context-3/010_llm_glossary"

@@ -23,7 +23,7 @@ words = st.sampled_from(["a", "b", "c", "|", "*", "\\", '"', ",", "é", "|*"]) |
 texts = st.lists(words, min_size=1, max_size=40)
 rates = st.sampled_from([0.001, 0.1, 0.5, 2.0, 30.0])
 contexts = st.integers(0, 5)
-often = settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+often = settings(max_examples=30, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 
 
 def name_of(context: int) -> str:

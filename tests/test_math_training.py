@@ -1,15 +1,27 @@
 """The arithmetic of learning: numbers worked out by hand, and the formulas on random inputs."""
 
+from functools import reduce
 from math import exp, inf, log
+from operator import add
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from toy_gpt_train.math_training import argmax, conditional_entropy, cross_entropy_loss, softmax, top_k
+from toy_gpt_train.math_training import add_up, argmax, conditional_entropy, cross_entropy_loss, softmax, top_k
 
 moderate = st.floats(-300, 300)
 finite = st.floats(allow_nan=False, allow_infinity=False)
+
+
+# --- sums ---------------------------------------------------------------------------------------------------
+
+
+@given(st.lists(finite, min_size=1, max_size=20))
+@settings(max_examples=100, deadline=None)
+def test_sums_are_taken_from_left_to_right(values):
+    assert repr(add_up(iter(values))) == repr(reduce(add, values))  # repr, for NaN
+    assert add_up([1e16, 1.0, -1e16]) == 0.0  # what is exact is 1
 
 
 # --- argmax -------------------------------------------------------------------------------------------------

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from reference import LiteralKneserNey, mixture_gradient, product_of_experts
 from toy_gpt_train.errors import InputError, StopTraining
+from toy_gpt_train.models import views
 from toy_gpt_train.models.base import Text
 from toy_gpt_train.models.mixture import CHARACTERS, OTHER_TOKENS, Mixture, mix
 from toy_gpt_train.models.views import Views
@@ -49,6 +50,13 @@ def literal_views(before):
     word_1, word_2 = (*near, "", "")[:2]
     column = min(len(before) - (before.rfind("\n") + 1), 60) // 4
     return {"prefix": prefix, "word_1": word_1, "word_2": word_2, "column": column}
+
+
+def test_more_words_than_code_points_are_refused(monkeypatch):
+    monkeypatch.setattr(views, "maxunicode", 3)
+    fitted(ALPHABET, ids_of("a . ab . a. b. "))  # "", a, ab and b are four
+    with pytest.raises(InputError, match="more than 4 different words and beginnings of words"):
+        fitted(ALPHABET, ids_of("a . ab . a. b. ba"))
 
 
 def assert_views_are_literal(text):

@@ -246,6 +246,21 @@ def test_sizes_that_make_no_sense_are_refused(name):
     assert len(untrained(name, 1).next_probs([0] * 3 if name != "context-5" else [0] * 5)) == 1
 
 
+@pytest.mark.slow
+def test_largest_vocabulary(toy_gpt, tmp_path):
+    words = [str(number) for number in range(MAX_VOCABULARY + 1)]
+    corpus, base = tmp_path / "text.txt", tmp_path / "run"
+    corpus.write_text(" ".join(words), encoding="utf-8")
+    outcome = toy_gpt("train", "--model", "kneser-ney", "--corpus", corpus, "--base-dir", base)
+    assert outcome.refused
+    assert "the vocabulary must have 1 to 1114110 different tokens, got 1114111" in outcome.err
+    assert not base.exists()
+    learned = run.train("kneser-ney", text=" ".join(words[:-1]), context=1)
+    assert learned.model.vocab_size == MAX_VOCABULARY == 1_114_110
+    scores = learned.score(text=f"1 2 new {words[-2]} new 5", unknown="uniform")
+    assert (scores.num_tokens, scores.unknown_tokens, isfinite(scores.loss)) == (6, 2, True)
+
+
 @pytest.mark.parametrize("name", NAMES)
 def test_only_a_network_explains_its_steps(trained, name):
     model = trained(name)

@@ -3,6 +3,7 @@
 import json
 import os
 import shutil
+import subprocess
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -10,6 +11,7 @@ from typing import Any
 import pytest
 
 import toy_gpt_train as tg
+from conftest import needs_processes
 from toy_gpt_train.cli.check import problems
 from toy_gpt_train.cli.ladder import LadderRun, declared_runs
 from toy_gpt_train.corpus import read_corpus
@@ -506,3 +508,19 @@ def test_ladder_leaves_the_default_run_alone(toy_gpt: Callable[..., Any], tiny_c
     options = ("--models", "bigram", "kneser-ney", "--base-dir", tmp_path)
     assert toy_gpt("ladder", "--corpus", tiny_corpus, *options).code == 0
     assert {path: path.read_bytes() for path in paths} == before
+
+
+@needs_processes
+@pytest.mark.skipif(not (RESOURCE_ROOT / ".git").exists() or not shutil.which("git"), reason="needs git and its folder")
+def test_clone_is_whole_where_git_changes_line_ends(python: Callable[..., Any], tmp_path: Path) -> None:
+    def git(*argv: object) -> list[str]:
+        done = subprocess.run(["git", *map(str, argv)], capture_output=True, check=True)
+        return done.stdout.decode("utf-8").splitlines()
+
+    clone = tmp_path / "clone"
+    git("clone", "--quiet", "--config", "core.autocrlf=true", RESOURCE_ROOT, clone)
+    ends = [line.split()[:2] for line in git("-C", clone, "ls-files", "--eol")]  # in the repository, in the folder
+    assert len(ends) > 400
+    assert [(index, here) for index, here in ends if index[2:] != here[2:]] == []
+    done = python("-m", "toy_gpt_train", "check", PYTHONPATH=str(clone / "src"))
+    assert (done.code, done.err) == (0, ""), done.out

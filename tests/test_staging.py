@@ -315,6 +315,7 @@ cli.main(sys.argv[3:])
 """
 
 
+@pytest.mark.slow  # test_crashes.py stops at each operation too, in this process
 @needs_processes
 @pytest.mark.skipif(not hasattr(signal, "SIGKILL"), reason="SIGKILL is POSIX")
 @pytest.mark.parametrize(

@@ -487,7 +487,7 @@ ABSURD: list[tuple[str, tuple[object, ...], str]] = [
     ("llama", ("--hidden", 65536, "--context", 3, "--embedding-dim", 64), "10,000,000"),
     ("gpt", ("--context", 10_000), "30,000,000"),
     ("attention", ("--context", 10_000), "30,000,000"),
-    ("embeddings", ("--context", 30_000, "--embedding-dim", 64), "30,000,000"),
+    ("embeddings", ("--context", 10_000, "--embedding-dim", 4, "--batch-size", 1000), "30,000,000"),
     ("kneser-ney", ("--context", 10_000), "2,000,000,000"),
     ("context-9999", (), "100,000,000"),
     ("gpt", ("--workers", 5000, "--context", 3), "256"),
@@ -499,7 +499,7 @@ def test_absurd_sizes_are_refused_with_the_limit(
     toy_gpt: ToyGpt, tmp_path: Path, model: str, options: tuple[object, ...], limit: str
 ) -> None:
     corpus = tmp_path / "long.txt"
-    corpus.write_text("a b c d e " * 8_000, encoding="utf-8")
+    corpus.write_text("a b c d e " * 2_500, encoding="utf-8")
     assert limit in refused(toy_gpt, corpus, tmp_path / "run", model, *options)
 
 

@@ -83,7 +83,7 @@ Matrix = list[Vector]
 def dot(x: Vector, y: Vector) -> Value:
     """Return the sum of products; the slope with respect to each factor is the other one."""
     x_data, y_data = [a.data for a in x], [b.data for b in y]
-    return Value(sum(map(mul, x_data, y_data)), x + y, y_data + x_data)
+    return Value(math.fsum(map(mul, x_data, y_data)), x + y, y_data + x_data)
 
 
 def rms_norm(x: Vector) -> Vector:

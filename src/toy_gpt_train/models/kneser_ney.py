@@ -92,9 +92,7 @@ def discounted(counts: dict[int, int], discounts: Discounts) -> Followers:
     """
     total = sum(counts.values())
     shares = {token_id: (count - discounts[min(count, 3) - 1]) / total for token_id, count in counts.items()}
-    # WHY from counts of counts: floats summed in the order of a dictionary would not reload bit for bit.
-    kinds = Counter(min(count, 3) for count in counts.values())
-    return Followers(counts, shares, sum(discounts[kind - 1] * kinds[kind] for kind in (1, 2, 3)) / total)
+    return Followers(counts, shares, fsum(discounts[min(count, 3) - 1] for count in counts.values()) / total)
 
 
 @dataclass(frozen=True, slots=True)

@@ -29,7 +29,7 @@ from operator import mul
 from typing import Any, ClassVar, Final, NamedTuple
 
 from toy_gpt_train.errors import InputError
-from toy_gpt_train.math_training import SMALLEST_PROBABILITY, argmax, softmax
+from toy_gpt_train.math_training import SMALLEST_PROBABILITY, add_up, argmax, softmax
 from toy_gpt_train.models.base import COUNT, NUMBER, TEXT, TOKEN, Column, Content, Model, ModelTable, Record, Text
 from toy_gpt_train.models.kneser_ney import (
     DISCOUNTS,
@@ -97,7 +97,7 @@ def mix(logs: Sequence[Sequence[float]], vectors: Iterable[Weights]) -> list[flo
         [0.75, 0.25]
     """
     scores = [0.0] * len(logs[0])
-    for weight, row in zip(map(sum, zip(*vectors, strict=True)), logs, strict=True):
+    for weight, row in zip(map(add_up, zip(*vectors, strict=True)), logs, strict=True):
         scores = [score + weight * x for score, x in zip(scores, row, strict=True)]
     return softmax(scores)
 
@@ -189,8 +189,8 @@ class Mixture(Model):
             loss -= log(max(probs[target], SMALLEST_PROBABILITY))
             correct += argmax(probs) == target
             rate = self.learning_rate * (1 - step / len(positions))
-            slopes = [row[target] - sum(map(mul, probs, row)) for row in said.logs]
-            mean = sum(slopes) / len(slopes)  # subtracted, so that the weights still sum to 1
+            slopes = [row[target] - add_up(map(mul, probs, row)) for row in said.logs]
+            mean = add_up(slopes) / len(slopes)  # subtracted, so that the weights still sum to 1
             for vector in vectors:
                 for k, slope in enumerate(slopes):
                     vector[k] += rate * (slope - mean)

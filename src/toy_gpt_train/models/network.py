@@ -17,7 +17,7 @@ from typing import Any, ClassVar, Final, Self
 
 from toy_gpt_train.errors import InputError
 from toy_gpt_train.io_artifacts import WEIGHT_DECIMALS
-from toy_gpt_train.math_training import argmax
+from toy_gpt_train.math_training import add_up, argmax
 from toy_gpt_train.models.architecture import Architecture
 from toy_gpt_train.models.base import TENSORS_NAME, Column, Content, Model, Record, Text
 from toy_gpt_train.models.parameter_tables import parameter_columns, parameter_file, parameter_table, read_parameter
@@ -234,7 +234,7 @@ class NetworkModel(Model):
                 begin = first + position * self.vocab_size
                 row = logits.data[begin : begin + self.vocab_size]
                 best = argmax(row)
-                total = sum([exp(logit - row[best]) for logit in row])
+                total = add_up([exp(logit - row[best]) for logit in row])
                 yield Prediction(exp(row[target] - row[best]) / total, best, None)
 
     def num_parameters(self) -> int:

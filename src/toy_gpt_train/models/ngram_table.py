@@ -14,7 +14,7 @@ from typing import Any, ClassVar, Final, NamedTuple
 
 from toy_gpt_train.errors import InputError
 from toy_gpt_train.io_artifacts import EMBEDDINGS_NAME, WEIGHT_DECIMALS, WEIGHTS_NAME, weights_layout
-from toy_gpt_train.math_training import conditional_entropy
+from toy_gpt_train.math_training import add_up, conditional_entropy
 from toy_gpt_train.models.base import (
     CONTEXT,
     COUNT,
@@ -98,7 +98,7 @@ def row_probabilities(row: TableRow, vocab_size: int) -> TableRow:
         top = max(top, row.rest)
     exps = {token_id: exp(weight - top) for token_id, weight in row.weights.items()}
     rest = exp(row.rest - top) if num_rest > 0 else 0.0
-    total = sum(exps.values()) + num_rest * rest
+    total = add_up(exps.values()) + num_rest * rest
     return TableRow({token_id: e / total for token_id, e in exps.items()}, rest / total)
 
 

@@ -9,8 +9,10 @@ It does not know what is learned from the views.
 """
 
 from collections.abc import Sequence
+from sys import maxunicode
 from typing import Final
 
+from toy_gpt_train.errors import InputError
 from toy_gpt_train.models.kneser_ney import as_text
 
 LOOK_BACK: Final = 64
@@ -42,7 +44,12 @@ class Views:
 
     def code(self, text: str) -> str:
         """Return the code point that stands for a prefix or a word; a new one the first time it is met."""
-        return self._codes.setdefault(text, chr(len(self._codes)))
+        found = self._codes.get(text)
+        if found is None:
+            if len(self._codes) > maxunicode:
+                raise InputError(f"the text has more than {maxunicode + 1} different words and beginnings of words")
+            found = self._codes[text] = chr(len(self._codes))
+        return found
 
     def text_of_code(self) -> dict[str, str]:
         """Return the prefixes and words by code point."""

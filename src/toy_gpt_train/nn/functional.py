@@ -15,6 +15,7 @@ from operator import add as plus
 from operator import mul as times
 
 from toy_gpt_train import math_training
+from toy_gpt_train.math_training import add_up
 from toy_gpt_train.nn.kernels import Floats, column_sums, matmul, transpose
 from toy_gpt_train.nn.tensor import Gradients, Shape, Tensor
 
@@ -220,7 +221,7 @@ def softmax(x: Tensor) -> Tensor:
 
 def softmax_backward(probs: Floats, grad: Floats) -> list[float]:
     """Return the gradient of one row of scores: p_j (g_j - sum of all p_i g_i)."""
-    mean = sum(map(times, probs, grad))
+    mean = add_up(map(times, probs, grad))
     return [p * (g - mean) for p, g in zip(probs, grad, strict=True)]
 
 
@@ -288,9 +289,9 @@ def layer_norm(x: Tensor, weight: Tensor, bias: Tensor, eps: float = 1e-5) -> Te
     scales: list[float] = []
 
     def normalize(row: Floats) -> list[float]:
-        mean = sum(row) / size
+        mean = add_up(row) / size
         centered = [a - mean for a in row]
-        scale = 1 / math.sqrt(sum(map(times, centered, centered)) / size + eps)
+        scale = 1 / math.sqrt(add_up(map(times, centered, centered)) / size + eps)
         scales.append(scale)
         return [a * scale for a in centered]
 
@@ -300,7 +301,7 @@ def layer_norm(x: Tensor, weight: Tensor, bias: Tensor, eps: float = 1e-5) -> Te
         each_scale = iter(scales)
 
         def row_backward(g: Floats, n: Floats) -> list[float]:
-            scale, mean, along = next(each_scale), sum(g) / size, sum(map(times, g, n)) / size
+            scale, mean, along = next(each_scale), add_up(g) / size, add_up(map(times, g, n)) / size
             return [scale * (a - mean - b * along) for a, b in zip(g, n, strict=True)]
 
         grad_normed = list(map(times, grad, cycle(weight.data)))
@@ -330,7 +331,7 @@ def rms_norm(x: Tensor, weight: Tensor | None = None, eps: float = 1e-5) -> Tens
     scales: list[float] = []
 
     def normalize(row: Floats) -> list[float]:
-        scale = 1 / math.sqrt(sum(map(times, row, row)) / size + eps)
+        scale = 1 / math.sqrt(add_up(map(times, row, row)) / size + eps)
         scales.append(scale)
         return [a * scale for a in row]
 
@@ -340,7 +341,7 @@ def rms_norm(x: Tensor, weight: Tensor | None = None, eps: float = 1e-5) -> Tens
         each_scale = iter(scales)
 
         def row_backward(g: Floats, n: Floats) -> list[float]:
-            scale, along = next(each_scale), sum(map(times, g, n)) / size
+            scale, along = next(each_scale), add_up(map(times, g, n)) / size
             return [scale * (a - b * along) for a, b in zip(g, n, strict=True)]
 
         grad_normed = grad if weight is None else list(map(times, grad, cycle(weight.data)))

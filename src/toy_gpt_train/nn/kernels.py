@@ -24,6 +24,8 @@ from math import frexp, isfinite
 from operator import mul
 from typing import Final
 
+from toy_gpt_train.math_training import add_up
+
 Floats = Sequence[float]
 
 # OBS: below these sizes the plain kernel is as fast, or the product is too small to matter.
@@ -73,7 +75,7 @@ def plain_matmul(a: Floats, b: Floats, m: int, k: int, n: int, batch: int = 1) -
         columns = [b[j : (p + 1) * k * n : n] for j in range(p * k * n, p * k * n + n)]
         for i in range(p * m * k, (p + 1) * m * k, k):
             row = a[i : i + k]
-            product += [sum(map(mul, row, column)) for column in columns]
+            product += [add_up(map(mul, row, column)) for column in columns]
     return product
 
 
@@ -166,4 +168,4 @@ def column_sums(a: Floats, n: int) -> Floats:
         >>> column_sums([1.0, 2.0, 3.0, 4.0, 5.0, 6.0], n=2)
         [9.0, 12.0]
     """
-    return a if len(a) == n else [sum(a[j::n]) for j in range(n)]
+    return a if len(a) == n else [add_up(a[j::n]) for j in range(n)]

@@ -14,6 +14,7 @@ from collections.abc import Sequence
 from math import cos, fsum, pi, sqrt
 from operator import mul
 
+from toy_gpt_train.math_training import add_up
 from toy_gpt_train.nn.kernels import doubles
 from toy_gpt_train.nn.tensor import Parameter
 
@@ -129,7 +130,7 @@ def clip_grad_norm(parameters: Sequence[Parameter], max_norm: float) -> float:
     Source: Pascanu, Mikolov and Bengio (2013), "On the difficulty of training recurrent neural networks".
     """
     gradients = [parameter.grad for parameter in parameters if parameter.grad is not None]
-    norm = sqrt(fsum(sum(map(mul, grad, grad)) for grad in gradients))
+    norm = sqrt(fsum(add_up(map(mul, grad, grad)) for grad in gradients))
     if norm > max_norm:
         scale = max_norm / (norm + 1e-6)
         for parameter in parameters:

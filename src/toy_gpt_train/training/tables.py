@@ -20,7 +20,7 @@ from math import exp, inf, isfinite, log
 from typing import Final, NamedTuple
 
 from toy_gpt_train.errors import InputError, StopTraining
-from toy_gpt_train.math_training import SMALLEST_PROBABILITY
+from toy_gpt_train.math_training import SMALLEST_PROBABILITY, add_up
 from toy_gpt_train.progress import OnProgress
 
 # WHY blocks: one row may have most of the text's pairs (the unigram's has all), and its progress is shown too.
@@ -144,7 +144,7 @@ def descend(
     for target in targets:
         top = max(weights)
         exps = [exp(weight - top) for weight in weights]
-        total = sum(exps) + more * exps[rest_cell]
+        total = add_up(exps) + more * exps[rest_cell]
         loss -= log(max(exps[target] / total, SMALLEST_PROBABILITY))
         correct += exps.index(1.0) == target  # exp(0): the first cell with the largest weight
         # The gradient of cell j is probs[j], minus 1 at the target.

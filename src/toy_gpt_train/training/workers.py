@@ -16,6 +16,7 @@ from operator import add
 from threading import Lock, Thread
 from typing import TYPE_CHECKING, Final, NamedTuple, Protocol
 
+from toy_gpt_train.math_training import add_up
 from toy_gpt_train.nn.kernels import doubles
 from toy_gpt_train.nn.modules import Network
 from toy_gpt_train.training.batches import Window, window_loss
@@ -113,7 +114,7 @@ def sum_stats(results: Sequence[BatchStats]) -> BatchStats:
         BatchStats(loss=1.25, num_tokens=4, correct=2)
     """
     num_tokens = sum(stats.num_tokens for stats in results)
-    loss = sum(stats.loss * stats.num_tokens for stats in results) / num_tokens
+    loss = add_up(stats.loss * stats.num_tokens for stats in results) / num_tokens
     return BatchStats(loss, num_tokens, sum(stats.correct for stats in results))
 
 
