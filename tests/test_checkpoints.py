@@ -21,7 +21,7 @@ from hypothesis import strategies as st
 from conftest import needs_processes
 from toy_gpt_train import run
 from toy_gpt_train.artifacts import checkpoints as module
-from toy_gpt_train.artifacts.checkpoints import Checkpoints
+from toy_gpt_train.artifacts.checkpoints import Checkpoints, newest_checkpoint
 from toy_gpt_train.artifacts.safetensors import read_safetensors, write_safetensors
 from toy_gpt_train.errors import InputError
 from toy_gpt_train.models.architecture import Architecture
@@ -29,6 +29,8 @@ from toy_gpt_train.models.registry import find_model
 from toy_gpt_train.models.sizes import NetworkSettings
 from toy_gpt_train.progress import Progress
 from toy_gpt_train.training.steps import Checkpoint, train_steps
+
+pytestmark = pytest.mark.filterwarnings("ignore:resumed from step:toy_gpt_train.errors.InputWarning")
 
 FILES = ("weights.safetensors", "optimizer.safetensors", "state.json")
 IDENTITY = {"corpus": "c0ffee", "steps": 10, "learning_rate": 0.1}
@@ -86,7 +88,7 @@ def test_what_is_saved_is_what_is_loaded(tmp_path_factory, weights, optimizer, p
 
 def test_without_a_folder_there_is_no_checkpoint(tmp_path):
     checkpoints = Checkpoints(tmp_path / "none", 1, IDENTITY)
-    assert checkpoints.newest() is None
+    assert newest_checkpoint(checkpoints.folder) is None
     assert checkpoints.load() is None
     checkpoints.clear()
     assert names_in(tmp_path) == []
@@ -121,7 +123,7 @@ def half_written(folder, step, pid):
 def test_a_half_written_folder_is_ignored_and_later_removed(tmp_path):
     checkpoints = Checkpoints(tmp_path, 2, IDENTITY)
     half_written(tmp_path, 2, 99_999)
-    assert checkpoints.newest() is None
+    assert newest_checkpoint(checkpoints.folder) is None
     assert checkpoints.load() is None
     checkpoints.save(checkpoint_of(2))
     assert names_in(tmp_path) == ["step-00000002"]
@@ -147,7 +149,7 @@ def test_folders_with_other_names_are_no_checkpoints(tmp_path, name):
     checkpoints = Checkpoints(tmp_path, 2, IDENTITY)
     checkpoints.save(checkpoint_of(2))
     (tmp_path / "step-00000002").rename(tmp_path / name)
-    assert checkpoints.newest() is None
+    assert newest_checkpoint(checkpoints.folder) is None
     assert checkpoints.load() is None
 
 
@@ -155,7 +157,6 @@ def test_folders_with_other_names_are_no_checkpoints(tmp_path, name):
     ("name", "mine", "said"),
     [
         ("corpus", "decaf", 'its corpus is "c0ffee", not "decaf"'),
-        ("steps", 11, "its steps is 10, not 11"),
         ("learning_rate", 0.2, "its learning rate is 0.1, not 0.2"),
         ("dropout", 0.5, "its dropout is null, not 0.5"),
         ("corpus", "0123456789abcdef0123456789", 'its corpus is "c0ffee", not "0123456789abcdef...'),
@@ -362,7 +363,7 @@ def test_resumed_is_unbroken_wherever_it_was_stopped(tmp_path, kind, stop_at):
     unbroken = train(kind)
     with pytest.raises(StopHereError):
         train(kind, tmp_path / "checkpoints", stop_at)
-    newest = Checkpoints(tmp_path / "checkpoints", EVERY, IDENTITY).newest()
+    newest = newest_checkpoint(tmp_path / "checkpoints")
     last = stop_at // EVERY * EVERY
     assert (newest and newest.name) == (f"step-{last:08}" if last else None)
     assert train(kind, tmp_path / "checkpoints") == unbroken
@@ -446,14 +447,25 @@ def test_artifacts_and_log_of_a_resumed_run(base, tiny_corpus, toy_gpt, listing,
         assert toy_gpt(*command(base, tiny_corpus, "--checkpoint-every", 3)).code == 130
     assert {path.split("/")[1] for path in listing(base) if "/" in path} <= {"checkpoints"}
     with stopped_at(None) as calls:
-        assert toy_gpt(*command(base, tiny_corpus, "--checkpoint-every", 3, "--resume")).code == 0
-    assert len(calls) == 8 - step // 3 * 3
-    assert listing(base) == unbroken  # and the checkpoints are gone
-
-
-def test_resume_needs_no_checkpoint(base, tiny_corpus, toy_gpt, listing, unbroken):
-    assert toy_gpt(*command(base, tiny_corpus, "--resume")).code == 0
+        outcome = toy_gpt(*command(base, tiny_corpus, "--checkpoint-every", 3, "--resume"))
+    done = step // 3 * 3
+    if done == 0:
+        assert outcome.refused
+        assert "there is no checkpoint, so there is nothing to resume" in outcome.err
+        return
+    assert (outcome.code, outcome.err) == (0, f"toy-gpt: note: resumed from step {done} of 8\n")
+    assert [fraction for _, fraction, _ in calls] == [n / 8 for n in range(done + 1, 9)]
     assert listing(base) == unbroken
+
+
+def test_there_is_nothing_to_resume(base, tiny_corpus, toy_gpt, listing):
+    outcome = toy_gpt(*command(base, tiny_corpus, "--resume"))
+    assert outcome.refused
+    assert "there is nothing to resume" in outcome.err
+    assert not base.exists()
+    assert toy_gpt(*command(base, tiny_corpus, "--no-keep")).code == 0
+    err = refused_and_unchanged(toy_gpt, listing, base, command(base, tiny_corpus, "--resume", "--steps", 9))
+    assert "there is nothing to resume" in err
 
 
 def test_resume_without_further_checkpoints(base, tiny_corpus, toy_gpt, listing, unbroken):
@@ -464,7 +476,7 @@ def test_resume_without_further_checkpoints(base, tiny_corpus, toy_gpt, listing,
 
 
 @pytest.mark.parametrize("every", [1, 2, 7, 8, 100])
-def test_no_checkpoint_remains_of_a_run_that_was_written(base, tiny_corpus, toy_gpt, listing, unbroken, every):
+def test_one_checkpoint_remains_of_a_run_that_was_written(base, tiny_corpus, toy_gpt, listing, unbroken, every):
     assert toy_gpt(*command(base, tiny_corpus, "--checkpoint-every", every)).code == 0
     assert listing(base) == unbroken
 
@@ -513,7 +525,6 @@ def refused_and_unchanged(toy_gpt, listing, base, arguments):
 
 
 OTHER_RUNS = [
-    (("--steps", 9), "steps is 8, not 9"),
     (("--learning-rate", 0.5), "learning rate is 0.01, not 0.5"),
     (("--seed", 2), "seed is 1, not 2"),
     (("--model", "llama"), 'model is "gpt", not "llama"'),
@@ -527,10 +538,8 @@ OTHER_RUNS = [
     (("--val-fraction", 0.2), "held-out share is 0.3, not 0.2"),
     (("--batch-size", 3), "batch size is 4, not 3"),
     (("--piece-size", 4), "micro batch is 2, not 4"),
-    (("--warmup", 3), "warmup is 0, not 3"),
     (("--weight-decay", 0.5), "weight decay is 0.1, not 0.5"),
     (("--clip", 2), "clip is 1.0, not 2.0"),
-    (("--eval-every", 4), "eval every is 3, not 4"),
 ]
 
 
@@ -788,13 +797,13 @@ def test_rewriting_alone_is_no_damage(base, stopped, tiny_corpus, toy_gpt, listi
 
 
 def newest_name(folder):
-    newest = Checkpoints(folder, 1, {}).newest()
+    newest = newest_checkpoint(folder)
     return newest.name if newest else ""
 
 
 def newest_step(folder):
     """The step of the newest checkpoint, 0 where there is none; it must be a whole one."""
-    newest = Checkpoints(folder, 1, {}).newest()
+    newest = newest_checkpoint(folder)
     if newest is None:
         return 0
     state = json.loads((newest / STATE).read_text(encoding="utf-8"))

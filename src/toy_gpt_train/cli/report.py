@@ -65,11 +65,19 @@ def training_report(run: Run, paths: Sequence[Path]) -> str:
         f"{run.model.train_loss_on};",
         f"          no table of its longest context gets below {run.meta['loss_floor']:.6f} on the training text",
     ]
+    if "val_loss" in columns:
+        best = min(run.history, key=lambda record: record["val_loss"])
+        lines.append(f"          best held-out loss {best['val_loss']:.3f} at step {best['step']:.0f}{_kept(run)}")
     if run.held_out is not None:
         lines.append(figures_table(run, run.held_out, "the held-out part"))
     lines.append(f"written   {', '.join(path.name for path in paths)}")
     lines.append(f"          to {_shown(paths[-1].parent)} in {seconds:.2f} s")
     return "\n".join(lines)
+
+
+def _kept(run: Run) -> str:
+    step = run.meta["training"].get("kept_step")
+    return "" if step is None else f"; the weights of step {step} are kept"
 
 
 def _cell(name: str, value: float) -> str:

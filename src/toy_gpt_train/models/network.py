@@ -66,6 +66,7 @@ class NetworkModel(Model):
             raise InputError(f"the network would have {num_weights:,} weights; the limit is {MOST_WEIGHTS:,}")
         self.architecture = architecture
         self.network = self.build_network(vocab_size, context_size, architecture, seed)
+        self._remarks: dict[str, Any] = {}  # on how it was trained
 
     # --- building ------------------------------------------------------------------------------------------
 
@@ -150,7 +151,7 @@ class NetworkModel(Model):
     ) -> Iterator[Record]:
         """Learn step by step from random windows; see training/steps.py."""
         build = partial(type(self).build_network, self.vocab_size, self.context_size, self.architecture, 0)
-        yield from train_steps(
+        self._remarks = yield from train_steps(
             self.network,
             text.ids,
             len(self.training_ids(text)),
@@ -171,12 +172,13 @@ class NetworkModel(Model):
     def training_record(self, settings: Any, history: Sequence[Record]) -> dict[str, Any]:
         """Return all numbers of the settings, and how many epochs the steps made."""
         numbers = asdict(settings)
-        del numbers["architecture"]
+        del numbers["architecture"], numbers["keep"]
         numbers["piece_size"] = numbers.pop("micro_batch")  # its name in the files
         last = history[-1]
         if last["step"] < settings.steps:
             # WHY in addition to the planned steps: the schedule of the learning rate followed from those.
             numbers["stopped_after_step"] = last["step"]
+        numbers |= self._remarks
         return {**numbers, "epochs": round(last["epoch"], 6), "epoch_definition": EPOCH_DEFINITION}
 
     # --- predicting ----------------------------------------------------------------------------------------
