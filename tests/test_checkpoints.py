@@ -2,6 +2,7 @@
 
 import errno
 import json
+import math
 import os
 import random
 import shutil
@@ -586,6 +587,145 @@ def test_a_negative_distance_between_checkpoints_is_refused(base, tiny_corpus, t
     assert not base.exists()
 
 
+# --- more steps ---------------------------------------------------------------------------------------------
+
+
+def log_of(base):
+    """The steps of the log, and its learning rates."""
+    names, *rows = [line.split(",") for line in (base / "outputs" / "train_log.csv").read_text("utf-8").splitlines()]
+    columns = dict(zip(names, zip(*rows, strict=True), strict=True))
+    return [int(step) for step in columns["step"]], [float(rate) for rate in columns["learning_rate"]]
+
+
+def training_of(base):
+    return json.loads((base / "artifacts" / "00_meta.json").read_text("utf-8"))["training"]
+
+
+def without_steps(arguments):
+    """A command that leaves the number of steps to the run that is resumed."""
+    at = arguments.index("--steps")
+    return *arguments[:at], *arguments[at + 2 :]
+
+
+@pytest.mark.parametrize("more", [("--steps", 20), ("--more-steps", 12)])
+def test_a_finished_run_gets_more_steps(base, tmp_path, tiny_corpus, toy_gpt, listing, more):
+    plain = without_steps(command(base, tiny_corpus, "--warmup", 2))
+    at = plain.index("--eval-every")
+    assert toy_gpt(*plain, "--steps", 8).code == 0
+    old_log = (base / "outputs" / "train_log.csv").read_text("utf-8").splitlines()
+    # Warm-up and the distance of the log's lines are those of the run that is resumed.
+    outcome = toy_gpt(*plain[:at], *plain[at + 2 : -2], "--resume", *more)
+    assert (outcome.code, outcome.err) == (0, "toy-gpt: note: resumed from step 8 of 20\n")
+    training = training_of(base)
+    assert [training[name] for name in ("steps", "warmup", "eval_every", "resumed_from_step")] == [20, 2, 3, 8]
+    new_log = (base / "outputs" / "train_log.csv").read_text("utf-8").splitlines()
+    assert [line.rsplit(",", 2)[0] for line in new_log[:4]] == [line.rsplit(",", 2)[0] for line in old_log]
+    steps, rates = log_of(base)
+    assert steps == [3, 6, 8, 9, 12, 15, 18, 20]
+    assert rates[2] == pytest.approx(0.001 + 0.009 * (0.5 + 0.5 * math.cos(math.pi * 5 / 6)), abs=1e-6)  # of 8
+    assert rates[3] == pytest.approx(0.001 + 0.009 * (0.5 + 0.5 * math.cos(math.pi * 6 / 18)), abs=1e-6)  # of 20
+    # Stopped and resumed once more, it is the same.
+    again = tmp_path / "again" / "run"
+    assert toy_gpt(*(again if word == base else word for word in plain), "--steps", 8).code == 0
+    with stopped_at(6):
+        more = ("--resume", "--checkpoint-every", 4, "--steps", 20)
+        assert toy_gpt(*command(again, tiny_corpus, "--warmup", 2, *more)).code == 130
+    left = without_steps(command(again, tiny_corpus, "--warmup", 2, "--resume"))
+    assert toy_gpt(*left).err == "toy-gpt: note: resumed from step 12 of 20\n"
+    assert listing(again) == listing(base)
+
+
+def test_a_stopped_run_gets_more_steps(base, stopped, tiny_corpus, toy_gpt, listing):
+    shutil.copytree(stopped, base)
+    assert "nothing to resume: step 4 of 4 is done" in refused_and_unchanged(
+        toy_gpt, listing, base, command(base, tiny_corpus, "--resume", "--steps", 4)
+    )
+    with stopped_at(None) as calls:
+        arguments = without_steps(command(base, tiny_corpus, "--resume", "--more-steps", 7))
+        assert toy_gpt(*arguments).err == "toy-gpt: note: resumed from step 4 of 11\n"
+    assert [fraction for _, fraction, _ in calls] == [n / 11 for n in range(5, 12)]
+    assert log_of(base)[0] == [3, 6, 9, 11]
+    assert training_of(base)["resumed_from_step"] == 4
+
+
+def test_the_checkpoint_of_a_finished_run_is_replaced(base, stopped, tiny_corpus, toy_gpt, listing, unbroken):
+    kept = base / "outputs" / "checkpoints"
+    for steps in (30, 8):
+        assert toy_gpt(*command(base, tiny_corpus, "--steps", steps, "--checkpoint-every", 4)).code == 0
+        assert names_in(kept) == [f"step-{steps:08}"]
+    assert listing(base) == unbroken
+    # One that is stopped takes its place only with its first checkpoint.
+    for step, left in ((2, "step-00000008"), (6, "step-00000004")):
+        with stopped_at(step):
+            assert toy_gpt(*command(base, tiny_corpus, "--checkpoint-every", 4)).code == 130
+        assert names_in(kept) == [left]
+    refused_and_unchanged(toy_gpt, listing, base, command(base, tiny_corpus))
+
+
+def test_without_a_checkpoint_of_the_end(base, tiny_corpus, toy_gpt, listing, unbroken):
+    assert toy_gpt(*command(base, tiny_corpus, "--no-keep", "--checkpoint-every", 2)).code == 0
+    assert listing(base) == {path: data for path, data in unbroken.items() if "checkpoints" not in path}
+
+
+def test_a_last_checkpoint_that_cannot_be_written_is_no_failure(base, tiny_corpus, toy_gpt, listing, unbroken):
+    with failing_once(module, "write_safetensors", 1, full_disk, after=False):
+        outcome = toy_gpt(*command(base, tiny_corpus))
+    assert outcome.code == 0
+    assert outcome.err == "toy-gpt: note: the last checkpoint is not kept: No space left on device\n"
+    assert listing(base) == {path: data for path, data in unbroken.items() if "checkpoints" not in path}
+
+
+# --- the best weights ---------------------------------------------------------------------------------------
+
+BEST = ("--keep", "best", "--learning-rate", 0.5, "--steps", 12, "--eval-every", 1, "--dropout", 0)
+
+
+def test_the_best_weights_survive_a_stop(base, tmp_path, tiny_corpus, toy_gpt, listing):
+    assert toy_gpt(*command(base, tiny_corpus, *BEST)).code == 0
+    training = training_of(base)
+    assert training["keep"] == "best"
+    assert "kept_step" in training
+    assert training["kept_step"] < 9
+    for step in (training["kept_step"], training["kept_step"] + 1, 11):
+        other = tmp_path / str(step) / "run"
+        with stopped_at(step):
+            assert toy_gpt(*command(other, tiny_corpus, *BEST, "--checkpoint-every", 1)).code == 130
+        outcome = toy_gpt(*command(other, tiny_corpus, *BEST[2:], "--resume"))  # it still keeps the best
+        assert outcome.err == f"toy-gpt: note: resumed from step {step} of 12\n"
+        assert f"at step {training['kept_step']}; the weights of step {training['kept_step']} are kept" in outcome.out
+        assert listing(other) == listing(base)
+
+
+def test_the_best_weights_from_now_on(base, tiny_corpus, toy_gpt):
+    assert toy_gpt(*command(base, tiny_corpus, *BEST, "--keep", "last")).code == 0
+    assert "keep" not in training_of(base)
+    outcome = toy_gpt(*command(base, tiny_corpus, *BEST, "--resume", "--steps", 15))
+    assert outcome.err.splitlines() == [
+        "toy-gpt: note: the best weights before step 12 were not kept, so the best from there on are chosen",
+        "toy-gpt: note: resumed from step 12 of 15",
+    ]
+    assert 12 <= training_of(base)["kept_step"] <= 15
+
+
+BEST_DAMAGES = {
+    "missing": lambda folder: (folder / "best.safetensors").unlink(),
+    "cut": lambda folder: cut("best.safetensors", -8)(folder),
+    "of another step": lambda folder: progress(best=[1, 0.5])(folder),
+    "of no step": lambda folder: progress(best=[])(folder),
+    "a number": lambda folder: progress(best=7)(folder),
+    "of another shape": lambda folder: stored("best.safetensors", all_of(NAME, in_another_shape))(folder),
+    "in 32 bits": lambda folder: stored("best.safetensors", all_of("", in_32_bits))(folder),
+}
+
+
+@pytest.mark.parametrize("damage", BEST_DAMAGES)
+def test_damaged_best_weights_are_refused_in_one_line(base, tiny_corpus, toy_gpt, listing, damage):
+    with stopped_at(6):
+        assert toy_gpt(*command(base, tiny_corpus, *BEST, "--checkpoint-every", 5)).code == 130
+    BEST_DAMAGES[damage](base / "outputs" / "checkpoints" / "step-00000005")
+    refused_and_unchanged(toy_gpt, listing, base, command(base, tiny_corpus, *BEST, "--resume"))
+
+
 # --- hostile checkpoints ------------------------------------------------------------------------------------
 
 
@@ -711,6 +851,16 @@ DAMAGES = {
     "no random state": lacks("progress", "random"),
     "no history": lacks("progress", "history"),
     "no batches": lacks("progress", "pending"),
+    "no schedules": lacks("progress", "schedules"),
+    "schedules empty": progress(schedules=[]),
+    "schedules of numbers": progress(schedules=[1]),
+    "schedules too short": progress(schedules=[[0, 8, 0]]),
+    "schedules of texts": progress(schedules=[["0", 8, 0, 3]]),
+    "schedules without an end": progress(schedules=[[0, 8, 0, 0]]),
+    "schedules of another log": progress(schedules=[[0, 8, 0, 2]]),
+    "schedules from later on": progress(schedules=[[1, 8, 0, 3]]),
+    "schedules beyond the step": progress(schedules=[[0, 8, 0, 3], [5, 8, 0, 3]]),
+    "schedules twice": progress(schedules=[[0, 8, 0, 3], [0, 8, 0, 3]]),
     "random null": progress(random=None),
     "random empty": progress(random=[]),
     "random of another version": randomness(lambda known: known.__setitem__(0, 9)),

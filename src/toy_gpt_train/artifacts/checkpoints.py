@@ -112,6 +112,7 @@ class Checkpoints:
             sync_names([self.folder, self.folder.parent])
         except BaseException:
             shutil.rmtree(staged, ignore_errors=True)
+            self._remove_folder()
             raise
         self._remove_all_but(target)
 
@@ -146,6 +147,9 @@ class Checkpoints:
     def clear(self) -> None:
         """Remove all checkpoints."""
         self._remove_all_but(None)
+        self._remove_folder()
+
+    def _remove_folder(self) -> None:
         with suppress(OSError):  # other files are in it
             self.folder.rmdir()
 
