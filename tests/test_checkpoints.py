@@ -22,7 +22,7 @@ from hypothesis import strategies as st
 from conftest import needs_processes
 from toy_gpt_train import run
 from toy_gpt_train.artifacts import checkpoints as module
-from toy_gpt_train.artifacts.checkpoints import Checkpoints, newest_checkpoint
+from toy_gpt_train.artifacts.checkpoints import Checkpoints, newest_state
 from toy_gpt_train.artifacts.safetensors import read_safetensors, write_safetensors
 from toy_gpt_train.errors import InputError
 from toy_gpt_train.models.architecture import Architecture
@@ -89,7 +89,7 @@ def test_what_is_saved_is_what_is_loaded(tmp_path_factory, weights, optimizer, p
 
 def test_without_a_folder_there_is_no_checkpoint(tmp_path):
     checkpoints = Checkpoints(tmp_path / "none", 1, IDENTITY)
-    assert newest_checkpoint(checkpoints.folder) is None
+    assert newest_state(checkpoints.folder) is None
     assert checkpoints.load() is None
     checkpoints.clear()
     assert names_in(tmp_path) == []
@@ -124,7 +124,7 @@ def half_written(folder, step, pid):
 def test_a_half_written_folder_is_ignored_and_later_removed(tmp_path):
     checkpoints = Checkpoints(tmp_path, 2, IDENTITY)
     half_written(tmp_path, 2, 99_999)
-    assert newest_checkpoint(checkpoints.folder) is None
+    assert newest_state(checkpoints.folder) is None
     assert checkpoints.load() is None
     checkpoints.save(checkpoint_of(2))
     assert names_in(tmp_path) == ["step-00000002"]
@@ -150,7 +150,7 @@ def test_folders_with_other_names_are_no_checkpoints(tmp_path, name):
     checkpoints = Checkpoints(tmp_path, 2, IDENTITY)
     checkpoints.save(checkpoint_of(2))
     (tmp_path / "step-00000002").rename(tmp_path / name)
-    assert newest_checkpoint(checkpoints.folder) is None
+    assert newest_state(checkpoints.folder) is None
     assert checkpoints.load() is None
 
 
@@ -364,9 +364,8 @@ def test_resumed_is_unbroken_wherever_it_was_stopped(tmp_path, kind, stop_at):
     unbroken = train(kind)
     with pytest.raises(StopHereError):
         train(kind, tmp_path / "checkpoints", stop_at)
-    newest = newest_checkpoint(tmp_path / "checkpoints")
-    last = stop_at // EVERY * EVERY
-    assert (newest and newest.name) == (f"step-{last:08}" if last else None)
+    newest = newest_state(tmp_path / "checkpoints")
+    assert (newest.step if newest else 0) == stop_at // EVERY * EVERY
     assert train(kind, tmp_path / "checkpoints") == unbroken
 
 
@@ -947,15 +946,14 @@ def test_rewriting_alone_is_no_damage(base, stopped, tiny_corpus, toy_gpt, listi
 
 
 def newest_name(folder):
-    newest = newest_checkpoint(folder)
-    return newest.name if newest else ""
+    return max((path.name for path in folder.glob("step-????????")), default="")
 
 
 def newest_step(folder):
     """The step of the newest checkpoint, 0 where there is none; it must be a whole one."""
-    newest = newest_checkpoint(folder)
-    if newest is None:
+    if not newest_name(folder):
         return 0
+    newest = folder / newest_name(folder)
     state = json.loads((newest / STATE).read_text(encoding="utf-8"))
     names = [set(read_safetensors(newest / name)[0]) for name in (WEIGHTS, OPTIMIZER)]
     assert names[1] == {f"{moment}.{name}" for moment in ("first", "second") for name in names[0]}

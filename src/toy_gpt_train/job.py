@@ -5,7 +5,7 @@ Everything that can be checked is checked before the first step.
 
 from collections.abc import Callable, Mapping
 from dataclasses import asdict
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
 from toy_gpt_train.artifacts.metadata import Meta, new_meta
 from toy_gpt_train.artifacts.run_folder import RunFolder
@@ -17,9 +17,6 @@ from toy_gpt_train.models.registry import MOST_WORKERS, STEP_OPTIONS, find_model
 from toy_gpt_train.models.scores import summarize
 from toy_gpt_train.progress import OnProgress
 from toy_gpt_train.tokenizers.encoded import encode_corpus
-
-if TYPE_CHECKING:  # WHY: it loads the code of networks, which a table does without
-    from toy_gpt_train.artifacts.checkpoints import Checkpoints, State
 
 
 class Cut(NamedTuple):
@@ -74,7 +71,12 @@ class Job:
         self.encoded = encode_corpus(corpus, *cut)
         self.entry.check_length(self.settings.context, self.encoded.num_train, corpus.path or corpus.name)
         self.model = self.entry.model_class.build(self.encoded.tokenizer.vocab_size, self.settings, self.seed)
-        self._checkpoints = self._open_checkpoints(folder) if folder and has_checkpoints else None
+        self._checkpoints: Any = None
+        if folder and has_checkpoints:
+            from toy_gpt_train.artifacts.checkpoints import Checkpoints
+
+            every, resume = self._in_steps["checkpoint_every"], self._in_steps["resume"]
+            self._checkpoints = Checkpoints(folder.checkpoints, every, self._identity(), resume=resume)
 
     def learn(self, on_progress: OnProgress | None, on_record: Callable[[Record], None] | None) -> None:
         """Train the model."""
@@ -128,6 +130,7 @@ class Job:
 
     def _look_for_checkpoint(self, folder: RunFolder) -> None:
         """Take over the numbers of a run that is resumed, but for those that were given."""
+        # WHY here: it loads the code of networks, which a table does without.
         from toy_gpt_train.artifacts.checkpoints import newest_state
 
         state = newest_state(folder.checkpoints)
@@ -140,7 +143,7 @@ class Job:
                 f"{state.path} is of a training run that was stopped; continue with --resume, or remove it"
             )
 
-    def _resume(self, state: "State") -> None:
+    def _resume(self, state: Any) -> None:
         known = self.entry.model_class.options
         saved = {name: known[name].checked(name, value) for name, value in state.resumed_numbers().items()}
         numbers = saved | self._numbers
@@ -150,16 +153,8 @@ class Job:
         # WHY some with no step left: a run may have been trained to its end and then not written.
         unwritten = not state.finished and saved.get("steps") == state.step
         if self.settings.steps < state.step + (not unwritten):
-            raise InputError(
-                f"{state.path}: there is nothing to resume: step {state.step} of {self.settings.steps} is done "
-                "(--more-steps N does N more)"
-            )
-
-    def _open_checkpoints(self, folder: RunFolder) -> "Checkpoints":
-        from toy_gpt_train.artifacts.checkpoints import Checkpoints
-
-        every, resume = self._in_steps["checkpoint_every"], self._in_steps["resume"]
-        return Checkpoints(folder.checkpoints, every, self._identity(), resume=resume)
+            done = f"step {state.step} of {self.settings.steps} is done (--more-steps N does N more)"
+            raise InputError(f"{state.path}: there is nothing to resume: {done}")
 
     def _identity(self) -> dict[str, Any]:
         """Return what a run is: every number that changes what it learns."""

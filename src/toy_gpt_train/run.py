@@ -92,7 +92,7 @@ class Run:
     def generate(
         self, prompt: str | None = None, num: int = 100, *, temperature: float = 0.8, top_p: float = 1.0, seed: int = 0
     ) -> str:
-        """Continue a text.
+        """Continue a text; returns the prompt and what follows.
 
         Args:
             prompt: The beginning; by default the first tokens of the training text.
@@ -100,9 +100,6 @@ class Run:
             temperature: 0: always the most likely token; 1: draw by probability.
             top_p: Draw only among the most likely tokens that together have this probability.
             seed: The same seed gives the same text.
-
-        Returns:
-            The prompt and what follows.
 
         Raises:
             InputError: A number makes no sense, or the model does not know the last tokens of the prompt.
@@ -113,14 +110,9 @@ class Run:
         return continued(self.start_text if prompt is None else prompt, chosen, self.tokenizer)
 
     def next(self, prompt: str | None = None, k: int = 5) -> list[NextToken]:
-        """Return the k most likely next tokens after a text, most likely first.
+        """Return the ``k`` most likely next tokens after the ``prompt``, by default the start of the training text.
 
-        Args:
-            prompt: The text; by default the first tokens of the training text.
-            k: How many.
-
-        Raises:
-            InputError: ``k`` is below 1, or the model does not know the last tokens of the prompt.
+        InputError if the model does not know its last tokens.
         """
         if k < 1:
             raise InputError(f"k must be at least 1, got {k}")
@@ -128,11 +120,7 @@ class Run:
         return [NextToken(self.tokenizer.tokens[i], i, p) for i, p in top_k(probs, k)]
 
     def start_ids(self, prompt: str | None = None) -> list[int]:
-        """Return the token ids that a prediction starts from: the prompt's last N, or the training text's first N.
-
-        Raises:
-            InputError: The model does not know the last tokens of the prompt.
-        """
+        """Return the token ids that a prediction starts from: the prompt's last N, or the training text's first N."""
         if prompt is None:
             return self.tokenizer.token_ids(self.meta["start_tokens"])
         return prompt_ids(prompt, self.tokenizer, self.model)
@@ -187,14 +175,11 @@ class Run:
             return evaluate(self.model, ids, sizes, self.frequencies, skip_unknown=unknown == "skip", on_progress=told)
 
     def save(self, base_dir: AnyPath, name: str = "") -> list[Path]:
-        """Write the run to a folder: artifacts/ (what ``load`` reads) and outputs/ (the log), all of it or nothing.
+        """Write the run to a folder, all of it or nothing: artifacts/ (what ``load`` reads) and outputs/ (the log).
 
         Args:
             base_dir: The folder; a run that is there already is replaced.
             name: A folder below artifacts/ and outputs/.
-
-        Returns:
-            The paths written, the metadata last.
 
         Raises:
             InputError: Another process is writing a run there, or the name or a manifest there cannot be used.

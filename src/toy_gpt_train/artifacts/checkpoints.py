@@ -50,14 +50,9 @@ class State(NamedTuple):
         return found
 
 
-def newest_checkpoint(folder: Path) -> Path | None:
-    """Return the folder of the newest checkpoint; None if there is none."""
-    return max(_named(folder, _WHOLE), default=None)
-
-
 def newest_state(folder: Path) -> State | None:
     """Read state.json of the newest checkpoint; None if there is none, InputError if it is damaged."""
-    path = newest_checkpoint(folder)
+    path = max(_named(folder, _WHOLE), default=None)
     if path is None:
         return None
     state: dict[str, Any] = read_json_object(path / STATE_NAME)
@@ -88,22 +83,18 @@ class Checkpoints:
         self._resume = resume
 
     def save(self, checkpoint: Checkpoint, *, finished: bool = False) -> None:
-        """Write a checkpoint, and remove the previous one.
-
-        Raises:
-            OSError: It cannot be written; the previous one is still there.
-        """
+        """Write a checkpoint, and remove the previous one, which is still there after an OSError."""
         target = self.folder / f"step-{checkpoint.step:08}"
         staged = self.folder / f".{target.name}.{os.getpid()}.tmp"
         shutil.rmtree(staged, ignore_errors=True)  # a killed process of the same number may have left it
-        state = {"identity": self._identity, "step": checkpoint.step, "progress": checkpoint.progress}
+        state = {"identity": self._identity, "step": checkpoint.step, "finished": finished}
         try:
             staged.mkdir(parents=True)
             write_safetensors(staged / WEIGHTS_NAME, checkpoint.weights)
             write_safetensors(staged / OPTIMIZER_NAME, checkpoint.optimizer)
             if checkpoint.best is not None:
                 write_safetensors(staged / BEST_NAME, checkpoint.best)
-            text = json.dumps({**state, "finished": True} if finished else state)
+            text = json.dumps({**state, "progress": checkpoint.progress})
             (staged / STATE_NAME).write_text(text, encoding="utf-8")
             sync_folder(staged)
             # WHY before: they are of a run that this one replaces, and would look newer.

@@ -8,7 +8,7 @@ from typing import Any, Final
 
 from toy_gpt_train import run
 from toy_gpt_train.cli.arguments import add_base_dir, add_text_options
-from toy_gpt_train.cli.report import training_figures, training_report
+from toy_gpt_train.cli.report import figures, training_report
 from toy_gpt_train.errors import InputError
 from toy_gpt_train.models.base import Option
 from toy_gpt_train.models.registry import LADDER, STEP_OPTIONS, find_model
@@ -119,5 +119,5 @@ def train_arguments(args: argparse.Namespace) -> dict[str, Any]:
 
 def _train(args: argparse.Namespace) -> int:
     trained = run.train(**train_arguments(args), progress=True)
-    say(json.dumps(training_figures(trained)) if args.json else training_report(trained, trained.paths))
+    say(json.dumps(figures(trained, trained.held_out)) if args.json else training_report(trained, trained.paths))
     return 0

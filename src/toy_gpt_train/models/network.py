@@ -25,7 +25,6 @@ from toy_gpt_train.models.scores import Prediction
 from toy_gpt_train.models.sizes import NetworkSettings, settings_for
 from toy_gpt_train.nn.modules import LensStep, Network
 from toy_gpt_train.nn.tensor import Tensor
-from toy_gpt_train.progress import OnProgress
 from toy_gpt_train.training.steps import train_steps
 
 LARGEST_IN_TABLES: Final = 200_000  # more weights than that go to one binary file: nobody would read them in tables
@@ -139,30 +138,11 @@ class NetworkModel(Model):
 
     # --- learning ------------------------------------------------------------------------------------------
 
-    def fit(
-        self,
-        text: Text,
-        settings: Any,
-        *,
-        seed: int = 0,
-        workers: int = 1,
-        checkpoints: Any = None,
-        on_progress: OnProgress | None = None,
-    ) -> Iterator[Record]:
+    def fit(self, text: Text, settings: Any, **how: Any) -> Iterator[Record]:
         """Learn step by step from random windows; see training/steps.py."""
         build = partial(type(self).build_network, self.vocab_size, self.context_size, self.architecture, 0)
-        self._remarks = yield from train_steps(
-            self.network,
-            text.ids,
-            len(self.training_ids(text)),
-            settings,
-            build=build,
-            num_targets=self.num_targets,
-            seed=seed,
-            workers=workers,
-            checkpoints=checkpoints,
-            on_progress=on_progress,
-        )
+        how |= {"build": build, "num_targets": self.num_targets}
+        self._remarks = yield from train_steps(self.network, text.ids, len(self.training_ids(text)), settings, **how)
         self._round_weights()
 
     def scored_from(self, num_train: int) -> int | None:

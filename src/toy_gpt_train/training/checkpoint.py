@@ -3,7 +3,7 @@
 from array import array
 from collections.abc import Mapping
 from math import isfinite
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple
 
 from toy_gpt_train.training.workers import BatchStats
 
@@ -19,19 +19,6 @@ class Checkpoint(NamedTuple):
     optimizer: Arrays  # the two averages that AdamW keeps for each
     progress: dict[str, Any]  # the random state, the log, the batches since its last line, the schedules, as JSON
     best: Arrays | None = None  # the best weights so far, where those are to be kept
-
-
-class CheckpointStore(Protocol):
-    """Keeps the checkpoints of one run."""
-
-    every: int  # steps from one checkpoint to the next; 0 to keep none
-    last: Checkpoint | None  # set when training ends
-
-    def save(self, checkpoint: Checkpoint) -> None:
-        """Keep a checkpoint in place of the one before."""
-
-    def load(self) -> Checkpoint | None:
-        """Return the checkpoint to resume from; None to start anew."""
 
 
 class Schedule(NamedTuple):
@@ -75,8 +62,10 @@ def checked_schedules(found: Any, step: int, recorded: list[int]) -> list[Schedu
     """Return the schedules of a checkpoint; the log must follow from them."""
     schedules = [Schedule(*numbers) for numbers in found]
     starts = [schedule.start for schedule in schedules]
-    sound = all(type(n) is int and 0 <= n < 2**53 for schedule in schedules for n in (*schedule, schedule[-1] - 1))
-    if not (sound and starts[:1] == [0] and starts == sorted(set(starts)) and starts[-1] <= step):
+    are_numbers = all(
+        type(n) is int and 0 <= n < 2**53 for schedule in schedules for n in (*schedule, schedule[-1] - 1)
+    )
+    if not (are_numbers and starts[:1] == [0] and starts == sorted(set(starts)) and starts[-1] <= step):
         raise ValueError("the schedules make no sense")
     ends = [*starts[1:], step]
     if any((end - s.start) // s.eval_every > len(recorded) for s, end in zip(schedules, ends, strict=True)):

@@ -32,7 +32,6 @@ from toy_gpt_train.training.checkpoint import (
     Arrays,
     Best,
     Checkpoint,
-    CheckpointStore,
     Schedule,
     StepRecord,
     checked_record,
@@ -73,24 +72,19 @@ class StepSettings:
     def __post_init__(self) -> None:
         if self.keep not in ("last", "best"):
             raise InputError(f"keep must be last or best, got {self.keep!r:.40}")
-        for name in ("context", "steps", "batch_size", "micro_batch", "eval_every"):
-            if getattr(self, name) < 1:
-                raise InputError(f"the {name.replace('_', ' ')} must be at least 1, got {getattr(self, name)}")
-        if self.warmup < 0:
-            raise InputError(f"warmup must be at least 0, got {self.warmup}")
+        for name in ("context", "steps", "batch_size", "micro_batch", "eval_every", "warmup"):
+            if getattr(self, name) < (least := int(name != "warmup")):
+                raise InputError(f"the {name.replace('_', ' ')} must be at least {least}, got {getattr(self, name)}")
         for name, most in (("learning_rate", 1000.0), ("clip", 1e9)):
             if not 0 < getattr(self, name) <= most:
                 raise InputError(
                     f"the {name.replace('_', ' ')} must be above 0 and at most {most:g}, got {getattr(self, name)}"
                 )
         if not (isfinite(self.weight_decay) and 0 <= self.weight_decay * self.learning_rate < 1):
-            if self.weight_decay == StepSettings.weight_decay:  # nobody has set it
-                most = 1 / self.weight_decay
-                raise InputError(f"the learning rate must be above 0 and below {most:g}, got {self.learning_rate:g}")
-            raise InputError(
-                f"the learning rate times the weight decay must be from 0 to 1, got {self.learning_rate:g} and "
-                f"{self.weight_decay:g}"
-            )
+            rate, decay = f"{self.learning_rate:g}", self.weight_decay
+            if decay == StepSettings.weight_decay:  # nobody has set it
+                raise InputError(f"the learning rate must be above 0 and below {1 / decay:g}, got {rate}")
+            raise InputError(f"the learning rate times the weight decay must be from 0 to 1, got {rate} and {decay:g}")
 
 
 def train_steps(
@@ -103,10 +97,10 @@ def train_steps(
     num_targets: int,
     seed: int = 0,
     workers: int = 1,
-    checkpoints: CheckpointStore | None = None,
+    checkpoints: Any = None,
     on_progress: OnProgress | None = None,
 ) -> Generator[StepRecord, None, dict[str, Any]]:
-    """Train a network on the first ``num_train`` ids; the others are held out.
+    """Train a network on the first ``num_train`` ids, and return what the metadata say of it besides the settings.
 
     ``build`` makes a network of the same shape (a function that a new process can import), ``num_targets`` is how many
     tokens it predicts in a window, and the other arguments are those of Model.fit().
@@ -115,9 +109,6 @@ def train_steps(
         A record every ``eval_every`` steps, after resuming those before too: ``epoch`` (predictions so far / training
         tokens), ``avg_loss`` and ``accuracy`` of the batches since the last record, ``step``, ``learning_rate``,
         ``grad_norm`` (before clipping); with held-out text, ``val_loss`` and ``val_accuracy`` on a sample of it.
-
-    Returns:
-        What the metadata say of training besides the settings.
 
     Raises:
         InputError: The loss is no longer finite, a checkpoint does not fit, or there is nothing to choose the best by.
@@ -198,12 +189,7 @@ class _TrainingState:
     """Everything the next step depends on."""
 
     def __init__(
-        self,
-        network: Network,
-        train_ids: Sequence[int],
-        held_out: Sequence[Window],
-        settings: StepSettings,
-        seed: int,
+        self, network: Network, train_ids: Sequence[int], held_out: Sequence[Window], settings: StepSettings, seed: int
     ) -> None:
         self._network = network
         self._train_ids = train_ids
@@ -290,12 +276,8 @@ class _TrainingState:
             for moment, arrays in (("first", self._optimizer.first), ("second", self._optimizer.second))
             for (name, parameter), numbers in zip(self._network.named_parameters(), arrays, strict=True)
         }
-        progress = {
-            "random": list(self._generator.getstate()),
-            "history": self.history,
-            "pending": self.pending,
-            "schedules": self._schedules,
-        }
+        progress = {"random": list(self._generator.getstate()), "history": self.history, "pending": self.pending}
+        progress["schedules"] = self._schedules
         if self._best is None:
             return Checkpoint(self.step, self._weights(), averages, progress)
         best = {"best": [self._best.step, self._best.loss]}
@@ -305,11 +287,7 @@ class _TrainingState:
         return {name: (p.shape, array("d", p.data)) for name, p in self._network.named_parameters()}
 
     def restore(self, checkpoint: Checkpoint | None) -> None:
-        """Continue from a checkpoint; from the start where it is None.
-
-        Raises:
-            InputError: It does not fit the network, or it is damaged.
-        """
+        """Continue from a checkpoint, if there is one; InputError if it is damaged or does not fit the network."""
         if checkpoint is None:
             return
         try:
