@@ -81,6 +81,34 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         return parser
 
     to_text = {"help": "the text file to write"}
+    _add_fetch(add)
+
+    summary = "collect the running interpreter's own library sources into one text file"
+    library = add("stdlib", summary, STDLIB, _stdlib, **to_text)
+    library.add_argument("--megabytes", type=float, metavar="M", help="stop after M million bytes (default: all of it)")
+
+    draw = add("sample", "draw lines of a text at random", SAMPLE, _sample, **to_text)
+    draw.add_argument("--text", type=Path, required=True, metavar="FILE", help="the text to draw from")
+    amount = draw.add_mutually_exclusive_group(required=True)
+    amount.add_argument("--lines", type=int, metavar="K", help="draw exactly K lines (all of them if there are fewer)")
+    amount.add_argument("--fraction", type=float, metavar="F", help="keep each line with probability F")
+    draw.add_argument("--seed", type=int, default=0, metavar="S", help="same seed, same lines (default: 0)")
+
+    columns = add("parquet", "extract a column of texts from parquet files", PARQUET, _parquet, **to_text)
+    columns.add_argument("files", nargs="+", type=Path, metavar="PARQUET", help="the files, in this order")
+    _add_column(columns)
+
+    dataset = add("hub", "extract texts from a dataset of the Hugging Face hub", HUB, _hub, **to_text)
+    dataset.add_argument("name", metavar="NAME", help="the dataset, or a folder of data files")
+    dataset.add_argument("--config", metavar="C", help="which version of the dataset, if it has several")
+    dataset.add_argument("--split", default="train", metavar="S", help="which part of it (default: %(default)s)")
+    dataset.add_argument("--limit", type=int, metavar="N", help="stop after N texts (default: all)")
+    _add_column(dataset)
+
+    _add_ids(add)
+
+
+def _add_fetch(add: Callable[..., argparse.ArgumentParser]) -> None:
     get = add(
         "fetch",
         "download a well-known text, and check it",
@@ -106,30 +134,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="give up after S seconds in all; the next try resumes there (default: %(default)g)",
     )
     get.add_argument("--force", action="store_true", help="replace a file that has other content")
-
-    summary = "collect the running interpreter's own library sources into one text file"
-    library = add("stdlib", summary, STDLIB, _stdlib, **to_text)
-    library.add_argument("--megabytes", type=float, metavar="M", help="stop after M million bytes (default: all of it)")
-
-    draw = add("sample", "draw lines of a text at random", SAMPLE, _sample, **to_text)
-    draw.add_argument("--text", type=Path, required=True, metavar="FILE", help="the text to draw from")
-    amount = draw.add_mutually_exclusive_group(required=True)
-    amount.add_argument("--lines", type=int, metavar="K", help="draw exactly K lines (all of them if there are fewer)")
-    amount.add_argument("--fraction", type=float, metavar="F", help="keep each line with probability F")
-    draw.add_argument("--seed", type=int, default=0, metavar="S", help="same seed, same lines (default: 0)")
-
-    columns = add("parquet", "extract a column of texts from parquet files", PARQUET, _parquet, **to_text)
-    columns.add_argument("files", nargs="+", type=Path, metavar="PARQUET", help="the files, in this order")
-    _add_column(columns)
-
-    dataset = add("hub", "extract texts from a dataset of the Hugging Face hub", HUB, _hub, **to_text)
-    dataset.add_argument("name", metavar="NAME", help="the dataset, or a folder of data files")
-    dataset.add_argument("--config", metavar="C", help="which version of the dataset, if it has several")
-    dataset.add_argument("--split", default="train", metavar="S", help="which part of it (default: %(default)s)")
-    dataset.add_argument("--limit", type=int, metavar="N", help="stop after N texts (default: all)")
-    _add_column(dataset)
-
-    _add_ids(add)
 
 
 def _add_ids(add: Callable[..., argparse.ArgumentParser]) -> None:

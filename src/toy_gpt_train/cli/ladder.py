@@ -106,16 +106,17 @@ def _ladder(args: argparse.Namespace) -> int:
 
 def _train(one: LadderRun, corpus: Corpus, args: argparse.Namespace) -> list[object]:
     """Train one model and write its run; returns its row."""
+    in_steps = {"workers": args.workers, "keep_checkpoint": False} if one.entry.model_class.trains_in_steps else {}
     trained = run.train(
         one.entry.name,
         corpus,
         tokenizer=one.tokenizer,
         bpe_vocab=args.bpe_vocab,
         val_fraction=one.val_fraction,
-        workers=args.workers if one.entry.model_class.trains_in_steps else 1,
         save_to=args.base_dir,
         name=one.name,
         progress=True,
+        **in_steps,
     )
     metrics = trained.meta["metrics"]
     losses = (metrics["train_loss"], trained.meta["loss_floor"], metrics["train_accuracy"], metrics.get("val_loss"))
