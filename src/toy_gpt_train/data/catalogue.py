@@ -43,9 +43,8 @@ CATALOGUE: Final = (
 def find_source(name: str) -> Source:
     """Return the text with this name; InputError if there is none.
 
-    Example:
-        >>> find_source("names").size
-        228145
+    >>> find_source("names").size
+    228145
     """
     for source in CATALOGUE:
         if source.name == name:

@@ -56,10 +56,8 @@ class Patience:
 
     def __post_init__(self) -> None:
         if not (0 <= self.min_speed < inf and 0 < self.deadline < inf):
-            raise InputError(
-                f"the least speed must be at least 0 and the deadline above 0, got {self.min_speed:g} bytes per second "
-                f"and {self.deadline:g} s"
-            )
+            got = f"{self.min_speed:g} bytes per second and {self.deadline:g} s"
+            raise InputError(f"the least speed must be at least 0 and the deadline above 0, got {got}")
 
 
 class _TransferError(Exception):
@@ -67,24 +65,16 @@ class _TransferError(Exception):
 
 
 class _Watch:
-    """Watches the time of a download."""
-
     def __init__(self, url: str, patience: Patience) -> None:
         self._url, self._patience = url, patience
         self._end = time.monotonic() + patience.deadline
         self.start()
 
     def start(self) -> None:
-        """Begin to measure the speed anew."""
         self._since, self.received = time.monotonic(), 0
 
     def timeout(self) -> float:
-        """Return how long to wait at most.
-
-        Raises:
-            InputError: The deadline is over.
-            _TransferError: The server is too slow.
-        """
+        """Return how long to wait; InputError if the deadline is over, _TransferError if the server is too slow."""
         now, patience = time.monotonic(), self._patience
         if now >= self._end:
             raise InputError(f"{self._url}: not fetched within {patience.deadline:g} s; the next try resumes here")
@@ -94,8 +84,7 @@ class _Watch:
             self.start()
         return min(patience.timeout, self._end - now)
 
-    def pause(self, seconds: float) -> None:
-        """Wait, but not beyond the deadline."""
+    def pause(self, seconds: float) -> None:  # but not beyond the deadline
         time.sleep(max(min(seconds, self._end - time.monotonic()), 0.0))
 
 
@@ -106,30 +95,25 @@ class _WatchedStream(io.RawIOBase):
         self._sock, self._stream, self._watch = sock, stream, watch
 
     def readable(self) -> bool:
-        """Return that it can be read."""
         return True
 
     def readinto(self, buffer: Any) -> int | None:
-        """Read what has arrived, if there is still time."""
         self._sock.settimeout(self._watch.timeout())
         return self._stream.readinto(buffer)
 
     def close(self) -> None:
-        """Close the connection."""
         self._stream.close()
         super().close()
 
 
 class _WatchedResponse(HTTPResponse):
-    """A response that is read under a watch."""
-
     def __init__(self, watch: _Watch, sock: socket.socket, *args: Any, **more: Any) -> None:
         super().__init__(sock, *args, **more)
         self.fp: Any = io.BufferedReader(_WatchedStream(sock, self.fp.detach(), watch))
 
 
 def _watched(handler: AbstractHTTPHandler, watch: _Watch) -> AbstractHTTPHandler:
-    """Let the responses of a handler of urllib be watched."""
+    """Let a watch be kept over the responses of a handler of urllib."""
     open_plain: Any = handler.do_open
 
     def open_watched(connect: Any, request: Request, **more: Any) -> Any:
@@ -159,13 +143,9 @@ def fetch(
         source: What to expect.
         out: The file to write; the part file is beside it. A device or a pipe is written into, when all is there.
         url: Another address of the same text.
-        force: Replace a file that has other content.
-        patience: With slow and broken servers.
+        force: Replace a file that has other content; InputError otherwise.
+        patience: With slow and broken servers; InputError when it is used up.
         on_progress: Called for each block with the fraction downloaded.
-
-    Raises:
-        InputError: The file is there with other content, or the address does not deliver the text.
-        OSError: A file cannot be read or written.
     """
     address = source.url if url is None else url
     _check_url(address)
@@ -303,7 +283,6 @@ def _redirected(url: str, location: str) -> str:
 
 
 def _check_url(url: str) -> None:
-    """Refuse what is not a plain http or https address."""
     try:
         parts = urlsplit(url)
         usable = parts.scheme in ("http", "https") and parts.username is None and url.isascii() and url.isprintable()
