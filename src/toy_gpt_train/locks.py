@@ -47,9 +47,7 @@ class FolderInUseError(InputError):
 def locked(folder: Path) -> Iterator[None]:
     """Hold the lock of a folder; the folder is made if it does not exist.
 
-    Raises:
-        FolderInUseError: Another process holds it, or another part of this one; the message says who.
-        OSError: The folder cannot be made or written.
+    FolderInUseError if another process holds it, or another part of this one; the message says who.
     """
     path = folder / LOCK_NAME
     file = _acquire(path)
@@ -68,8 +66,7 @@ def locked(folder: Path) -> Iterator[None]:
                 path.unlink()
 
 
-def _acquire(path: Path) -> FileIO:
-    """Return the lock file of a folder, open and locked."""
+def _acquire(path: Path) -> FileIO:  # open and locked
     for _ in range(_ATTEMPTS):
         path.parent.mkdir(parents=True, exist_ok=True)
         try:

@@ -13,11 +13,7 @@ _HARMLESS: Final = "\n\t\u200c\u200d"  # the last two shape Persian words and em
 
 
 def say(text: str = "", *, raw: bool = False) -> None:
-    """Print to standard output; ``raw`` as it is, otherwise as plain() text.
-
-    Raises:
-        OSError: It cannot be written; the error names standard output.
-    """
+    """Print to standard output; ``raw`` as it is, otherwise as plain() text. An OSError names standard output."""
     try:
         print(text if raw else plain(text), flush=True)
     except OSError as error:

@@ -133,12 +133,9 @@ class StagedFiles:
 def staged_files(folder: Path, *others: Path) -> Iterator[StagedFiles]:
     """Write several files as one: all are committed at the end of the block, or none.
 
-    Args:
-        folder: Where the files and the journal are; the caller has it for itself, by only_writer().
-        others: Further files, in other folders, that may be part of the commit.
-
-    Yields:
-        The staging area; write to ``staged.path(target)`` instead of ``target``, metadata last.
+    The folder is that of the files and the journal; the caller has it for itself, by only_writer(). Of files in other
+    folders, only ``others`` may be part of the commit. Write to ``staged.path(target)`` instead of ``target``, metadata
+    last.
     """
     staged = StagedFiles(folder, others)
     try:
@@ -154,18 +151,10 @@ def staged_files(folder: Path, *others: Path) -> Iterator[StagedFiles]:
 
 @contextmanager
 def only_writer(folder: Path, *others: Path) -> Iterator[None]:
-    """Have a folder to write to, and be the only one who does.
+    """Have a folder to write to, with ``others``, files in other folders, and be the only one who does.
 
     It is made if it does not exist, and goes again if nothing is written to it. What a killed process left is completed
-    or removed.
-
-    Args:
-        folder: Is locked.
-        others: Files in other folders that are written only by who holds that lock.
-
-    Raises:
-        FolderInUseError: Another process holds the lock.
-        OSError: A folder cannot be made or written.
+    or removed. FolderInUseError if another process holds the lock, OSError if a folder cannot be made or written.
     """
     folders = [folder, *(path.parent for path in others)]
     with ExitStack() as stack:
@@ -181,12 +170,7 @@ def only_writer(folder: Path, *others: Path) -> Iterator[None]:
 
 
 def write_texts(folder: Path, texts: Mapping[str, str]) -> list[Path]:
-    """Write several text files, by name, to a folder as one; returns their paths.
-
-    Raises:
-        FolderInUseError: Another process is writing to the folder.
-        OSError: A file cannot be written.
-    """
+    """Write several text files, by name, to a folder as one; returns their paths. Errors as in only_writer."""
     with only_writer(folder), staged_files(folder) as staged:
         for name, text in texts.items():
             staged.path(folder / name).write_bytes(text.encode("utf-8"))
@@ -199,8 +183,7 @@ def write_texts(folder: Path, texts: Mapping[str, str]) -> list[Path]:
 def ensure_whole(folder: Path, *others: Path) -> None:
     """Before files are read: complete a commit whose process was killed, and wait for one whose process lives.
 
-    Raises:
-        InputError: It does not end, or it cannot be completed here.
+    InputError if it does not end, or cannot be completed here.
     """
     deadline = time.monotonic() + _SECONDS_OF_A_COMMIT
     while (folder / JOURNAL_NAME).exists():

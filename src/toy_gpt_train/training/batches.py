@@ -18,9 +18,8 @@ def draw_windows(
 ) -> list[Window]:
     """Draw windows of N + 1 tokens from random positions of a text; ValueError if the text is shorter.
 
-    Example:
-        >>> draw_windows([7, 8, 9], 2, 2, random.Random(0))
-        [[7, 8, 9], [7, 8, 9]]
+    >>> draw_windows([7, 8, 9], 2, 2, random.Random(0))
+    [[7, 8, 9], [7, 8, 9]]
     """
     positions = len(token_ids) - context_size
     if positions < 1:

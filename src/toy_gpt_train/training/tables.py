@@ -60,15 +60,11 @@ def row_task(
 ) -> tuple[RowTask, list[int]]:
     """Return the task of one row, and the token ids of its cells, without the rest's.
 
-    Args:
-        weights: The row's own weights by token id.
-        rest: The weight of every other token.
-        targets: The token ids that follow the row's context, in the order of the text; all in 0..V-1.
-        vocab_size: V.
+    The row has ``weights`` of its own by token id, and ``rest`` for every other token. ``targets`` are the token ids
+    that follow the row's context, in the order of the text.
 
-    Example:
-        >>> row_task({}, 0.0, [2, 2], vocab_size=4)
-        (RowTask(targets=(1, 1), weights=(0.0, 0.0), rest_cell=0, num_rest=3), [2])
+    >>> row_task({}, 0.0, [2, 2], vocab_size=4)
+    (RowTask(targets=(1, 1), weights=(0.0, 0.0), rest_cell=0, num_rest=3), [2])
     """
     token_ids = sorted({*weights, *targets})
     num_rest = vocab_size - len(token_ids)
@@ -93,10 +89,7 @@ def train_rows(
 ) -> Iterator[Epoch]:
     """Train rows by gradient descent: targets in order, one update for each, ``epochs`` times over.
 
-    Args:
-        tasks: For each task, how many rows have it.
-        settings: Step size and epochs.
-        on_progress: If it raises StopTraining, the epoch is the last one.
+    ``tasks`` says how many rows have each task. If ``on_progress`` raises StopTraining, the epoch is the last one.
     """
     weights_of = {task: list(task.weights) for task in tasks}
     total = sum(len(task.targets) * len(task.weights) for task in tasks) * settings.epochs
@@ -129,14 +122,8 @@ def descend(
 ) -> tuple[list[float], float, int]:
     """Take one gradient step for each target, in order: a few passes over the row's cells, whatever V is.
 
-    Args:
-        weights: The row's cells.
-        targets: Cells of the targets.
-        task: Says which cell stands for several tokens, and for how many.
-        learning_rate: Step size.
-
-    Returns:
-        The new weights, the total loss, and how many targets were the most likely; both taken before each update.
+    ``weights`` are the row's cells; the task says which of them stands for several tokens, and for how many. Return the
+    new weights, the total loss, and how many targets were the most likely; both taken before each update.
     """
     rest_cell, more = task.rest_cell, task.num_rest - 1
     loss = 0.0

@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from operator import add
 from threading import Lock, Thread
-from typing import TYPE_CHECKING, Final, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 from toy_gpt_train.nn.kernels import doubles
 from toy_gpt_train.nn.modules import Network
@@ -52,9 +52,8 @@ Work = Callable[[Network, MicroBatch], Result]
 def cut_batch(windows: Sequence[Window], size: int, seeds: Callable[[], int]) -> list[MicroBatch]:
     """Cut a batch into micro-batches of ``size`` windows, the last perhaps of fewer; ``seeds`` gives each its seed.
 
-    Example:
-        >>> [micro_batch.share for micro_batch in cut_batch([[1, 2], [3, 4], [5, 6], [7, 8]], 3, lambda: 0)]
-        [0.75, 0.25]
+    >>> [micro_batch.share for micro_batch in cut_batch([[1, 2], [3, 4], [5, 6], [7, 8]], 3, lambda: 0)]
+    [0.75, 0.25]
     """
     parts = (windows[start : start + size] for start in range(0, len(windows), size))
     return [MicroBatch(part, len(part) / len(windows), seeds()) for part in parts]
@@ -81,17 +80,7 @@ def micro_batch_loss(network: Network, micro_batch: MicroBatch) -> Result:
     return BatchStats(loss.item(), num_tokens, correct), array("d")
 
 
-class Workers(Protocol):
-    """Processes micro-batches."""
-
-    def results(self, micro_batches: Sequence[MicroBatch], *, with_gradient: bool) -> Iterator[Result]:
-        """Yield the result and the gradient of each micro-batch, in their order."""
-
-    def close(self) -> None:
-        """Stop working."""
-
-
-def batch_gradient(network: Network, workers: Workers, micro_batches: Sequence[MicroBatch]) -> BatchStats:
+def batch_gradient(network: Network, workers: "Workers", micro_batches: Sequence[MicroBatch]) -> BatchStats:
     """Give every parameter of a network the gradient of a batch's mean loss; return the result of the whole batch."""
     total = array("d")
     results: list[BatchStats] = []
@@ -108,9 +97,8 @@ def batch_gradient(network: Network, workers: Workers, micro_batches: Sequence[M
 def sum_stats(results: Sequence[BatchStats]) -> BatchStats:
     """Return the result of several micro-batches, or batches, together.
 
-    Example:
-        >>> sum_stats([BatchStats(1.0, 3, 2), BatchStats(2.0, 1, 0)])
-        BatchStats(loss=1.25, num_tokens=4, correct=2)
+    >>> sum_stats([BatchStats(1.0, 3, 2), BatchStats(2.0, 1, 0)])
+    BatchStats(loss=1.25, num_tokens=4, correct=2)
     """
     num_tokens = sum(stats.num_tokens for stats in results)
     loss = sum(stats.loss * stats.num_tokens for stats in results) / num_tokens
@@ -133,12 +121,10 @@ class SerialWorkers:
 
 
 class ProcessWorkers:
-    """Shares micro-batches among processes, each with a network of its own; OSError if they cannot be started.
+    """Shares micro-batches among processes; OSError if they cannot be started.
 
-    Args:
-        network: The network whose weights count.
-        build: Makes a network of the same shape; a function that a new process can import.
-        number: How many processes.
+    Each has a network of its own, made by ``build``, a function that a new process can import; the weights of
+    ``network`` count.
     """
 
     def __init__(self, network: Network, build: Callable[[], Network], number: int) -> None:
@@ -166,11 +152,7 @@ class ProcessWorkers:
         self._processes.append(process)
 
     def results(self, micro_batches: Sequence[MicroBatch], *, with_gradient: bool) -> Iterator[Result]:
-        """Yield the result and the gradient of each micro-batch, in order.
-
-        Raises:
-            ChildProcessError: A process has ended, or gives no sign of life.
-        """
+        """Yield results as SerialWorkers does; ChildProcessError if a process has ended, or gives no sign of life."""
         weights = b"".join(array("d", parameter.data).tobytes() for parameter in self._network.parameters())
         number = len(self._connections)
         used = range(min(number, len(micro_batches)))
@@ -207,12 +189,7 @@ class ProcessWorkers:
 
 
 def _receive(connection: "Connection") -> bytes:
-    """Return the next message that is no heartbeat.
-
-    Raises:
-        ChildProcessError: There has been none for a long time.
-        EOFError, OSError: The process has ended.
-    """
+    """Return the next message that is no heartbeat; an error if the process has ended or has long been silent."""
     # WHY second by second: if this process is stopped too (Ctrl-Z), its own sleep must not count.
     while any(connection.poll(1.0) for _ in range(PATIENCE_SECONDS)):
         message = connection.recv_bytes()
@@ -240,8 +217,10 @@ def _control_c_waits() -> Iterator[None]:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
+Workers = SerialWorkers | ProcessWorkers
+
+
 def _serve(connection: "Connection", build: Callable[[], Network]) -> None:
-    """Process what comes through a connection until it is closed."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # where it was not inherited
     sending = Lock()
     Thread(target=_beat, args=(connection, sending), daemon=True).start()

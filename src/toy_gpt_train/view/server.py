@@ -70,7 +70,6 @@ _HEADERS: Final = {
 
 _PAGE_FOLDERS: Final = (".", "core", "ui")
 _ANY_BYTES: Final = "surrogateescape"  # how Python writes a folder's name that is not UTF-8
-
 _PLAIN_NAME: Final = re.compile(r"[^\x00-\x1f/\\:]+")
 
 
@@ -78,11 +77,7 @@ _PLAIN_NAME: Final = re.compile(r"[^\x00-\x1f/\\:]+")
 
 
 def page_files() -> dict[str, Path]:
-    """Return the page's own files by address, relative to the page.
-
-    >>> sorted(page_files())[0], page_files()["core/run.js"].name
-    ('core/csv.js', 'run.js')
-    """
+    """Return the page's own files by address, relative to the page."""
     found = (path for folder in _PAGE_FOLDERS for path in (VIEW_DIR / folder).glob("*"))
     return {path.relative_to(VIEW_DIR).as_posix(): path for path in found if path.suffix in _PAGE_TYPES}
 
@@ -97,19 +92,15 @@ class Place(NamedTuple):
 
 
 def runs_index(base_dir: Path) -> dict[str, Any]:
-    """Return runs.json, the index that the page reads: all runs, and where their files are.
+    """Return runs.json, the index that the page reads.
 
-    Args:
-        base_dir: The folder that holds artifacts/ and outputs/, or is itself a folder of artifacts.
+    ``runs`` has the name, artifacts and log of each run, the default run first. Addresses are relative to ``base_dir``,
+    the folder that holds artifacts/ and outputs/; if it is itself a folder of artifacts, its address is ``run/``.
+    ``notes`` has a sentence for each run left out.
 
-    Returns:
-        ``runs``: name, artifacts and log of each run, the default run first; addresses are relative to ``base_dir`` (if
-        that is a folder of artifacts, its address is ``run/``). ``notes``: a sentence for each run left out.
-
-    Example:
-        >>> from toy_gpt_train.project import RESOURCE_ROOT
-        >>> runs_index(RESOURCE_ROOT / "artifacts" / "ladder" / "200-bigram" / "001_animals")["runs"]
-        [{'name': '200-bigram on 001_animals', 'artifacts': 'run/', 'log': None}]
+    >>> from toy_gpt_train.project import RESOURCE_ROOT
+    >>> runs_index(RESOURCE_ROOT / "artifacts" / "ladder" / "200-bigram" / "001_animals")["runs"]
+    [{'name': '200-bigram on 001_animals', 'artifacts': 'run/', 'log': None}]
     """
     runs: list[dict[str, str | None]] = []
     notes: list[str] = []
@@ -123,8 +114,8 @@ def runs_index(base_dir: Path) -> dict[str, Any]:
             notes.append(f"{place.url}{META_NAME} cannot be used: {why}")
         else:
             log = _real_file(place.outputs, TRAIN_LOG_NAME, base_dir)
-            log_url = _quoted(place.log_url + TRAIN_LOG_NAME) if log else None
-            runs.append({"name": name, "artifacts": _quoted(place.url), "log": log_url})
+            log_url = quote(place.log_url + TRAIN_LOG_NAME, errors=_ANY_BYTES) if log else None
+            runs.append({"name": name, "artifacts": quote(place.url, errors=_ANY_BYTES), "log": log_url})
     return {"runs": runs, "notes": notes}
 
 
@@ -174,10 +165,6 @@ def _real_file(folder: Path, name: str, base_dir: Path) -> Path | None:
     return None
 
 
-def _quoted(url: str) -> str:
-    return quote(url, errors=_ANY_BYTES)
-
-
 # --- answering ----------------------------------------------------------------------------------------------
 
 
@@ -189,13 +176,7 @@ class Found(NamedTuple):
 
 
 def find_file(base_dir: Path, url: str) -> Found | None:
-    """Return the file at an address (from its first slash on, not quoted), or None if nothing is served there.
-
-    Example:
-        >>> found = find_file(VIEW_DIR, "/")
-        >>> found.path.name, found.type
-        ('index.html', 'text/html; charset=utf-8')
-    """
+    """Return the file at an address (from its first slash on, not quoted), or None if nothing is served there."""
     if not url.startswith("/"):
         return None
     if page := page_files().get(url[1:] or "index.html"):
@@ -206,7 +187,6 @@ def find_file(base_dir: Path, url: str) -> Found | None:
 
 
 def _file_of_run(base_dir: Path, folder_url: str, name: str) -> Path | None:
-    """Return a file that belongs to the run at an address."""
     for place in _places(base_dir):
         if folder_url not in (place.url, place.log_url) or not _PLAIN_NAME.fullmatch(name):
             continue
@@ -243,20 +223,16 @@ class ExplorerServer(ThreadingHTTPServer):
 
 
 class _Handler(BaseHTTPRequestHandler):
-    """Answers one request."""
-
     server: ExplorerServer
     server_version = "toy-gpt-view"
     sys_version = ""
     timeout = _SECONDS_TO_ASK
 
     def handle(self) -> None:
-        """Answer, unless the client hangs up first."""
         with suppress(ConnectionError):
             super().handle()
 
     def do_GET(self) -> None:
-        """Answer with a file or the index."""
         if not _is_own_host(self.headers, self.server.server_port):
             self.send_error(HTTPStatus.FORBIDDEN, explain=f"This server answers to {self.server.url} only.")
             return
@@ -271,9 +247,7 @@ class _Handler(BaseHTTPRequestHandler):
         with content:
             self._send(HTTPStatus.OK, kind, content)
 
-    def do_HEAD(self) -> None:
-        """Answer like GET, without the content."""
-        self.do_GET()
+    do_HEAD = do_GET  # noqa: N815 - the base class's name; _send leaves the content out
 
     def _open(self, url: str) -> tuple[str, BinaryIO] | None:
         """Return the type and content of what is at an address; looked up each time, so new runs are shown too."""
