@@ -61,12 +61,7 @@ def check_not_utf16(start: bytes, path: Path) -> None:
 
 
 def corpus_of(text: str, name: str = "text") -> Corpus:
-    r"""Make a corpus of a text in memory; InputError if it holds a lone surrogate, which UTF-8 cannot hold.
-
-    Example:
-        >>> corpus_of("one\n\ntwo").num_lines
-        2
-    """
+    """Make a corpus of a text in memory; InputError if it holds a lone surrogate, which UTF-8 cannot hold."""
     try:
         data = text.encode("utf-8")
     except UnicodeEncodeError as error:

@@ -93,9 +93,6 @@ def real_file(path: Path) -> Path:
     return real
 
 
-# --- temporary files ----------------------------------------------------------------------------------------
-
-
 def remove_all(paths: Iterable[Path]) -> None:
     """Remove files that may be missing. WHY not all fail: the next writer removes what is left."""
     interruption: KeyboardInterrupt | None = None
@@ -132,7 +129,6 @@ def _owner(temporary: Path) -> str:
 
 
 def _is_abandoned(temporary: Path, in_locked_folder: bool) -> bool:
-    """Whether the process that wrote a file is dead."""
     owner = _owner(temporary)
     if owner == "old":
         return in_locked_folder
@@ -149,9 +145,6 @@ def _is_abandoned(temporary: Path, in_locked_folder: bool) -> bool:
     except (OSError, OverflowError):
         return True
     return False
-
-
-# --- folders ------------------------------------------------------------------------------------------------
 
 
 @contextmanager

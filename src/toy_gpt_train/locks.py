@@ -101,7 +101,6 @@ def _sign(file: FileIO) -> None:
 
 
 def _is_at(file: FileIO, path: Path) -> bool:
-    """Whether a path still leads to an open file."""
     try:
         return os.path.samestat(os.fstat(file.fileno()), path.stat())
     except OSError:

@@ -20,18 +20,7 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Final
 
-from toy_gpt_train.disk import (
-    aside_path,
-    check_writable,
-    leftovers,
-    present,
-    real_file,
-    remove_all,
-    sync_file,
-    sync_names,
-    temporary_path,
-    whole_file,
-)
+from toy_gpt_train import disk
 from toy_gpt_train.errors import InputError
 from toy_gpt_train.files import read_json_object
 from toy_gpt_train.locks import FolderInUseError, locked
@@ -56,9 +45,9 @@ class StagedFiles:
         """Return the temporary path to write instead of ``target``."""
         if not self._may_be_named(target):
             raise ValueError(f"{target} is not in {self._folder}")
-        self._real[target] = real_file(target)
+        self._real[target] = disk.real_file(target)
         target.parent.mkdir(parents=True, exist_ok=True)
-        return temporary_path(self._real[target], os.getpid())
+        return disk.temporary_path(self._real[target], os.getpid())
 
     def remove(self, targets: Iterable[Path]) -> None:
         """Let these files go with the commit, unless they are staged; call it when all are."""
@@ -83,18 +72,18 @@ class StagedFiles:
         program that does not know the journal, a run without it is visibly incomplete.
         """
         real = list(self._real.values())
-        new = [(target, temporary_path(target, os.getpid())) for target in real]
+        new = [(target, disk.temporary_path(target, os.getpid())) for target in real]
         old = [*self._removed, *reversed(real)]
         folders = sorted({self._folder, *(target.parent for target in (*self._others, *old))})
         for _, temporary in new:
-            sync_file(temporary)
-        sync_names(folders)
+            disk.sync_file(temporary)
+        disk.sync_names(folders)
         try:
             self._write_journal()
             for target in old:
                 if target.exists():
-                    target.replace(aside_path(target))
-            sync_names(folders)
+                    target.replace(disk.aside_path(target))
+            disk.sync_names(folders)
             for target, temporary in new:
                 temporary.replace(target)
         except BaseException:
@@ -102,13 +91,13 @@ class StagedFiles:
             for target, temporary in reversed(new):
                 if not temporary.exists():
                     target.replace(temporary)
-            sync_names(folders)
+            disk.sync_names(folders)
             for target in reversed(old):
-                if aside_path(target).exists():
-                    aside_path(target).replace(target)
+                if disk.aside_path(target).exists():
+                    disk.aside_path(target).replace(target)
             _end(self._journal, folders, [])
             raise
-        _end(self._journal, folders, map(aside_path, old))
+        _end(self._journal, folders, map(disk.aside_path, old))
 
     def _write_journal(self) -> None:
         def listed(targets: Iterable[Path]) -> list[str | int]:
@@ -120,13 +109,13 @@ class StagedFiles:
             "staged": listed(self._real),
             "removed": listed(self._removed),
         }
-        with whole_file(self._journal) as file:
+        with disk.whole_file(self._journal) as file:
             file.write(json.dumps(commit).encode("utf-8"))
 
     def discard(self) -> None:
         """Remove the temporary files that no journal needs."""
         if not self._journal.exists():
-            remove_all(temporary_path(target, os.getpid()) for target in self._real.values())
+            disk.remove_all(disk.temporary_path(target, os.getpid()) for target in self._real.values())
 
 
 @contextmanager
@@ -159,13 +148,13 @@ def only_writer(folder: Path, *others: Path) -> Iterator[None]:
     folders = [folder, *(path.parent for path in others)]
     with ExitStack() as stack:
         for path in folders:
-            stack.enter_context(present(path))
+            stack.enter_context(disk.present(path))
             if path == folder:
                 stack.enter_context(locked(folder))
-            check_writable(path)
+            disk.check_writable(path)
         _complete(folder, others)
         for path in folders:
-            remove_all(leftovers(path, is_locked=True))
+            disk.remove_all(disk.leftovers(path, is_locked=True))
         yield
 
 
@@ -175,9 +164,6 @@ def write_texts(folder: Path, texts: Mapping[str, str]) -> list[Path]:
         for name, text in texts.items():
             staged.path(folder / name).write_bytes(text.encode("utf-8"))
         return staged.targets()
-
-
-# --- after a kill -------------------------------------------------------------------------------------------
 
 
 def ensure_whole(folder: Path, *others: Path) -> None:
@@ -218,16 +204,16 @@ def _complete(folder: Path, others: Sequence[Path]) -> None:
     if content.get("others") != _relative(others, folder):
         # WHY: the same folder by another name has other folders beside it.
         raise InputError(f"{journal}: writing was interrupted here; open the run by the folder that it was saved to")
-    real = list(map(real_file, staged))
+    real = list(map(disk.real_file, staged))
     # WHY renamed first: a removal must have reached the disk before the journal goes.
     for old, new in (
-        *((target, aside_path(target)) for target in removed),
-        *((temporary_path(target, process), target) for target in real),
+        *((target, disk.aside_path(target)) for target in removed),
+        *((disk.temporary_path(target, process), target) for target in real),
     ):
         if old.exists():
             old.replace(new)
     folders = sorted({folder, *(target.parent for target in (*others, *real))})
-    _end(journal, folders, map(aside_path, (*removed, *real)))
+    _end(journal, folders, map(disk.aside_path, (*removed, *real)))
 
 
 def _relative(others: Sequence[Path], folder: Path) -> list[str]:
@@ -248,8 +234,7 @@ def _listed(found: object, folder: Path, others: Sequence[Path]) -> list[Path] |
 
 
 def _end(journal: Path, folders: Sequence[Path], unneeded: Iterable[Path]) -> None:
-    """End a commit: all its files have their names."""
-    sync_names(folders)
-    remove_all([*unneeded, journal])
+    disk.sync_names(folders)
+    disk.remove_all([*unneeded, journal])
     # WHY: a journal that came back after a power failure would be completed without its temporary files.
-    sync_names(folders)
+    disk.sync_names(folders)

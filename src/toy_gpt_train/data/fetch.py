@@ -113,7 +113,6 @@ class _WatchedResponse(HTTPResponse):
 
 
 def _watched(handler: AbstractHTTPHandler, watch: _Watch) -> AbstractHTTPHandler:
-    """Let a watch be kept over the responses of a handler of urllib."""
     open_plain: Any = handler.do_open
 
     def open_watched(connect: Any, request: Request, **more: Any) -> Any:

@@ -42,9 +42,6 @@ TYPECODES: Final[dict[int, Literal["H", "I"]]] = {16: "H", 32: "I"}
 BLOCK: Final = 1 << 16  # bytes of text, or ids, in memory at a time
 
 
-# --- Writing ----------------------------------------------------------------------------------------------
-
-
 def encode_file(
     text: Path, tokenizer_folder: Path, out: Path, on_progress: OnProgress = lambda fraction, status: None
 ) -> tuple[int, int]:
@@ -90,11 +87,7 @@ def encode_file(
 
 
 def bits_for(vocab_size: int) -> int:
-    """Return the bits of an id: the fewest that hold every id below the vocabulary's size; InputError if none do.
-
-    >>> bits_for(65_536), bits_for(65_537)
-    (16, 32)
-    """
+    """Return the bits of an id: the fewest that hold every id below the vocabulary's size; InputError if none do."""
     for bits in TYPECODES:
         if vocab_size <= 1 << bits:
             return bits
@@ -111,9 +104,6 @@ def _check_byte_order() -> None:
     # WHY refused: every id would have to be swapped, so the file could not be mapped into memory as is.
     if sys.byteorder != "little":
         raise InputError("token files are little-endian, and this machine is not")
-
-
-# --- Reading ----------------------------------------------------------------------------------------------
 
 
 class TokenFile(Sequence[int]):

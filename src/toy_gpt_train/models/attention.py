@@ -86,11 +86,6 @@ class AttentionModel(NetworkModel):
 
     @classmethod
     def count_parameters(cls, vocab_size: int, context_size: int, architecture: Architecture) -> int:
-        """Return how many weights a network would have.
-
-        Example:
-            >>> AttentionModel.count_parameters(10, 3, Architecture(4))
-            150
-        """
+        """Return how many weights a network would have."""
         size = architecture.embedding_dim
         return (vocab_size + context_size) * size + 3 * size * size + (size + 1) * vocab_size

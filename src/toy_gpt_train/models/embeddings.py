@@ -69,12 +69,7 @@ class EmbeddingsModel(NetworkModel):
 
     @classmethod
     def count_parameters(cls, vocab_size: int, context_size: int, architecture: Architecture) -> int:
-        """Return how many weights a network would have.
-
-        Example:
-            >>> EmbeddingsModel.count_parameters(10, 3, Architecture(4))
-            170
-        """
+        """Return how many weights a network would have."""
         size, hidden = context_size * architecture.embedding_dim, architecture.hidden_dim
         into_hidden = (size + 1) * hidden
         return vocab_size * architecture.embedding_dim + into_hidden + ((hidden or size) + 1) * vocab_size
@@ -95,12 +90,7 @@ class EmbeddingsModel(NetworkModel):
         return 1
 
     def input_label(self, index: int) -> str:
-        """Return the label of a row of 02_model_weights.csv; without a hidden layer, how far back and which value.
-
-        Example:
-            >>> EmbeddingsModel(2, 3, Architecture(4)).input_label(5)
-            '-2|dim_1'
-        """
+        """Return the label of a row of 02_model_weights.csv; without a hidden layer, how far back and which value."""
         if self.architecture.hidden_dim:
             return f"dim_{index}"
         position, dim = divmod(index, self.architecture.embedding_dim)

@@ -54,12 +54,7 @@ class GPTModel(TransformerModel):
 
     @classmethod
     def count_parameters(cls, vocab_size: int, context_size: int, architecture: Architecture) -> int:
-        """Return how many weights a network would have.
-
-        Example:
-            >>> GPTModel.count_parameters(10, 3, Architecture(4, hidden_dim=16, heads=2, layers=1))
-            344
-        """
+        """Return how many weights a network would have."""
         size, hidden = architecture.embedding_dim, architecture.hidden_dim
         attention = 4 * (size + 1) * size
         feed_forward = (size + 1) * hidden + (hidden + 1) * size

@@ -68,12 +68,7 @@ class LlamaModel(TransformerModel):
 
     @classmethod
     def count_parameters(cls, vocab_size: int, context_size: int, architecture: Architecture) -> int:
-        """Return how many weights a network would have; N adds none.
-
-        Example:
-            >>> LlamaModel.count_parameters(10, 3, Architecture(4, hidden_dim=16, heads=2, layers=1))
-            348
-        """
+        """Return how many weights a network would have; N adds none."""
         size, hidden = architecture.embedding_dim, architecture.hidden_dim
         blocks = architecture.layers * (4 * size * size + 3 * size * hidden + 2 * size)
         return 2 * vocab_size * size + blocks + size

@@ -41,12 +41,7 @@ _VIEW: Final = (Column("row", COUNT), Column("label", CONTEXT), Column("x", WEIG
 
 
 class TableRow(NamedTuple):
-    """The V logits of one context: those in ``weights``, and ``rest`` for every other token.
-
-    Example:
-        >>> TableRow({2: 0.9}, -0.3).dense(4)
-        [-0.3, -0.3, 0.9, -0.3]
-    """
+    """The V logits of one context: those in ``weights``, and ``rest`` for every other token."""
 
     weights: dict[int, float]
     rest: float
@@ -72,9 +67,8 @@ def compact_row(weights: Mapping[int, float], rest: float, vocab_size: int) -> T
     WHY one form: sums of floats depend on their order, and equal rows must give bit for bit equal probabilities,
     whether they come from training or from a file.
 
-    Example:
-        >>> compact_row({0: 0.5, 1: -0.5, 2: -0.5}, 0.0, vocab_size=3)
-        TableRow(weights={0: 0.5}, rest=-0.5)
+    >>> compact_row({0: 0.5, 1: -0.5, 2: -0.5}, 0.0, vocab_size=3)
+    TableRow(weights={0: 0.5}, rest=-0.5)
     """
     counts = Counter(weights.values())
     counts[rest] += vocab_size - len(weights)
@@ -88,9 +82,8 @@ def compact_row(weights: Mapping[int, float], rest: float, vocab_size: int) -> T
 def row_probabilities(row: TableRow, vocab_size: int) -> TableRow:
     """Return softmax over a row, in O(tokens seen), not O(V): probabilities in the form of a row.
 
-    Example:
-        >>> row_probabilities(TableRow({}, 0.0), vocab_size=4)
-        TableRow(weights={}, rest=0.25)
+    >>> row_probabilities(TableRow({}, 0.0), vocab_size=4)
+    TableRow(weights={}, rest=0.25)
     """
     top = max(row.weights.values(), default=row.rest)
     num_rest = vocab_size - len(row.weights)
@@ -105,9 +98,8 @@ def row_probabilities(row: TableRow, vocab_size: int) -> TableRow:
 def most_likely(probs: TableRow, vocab_size: int) -> int:
     """Return argmax of V probabilities in the form of a row: the first id with the largest one.
 
-    Example:
-        >>> most_likely(TableRow({0: 0.2, 2: 0.4}, 0.4), vocab_size=3)
-        1
+    >>> most_likely(TableRow({0: 0.2, 2: 0.4}, 0.4), vocab_size=3)
+    1
     """
     best = max(probs.weights.values(), default=0.0)
     candidates = [token_id for token_id, probability in probs.weights.items() if probability == best]
@@ -120,9 +112,8 @@ def most_likely(probs: TableRow, vocab_size: int) -> int:
 def training_pairs(ids: Sequence[int], context_size: int) -> list[tuple[Context, int]]:
     """Return (context, target) for each token with a full context before it.
 
-    Example:
-        >>> training_pairs([3, 1, 2, 4], 2)
-        [((3, 1), 2), ((1, 2), 4)]
+    >>> training_pairs([3, 1, 2, 4], 2)
+    [((3, 1), 2), ((1, 2), 4)]
     """
     if context_size == 0:
         return [((), target) for target in ids]
@@ -132,12 +123,7 @@ def training_pairs(ids: Sequence[int], context_size: int) -> list[tuple[Context,
 
 
 class NGramTable(Model):
-    """A table of next-token weights: ``rows`` has those that are not all zeros, by context.
-
-    Example:
-        >>> NGramTable(vocab_size=4, context_size=2).next_probs([0, 1])
-        [0.25, 0.25, 0.25, 0.25]
-    """
+    """A table of next-token weights: ``rows`` has those that are not all zeros, by context."""
 
     options: ClassVar[Mapping[str, Option]] = {
         "epochs": Option(int, "E", "a table's passes over the text (default: 50)"),
@@ -170,9 +156,8 @@ class NGramTable(Model):
     def fit(self, text: Text, settings: Any, *, on_progress: OnProgress | None = None, **_: Any) -> Iterator[Record]:
         """Learn by gradient descent from the rows that there are: pairs in order, an update for each, ``epochs`` times.
 
-        Yields:
-            A record per epoch: ``avg_loss`` and ``accuracy`` over all pairs, each taken before its update; and
-            ``val_loss`` and ``val_accuracy`` on the held-out part, if there is one.
+        Yield a record per epoch: ``avg_loss`` and ``accuracy`` over all pairs, each taken before its update;
+        ``val_loss`` and ``val_accuracy`` on the held-out part, if there is one.
         """
         from toy_gpt_train.training.tables import train_rows
 
@@ -213,7 +198,6 @@ class NGramTable(Model):
     def _take_over(
         self, rows_of: Mapping[Any, Sequence[tuple[Context, list[int]]]], weights: Mapping[Any, Sequence[float]]
     ) -> None:
-        """Give every context the weights that its task has learned."""
         for task, rows in rows_of.items():
             own = list(weights[task])
             rest = own.pop(task.rest_cell)
@@ -289,7 +273,6 @@ class NGramTable(Model):
         return Content(layout, (weights, view), decimals=WEIGHT_DECIMALS)
 
     def _rows_in(self, layout: str) -> Iterator[tuple[Context, TableRow]]:
-        """Yield the contexts and rows that a layout holds, by index."""
         every = product(range(self.vocab_size), repeat=self.context_size)
         for context in every if layout == "all" else sorted(self.rows):
             yield context, self.rows.get(context, ZERO_ROW)

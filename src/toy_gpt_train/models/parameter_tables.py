@@ -49,9 +49,8 @@ _BY_TOKEN: Final = ("token_embeddings.weight", "output.bias")  # a row for each 
 def parameter_file(name: str) -> str:
     """Return the file that holds a parameter; from the second block on, the block's number is in the name.
 
-    Example:
-        >>> parameter_file("blocks.0.attention.q_proj.weight"), parameter_file("blocks.1.attention.q_proj.weight")
-        ('05_W_Q.csv', '05_W_Q_block_2.csv')
+    >>> parameter_file("blocks.0.attention.q_proj.weight"), parameter_file("blocks.1.attention.q_proj.weight")
+    ('05_W_Q.csv', '05_W_Q_block_2.csv')
     """
     match = re.fullmatch(r"(?:blocks\.([0-9]+)\.)?(.+)", name)
     assert match is not None
@@ -104,8 +103,7 @@ def read_parameter(
     return transpose(numbers, parameter.shape[1], parameter.shape[0]) if _is_matrix(name, parameter) else numbers
 
 
-def _labels(name: str, parameter: Parameter, input_label: InputLabel) -> list[tuple[Any, ...]]:
-    """Return the first cells of each row of a parameter's table."""
+def _labels(name: str, parameter: Parameter, input_label: InputLabel) -> list[tuple[Any, ...]]:  # of each row
     rows = parameter.shape[1] if _is_matrix(name, parameter) else parameter.shape[0]
     if name == "output.weight":
         return [(input_label(i),) for i in range(rows)]

@@ -53,12 +53,7 @@ class ModelEntry:
         return context
 
     def unused_options(self, options: Mapping[str, Any]) -> list[str]:
-        """Return the names of the options that mean nothing to the model; some may be those of STEP_OPTIONS.
-
-        Example:
-            >>> find_model("bigram").unused_options({"epochs": 5, "steps": 5, "workers": 1, "resume": True})
-            ['steps', 'resume']
-        """
+        """Return the names of the options that mean nothing to the model; some may be those of STEP_OPTIONS."""
         model = self.model_class
         given = [name for name, value in options.items() if STEP_OPTIONS.get(name) != value]
         return [
@@ -97,9 +92,8 @@ LADDER: Final = (
 def find_model(name: str) -> ModelEntry:
     """Return the entry of a model, or raise InputError; ``context-N`` exists for any N, from 4 on with the code 400.
 
-    Example:
-        >>> find_model("context-5").context
-        5
+    >>> find_model("context-5").context
+    5
     """
     for entry in LADDER:
         if entry.name == name:

@@ -49,12 +49,7 @@ class Views:
         return {code: text for text, code in self._codes.items()}
 
     def columns(self, token_ids: Sequence[int]) -> dict[str, str]:
-        """Return every view of T token ids, by name: T + 1 code points, before each token and after the last.
-
-        Example:
-            >>> Views(["a", "b"]).columns([0, 1])["lag_1"] == chr(3) + chr(0) + chr(1)
-            True
-        """
+        """Return every view of T token ids, by name: T + 1 code points, before each token and after the last."""
         text = as_text(token_ids)
         before = chr(len(self._tokens) - 1)
         size = len(text) + 1
@@ -64,7 +59,6 @@ class Views:
         return views
 
     def _word_views(self, token_ids: Sequence[int]) -> dict[str, str]:
-        """Return the word so far, the two words before it, and the column in the line."""
         code, tokens = self.code, self._tokens
         prefix, word_1, word_2, column = [code("")], [code("")], [code("")], [chr(0)]
         part = last = second = ""

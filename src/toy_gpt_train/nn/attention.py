@@ -57,8 +57,7 @@ def merge_heads(x: Tensor) -> Tensor:
     return Tensor(y, (batch, length, num_heads * size), (x,), backward)
 
 
-def _swap_middle(data: Floats, batch: int, outer: int, inner: int, size: int) -> list[float]:
-    """Swap the two middle dimensions of (batch, outer, inner, size)."""
+def _swap_middle(data: Floats, batch: int, outer: int, inner: int, size: int) -> list[float]:  # outer and inner
     swapped: list[float] = []
     block = outer * inner * size
     for begin in range(0, batch * block, block):

@@ -174,7 +174,6 @@ def dropout(x: Tensor, p: float, generator: random.Random) -> Tensor:
 
 
 def _by_row(function: Callable[..., list[float]], size: int, *datas: Floats) -> list[float]:
-    """Apply a function to rows of ``size`` values."""
     starts = range(0, len(datas[0]), size)
     return list(chain.from_iterable(function(*(data[i : i + size] for data in datas)) for i in starts))
 

@@ -121,11 +121,7 @@ def _to_bytes(values: Floats) -> bytes:
 
 
 def doubles(values: Floats | bytes) -> "array[float]":
-    """Return values, or the bytes of doubles, as an array; for a list, twice as fast as array("d", values).
-
-    >>> doubles([1.0, 2.0])
-    array('d', [1.0, 2.0])
-    """
+    """Return values, or the bytes of doubles, as an array; for a list, twice as fast as array("d", values)."""
     return array("d", values if isinstance(values, bytes) else _to_bytes(values))
 
 

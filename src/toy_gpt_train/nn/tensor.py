@@ -27,11 +27,7 @@ Backward = Callable[[Floats], Gradients]
 
 
 class Tensor:
-    """Values in a shape, and the way back to what they were made from.
-
-    >>> Tensor([1.0, 2.0, 3.0, 4.0, 5.0, 6.0], (2, 3))
-    Tensor(shape=(2, 3))
-    """
+    """Values in a shape, and the way back to what they were made from."""
 
     __slots__ = ("_backward", "_parents", "data", "exact", "grad", "shape")
 

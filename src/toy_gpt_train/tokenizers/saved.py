@@ -22,9 +22,7 @@ from toy_gpt_train.tokenizers.base import Tokenizer
 def tokenizer_files(folder: Path) -> list[Path]:
     """Return the files that make a tokenizer, by name; tokenizer.json only if it names special tokens.
 
-    Raises:
-        InputError: The folder holds no tokenizer, or two, or a damaged tokenizer.json.
-        OSError: A file cannot be read.
+    InputError if the folder holds no tokenizer, or two, or a damaged tokenizer.json.
     """
     ensure_whole(folder)
     list_file = folder / listed.FILE_NAME

@@ -16,11 +16,7 @@ Window = Sequence[int]
 def draw_windows(
     token_ids: Sequence[int], context_size: int, batch_size: int, generator: random.Random
 ) -> list[Window]:
-    """Draw windows of N + 1 tokens from random positions of a text; ValueError if the text is shorter.
-
-    >>> draw_windows([7, 8, 9], 2, 2, random.Random(0))
-    [[7, 8, 9], [7, 8, 9]]
-    """
+    """Draw windows of N + 1 tokens from random positions of a text; ValueError if the text is shorter."""
     positions = len(token_ids) - context_size
     if positions < 1:
         raise ValueError(f"{len(token_ids)} tokens are too few for a window of {context_size + 1}")

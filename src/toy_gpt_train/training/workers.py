@@ -50,11 +50,7 @@ Work = Callable[[Network, MicroBatch], Result]
 
 
 def cut_batch(windows: Sequence[Window], size: int, seeds: Callable[[], int]) -> list[MicroBatch]:
-    """Cut a batch into micro-batches of ``size`` windows, the last perhaps of fewer; ``seeds`` gives each its seed.
-
-    >>> [micro_batch.share for micro_batch in cut_batch([[1, 2], [3, 4], [5, 6], [7, 8]], 3, lambda: 0)]
-    [0.75, 0.25]
-    """
+    """Cut a batch into micro-batches of ``size`` windows, the last perhaps of fewer; ``seeds`` gives each its seed."""
     parts = (windows[start : start + size] for start in range(0, len(windows), size))
     return [MicroBatch(part, len(part) / len(windows), seeds()) for part in parts]
 
@@ -156,7 +152,8 @@ class ProcessWorkers:
         weights = b"".join(array("d", parameter.data).tobytes() for parameter in self._network.parameters())
         number = len(self._connections)
         used = range(min(number, len(micro_batches)))
-        messages = [_to_bytes(micro_batches[i::number], with_gradient=with_gradient) for i in used]
+        work = micro_batch_gradient if with_gradient else micro_batch_loss
+        messages = [(work, micro_batches[i::number]) for i in used]
         # WHY a thread: sending waits for a process that does not read, and only receiving knows when that is too long.
         self._sender = Thread(target=self._send, args=(weights, messages), daemon=True)
         self._sender.start()
@@ -170,11 +167,11 @@ class ProcessWorkers:
         except (EOFError, OSError) as error:
             raise ChildProcessError("a worker process has ended; train again with --workers 1 to see why") from error
 
-    def _send(self, weights: bytes, messages: Sequence[bytes]) -> None:
+    def _send(self, weights: bytes, messages: Sequence[tuple[Work, Sequence[MicroBatch]]]) -> None:
         with suppress(OSError):  # the process has ended
             for connection, message in zip(self._connections, messages, strict=False):
                 connection.send_bytes(weights)
-                connection.send_bytes(message)
+                connection.send(message)
 
     def close(self) -> None:
         """End the processes. WHY not by asking them: one that is stopped would not answer."""
@@ -232,7 +229,7 @@ def _serve(connection: "Connection", build: Callable[[], Network]) -> None:
             for parameter in network.parameters():
                 parameter.data = weights[start : start + len(parameter.data)]
                 start += len(parameter.data)
-            micro_batches, work = _from_bytes(connection.recv_bytes())
+            work, micro_batches = connection.recv()
             for micro_batch in micro_batches:
                 stats, gradient = work(network, micro_batch)
                 with sending:
@@ -243,30 +240,8 @@ def _serve(connection: "Connection", build: Callable[[], Network]) -> None:
 
 
 def _beat(connection: "Connection", sending: Lock) -> None:
-    """Tell the other end, again and again, that this process lives."""
     with suppress(OSError):  # the other end is gone
         while True:
             with sending:
                 connection.send_bytes(_HEARTBEAT)
             time.sleep(_HEARTBEAT_SECONDS)
-
-
-def _to_bytes(micro_batches: Sequence[MicroBatch], *, with_gradient: bool) -> bytes:
-    """Write micro-batches as numbers: whether gradients are wanted; then for each its share, seed, sizes and ids."""
-    numbers = array("d", [with_gradient])
-    for windows, share, seed in micro_batches:
-        numbers.extend([share, seed, len(windows), len(windows[0])])
-        for window in windows:
-            numbers.extend(window)
-    return numbers.tobytes()
-
-
-def _from_bytes(message: bytes) -> tuple[list[MicroBatch], Work]:
-    numbers = iter(doubles(message))
-    work = micro_batch_gradient if next(numbers) else micro_batch_loss
-    micro_batches: list[MicroBatch] = []
-    for share in numbers:
-        seed, num_windows, length = (int(next(numbers)) for _ in range(3))
-        windows = [[int(next(numbers)) for _ in range(length)] for _ in range(num_windows)]
-        micro_batches.append(MicroBatch(windows, share, seed))
-    return micro_batches, work

@@ -47,18 +47,9 @@ _BLOCK_BYTES: Final = 1 << 16
 
 # WHY two lists: a run may come from a stranger, so none of its files is ever served as a page or a script.
 # WHY not mimetypes: it reads the system's registry, and if that calls .js plain text the page does not start.
-_PAGE_TYPES: Final = {
-    ".html": "text/html; charset=utf-8",
-    ".css": "text/css; charset=utf-8",
-    ".js": "text/javascript; charset=utf-8",
-    ".svg": "image/svg+xml; charset=utf-8",
-}
-_DATA_TYPES: Final = {
-    ".json": "application/json; charset=utf-8",
-    ".csv": "text/csv; charset=utf-8",
-    ".txt": "text/plain; charset=utf-8",
-}
-_UNKNOWN_TYPE: Final = "application/octet-stream"
+_PAGE_TYPES: Final = {".html": "text/html", ".css": "text/css", ".js": "text/javascript", ".svg": "image/svg+xml"}
+_DATA_TYPES: Final = {".json": "application/json", ".csv": "text/csv", ".txt": "text/plain"}
+_UTF_8: Final = "; charset=utf-8"
 
 _HEADERS: Final = {
     "Cache-Control": "no-store",
@@ -71,9 +62,6 @@ _HEADERS: Final = {
 _PAGE_FOLDERS: Final = (".", "core", "ui")
 _ANY_BYTES: Final = "surrogateescape"  # how Python writes a folder's name that is not UTF-8
 _PLAIN_NAME: Final = re.compile(r"[^\x00-\x1f/\\:]+")
-
-
-# --- the page and the runs ----------------------------------------------------------------------------------
 
 
 def page_files() -> dict[str, Path]:
@@ -165,9 +153,6 @@ def _real_file(folder: Path, name: str, base_dir: Path) -> Path | None:
     return None
 
 
-# --- answering ----------------------------------------------------------------------------------------------
-
-
 class Found(NamedTuple):
     """A file that is served, and its type."""
 
@@ -180,10 +165,13 @@ def find_file(base_dir: Path, url: str) -> Found | None:
     if not url.startswith("/"):
         return None
     if page := page_files().get(url[1:] or "index.html"):
-        return Found(page, _PAGE_TYPES[page.suffix])
+        return Found(page, _PAGE_TYPES[page.suffix] + _UTF_8)
     folder, _, name = url[1:].rpartition("/")
     path = _file_of_run(base_dir, f"{folder}/", name)
-    return Found(path, _DATA_TYPES.get(path.suffix, _UNKNOWN_TYPE)) if path else None
+    if path is None:
+        return None
+    kind = _DATA_TYPES.get(path.suffix)
+    return Found(path, kind + _UTF_8 if kind else "application/octet-stream")
 
 
 def _file_of_run(base_dir: Path, folder_url: str, name: str) -> Path | None:
@@ -253,7 +241,7 @@ class _Handler(BaseHTTPRequestHandler):
         """Return the type and content of what is at an address; looked up each time, so new runs are shown too."""
         if url == f"/{INDEX_NAME}":
             index = json.dumps(runs_index(self.server.base_dir), ensure_ascii=False)
-            return _DATA_TYPES[".json"], BytesIO(index.encode("utf-8", "replace"))
+            return _DATA_TYPES[".json"] + _UTF_8, BytesIO(index.encode("utf-8", "replace"))
         found = find_file(self.server.base_dir, url)
         return (found.type, found.path.open("rb")) if found else None
 
@@ -263,7 +251,7 @@ class _Handler(BaseHTTPRequestHandler):
             code, explain = HTTPStatus.METHOD_NOT_ALLOWED, "Only GET and HEAD are answered: nothing can be changed."
         text = f"{code}: {explain or HTTPStatus(code).phrase}\n".encode()
         self.close_connection = True
-        self._send(HTTPStatus(code), _DATA_TYPES[".txt"], BytesIO(text))
+        self._send(HTTPStatus(code), _DATA_TYPES[".txt"] + _UTF_8, BytesIO(text))
 
     def _send(self, status: HTTPStatus, kind: str, content: BinaryIO) -> None:
         size = content.seek(0, os.SEEK_END)
@@ -289,9 +277,6 @@ def _is_own_host(headers: Message, port: int) -> bool:
     own = [f"{name}:{port}" for name in names] + (names if port == 80 else [])
     hosts = headers.get_all("Host", [])
     return len(hosts) == 1 and hosts[0].strip().lower() in own
-
-
-# --- the command --------------------------------------------------------------------------------------------
 
 
 def open_server(base_dir: Path, port: int) -> ExplorerServer:
