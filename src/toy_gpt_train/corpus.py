@@ -42,12 +42,8 @@ def read_corpus(path: Path) -> Corpus:
     text = decode_utf8(data, path).removeprefix("\ufeff")
     if (mark := text.find("\ufeff")) >= 0:
         line = text.count("\n", 0, mark) + 1
-        warnings.warn(
-            f"{path}, line {line}: a byte-order mark (U+FEFF) inside the text, as where two files were joined; it is "
-            "learned as part of a token",
-            InputWarning,
-            stacklevel=2,
-        )
+        odd = "a byte-order mark (U+FEFF) inside the text, as where two files were joined"
+        warnings.warn(f"{path}, line {line}: {odd}; it is learned as part of a token", InputWarning, stacklevel=2)
     return Corpus(text, path.name, hashlib.sha256(data).hexdigest(), path)
 
 

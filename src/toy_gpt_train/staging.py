@@ -7,8 +7,6 @@
 
 The next process that opens the folder, to write or to read, completes a commit that has a journal: steps 3 and 4 can
 be repeated any number of times. Temporary files without a journal are leftovers, and are removed.
-
-It does not know what the files mean.
 """
 
 import json

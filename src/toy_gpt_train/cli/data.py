@@ -185,10 +185,8 @@ _OPTIONS: Final[tuple[tuple[str, str, dict[str, Any]], ...]] = (
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add every command of ``toy-gpt data`` to its parser."""
     sources = parser.add_subparsers(dest="source", required=True, metavar="SOURCE")
-    for name, (command, summary, lesson) in _COMMANDS.items():
-        added = sources.add_parser(
-            name, help=summary, description=summary, epilog=lesson, formatter_class=LessonFormatter
-        )
+    for name, (command, line, lesson) in _COMMANDS.items():
+        added = sources.add_parser(name, help=line, description=line, epilog=lesson, formatter_class=LessonFormatter)
         added.set_defaults(handler=partial(_say_result, command))
         one_of = added.add_mutually_exclusive_group(required=True) if name == "sample" else added
         for names, option, details in _OPTIONS:

@@ -52,15 +52,11 @@ def declared_runs(root: Path = RESOURCE_ROOT) -> Iterator[LadderRun]:
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the options of ``toy-gpt ladder``."""
-    parser.add_argument(
-        "--corpus", type=Path, metavar="PATH", help="train on this text (default: what the manifest declares)"
-    )
+    parser.add_argument("--corpus", type=Path, metavar="PATH", help="train on this text (default: the manifest's)")
     add_base_dir(parser, "artifacts/ladder/ and outputs/ladder/ are written below it")
     parser.add_argument("--models", nargs="+", default=[], metavar="MODEL", help="train only these (default: all)")
     add_text_options(parser)
-    parser.add_argument(
-        "--workers", type=int, default=1, metavar="W", help="processes that share a network's work (default: 1)"
-    )
+    parser.add_argument("--workers", type=int, default=1, metavar="W", help="processes of a network (default: 1)")
     parser.set_defaults(handler=_ladder)
 
 

@@ -34,11 +34,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--corpus", type=Path, default=_CORPUS, metavar="PATH", help="the text to learn from (default: the stories)"
     )
     parser.add_argument(
-        "--vocab-size",
-        type=int,
-        default=DEFAULT_VOCAB_SIZE,
-        metavar="V",
-        help="stop merging at V tokens; byte-level BPE only (default: %(default)s)",
+        "--vocab-size", type=int, default=DEFAULT_VOCAB_SIZE, metavar="V", help="stop merging at V tokens (bpe only)"
     )
     parser.add_argument("--folder", type=Path, metavar="DIR", help="read a saved tokenizer instead of learning one")
     text = parser.add_mutually_exclusive_group()

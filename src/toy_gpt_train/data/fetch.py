@@ -10,8 +10,6 @@ Concepts:
         bytes it sends; another one answers 200 and sends the whole file.
 
 REQ: the file appears only when its hash is right, and never more than its size is read.
-
-It does not know which texts there are (catalogue.py).
 """
 
 import io
@@ -136,15 +134,11 @@ def fetch(
     patience: Patience | None = None,
     on_progress: OnProgress = lambda fraction, status: None,
 ) -> bool:
-    """Download a text, or what is missing of it; return False if the file was there already.
+    """Download a text, or what is missing of it, to the file ``out``; return False if it was there already.
 
-    Args:
-        source: What to expect.
-        out: The file to write; the part file is beside it. A device or a pipe is written into, when all is there.
-        url: Another address of the same text.
-        force: Replace a file that has other content; InputError otherwise.
-        patience: With slow and broken servers; InputError when it is used up.
-        on_progress: Called for each block with the fraction downloaded.
+    The part file is beside it. A device or a pipe is written into, when all is there. ``url`` is another address of the
+    same text. InputError if the file has other content, unless ``force`` replaces it, or if patience is used up.
+    ``on_progress`` is called for each block with the fraction downloaded.
     """
     address = source.url if url is None else url
     _check_url(address)
@@ -178,7 +172,6 @@ def _is_source(path: Path, source: Source) -> bool:
 
 
 def _download(source: Source, url: str, part: Path, patience: Patience, on_progress: OnProgress) -> None:
-    """Try until the part file is the text, or the attempts are used up."""
     problem, watch = "no attempt was made", _Watch(url, patience)
     for attempt in range(patience.attempts):
         if attempt:
@@ -224,8 +217,7 @@ def _transfer(source: Source, url: str, part: Path, watch: _Watch, on_progress: 
         return resumed
 
 
-def _continues(response: HTTPResponse, have: int, size: int) -> bool:
-    """Return whether this is the rest of the file from byte ``have``."""
+def _continues(response: HTTPResponse, have: int, size: int) -> bool:  # the rest of the file from byte ``have``
     ranges = [f"bytes {have}-{size - 1}/{size}", f"bytes {have}-{size - 1}/*"]
     return have > 0 and response.status == 206 and response.headers.get("Content-Range") in ranges
 

@@ -52,11 +52,7 @@ def text_lines(path: Path) -> Iterator[str]:
 
 
 def reservoir(items: Iterable[Item], k: int, rng: Random) -> list[Item]:
-    """Draw ``k`` items, in their order, without knowing how many there are; all of them if there are fewer.
-
-    >>> reservoir("abc", 3, Random(0))
-    ['a', 'b', 'c']
-    """
+    """Draw ``k`` items, in their order, without knowing how many there are; all of them if there are fewer."""
     kept: list[tuple[int, Item]] = []
     for index, item in enumerate(items):
         if index < k:

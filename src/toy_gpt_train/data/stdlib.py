@@ -2,6 +2,7 @@
 
 import sysconfig
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
 from toy_gpt_train.disk import whole_file
@@ -22,10 +23,8 @@ def library_sources(root: Path | None = None) -> Iterator[str]:
     if not paths:
         raise InputError(f"{folder}: there is no Python source to collect")
     for path in paths:
-        try:
+        with suppress(UnicodeDecodeError):
             yield path.read_bytes().decode("utf-8")
-        except UnicodeDecodeError:
-            continue
 
 
 def collect_stdlib(out: Path, megabytes: float | None = None) -> int:

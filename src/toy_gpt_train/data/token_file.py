@@ -1,16 +1,14 @@
 """token_file.py - A text as numbers on disk: encoded once, then read by training without tokenizing again.
 
 The learner's question: why do real projects train from a .bin file? Tokenizing is slow and always gives the same ids,
-so it is done once. And a file of numbers can be mapped into memory, so any part of it is there at once.
+so it is done once. And a file of numbers can be mapped into memory: the system shows it as if it were memory, and reads
+only the pages that are looked at.
 
     bytes 0-127   header: magic "TOYGPTID", version, bits per id (16 or 32), number of ids,
                   sha256 of the tokenizer's files, sha256 of the text, zeros
     from 128 on   the ids, little-endian, 2 or 4 bytes each
 
 So ``numpy.fromfile(path, dtype="<u2", offset=128)`` reads it, and so does any other program.
-
-Concepts:
-    memory-mapped: the system shows a file as if it were memory, and reads only the pages that are looked at.
 
 REQ: a file is refused unless its header, its length and its tokenizer all fit.
 """
@@ -47,11 +45,9 @@ def encode_file(
 ) -> tuple[int, int]:
     """Write the ids of a text to a token file, a block in memory at a time; return how many, and the bits of each.
 
-    Args:
-        text: A text in UTF-8; a leading byte-order mark is dropped. InputError if it is empty or has an unknown token.
-        tokenizer_folder: What a tokenizer's save() has written.
-        out: The token file; it appears only when it is whole.
-        on_progress: Called for each block with the fraction of the text read.
+    The file appears only when it is whole. InputError if the text is empty, not UTF-8, or has a token that the
+    tokenizer in the folder does not know. A leading byte-order mark is dropped. ``on_progress`` is told the fraction of
+    the text read.
     """
     _check_byte_order()
     tokenizer, tokenizer_hash = load_tokenizer(tokenizer_folder), tokenizer_sha256(tokenizer_folder)

@@ -52,14 +52,10 @@ def evaluate(
 ) -> Evaluation:
     """Score every token of a text from ``start`` on; ValueError if none is left to score.
 
-    Args:
-        model: Any model.
-        ids: T token ids; V stands for an unknown token. A context with one in it counts as never seen.
-        sizes: The bytes of the text that each token stands for.
-        frequencies: How often the training text had each token of the vocabulary.
-        start: The first position to score; tokens before it are context only.
-        skip_unknown: Whether to leave unknown tokens out; otherwise each gets the probability 1/V.
-        on_progress: Told how far scoring is.
+    The id V stands for an unknown token: it gets the probability 1/V, or is left out with ``skip_unknown``. A context
+    with one in it counts as never seen. ``sizes`` are the bytes of the text that each token stands for, and
+    ``frequencies`` say how often the training text had each token of the vocabulary. ``on_progress`` is told how far
+    scoring is.
     """
     begun = time.perf_counter()
     unknown = model.vocab_size

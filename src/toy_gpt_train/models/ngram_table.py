@@ -15,23 +15,13 @@ from typing import Any, ClassVar, Final, NamedTuple
 from toy_gpt_train.errors import InputError
 from toy_gpt_train.io_artifacts import EMBEDDINGS_NAME, WEIGHT_DECIMALS, WEIGHTS_NAME, weights_layout
 from toy_gpt_train.math_training import conditional_entropy
-from toy_gpt_train.models.base import (
-    CONTEXT,
-    COUNT,
-    OTHER_TOKENS,
-    WEIGHT,
-    Column,
-    Content,
-    Model,
-    ModelTable,
-    Option,
-    Record,
-    Text,
-)
+from toy_gpt_train.models import base
+from toy_gpt_train.models.base import CONTEXT, COUNT, OTHER_TOKENS, WEIGHT, Column, Content, Model, ModelTable
 from toy_gpt_train.models.scores import Prediction, summarize
 from toy_gpt_train.progress import OnProgress
 
 Context = tuple[int, ...]
+RowsByTask = dict[Any, list[tuple[Context, list[int]]]]  # of each task, the contexts, and the token ids of the cells
 
 MOST_CONTEXT_TOKENS: Final = 100_000_000  # in the contexts of all rows together
 
@@ -125,9 +115,9 @@ def training_pairs(ids: Sequence[int], context_size: int) -> list[tuple[Context,
 class NGramTable(Model):
     """A table of next-token weights: ``rows`` has those that are not all zeros, by context."""
 
-    options: ClassVar[Mapping[str, Option]] = {
-        "epochs": Option(int, "E", "a table's passes over the text (default: 50)"),
-        "learning_rate": Option(
+    options: ClassVar[Mapping[str, base.Option]] = {
+        "epochs": base.Option(int, "E", "a table's passes over the text (default: 50)"),
+        "learning_rate": base.Option(
             float, "LR", "step size of gradient descent (default: 0.1 for a table; a network's by its size)"
         ),
     }
@@ -151,9 +141,9 @@ class NGramTable(Model):
         """All N tokens: a row belongs to a full context."""
         return self.context_size
 
-    # --- learning ------------------------------------------------------------------------------------------
-
-    def fit(self, text: Text, settings: Any, *, on_progress: OnProgress | None = None, **_: Any) -> Iterator[Record]:
+    def fit(
+        self, text: base.Text, settings: Any, *, on_progress: OnProgress | None = None, **_: Any
+    ) -> Iterator[base.Record]:
         """Learn by gradient descent from the rows that there are: pairs in order, an update for each, ``epochs`` times.
 
         Yield a record per epoch: ``avg_loss`` and ``accuracy`` over all pairs, each taken before its update;
@@ -182,22 +172,20 @@ class NGramTable(Model):
         self._take_over(rows_of, weights)
         self._round_weights()
 
-    def rows_by_task(self, pairs: Sequence[tuple[Context, int]]) -> dict[Any, list[tuple[Context, list[int]]]]:
+    def rows_by_task(self, pairs: Sequence[tuple[Context, int]]) -> RowsByTask:
         """Group the rows of (context, next token) pairs by task; rows of one task learn the same weights."""
         from toy_gpt_train.training.tables import row_task
 
         targets_of: dict[Context, list[int]] = {}
         for context, target in pairs:
             targets_of.setdefault(context, []).append(target)
-        rows_of: dict[Any, list[tuple[Context, list[int]]]] = {}
+        rows_of: RowsByTask = {}
         for context, targets in targets_of.items():
             task, token_ids = row_task(*self.rows.get(context, ZERO_ROW), targets, self.vocab_size)
             rows_of.setdefault(task, []).append((context, token_ids))
         return rows_of
 
-    def _take_over(
-        self, rows_of: Mapping[Any, Sequence[tuple[Context, list[int]]]], weights: Mapping[Any, Sequence[float]]
-    ) -> None:
+    def _take_over(self, rows_of: RowsByTask, weights: Mapping[Any, Sequence[float]]) -> None:
         for task, rows in rows_of.items():
             own = list(weights[task])
             rest = own.pop(task.rest_cell)
@@ -225,11 +213,9 @@ class NGramTable(Model):
         """Return the first token with a full context."""
         return self.context_size
 
-    def training_record(self, settings: Any, history: Sequence[Record]) -> dict[str, Any]:
+    def training_record(self, settings: Any, history: Sequence[base.Record]) -> dict[str, Any]:
         """Return the step size and the number of epochs."""
         return {"learning_rate": settings.learning_rate, "epochs": len(history)}
-
-    # --- predicting ----------------------------------------------------------------------------------------
 
     def logits(self, ids: Sequence[int], cache: Any = None) -> list[float]:
         """Return the context's row; all zeros if training never met it."""
@@ -256,8 +242,6 @@ class NGramTable(Model):
     def num_parameters(self) -> int:
         """Return V for each row that exists."""
         return len(self.rows) * self.vocab_size
-
-    # --- its content, for files ----------------------------------------------------------------------------
 
     def content(self) -> Content:
         """Return the weights, in the layout that suits their number, and the first two of each row as a view."""

@@ -6,9 +6,9 @@ name ("blocks.0.attention.q_proj.weight"), by which it is saved and loaded. Call
 Names, shapes and argument order are PyTorch's.
 """
 
-import random
 from collections.abc import Iterator, Mapping, Sequence
 from math import prod, sqrt
+from random import Random
 from typing import Any, NamedTuple
 
 from toy_gpt_train.nn import functional
@@ -17,11 +17,7 @@ from toy_gpt_train.nn.tensor import Parameter, Shape, Tensor
 
 
 class Module:
-    """A part of a network; its parameters are found among its attributes.
-
-    >>> [name for name, _ in Linear(2, 3, generator=random.Random(0)).named_parameters()]
-    ['weight', 'bias']
-    """
+    """A part of a network; its parameters are found among its attributes."""
 
     training = False  # whether dropout is active
 
@@ -113,7 +109,7 @@ class Network(Module):
         raise NotImplementedError
 
 
-def _normal(shape: Shape, std: float, generator: random.Random) -> Parameter:
+def _normal(shape: Shape, std: float, generator: Random) -> Parameter:
     return Parameter([generator.gauss(0.0, std) for _ in range(prod(shape))], shape)
 
 
@@ -125,13 +121,7 @@ class Linear(Module):
     """
 
     def __init__(
-        self,
-        in_features: int,
-        out_features: int,
-        *,
-        generator: random.Random,
-        bias: bool = True,
-        std: float | None = None,
+        self, in_features: int, out_features: int, *, generator: Random, bias: bool = True, std: float | None = None
     ) -> None:
         std = 1 / sqrt(in_features) if std is None else std
         self.weight = _normal((out_features, in_features), std, generator)
@@ -145,7 +135,7 @@ class Linear(Module):
 class Embedding(Module):
     """A learned vector for each id: ``weight`` is (num_embeddings, embedding_dim), drawn with deviation ``std``."""
 
-    def __init__(self, num_embeddings: int, embedding_dim: int, *, generator: random.Random, std: float = 0.02) -> None:
+    def __init__(self, num_embeddings: int, embedding_dim: int, *, generator: Random, std: float = 0.02) -> None:
         self.weight = _normal((num_embeddings, embedding_dim), std, generator)
 
     def forward(self, ids: Sequence[Sequence[int]], *, exact: bool = False) -> Tensor:
@@ -179,7 +169,7 @@ class RMSNorm(Module):
 class Dropout(Module):
     """Sets values to 0 with probability p in training; does nothing otherwise."""
 
-    def __init__(self, p: float, generator: random.Random) -> None:
+    def __init__(self, p: float, generator: Random) -> None:
         self.p = p
         self._generator = generator
 

@@ -65,8 +65,6 @@ class Tensor:
         (value,) = self.data
         return value
 
-    # --- operators, each with its derivative -----------------------------------------------------------------
-
     def __add__(self, other: "Tensor") -> "Tensor":
         """Add elementwise. ``other`` may lack leading dimensions, and is then added to each part; ValueError otherwise.
 
@@ -116,8 +114,6 @@ class Tensor:
 
         y = matmul(self.data, other.data, m, k, n, exact=exact)
         return Tensor(y, (*self.shape[:-1], n), (self, other), backward)
-
-    # --- gradients --------------------------------------------------------------------------------------------
 
     def add_gradient(self, gradient: Floats) -> None:
         """Add to the gradient: a value that is used twice changes the loss in both ways."""
@@ -170,11 +166,7 @@ def _used_up(_: Floats) -> Gradients:
 
 
 def from_lists(nested: Any, *, exact: bool = False) -> Tensor:
-    """Make a Tensor with the values and the shape of nested lists; ValueError if the lists have different lengths.
-
-    >>> from_lists([[1, 2, 3], [4, 5, 6]]).shape
-    (2, 3)
-    """
+    """Make a Tensor with the values and the shape of nested lists; ValueError if the lists have different lengths."""
     flat: Sequence[Any] = [nested]
     shape: list[int] = []
     while any(isinstance(part, Sequence) for part in flat):

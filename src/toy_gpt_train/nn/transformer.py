@@ -11,8 +11,9 @@ Source: Vaswani et al. (2017), "Attention is all you need"; Radford et al. (2019
 multitask learners", for the norms before, not after, each part.
 """
 
-import random
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from random import Random
 
 from toy_gpt_train.nn.attention import attention_weights, merge_heads, rope, scaled_dot_product_attention, split_heads
 from toy_gpt_train.nn.functional import reshape, silu
@@ -22,18 +23,12 @@ from toy_gpt_train.nn.tensor import Tensor
 Norm = LayerNorm | RMSNorm
 
 
+@dataclass
 class KVCache:
-    """The keys and values of tokens already read, so that they need not be read again for the next token.
+    """The keys and values of tokens already read, so that they need not be read again for the next token."""
 
-    >>> cache = KVCache()
-    >>> one, two = Tensor([1.0], (1, 1, 1, 1)), Tensor([2.0], (1, 1, 1, 1))
-    >>> _ = cache.extend(one, one); cache.extend(two, two)[0].tolist()
-    [[[[1.0], [2.0]]]]
-    """
-
-    def __init__(self) -> None:
-        self.keys: Tensor | None = None
-        self.values: Tensor | None = None
+    keys: Tensor | None = None
+    values: Tensor | None = None
 
     def __len__(self) -> int:
         return 0 if self.keys is None else self.keys.shape[2]
@@ -63,7 +58,7 @@ class MultiHeadAttention(Module):
         embed_dim: int,  # C
         num_heads: int,  # H; ValueError if it does not divide C
         *,
-        generator: random.Random,
+        generator: Random,
         bias: bool = True,  # whether the four linear layers have biases
         rotary: bool = False,  # whether queries and keys are rotated by their position (RoPE)
         out_std: float | None = None,  # the standard deviation of the output layer's initial weights
@@ -106,7 +101,7 @@ class FeedForward(Module):
         hidden_dim: int,  # F
         activation: Callable[[Tensor], Tensor],
         *,
-        generator: random.Random,
+        generator: Random,
         bias: bool = True,
         out_std: float | None = None,  # the standard deviation of the second layer's initial weights
     ) -> None:
@@ -125,9 +120,7 @@ class SwiGLU(Module):
     Source: Shazeer (2020), "GLU variants improve Transformer".
     """
 
-    def __init__(
-        self, embed_dim: int, hidden_dim: int, *, generator: random.Random, out_std: float | None = None
-    ) -> None:
+    def __init__(self, embed_dim: int, hidden_dim: int, *, generator: Random, out_std: float | None = None) -> None:
         self.gate_proj = Linear(embed_dim, hidden_dim, bias=False, generator=generator)
         self.up_proj = Linear(embed_dim, hidden_dim, bias=False, generator=generator)
         self.down_proj = Linear(hidden_dim, embed_dim, bias=False, std=out_std, generator=generator)
@@ -137,22 +130,15 @@ class SwiGLU(Module):
         return self.down_proj(silu(self.gate_proj(x)) * self.up_proj(x))
 
 
+@dataclass(eq=False, repr=False)
 class Block(Module):
     """One block: attention and feed-forward, each after a norm, each added to its input through dropout."""
 
-    def __init__(
-        self,
-        norm_1: Norm,
-        attention: MultiHeadAttention,
-        norm_2: Norm,
-        feed_forward: FeedForward | SwiGLU,
-        dropout: Dropout,
-    ) -> None:
-        self.norm_1 = norm_1
-        self.attention = attention
-        self.norm_2 = norm_2
-        self.feed_forward = feed_forward
-        self.dropout = dropout
+    norm_1: Norm
+    attention: MultiHeadAttention
+    norm_2: Norm
+    feed_forward: FeedForward | SwiGLU
+    dropout: Dropout
 
     def forward(self, x: Tensor, cache: KVCache | None = None) -> Tensor:
         """Return (B, T, C) for x of (B, T, C)."""
@@ -160,24 +146,16 @@ class Block(Module):
         return x + self.dropout(self.feed_forward(self.norm_2(x)))
 
 
+@dataclass(eq=False, repr=False)
 class TransformerLM(Network):
     """A Transformer language model: ids in, logits for the next token out, at every position."""
 
-    def __init__(
-        self,
-        token_embeddings: Embedding,  # (V, C)
-        position_embeddings: Embedding | None,  # (N, C); None if attention itself knows positions (RoPE)
-        blocks: list[Block],
-        norm: Norm,  # after the last block
-        output: Linear,  # C to V
-        dropout: Dropout,  # of the embeddings
-    ) -> None:
-        self.token_embeddings = token_embeddings
-        self.position_embeddings = position_embeddings
-        self.blocks = blocks
-        self.norm = norm
-        self.output = output
-        self.dropout = dropout
+    token_embeddings: Embedding  # (V, C)
+    position_embeddings: Embedding | None  # (N, C); None if attention itself knows positions (RoPE)
+    blocks: list[Block]
+    norm: Norm  # after the last block
+    output: Linear  # C to V
+    dropout: Dropout  # of the embeddings
 
     def forward(
         self, ids: Sequence[Sequence[int]], caches: Sequence[KVCache] | None = None, *, exact: bool = False

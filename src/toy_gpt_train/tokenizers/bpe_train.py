@@ -35,18 +35,14 @@ MAX_VOCAB_SIZE: Final = sys.maxunicode + 1
 def train_bpe(
     input_path: Path, vocab_size: int, special_tokens: Iterable[str] = (), *, workers: int = 1
 ) -> tuple[dict[int, bytes], list[Merge]]:
-    """Train a byte-level BPE tokenizer on a text file of any size.
+    """Train a byte-level BPE tokenizer on a text file of any size, in UTF-8; every byte counts, line ends too.
 
-    Args:
-        input_path: A text in UTF-8 (InputError otherwise); every byte of it counts, line ends too.
-        vocab_size: How many tokens to stop at: special tokens, 256 bytes and merges.
-        special_tokens: Texts that are tokens from the start. In the text they are boundaries, not trained on.
-        workers: Processes that cut and count the words of a large file. OBS: with more than one, the calling
-            script must keep its work below ``if __name__ == "__main__":``, as always with multiprocessing.
+    Return the bytes of each token id (see number_tokens), and the merges in the order of learning. It stops at
+    ``vocab_size`` tokens (special tokens, 256 bytes and merges), or when the text has no pairs left. Special tokens are
+    boundaries in the text, not trained on. InputError if the file is not UTF-8, or an argument makes no sense.
 
-    Returns:
-        The bytes of each token id (see number_tokens), and the merges in the order of learning; fewer than asked for if
-        the text has no pairs left.
+    ``workers`` are processes that cut and count the words of a large file. OBS: with more than one, the calling script
+    must keep its work below ``if __name__ == "__main__":``, as always with multiprocessing.
     """
     splitter = TextSplitter(special_tokens)
     for token in splitter.special_tokens:

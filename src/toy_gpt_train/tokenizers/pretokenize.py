@@ -66,9 +66,6 @@ class TextSplitter:
 
     Special tokens are never split; the longest wins where several start at one position. InputError if one is empty or
     too long, comes twice, or holds a lone surrogate.
-
-    >>> TextSplitter(["<end>"]).split("one<end>two")
-    ['one', '<end>', 'two']
     """
 
     def __init__(self, special_tokens: Iterable[str] = ()) -> None:

@@ -3,8 +3,8 @@
 A window is N + 1 tokens: the network reads the first N, and should predict each but the first from those before it.
 """
 
-import random
 from collections.abc import Sequence
+from random import Random
 
 from toy_gpt_train.nn.functional import cross_entropy
 from toy_gpt_train.nn.modules import Network
@@ -13,9 +13,7 @@ from toy_gpt_train.nn.tensor import Tensor
 Window = Sequence[int]
 
 
-def draw_windows(
-    token_ids: Sequence[int], context_size: int, batch_size: int, generator: random.Random
-) -> list[Window]:
+def draw_windows(token_ids: Sequence[int], context_size: int, batch_size: int, generator: Random) -> list[Window]:
     """Draw windows of N + 1 tokens from random positions of a text; ValueError if the text is shorter."""
     positions = len(token_ids) - context_size
     if positions < 1:

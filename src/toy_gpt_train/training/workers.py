@@ -12,6 +12,7 @@ import time
 from array import array
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
+from dataclasses import dataclass
 from operator import add
 from threading import Lock, Thread
 from typing import TYPE_CHECKING, Final, NamedTuple
@@ -101,16 +102,16 @@ def sum_stats(results: Sequence[BatchStats]) -> BatchStats:
     return BatchStats(loss, num_tokens, sum(stats.correct for stats in results))
 
 
+@dataclass
 class SerialWorkers:
     """Processes all micro-batches in this process."""
 
-    def __init__(self, network: Network) -> None:
-        self._network = network
+    network: Network
 
     def results(self, micro_batches: Sequence[MicroBatch], *, with_gradient: bool) -> Iterator[Result]:
         """Yield the result and the gradient of each micro-batch, in their order."""
         work = micro_batch_gradient if with_gradient else micro_batch_loss
-        return (work(self._network, micro_batch) for micro_batch in micro_batches)
+        return (work(self.network, micro_batch) for micro_batch in micro_batches)
 
     def close(self) -> None:
         """Nothing to stop."""

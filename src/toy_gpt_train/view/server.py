@@ -39,7 +39,6 @@ from toy_gpt_train.staging import JOURNAL_NAME
 DEFAULT_PORT: Final = 8765
 VIEW_DIR: Final = Path(__file__).resolve().parent
 INDEX_NAME: Final = "runs.json"
-
 _LOOPBACK: Final = "127.0.0.1"
 _PORTS_TO_TRY: Final = 20
 _SECONDS_TO_ASK: Final = 30
