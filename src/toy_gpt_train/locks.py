@@ -45,10 +45,7 @@ class FolderInUseError(InputError):
 
 @contextmanager
 def locked(folder: Path) -> Iterator[None]:
-    """Hold the lock of a folder; the folder is made if it does not exist.
-
-    FolderInUseError if another process holds it, or another part of this one; the message says who.
-    """
+    """Hold the lock of a folder, which is made if it does not exist; FolderInUseError says who else holds it."""
     path = folder / LOCK_NAME
     file = _acquire(path)
     try:

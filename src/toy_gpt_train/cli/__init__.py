@@ -145,9 +145,7 @@ def _empty(stream: TextIO) -> OSError | None:
 
 
 @contextmanager
-def _notes() -> Iterator[None]:
-    """Print what the package finds odd as one line on standard error."""
-
+def _notes() -> Iterator[None]:  # what the package finds odd becomes one line on standard error
     def show(message: Warning | str, category: type[Warning], *where: Any, **more: Any) -> None:
         if issubclass(category, InputWarning):
             _tell(f"toy-gpt: note: {message}")

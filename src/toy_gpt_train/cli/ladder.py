@@ -65,9 +65,7 @@ def _ladder(args: argparse.Namespace) -> int:
     if args.corpus is not None:
         runs = [LadderRun(entry, args.corpus, args.tokenizer, args.val_fraction) for entry in entries]
     elif (args.tokenizer, args.val_fraction) != ("word", 0.0):
-        raise InputError(
-            "--tokenizer and --val-fraction need --corpus: the manifest says them for the runs it declares"
-        )
+        raise InputError("--tokenizer and --val-fraction need --corpus: the manifest says them for its own runs")
     else:
         runs = [declared for declared in declared_runs() if not args.models or declared.entry.name in args.models]
     if not runs:

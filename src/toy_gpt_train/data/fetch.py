@@ -207,9 +207,7 @@ def _transfer(source: Source, url: str, part: Path, watch: _Watch, on_progress: 
             resumed = start > 0
             file.truncate(start)
             if response.length not in (None, source.size - start):
-                raise InputError(
-                    f"{url}: offers {response.length} bytes, {source.name} has {source.size - start} to come"
-                )
+                raise InputError(f"{url}: offers {response.length} bytes, {source.name} has {source.size - start} left")
             for position in _receive(response, file, start, source.size):
                 watch.received += position - start
                 start = position

@@ -28,7 +28,7 @@ def library_sources(root: Path | None = None) -> Iterator[str]:
 
 
 def collect_stdlib(out: Path, megabytes: float | None = None) -> int:
-    """Write the library's sources to one file, which appears only when it is whole; return the number of bytes.
+    """Write the library's sources to a file, which appears only when it is whole; return the number of bytes.
 
     It stops after so many million bytes, at a character's end; InputError if that is not above 0.
     """

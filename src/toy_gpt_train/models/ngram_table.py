@@ -194,8 +194,7 @@ class NGramTable(Model):
             for context, token_ids in rows:
                 self.rows[context] = TableRow(dict(zip(token_ids, own, strict=True)), rest)
 
-    def _round_weights(self) -> None:
-        """Round every weight, bring every row to its canonical form, and forget rows that are all zeros."""
+    def _round_weights(self) -> None:  # and forget rows that are all zeros
         trained, self.rows = self.rows, {}
         for context, (weights, rest) in trained.items():
             rounded = {token_id: round(weight, WEIGHT_DECIMALS) + 0.0 for token_id, weight in weights.items()}

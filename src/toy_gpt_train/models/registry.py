@@ -68,7 +68,6 @@ class ModelEntry:
 
 
 _TABLE: Final = "ngram_table:NGramTable"
-
 LADDER: Final = (
     ModelEntry(100, "unigram", "frequencies, no context", _TABLE, 0),
     ModelEntry(200, "bigram", "one token of context", _TABLE, 1),

@@ -4,8 +4,6 @@ The next token may depend on the last three tokens, on the word so far and the w
 line so far. Each of these is a view: a value for every position of a text, computed from the tokens before it.
 
 REQ: a view depends only on the last 64 tokens, so a window of the text gives the same views as all of it.
-
-It does not know what is learned from the views.
 """
 
 from collections.abc import Sequence

@@ -18,8 +18,6 @@ from toy_gpt_train import math_training
 from toy_gpt_train.nn.kernels import Floats, column_sums, matmul, transpose
 from toy_gpt_train.nn.tensor import Gradients, Shape, Tensor
 
-# --- matrices and tables ------------------------------------------------------------------------------------
-
 
 def linear(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
     """Return y = x W^T + b, (..., out), for x (..., in), weight W (out, in) and bias b (out,), if there is one.
@@ -81,9 +79,6 @@ def embedding(ids: Sequence[Sequence[int]], weight: Tensor, *, exact: bool = Fal
 def reshape(x: Tensor, shape: Shape) -> Tensor:
     """Return the same values in another shape."""
     return Tensor(x.data, shape, (x,), lambda grad: (grad,))
-
-
-# --- elementwise ----------------------------------------------------------------------------------------------
 
 
 def relu(x: Tensor) -> Tensor:
@@ -168,9 +163,6 @@ def dropout(x: Tensor, p: float, generator: random.Random) -> Tensor:
     keep = 1 / (1 - p)
     mask = [0.0 if generator.random() < p else keep for _ in x.data]
     return Tensor(list(map(times, x.data, mask)), x.shape, (x,), lambda grad: (list(map(times, grad, mask)),))
-
-
-# --- row by row -----------------------------------------------------------------------------------------------
 
 
 def _by_row(function: Callable[..., list[float]], size: int, *datas: Floats) -> list[float]:

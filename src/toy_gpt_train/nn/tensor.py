@@ -8,8 +8,6 @@ Concepts:
     gradient: for each value, how fast the loss grows when that value grows.
     reverse mode: one walk from the end gives the gradient of one loss for every parameter at once.
 
-The operators + * @ are here; the other operations are in functional.py and attention.py.
-
 Source: Rumelhart, Hinton and Williams (1986), "Learning representations by back-propagating errors".
 """
 

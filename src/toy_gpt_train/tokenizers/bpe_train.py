@@ -30,6 +30,7 @@ from toy_gpt_train.tokenizers.pretokenize import TextSplitter, pretokenize
 BLOCK_BYTES: Final = 1 << 20  # read, and handed to a process, at a time
 # A token is one character while training, and there are only so many characters.
 MAX_VOCAB_SIZE: Final = sys.maxunicode + 1
+_COMPLEMENT: Final = bytes(range(255, -1, -1))
 
 
 def train_bpe(
@@ -182,9 +183,6 @@ def _pop_best_pair(heap: list[tuple[int, str, str]], pair_counts: Counter[str]) 
 def _heap_entry(pair: str, count: int, token_of: Mapping[str, bytes]) -> tuple[int, str, str]:
     """Return (order of count, order among equal counts, pair): the smallest entry is the best pair."""
     return -count, _falling(token_of[pair[0]]) + _falling(token_of[pair[1]]), pair
-
-
-_COMPLEMENT: Final = bytes(range(255, -1, -1))
 
 
 def _falling(token: bytes) -> str:

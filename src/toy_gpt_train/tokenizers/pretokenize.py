@@ -96,9 +96,6 @@ class TextSplitter:
 
         Blocks end at a special token or at a certain cut. Only what may still change is held back: a pre-token or two,
         and what may become a special token; at most twice that if chunks are smaller.
-
-        >>> list(TextSplitter().blocks(["Hel", "lo wo", "rld"]))
-        ['Hello', ' world']
         """
         # Cost: O(n) characters moved or looked at in total; a text without a cut is looked at again only when it
         # has doubled, and += extends a string in place.

@@ -4,8 +4,6 @@ toy_tokenizer.json                      a word or character tokenizer
 vocab.json, merges.txt                  a byte-level BPE tokenizer, as GPT-2 has it;
     tokenizer.json beside them          names its special tokens, if it has any
 
-A damaged file is an InputError; one that cannot be read, an OSError.
-
 It does not know how a tokenizer cuts text, or how it learned to.
 """
 

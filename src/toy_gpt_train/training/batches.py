@@ -25,9 +25,8 @@ def draw_windows(token_ids: Sequence[int], context_size: int, batch_size: int, g
 def window_loss(network: Network, windows: Sequence[Window]) -> tuple[Tensor, int, int]:
     """Return the mean loss in nats, how many tokens were predicted, and for how many the most likely was right."""
     logits = network([window[:-1] for window in windows])
-    positions = logits.shape[1]  # N, or 1 for a network that only predicts what follows the whole window
+    _, positions, size = logits.shape  # N, or 1 for a network that only predicts what follows the whole window
     targets = [token_id for window in windows for token_id in window[-positions:]]
-    size = logits.shape[2]
     rows = (list(logits.data[i : i + size]) for i in range(0, len(logits.data), size))
     correct = sum(row.index(max(row)) == target for row, target in zip(rows, targets, strict=True))
     return cross_entropy(logits, targets), len(targets), correct

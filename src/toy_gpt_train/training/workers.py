@@ -92,11 +92,7 @@ def batch_gradient(network: Network, workers: "Workers", micro_batches: Sequence
 
 
 def sum_stats(results: Sequence[BatchStats]) -> BatchStats:
-    """Return the result of several micro-batches, or batches, together.
-
-    >>> sum_stats([BatchStats(1.0, 3, 2), BatchStats(2.0, 1, 0)])
-    BatchStats(loss=1.25, num_tokens=4, correct=2)
-    """
+    """Return the result of several micro-batches, or batches, together."""
     num_tokens = sum(stats.num_tokens for stats in results)
     loss = sum(stats.loss * stats.num_tokens for stats in results) / num_tokens
     return BatchStats(loss, num_tokens, sum(stats.correct for stats in results))
@@ -120,8 +116,7 @@ class SerialWorkers:
 class ProcessWorkers:
     """Shares micro-batches among processes; OSError if they cannot be started.
 
-    Each has a network of its own, made by ``build``, a function that a new process can import; the weights of
-    ``network`` count.
+    Each has a network of its own, which ``build`` makes (importable); the weights of ``network`` count.
     """
 
     def __init__(self, network: Network, build: Callable[[], Network], number: int) -> None:
@@ -152,9 +147,8 @@ class ProcessWorkers:
         """Yield results as SerialWorkers does; ChildProcessError if a process has ended, or gives no sign of life."""
         weights = b"".join(array("d", parameter.data).tobytes() for parameter in self._network.parameters())
         number = len(self._connections)
-        used = range(min(number, len(micro_batches)))
         work = micro_batch_gradient if with_gradient else micro_batch_loss
-        messages = [(work, micro_batches[i::number]) for i in used]
+        messages = [(work, micro_batches[i::number]) for i in range(min(number, len(micro_batches)))]
         # WHY a thread: sending waits for a process that does not read, and only receiving knows when that is too long.
         self._sender = Thread(target=self._send, args=(weights, messages), daemon=True)
         self._sender.start()
