@@ -23,12 +23,7 @@ _BAR_WIDTH: Final = 30
 
 
 class Progress:
-    """Shows how much of some work is done.
-
-    Args:
-        title: What is being done.
-        stream: Where to show it; by default the notebook that runs this process, or else standard error.
-    """
+    """Shows how much of some work is done, by default in the notebook that runs this process, or on standard error."""
 
     def __init__(self, title: str, stream: TextIO | None = None) -> None:
         self._title = one_line(title)
@@ -70,7 +65,6 @@ class Progress:
             self._draw("" if self._display is None else f"{self._title}: {time.monotonic() - self._start:.1f} s")
 
     def _draw(self, line: str) -> None:
-        """Replace the line that is shown."""
         if self._display is None:
             self._write(f"\r{line}\033[K")
             self._shown = True
