@@ -1,5 +1,6 @@
 """test_files.py - Text is read exactly, or refused with its place; no size is trusted. Writing: test_staging.py."""
 
+import io
 import json
 import os
 import tracemalloc
