@@ -213,6 +213,7 @@ def test_a_progress_title_is_shown_and_not_obeyed() -> None:
 # --- JSON ---------------------------------------------------------------------------------------------------------
 
 
+@needs_processes
 @pytest.mark.parametrize("encoding", ["ascii", "latin-1", "utf-8", "utf-16"])
 def test_json_is_ascii_on_any_console(python: Callable[..., Any], tmp_path: Path, encoding: str) -> None:
     corpus = tmp_path / "é.txt"

@@ -191,6 +191,7 @@ def test_a_pipe_is_none_of_several_files(tmp_path: Path) -> None:
     assert sorted(path.name for path in tmp_path.iterdir()) == ["a.txt", "b.txt"]
 
 
+@needs_processes
 def test_leftovers_of_the_same_file_go_and_others_stay(tmp_path: Path) -> None:
     mine, others = [".out.1.999999999.tmp", ".out.999999999.tmp"], [".other.999999999.tmp", ".out.x.tmp", "out.1.tmp"]
     for name in (*mine, *others):

@@ -13,7 +13,6 @@ LEFT_OUT = {
     "tests/test_view_core.py": "it asks Node, which is another process",
     "tests/test_docs.py": "it is about pages, not about the package",
     "tests/test_links.py": "it is about the built site, and needs a server",
-    "tests/test_bpe.py::test_a_million_times_one_character": "slow; how the time grows is no question of the platform",
     # Most of a minute. Every kind of damage is also tried by itself, and those tests do run.
     "tests/test_damage.py::test_random": "slow",
     "tests/test_damage.py::test_truncated": "slow",
