@@ -365,6 +365,16 @@ def test_an_exception_leaves_no_process():
 
 
 @needs_processes
+def test_control_c_before_the_sender_has_started_leaves_no_process():
+    workers = ProcessWorkers(SMALL(), SMALL, 1)
+    unstarted = mock.patch("toy_gpt_train.training.workers.Thread.start", side_effect=KeyboardInterrupt)
+    with unstarted, pytest.raises(KeyboardInterrupt):
+        next(workers.results([MicroBatch([[0, 1]])], with_gradient=False))
+    workers.close()
+    assert processes_left() == []
+
+
+@needs_processes
 def test_training_that_nobody_finishes_leaves_no_process():
     records = training_by_two_processes()
     assert next(records)["step"] == 1

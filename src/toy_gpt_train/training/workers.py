@@ -175,7 +175,7 @@ class ProcessWorkers:
             process.kill()
         for process in self._processes:
             process.join()
-        if self._sender is not None:
+        if self._sender is not None and self._sender.is_alive():  # Ctrl-C may have come before it was started
             self._sender.join()
         for connection in self._connections:
             connection.close()
