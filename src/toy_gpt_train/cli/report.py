@@ -64,7 +64,8 @@ def training_report(run: Run, paths: Sequence[Path]) -> str:
         best = min(run.history, key=lambda record: record["val_loss"])
         step = run.meta["training"].get("kept_step")
         kept = "" if step is None else f"; the weights of step {step} are kept"
-        lines.append(f"          best held-out loss {best['val_loss']:.3f} at step {best['step']:.0f}{kept}")
+        unit = "step" if "step" in best else "epoch"
+        lines.append(f"          best held-out loss {best['val_loss']:.3f} at {unit} {best[unit]:.0f}{kept}")
     if run.held_out is not None:
         lines.append(figures_table(run, run.held_out, "the held-out part"))
     lines.append(f"written   {', '.join(path.name for path in paths)}")
