@@ -4,8 +4,10 @@ import io
 import os
 import subprocess
 import sys
-from collections.abc import Callable
+from argparse import ArgumentParser
+from collections.abc import Callable, Mapping
 from contextlib import redirect_stderr, redirect_stdout
+from functools import cache
 from pathlib import Path
 from typing import NamedTuple, TextIO
 from unittest import mock
@@ -13,6 +15,8 @@ from unittest import mock
 import pytest
 
 from toy_gpt_train import cli
+from toy_gpt_train.models import registry
+from toy_gpt_train.models.registry import ModelEntry
 from toy_gpt_train.project import RESOURCE_ROOT
 
 # WHY these marks: tests/pyodide/ runs the tests in WebAssembly too, where Python is alone in its one thread.
@@ -42,11 +46,21 @@ class Outcome(NamedTuple):
         )
 
 
+build_parser = cli.build_parser
+
+
+@cache
+def parser_of(ladder: tuple[ModelEntry, ...]) -> ArgumentParser:
+    """The command line's parser, built once. WHY: for a small command that takes most of the time."""
+    return build_parser()
+
+
 def run_in_process(*argv: object, stdin: str | TextIO = "") -> Outcome:
     """Run cli.main; whatever it raises, the test sees."""
     typed = io.StringIO(stdin) if isinstance(stdin, str) else stdin
     out, err = io.StringIO(), io.StringIO()
-    with redirect_stdout(out), redirect_stderr(err), mock.patch("sys.stdin", typed):
+    parser = mock.patch.object(cli, "build_parser", return_value=parser_of(registry.LADDER))
+    with redirect_stdout(out), redirect_stderr(err), mock.patch("sys.stdin", typed), parser:
         code = cli.main([str(argument) for argument in argv])
     return Outcome(code, out.getvalue(), err.getvalue())
 
@@ -73,6 +87,16 @@ def listing_of(folder: Path) -> dict[str, bytes | None]:
         path.relative_to(folder).as_posix(): path.read_bytes() if path.is_file() else None
         for path in sorted(folder.rglob("*"))
     }
+
+
+def lay_out(folder: Path, files: Mapping[str, bytes]) -> None:
+    """Make these the files of a folder. WHY not all anew: reading a file is much faster than making one."""
+    for path in folder.iterdir():
+        if path.read_bytes() != files.get(path.name):
+            path.unlink()
+    for name, content in files.items():
+        if not (folder / name).exists():
+            (folder / name).write_bytes(content)
 
 
 @pytest.fixture(scope="session")

@@ -11,6 +11,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from conftest import lay_out
 from toy_gpt_train import io_artifacts
 
 META, VOCABULARY, WEIGHTS = "00_meta.json", "01_vocabulary.csv", "02_model_weights.csv"
@@ -63,10 +64,7 @@ def infer(toy_gpt: Callable[..., Any], tmp_path_factory: pytest.TempPathFactory)
     artifacts.mkdir()
 
     def run(files: Files, command: str = "infer", *options: object, **more: Any) -> Any:
-        for path in artifacts.iterdir():
-            path.unlink()
-        for name, content in files.items():
-            (artifacts / name).write_bytes(content)
+        lay_out(artifacts, files)
         return toy_gpt(command, "--base-dir", base, *options, **more)
 
     return run

@@ -131,6 +131,7 @@ HOSTILE: dict[str, tuple[str, str, Callable[[Path], object]]] = {
 }  # fmt: skip
 
 
+@pytest.mark.slow
 @needs_linux
 @pytest.mark.parametrize("what", HOSTILE)
 def test_a_hostile_file_of_a_run(good: Path, tmp_path: Path, python: Callable[..., Any], what: str) -> None:

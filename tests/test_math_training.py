@@ -20,7 +20,7 @@ finite = st.floats(allow_nan=False, allow_infinity=False)
 @given(st.lists(finite, min_size=1, max_size=20))
 @settings(max_examples=100, deadline=None)
 def test_sums_are_taken_from_left_to_right(values):
-    assert repr(add_up(iter(values))) == repr(reduce(add, values))  # repr, for NaN
+    assert repr(add_up(iter(values))) == repr(reduce(add, values, 0))  # repr, for NaN
     assert add_up([1e16, 1.0, -1e16]) == 0.0  # what is exact is 1
 
 

@@ -17,6 +17,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 import toy_gpt_train as tg
+from conftest import lay_out
 from toy_gpt_train.artifacts.safetensors import StoredTensor, read_safetensors, write_safetensors
 from toy_gpt_train.errors import InputError
 from toy_gpt_train.models import network
@@ -545,10 +546,7 @@ def refused(tmp_path: Path) -> Callable[[Files], str]:
     """``refused(files)`` writes files as a run's, asserts that it is refused with one line, and gives the line."""
 
     def check(files: Files) -> str:
-        for path in tmp_path.iterdir():
-            path.unlink()
-        for name, content in files.items():
-            (tmp_path / name).write_bytes(content)
+        lay_out(tmp_path, files)
         with pytest.raises(InputError) as refusal:
             tg.load(tmp_path)
         message = str(refusal.value)

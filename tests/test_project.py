@@ -386,7 +386,7 @@ def committed_runs() -> Iterator[Any]:
     manifest = load_manifest()
     yield pytest.param("", manifest.model, RESOURCE_ROOT / manifest.corpus, "word", 0.0, id="default")
     for run in declared_runs():
-        marks = [pytest.mark.slow] if run.entry.name in ("gpt", "llama") else []
+        marks = [pytest.mark.slow] if run.entry.name in ("attention", "gpt", "llama") else []
         yield pytest.param(run.name, run.entry.name, *run[1:], marks=marks, id=run.name)
 
 
