@@ -362,7 +362,8 @@ def committed_files(folder: Path) -> dict[str, bytes]:
         f"{name}/{path.relative_to(folder / name).as_posix()}": path.read_bytes()
         for name in ("artifacts", "outputs")
         for path in (folder / name).rglob("*")
-        if path.is_file() and "bench" not in path.relative_to(folder).parts  # printed by benchmarks, not by training
+        # Not what benchmarks have printed, nor the checkpoint of a run that somebody has trained here.
+        if path.is_file() and not {"bench", "checkpoints"} & set(path.relative_to(folder).parts)
     }
 
 
