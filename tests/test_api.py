@@ -162,10 +162,54 @@ def test_checkpoints(tmp_path: Path) -> None:
     with pytest.raises(KeyboardInterrupt):
         tg.train("gpt", text=TEXT, **QUICK_GPT, **keep, progress=stop)
     assert any(kept.iterdir())
-    resumed = tg.train("gpt", text=TEXT, **QUICK_GPT, **keep, resume=True)
+    with pytest.warns(tg.InputWarning, match="^resumed from step 2 of 3$"):
+        resumed = tg.train("gpt", text=TEXT, **QUICK_GPT, **keep, resume=True)
     assert resumed.next("the ") == whole.next("the ")
     assert tg.load(tmp_path / "run").next("the ") == whole.next("the ")
+    assert [path.name for path in kept.iterdir()] == ["step-00000003"]
+
+
+def test_more_steps(tmp_path: Path) -> None:
+    where: dict[str, Any] = {"save_to": tmp_path, "text": TEXT}
+    kept = tmp_path / "outputs" / "checkpoints"
+    first = tg.train("gpt", **where, **QUICK_GPT)
+    told: list[float] = []
+    sizes = {name: value for name, value in QUICK_GPT.items() if name != "steps"}
+    with pytest.warns(tg.InputWarning, match="^resumed from step 3 of 8$"):
+        more = tg.train("gpt", **where, **sizes, resume=True, more_steps=5, progress=lambda done, _: told.append(done))
+    assert told[:5] == [4 / 8, 5 / 8, 6 / 8, 7 / 8, 1]
+    assert [record["step"] for record in more.history] == [1, 2, 3, 4, 5, 6, 7, 8]
+    assert [record["avg_loss"] for record in more.history[:3]] == [record["avg_loss"] for record in first.history]
+    assert more.meta["training"]["steps"] == 8
+    assert more.meta["training"]["resumed_from_step"] == 3
+    assert "resumed_from_step" not in first.meta["training"]
+    with pytest.raises(tg.InputError, match="nothing to resume: step 8 of 8 is done"):
+        tg.train("gpt", **where, **sizes, resume=True)
+    tg.train("gpt", **where, **QUICK_GPT, keep_checkpoint=False)  # that of a finished run is no hindrance
     assert not kept.exists()
+
+
+def test_keep_best() -> None:
+    options: dict[str, Any] = {**QUICK_GPT, "text": TEXT, "steps": 12, "learning_rate": 0.3, "val_fraction": 0.3}
+    last, best = tg.train("gpt", **options), tg.train("gpt", **options, keep="best")
+    losses = [record["val_loss"] for record in last.history]
+    step = losses.index(min(losses)) + 1
+    assert step < 12
+    assert best.history == last.history
+    stopped = tg.train("gpt", **options, progress=stop_after(step))
+    assert best.next("the ") == stopped.next("the ") != last.next("the ")
+    training = best.meta["training"]
+    assert (training["keep"], training["kept_step"]) == ("best", step)
+    assert training["keep_note"].startswith("The held-out loss was used to choose")
+    assert not {"keep", "kept_step", "keep_note"} & {*last.meta["training"]}
+
+
+def stop_after(step: int) -> Callable[[float, str], None]:
+    def stop(_: float, status: str) -> None:
+        if status.startswith(f"step {step}/"):
+            raise StopTraining
+
+    return stop
 
 
 REFUSED: dict[str, dict[str, Any]] = {
@@ -184,6 +228,14 @@ REFUSED: dict[str, dict[str, Any]] = {
     "size must be a word": {"model": "gpt", "size": 3},
     "at least 1 worker": {"model": "gpt", "workers": 0},
     "give save_to": {"model": "gpt", "checkpoint_every": 2},
+    "folder: give save_to": {"model": "gpt", "resume": True},
+    "needs --resume": {"model": "gpt", "more_steps": 2},
+    "give one of them": {"model": "gpt", "more_steps": 2, "steps": 9, "resume": True},
+    "more steps must be at least 1": {"model": "gpt", "more_steps": 0, "resume": True},
+    "keep_checkpoint means nothing to bigram": {"keep_checkpoint": False},
+    "keep means nothing to bigram": {"keep": "best"},
+    "keep must be last or best, got 'first'": {"model": "gpt", "keep": "first"},
+    "hold out at least 17 tokens": {"model": "gpt", "keep": "best", "val_fraction": 0.05},
     "vocabulary size": {"tokenizer": "bpe", "bpe_vocab": 5},
     "text is empty|corpus is empty": {"text": " "},
     "1 training tokens are too few": {"text": "a"},

@@ -33,6 +33,7 @@ from toy_gpt_train.models.base import Model, Text
 from toy_gpt_train.models.ngram_table import NGramTable, TableRow, training_pairs
 from toy_gpt_train.models.registry import find_model
 from toy_gpt_train.models.scores import summarize
+from toy_gpt_train.tokenizers.encoded import encode_corpus
 from toy_gpt_train.tokenizers.word import WordTokenizer
 
 KINDS = ("unigram", "bigram", "context-2", "context-3", "context-5", "kneser-ney", "mixture")
@@ -617,7 +618,7 @@ def test_a_bpe_run_has_one_numbering_and_knows_every_text(
 ) -> None:
     assume(text)
     corpus = corpus_of(text)
-    assume(len(tg.run.encode_corpus(corpus, "bpe", 256 + merges, 0.0).ids) > 5)
+    assume(len(encode_corpus(corpus, "bpe", 256 + merges, 0.0).ids) > 5)
     descent = {} if kind in COUNTING else {"epochs": 2, "learning_rate": 0.5}
     run = tg.train(kind, corpus, tokenizer="bpe", bpe_vocab=256 + merges, **descent)
     base = tmp_path_factory.mktemp("pairs")

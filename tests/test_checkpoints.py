@@ -2,6 +2,7 @@
 
 import errno
 import json
+import math
 import os
 import random
 import shutil
@@ -21,7 +22,7 @@ from hypothesis import strategies as st
 from conftest import needs_processes
 from toy_gpt_train import run
 from toy_gpt_train.artifacts import checkpoints as module
-from toy_gpt_train.artifacts.checkpoints import Checkpoints
+from toy_gpt_train.artifacts.checkpoints import Checkpoints, newest_state
 from toy_gpt_train.artifacts.safetensors import read_safetensors, write_safetensors
 from toy_gpt_train.errors import InputError
 from toy_gpt_train.models.architecture import Architecture
@@ -29,6 +30,8 @@ from toy_gpt_train.models.registry import find_model
 from toy_gpt_train.models.sizes import NetworkSettings
 from toy_gpt_train.progress import Progress
 from toy_gpt_train.training.steps import Checkpoint, train_steps
+
+pytestmark = pytest.mark.filterwarnings("ignore:resumed from step:toy_gpt_train.errors.InputWarning")
 
 FILES = ("weights.safetensors", "optimizer.safetensors", "state.json")
 IDENTITY = {"corpus": "c0ffee", "steps": 10, "learning_rate": 0.1}
@@ -86,7 +89,7 @@ def test_what_is_saved_is_what_is_loaded(tmp_path_factory, weights, optimizer, p
 
 def test_without_a_folder_there_is_no_checkpoint(tmp_path):
     checkpoints = Checkpoints(tmp_path / "none", 1, IDENTITY)
-    assert checkpoints.newest() is None
+    assert newest_state(checkpoints.folder) is None
     assert checkpoints.load() is None
     checkpoints.clear()
     assert names_in(tmp_path) == []
@@ -121,7 +124,7 @@ def half_written(folder, step, pid):
 def test_a_half_written_folder_is_ignored_and_later_removed(tmp_path):
     checkpoints = Checkpoints(tmp_path, 2, IDENTITY)
     half_written(tmp_path, 2, 99_999)
-    assert checkpoints.newest() is None
+    assert newest_state(checkpoints.folder) is None
     assert checkpoints.load() is None
     checkpoints.save(checkpoint_of(2))
     assert names_in(tmp_path) == ["step-00000002"]
@@ -147,7 +150,7 @@ def test_folders_with_other_names_are_no_checkpoints(tmp_path, name):
     checkpoints = Checkpoints(tmp_path, 2, IDENTITY)
     checkpoints.save(checkpoint_of(2))
     (tmp_path / "step-00000002").rename(tmp_path / name)
-    assert checkpoints.newest() is None
+    assert newest_state(checkpoints.folder) is None
     assert checkpoints.load() is None
 
 
@@ -155,7 +158,6 @@ def test_folders_with_other_names_are_no_checkpoints(tmp_path, name):
     ("name", "mine", "said"),
     [
         ("corpus", "decaf", 'its corpus is "c0ffee", not "decaf"'),
-        ("steps", 11, "its steps is 10, not 11"),
         ("learning_rate", 0.2, "its learning rate is 0.1, not 0.2"),
         ("dropout", 0.5, "its dropout is null, not 0.5"),
         ("corpus", "0123456789abcdef0123456789", 'its corpus is "c0ffee", not "0123456789abcdef...'),
@@ -362,9 +364,8 @@ def test_resumed_is_unbroken_wherever_it_was_stopped(tmp_path, kind, stop_at):
     unbroken = train(kind)
     with pytest.raises(StopHereError):
         train(kind, tmp_path / "checkpoints", stop_at)
-    newest = Checkpoints(tmp_path / "checkpoints", EVERY, IDENTITY).newest()
-    last = stop_at // EVERY * EVERY
-    assert (newest and newest.name) == (f"step-{last:08}" if last else None)
+    newest = newest_state(tmp_path / "checkpoints")
+    assert (newest.step if newest else 0) == stop_at // EVERY * EVERY
     assert train(kind, tmp_path / "checkpoints") == unbroken
 
 
@@ -446,14 +447,25 @@ def test_artifacts_and_log_of_a_resumed_run(base, tiny_corpus, toy_gpt, listing,
         assert toy_gpt(*command(base, tiny_corpus, "--checkpoint-every", 3)).code == 130
     assert {path.split("/")[1] for path in listing(base) if "/" in path} <= {"checkpoints"}
     with stopped_at(None) as calls:
-        assert toy_gpt(*command(base, tiny_corpus, "--checkpoint-every", 3, "--resume")).code == 0
-    assert len(calls) == 8 - step // 3 * 3
-    assert listing(base) == unbroken  # and the checkpoints are gone
-
-
-def test_resume_needs_no_checkpoint(base, tiny_corpus, toy_gpt, listing, unbroken):
-    assert toy_gpt(*command(base, tiny_corpus, "--resume")).code == 0
+        outcome = toy_gpt(*command(base, tiny_corpus, "--checkpoint-every", 3, "--resume"))
+    done = step // 3 * 3
+    if done == 0:
+        assert outcome.refused
+        assert "there is no checkpoint, so there is nothing to resume" in outcome.err
+        return
+    assert (outcome.code, outcome.err) == (0, f"toy-gpt: note: resumed from step {done} of 8\n")
+    assert [fraction for _, fraction, _ in calls] == [n / 8 for n in range(done + 1, 9)]
     assert listing(base) == unbroken
+
+
+def test_there_is_nothing_to_resume(base, tiny_corpus, toy_gpt, listing):
+    outcome = toy_gpt(*command(base, tiny_corpus, "--resume"))
+    assert outcome.refused
+    assert "there is nothing to resume" in outcome.err
+    assert not base.exists()
+    assert toy_gpt(*command(base, tiny_corpus, "--no-keep")).code == 0
+    err = refused_and_unchanged(toy_gpt, listing, base, command(base, tiny_corpus, "--resume", "--steps", 9))
+    assert "there is nothing to resume" in err
 
 
 def test_resume_without_further_checkpoints(base, tiny_corpus, toy_gpt, listing, unbroken):
@@ -464,7 +476,7 @@ def test_resume_without_further_checkpoints(base, tiny_corpus, toy_gpt, listing,
 
 
 @pytest.mark.parametrize("every", [1, 2, 7, 8, 100])
-def test_no_checkpoint_remains_of_a_run_that_was_written(base, tiny_corpus, toy_gpt, listing, unbroken, every):
+def test_one_checkpoint_remains_of_a_run_that_was_written(base, tiny_corpus, toy_gpt, listing, unbroken, every):
     assert toy_gpt(*command(base, tiny_corpus, "--checkpoint-every", every)).code == 0
     assert listing(base) == unbroken
 
@@ -513,7 +525,6 @@ def refused_and_unchanged(toy_gpt, listing, base, arguments):
 
 
 OTHER_RUNS = [
-    (("--steps", 9), "steps is 8, not 9"),
     (("--learning-rate", 0.5), "learning rate is 0.01, not 0.5"),
     (("--seed", 2), "seed is 1, not 2"),
     (("--model", "llama"), 'model is "gpt", not "llama"'),
@@ -527,10 +538,8 @@ OTHER_RUNS = [
     (("--val-fraction", 0.2), "held-out share is 0.3, not 0.2"),
     (("--batch-size", 3), "batch size is 4, not 3"),
     (("--piece-size", 4), "micro batch is 2, not 4"),
-    (("--warmup", 3), "warmup is 0, not 3"),
     (("--weight-decay", 0.5), "weight decay is 0.1, not 0.5"),
     (("--clip", 2), "clip is 1.0, not 2.0"),
-    (("--eval-every", 4), "eval every is 3, not 4"),
 ]
 
 
@@ -575,6 +584,145 @@ def test_a_negative_distance_between_checkpoints_is_refused(base, tiny_corpus, t
     outcome = toy_gpt(*command(base, tiny_corpus, "--checkpoint-every", every))
     assert outcome.refused
     assert not base.exists()
+
+
+# --- more steps ---------------------------------------------------------------------------------------------
+
+
+def log_of(base):
+    """The steps of the log, and its learning rates."""
+    names, *rows = [line.split(",") for line in (base / "outputs" / "train_log.csv").read_text("utf-8").splitlines()]
+    columns = dict(zip(names, zip(*rows, strict=True), strict=True))
+    return [int(step) for step in columns["step"]], [float(rate) for rate in columns["learning_rate"]]
+
+
+def training_of(base):
+    return json.loads((base / "artifacts" / "00_meta.json").read_text("utf-8"))["training"]
+
+
+def without_steps(arguments):
+    """A command that leaves the number of steps to the run that is resumed."""
+    at = arguments.index("--steps")
+    return *arguments[:at], *arguments[at + 2 :]
+
+
+@pytest.mark.parametrize("more", [("--steps", 20), ("--more-steps", 12)])
+def test_a_finished_run_gets_more_steps(base, tmp_path, tiny_corpus, toy_gpt, listing, more):
+    plain = without_steps(command(base, tiny_corpus, "--warmup", 2))
+    at = plain.index("--eval-every")
+    assert toy_gpt(*plain, "--steps", 8).code == 0
+    old_log = (base / "outputs" / "train_log.csv").read_text("utf-8").splitlines()
+    # Warm-up and the distance of the log's lines are those of the run that is resumed.
+    outcome = toy_gpt(*plain[:at], *plain[at + 2 : -2], "--resume", *more)
+    assert (outcome.code, outcome.err) == (0, "toy-gpt: note: resumed from step 8 of 20\n")
+    training = training_of(base)
+    assert [training[name] for name in ("steps", "warmup", "eval_every", "resumed_from_step")] == [20, 2, 3, 8]
+    new_log = (base / "outputs" / "train_log.csv").read_text("utf-8").splitlines()
+    assert [line.rsplit(",", 2)[0] for line in new_log[:4]] == [line.rsplit(",", 2)[0] for line in old_log]
+    steps, rates = log_of(base)
+    assert steps == [3, 6, 8, 9, 12, 15, 18, 20]
+    assert rates[2] == pytest.approx(0.001 + 0.009 * (0.5 + 0.5 * math.cos(math.pi * 5 / 6)), abs=1e-6)  # of 8
+    assert rates[3] == pytest.approx(0.001 + 0.009 * (0.5 + 0.5 * math.cos(math.pi * 6 / 18)), abs=1e-6)  # of 20
+    # Stopped and resumed once more, it is the same.
+    again = tmp_path / "again" / "run"
+    assert toy_gpt(*(again if word == base else word for word in plain), "--steps", 8).code == 0
+    with stopped_at(6):
+        more = ("--resume", "--checkpoint-every", 4, "--steps", 20)
+        assert toy_gpt(*command(again, tiny_corpus, "--warmup", 2, *more)).code == 130
+    left = without_steps(command(again, tiny_corpus, "--warmup", 2, "--resume"))
+    assert toy_gpt(*left).err == "toy-gpt: note: resumed from step 12 of 20\n"
+    assert listing(again) == listing(base)
+
+
+def test_a_stopped_run_gets_more_steps(base, stopped, tiny_corpus, toy_gpt, listing):
+    shutil.copytree(stopped, base)
+    assert "nothing to resume: step 4 of 4 is done" in refused_and_unchanged(
+        toy_gpt, listing, base, command(base, tiny_corpus, "--resume", "--steps", 4)
+    )
+    with stopped_at(None) as calls:
+        arguments = without_steps(command(base, tiny_corpus, "--resume", "--more-steps", 7))
+        assert toy_gpt(*arguments).err == "toy-gpt: note: resumed from step 4 of 11\n"
+    assert [fraction for _, fraction, _ in calls] == [n / 11 for n in range(5, 12)]
+    assert log_of(base)[0] == [3, 6, 9, 11]
+    assert training_of(base)["resumed_from_step"] == 4
+
+
+def test_the_checkpoint_of_a_finished_run_is_replaced(base, stopped, tiny_corpus, toy_gpt, listing, unbroken):
+    kept = base / "outputs" / "checkpoints"
+    for steps in (30, 8):
+        assert toy_gpt(*command(base, tiny_corpus, "--steps", steps, "--checkpoint-every", 4)).code == 0
+        assert names_in(kept) == [f"step-{steps:08}"]
+    assert listing(base) == unbroken
+    # One that is stopped takes its place only with its first checkpoint.
+    for step, left in ((2, "step-00000008"), (6, "step-00000004")):
+        with stopped_at(step):
+            assert toy_gpt(*command(base, tiny_corpus, "--checkpoint-every", 4)).code == 130
+        assert names_in(kept) == [left]
+    refused_and_unchanged(toy_gpt, listing, base, command(base, tiny_corpus))
+
+
+def test_without_a_checkpoint_of_the_end(base, tiny_corpus, toy_gpt, listing, unbroken):
+    assert toy_gpt(*command(base, tiny_corpus, "--no-keep", "--checkpoint-every", 2)).code == 0
+    assert listing(base) == {path: data for path, data in unbroken.items() if "checkpoints" not in path}
+
+
+def test_a_last_checkpoint_that_cannot_be_written_is_no_failure(base, tiny_corpus, toy_gpt, listing, unbroken):
+    with failing_once(module, "write_safetensors", 1, full_disk, after=False):
+        outcome = toy_gpt(*command(base, tiny_corpus))
+    assert outcome.code == 0
+    assert outcome.err == "toy-gpt: note: the last checkpoint is not kept: No space left on device\n"
+    assert listing(base) == {path: data for path, data in unbroken.items() if "checkpoints" not in path}
+
+
+# --- the best weights ---------------------------------------------------------------------------------------
+
+BEST = ("--keep", "best", "--learning-rate", 0.5, "--steps", 12, "--eval-every", 1, "--dropout", 0)
+
+
+def test_the_best_weights_survive_a_stop(base, tmp_path, tiny_corpus, toy_gpt, listing):
+    assert toy_gpt(*command(base, tiny_corpus, *BEST)).code == 0
+    training = training_of(base)
+    assert training["keep"] == "best"
+    assert "kept_step" in training
+    assert training["kept_step"] < 9
+    for step in (training["kept_step"], training["kept_step"] + 1, 11):
+        other = tmp_path / str(step) / "run"
+        with stopped_at(step):
+            assert toy_gpt(*command(other, tiny_corpus, *BEST, "--checkpoint-every", 1)).code == 130
+        outcome = toy_gpt(*command(other, tiny_corpus, *BEST[2:], "--resume"))  # it still keeps the best
+        assert outcome.err == f"toy-gpt: note: resumed from step {step} of 12\n"
+        assert f"at step {training['kept_step']}; the weights of step {training['kept_step']} are kept" in outcome.out
+        assert listing(other) == listing(base)
+
+
+def test_the_best_weights_from_now_on(base, tiny_corpus, toy_gpt):
+    assert toy_gpt(*command(base, tiny_corpus, *BEST, "--keep", "last")).code == 0
+    assert "keep" not in training_of(base)
+    outcome = toy_gpt(*command(base, tiny_corpus, *BEST, "--resume", "--steps", 15))
+    assert outcome.err.splitlines() == [
+        "toy-gpt: note: the best weights before step 12 were not kept, so the best from there on are chosen",
+        "toy-gpt: note: resumed from step 12 of 15",
+    ]
+    assert 12 <= training_of(base)["kept_step"] <= 15
+
+
+BEST_DAMAGES = {
+    "missing": lambda folder: (folder / "best.safetensors").unlink(),
+    "cut": lambda folder: cut("best.safetensors", -8)(folder),
+    "of another step": lambda folder: progress(best=[1, 0.5])(folder),
+    "of no step": lambda folder: progress(best=[])(folder),
+    "a number": lambda folder: progress(best=7)(folder),
+    "of another shape": lambda folder: stored("best.safetensors", all_of(NAME, in_another_shape))(folder),
+    "in 32 bits": lambda folder: stored("best.safetensors", all_of("", in_32_bits))(folder),
+}
+
+
+@pytest.mark.parametrize("damage", BEST_DAMAGES)
+def test_damaged_best_weights_are_refused_in_one_line(base, tiny_corpus, toy_gpt, listing, damage):
+    with stopped_at(6):
+        assert toy_gpt(*command(base, tiny_corpus, *BEST, "--checkpoint-every", 5)).code == 130
+    BEST_DAMAGES[damage](base / "outputs" / "checkpoints" / "step-00000005")
+    refused_and_unchanged(toy_gpt, listing, base, command(base, tiny_corpus, *BEST, "--resume"))
 
 
 # --- hostile checkpoints ------------------------------------------------------------------------------------
@@ -702,6 +850,16 @@ DAMAGES = {
     "no random state": lacks("progress", "random"),
     "no history": lacks("progress", "history"),
     "no batches": lacks("progress", "pending"),
+    "no schedules": lacks("progress", "schedules"),
+    "schedules empty": progress(schedules=[]),
+    "schedules of numbers": progress(schedules=[1]),
+    "schedules too short": progress(schedules=[[0, 8, 0]]),
+    "schedules of texts": progress(schedules=[["0", 8, 0, 3]]),
+    "schedules without an end": progress(schedules=[[0, 8, 0, 0]]),
+    "schedules of another log": progress(schedules=[[0, 8, 0, 2]]),
+    "schedules from later on": progress(schedules=[[1, 8, 0, 3]]),
+    "schedules beyond the step": progress(schedules=[[0, 8, 0, 3], [5, 8, 0, 3]]),
+    "schedules twice": progress(schedules=[[0, 8, 0, 3], [0, 8, 0, 3]]),
     "random null": progress(random=None),
     "random empty": progress(random=[]),
     "random of another version": randomness(lambda known: known.__setitem__(0, 9)),
@@ -788,15 +946,14 @@ def test_rewriting_alone_is_no_damage(base, stopped, tiny_corpus, toy_gpt, listi
 
 
 def newest_name(folder):
-    newest = Checkpoints(folder, 1, {}).newest()
-    return newest.name if newest else ""
+    return max((path.name for path in folder.glob("step-????????")), default="")
 
 
 def newest_step(folder):
     """The step of the newest checkpoint, 0 where there is none; it must be a whole one."""
-    newest = Checkpoints(folder, 1, {}).newest()
-    if newest is None:
+    if not newest_name(folder):
         return 0
+    newest = folder / newest_name(folder)
     state = json.loads((newest / STATE).read_text(encoding="utf-8"))
     names = [set(read_safetensors(newest / name)[0]) for name in (WEIGHTS, OPTIMIZER)]
     assert names[1] == {f"{moment}.{name}" for moment in ("first", "second") for name in names[0]}
@@ -821,11 +978,12 @@ def test_killed_again_and_again(tmp_path, tiny_corpus, toy_gpt, listing):
     undisturbed, base = tmp_path / "undisturbed" / "run", tmp_path / "killed" / "run"
     assert toy_gpt(*command(undisturbed, tiny_corpus, *long)).code == 0
     folder = base / "outputs" / "checkpoints"
-    options = map(str, command(base, tiny_corpus, *long, "--checkpoint-every", 2, "--resume"))
-    arguments = (sys.executable, "-m", "toy_gpt_train", *options)
+    options = map(str, command(base, tiny_corpus, *long, "--checkpoint-every", 2))
+    begin = (sys.executable, "-m", "toy_gpt_train", *options)
     generator = random.Random(2024)
     steps = [0]
     for attempt in range(12):
+        arguments = (*begin, "--resume") if newest_name(folder) else begin
         child = subprocess.Popen(arguments, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
         if attempt % 2:  # WHY: a slow machine must get somewhere too
             while newest_name(folder) <= f"step-{steps[-1]:08}" and child.poll() is None:
@@ -836,9 +994,12 @@ def test_killed_again_and_again(tmp_path, tiny_corpus, toy_gpt, listing):
         child.kill()
         child.wait()
         if (base / "artifacts" / "00_meta.json").is_file():
-            break  # killed after its work was done, when the checkpoints are no more
+            break  # killed after its work was done
         steps.append(newest_step(folder))
         assert steps[-1] >= steps[-2]
-    subprocess.run(arguments, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, check=True, timeout=120)
+    newest = newest_state(folder)
+    if newest is None or not newest.finished:
+        arguments = begin if newest is None else (*begin, "--resume")
+        subprocess.run(arguments, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, check=True, timeout=120)
     assert listing(base) == listing(undisturbed)
     assert len(set(steps)) >= 3  # it was resumed in the middle, more than once

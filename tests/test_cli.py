@@ -609,9 +609,25 @@ def test_repeated_training_prints_the_same_figures(toy_gpt: ToyGpt, tiny_corpus:
     assert seen[0] == seen[1]
 
 
-# --- infer ------------------------------------------------------------------------------------------------------
-
 KINDS = ("unigram", "bigram", "context-2", "context-3", "kneser-ney", "mixture")
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_report_names_the_best_epoch_of_the_held_out_part(
+    toy_gpt: ToyGpt, tiny_corpus: Path, tmp_path: Path, kind: str
+) -> None:
+    outcome = toy_gpt("train", "--model", kind, "--corpus", tiny_corpus, "--base-dir", tmp_path, "--val-fraction", 0.3)
+    assert (outcome.code, outcome.err) == (0, "")
+    history = run_of(tmp_path).history
+    named = [line.strip() for line in outcome.out.splitlines() if "best held-out loss" in line]
+    if "val_loss" in history[0]:
+        best = min(history, key=lambda record: record["val_loss"])
+        assert named == [f"best held-out loss {best['val_loss']:.3f} at epoch {best['epoch']:.0f}"]
+    else:  # it only counts
+        assert named == []
+
+
+# --- infer ------------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("kind", KINDS)

@@ -16,8 +16,8 @@ from hypothesis import strategies as st
 import toy_gpt_train as tg
 from conftest import TINY_TEXT, needs_processes, needs_threads
 from toy_gpt_train.corpus import corpus_of, read_corpus
-from toy_gpt_train.run import encode_corpus
 from toy_gpt_train.tokenizers import tokenizer_class
+from toy_gpt_train.tokenizers.encoded import encode_corpus
 
 TINY = TINY_TEXT.encode()
 needs_fifo = pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="named pipes are POSIX")

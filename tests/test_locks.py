@@ -386,7 +386,7 @@ def test_checkpoints_need_a_folder_to_save_to() -> None:
 def interrupted(folder: Path) -> None:
     """Leave a commit just after its journal was written."""
     write_texts(folder, {"a.txt": "old", "b.txt": "old"})
-    with mock.patch.object(staging, "remove_all"):
+    with mock.patch.object(staging.disk, "remove_all"):
         write_texts(folder, {"a.txt": "new", "b.txt": "new"})
     assert (folder / JOURNAL_NAME).exists()
 

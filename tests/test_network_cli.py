@@ -28,7 +28,7 @@ SMALL = {
 NETWORK_OPTIONS = (
     *("--size", "--embedding-dim", "--hidden", "--heads", "--layers", "--dropout", "--steps", "--batch-size"),
     *("--piece-size", "--warmup", "--weight-decay", "--clip", "--eval-every"),
-    *("--workers", "--checkpoint-every", "--resume"),
+    *("--keep", "--workers", "--checkpoint-every", "--no-keep", "--resume", "--more-steps"),
 )
 
 
@@ -123,10 +123,12 @@ def test_train_prints_the_log_and_the_figures(toy_gpt: ToyGpt, corpus: Path, tmp
     metrics = tg.load(tmp_path).meta["metrics"]
     assert f"train loss {metrics['train_loss']:.6f} nats" in lines[6]
     assert lines[6].endswith("on the end of the training text;")
+    best = min(rows, key=lambda row: float(row["val_loss"]))
+    assert lines[8] == f"          best held-out loss {float(best['val_loss']):.3f} at step {best['step']}"
     # 6 of 27 tokens were held out; a network does not record which contexts it has seen.
-    assert lines[8] == "6 tokens scored"
-    assert f"{kind} on the held-out part" in lines[10]
-    assert f"{metrics['val_loss']:.4f}" in lines[10]
+    assert lines[9] == "6 tokens scored"
+    assert f"{kind} on the held-out part" in lines[11]
+    assert f"{metrics['val_loss']:.4f}" in lines[11]
     assert "never seen" not in outcome.out
     written_line = next(line for line in lines if line.startswith("written"))
     names = [path.name for path in (tmp_path / "artifacts").iterdir()]
@@ -218,6 +220,13 @@ REFUSED: list[tuple[str, tuple[object, ...], str]] = [
     *(("bigram", (option, 4), f"{option} means nothing to bigram") for option in ("--steps", "--hidden", "--workers")),
     ("bigram", ("--size", "tiny"), "--size means nothing"),
     ("bigram", ("--resume",), "--resume means nothing"),
+    ("bigram", ("--no-keep",), "--no-keep means nothing"),
+    ("bigram", ("--more-steps", 3), "--more-steps means nothing"),
+    ("bigram", ("--keep", "best"), "--keep means nothing"),
+    ("gpt", ("--more-steps", 3), "--more-steps needs --resume"),
+    ("gpt", ("--keep", "first"), "'first'"),
+    ("gpt", ("--keep", "best"), "hold out at least 17 tokens (--val-fraction); the held-out part has 0"),
+    ("gpt", ("--resume",), "there is no checkpoint, so there is nothing to resume"),
     ("unigram", ("--weight-decay", 0), "--weight-decay means nothing"),
     ("context-3", ("--checkpoint-every", 5), "--checkpoint-every means nothing"),
     ("kneser-ney", ("--learning-rate", 0.1), "--learning-rate means nothing"),

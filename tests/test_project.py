@@ -22,6 +22,7 @@ from toy_gpt_train.models.kneser_ney import KneserNey
 from toy_gpt_train.models.registry import LADDER, find_model
 from toy_gpt_train.models.scores import summarize
 from toy_gpt_train.project import BASE_DIR, IN_CHECKOUT, MANIFEST_NAME, RESOURCE_ROOT, declared_repo_name, load_manifest
+from toy_gpt_train.tokenizers.encoded import encode_corpus
 
 HELD = ("corpus", "artifacts", "outputs", MANIFEST_NAME)
 
@@ -396,7 +397,7 @@ def test_committed_run_is_the_model_its_metadata_describes(
     run = tg.load(repository / "artifacts" / name)
     assert (run.name, run.meta["tokenizer"], run.meta["val_fraction"]) == (model, {"kind": tokenizer}, val_fraction)
     assert repository / run.meta["corpus"]["path"] == corpus
-    encoded = tg.run.encode_corpus(read_corpus(corpus), tokenizer, 512, val_fraction)
+    encoded = encode_corpus(read_corpus(corpus), tokenizer, 512, val_fraction)
     ids, num_train = encoded.ids, encoded.num_train
     assert run.tokenizer.tokens == encoded.tokenizer.tokens
     assert run.frequencies == encoded.frequencies

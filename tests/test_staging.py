@@ -479,7 +479,7 @@ WRITING = {
     "artifacts/safetensors.py": {"write_safetensors"},
     "artifacts/train_log.py": {"write_training_log"},
     "artifacts/vocabulary.py": {"write_vocabulary"},
-    "artifacts/checkpoints.py": {"save", "_remove_all_but"},
+    "artifacts/checkpoints.py": {"save", "_set_aside"},
     "data/fetch.py": {"fetch", "_transfer"},
 }
 WRITERS_OF_A_PATH = ("write_meta", "write_model_table", "write_safetensors", "write_training_log", "write_vocabulary")

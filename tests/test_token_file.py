@@ -95,7 +95,7 @@ def test_ids_take_two_bytes_where_they_can(tmp_path, size, bits):
 
 
 def test_ids_beyond_32_bits_are_refused():
-    assert bits_for(1 << 32) == 32
+    assert (bits_for(65_536), bits_for(65_537), bits_for(1 << 32)) == (16, 32, 32)
     with pytest.raises(InputError, match="4294967296 do not fit into 32 bits"):
         bits_for((1 << 32) + 1)
 

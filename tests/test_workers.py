@@ -2,6 +2,7 @@
 
 import multiprocessing
 import os
+import pickle
 import random
 import signal
 import subprocess
@@ -31,8 +32,6 @@ from toy_gpt_train.training.workers import (
     MicroBatch,
     ProcessWorkers,
     SerialWorkers,
-    _from_bytes,
-    _to_bytes,
     batch_gradient,
     cut_batch,
     micro_batch_gradient,
@@ -187,7 +186,8 @@ def micro_batches_of_windows(draw):
 @given(st.lists(micro_batches_of_windows(), max_size=5), st.booleans())
 @settings(deadline=None)
 def test_what_is_sent_is_what_arrives(micro_batches, with_gradient):
-    arrived, work = _from_bytes(_to_bytes(micro_batches, with_gradient=with_gradient))
+    work_sent = micro_batch_gradient if with_gradient else micro_batch_loss
+    work, arrived = pickle.loads(pickle.dumps((work_sent, micro_batches)))
     assert arrived == micro_batches
     assert work is (micro_batch_gradient if with_gradient else micro_batch_loss)
     assert all(
@@ -361,6 +361,16 @@ def test_an_exception_leaves_no_process():
 
     with pytest.raises(StopHereError):
         list(training_by_two_processes(stop_here))
+    assert processes_left() == []
+
+
+@needs_processes
+def test_control_c_before_the_sender_has_started_leaves_no_process():
+    workers = ProcessWorkers(SMALL(), SMALL, 1)
+    unstarted = mock.patch("toy_gpt_train.training.workers.Thread.start", side_effect=KeyboardInterrupt)
+    with unstarted, pytest.raises(KeyboardInterrupt):
+        next(workers.results([MicroBatch([[0, 1]])], with_gradient=False))
+    workers.close()
     assert processes_left() == []
 
 

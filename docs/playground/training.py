@@ -24,6 +24,7 @@ from toy_gpt_train.cli import build_parser, collect_rarely
 from toy_gpt_train.cli.report import training_report
 from toy_gpt_train.cli.train import train_arguments
 from toy_gpt_train.errors import InputError, StopTraining
+from toy_gpt_train.models.registry import find_model
 
 HOME = Path("toy-gpt-train").absolute()  # WHY this name: a run is recorded as made in the folder it lies in
 SECONDS_BETWEEN_REPORTS = 0.1
@@ -62,12 +63,13 @@ def train(line: str, corpus_name: str, text: str, page: Page, turn: Callable[[],
     try:
         with redirect_stderr(said), redirect_stdout(io.StringIO()):
             arguments = train_arguments(_parsed(line, corpus_name, text))
+        if find_model(arguments["model"]).model_class.trains_in_steps:
+            arguments["keep_checkpoint"] = False  # WHY: it is larger than all other files of the run together
         trained = run.train(
             **arguments,
             progress=_Told(page, turn).progress,
             on_record=lambda record: page.record(json.dumps(record)),
         )
-        paths = trained.save(HOME)
     except SystemExit:  # argparse, which has said why, or has answered --help
         why = re.sub("^toy-gpt[a-z ]*: error: ", "", said.getvalue().strip())
         return {"problem": why or "--help is for a terminal: uv run toy-gpt train --help"}
@@ -75,7 +77,7 @@ def train(line: str, corpus_name: str, text: str, page: Page, turn: Callable[[],
         return {"problem": "Stopped. This model learns in one pass, so there is nothing to show before its end."}
     except (InputError, OSError) as error:
         return {"problem": " ".join(str(error).split())}
-    return {"report": training_report(trained, paths), **_files()}
+    return {"report": training_report(trained, trained.paths), **_files()}
 
 
 def _parsed(line: str, corpus_name: str, text: str) -> argparse.Namespace:

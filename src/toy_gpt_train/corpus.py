@@ -42,12 +42,8 @@ def read_corpus(path: Path) -> Corpus:
     text = decode_utf8(data, path).removeprefix("\ufeff")
     if (mark := text.find("\ufeff")) >= 0:
         line = text.count("\n", 0, mark) + 1
-        warnings.warn(
-            f"{path}, line {line}: a byte-order mark (U+FEFF) inside the text, as where two files were joined; it is "
-            "learned as part of a token",
-            InputWarning,
-            stacklevel=2,
-        )
+        odd = "a byte-order mark (U+FEFF) inside the text, as where two files were joined"
+        warnings.warn(f"{path}, line {line}: {odd}; it is learned as part of a token", InputWarning, stacklevel=2)
     return Corpus(text, path.name, hashlib.sha256(data).hexdigest(), path)
 
 
@@ -61,12 +57,7 @@ def check_not_utf16(start: bytes, path: Path) -> None:
 
 
 def corpus_of(text: str, name: str = "text") -> Corpus:
-    r"""Make a corpus of a text in memory; InputError if it holds a lone surrogate, which UTF-8 cannot hold.
-
-    Example:
-        >>> corpus_of("one\n\ntwo").num_lines
-        2
-    """
+    """Make a corpus of a text in memory; InputError if it holds a lone surrogate, which UTF-8 cannot hold."""
     try:
         data = text.encode("utf-8")
     except UnicodeEncodeError as error:

@@ -30,9 +30,6 @@ def whole_file(path: Path) -> Iterator[BinaryIO]:
     """Write one file that appears only when it is whole; an old file stays until then.
 
     A link is followed. A device or a pipe is written into, when everything is there to be written.
-
-    Raises:
-        OSError: The path is a folder, or cannot be written.
     """
     if is_stream(path):
         with naming(path), _open_stream(path) as stream, TemporaryFile() as file:
@@ -82,10 +79,9 @@ def _open_stream(path: Path) -> BinaryIO:
 
 
 def real_file(path: Path) -> Path:
-    """Return the file that a path leads to. WHY: renaming a file to a link would replace the link.
+    """Return the file that a path leads to; OSError if it leads to something else, or nowhere.
 
-    Raises:
-        OSError: It leads to something else, or nowhere.
+    WHY: renaming a file to a link would replace the link.
     """
     if is_stream(path):
         raise OSError(errno.EINVAL, "a device or a pipe is in the place of this file", str(path))
@@ -95,9 +91,6 @@ def real_file(path: Path) -> Path:
     if real.is_symlink():
         raise OSError(errno.ELOOP, os.strerror(errno.ELOOP), str(path))
     return real
-
-
-# --- temporary files ----------------------------------------------------------------------------------------
 
 
 def remove_all(paths: Iterable[Path]) -> None:
@@ -125,12 +118,7 @@ def aside_path(target: Path) -> Path:
 
 
 def leftovers(folder: Path, *, is_locked: bool = False) -> list[Path]:
-    """Return the temporary files that killed processes left in a folder.
-
-    Args:
-        folder: Where to look.
-        is_locked: Whether this process is the only one that writes there.
-    """
+    """Return the temporary files that killed processes left in a folder; ``is_locked``: nobody else writes there."""
     paths = folder.iterdir() if folder.is_dir() else []
     temporary = [path for path in paths if _TEMPORARY.fullmatch(path.name) and (path.is_symlink() or path.is_file())]
     return [path for path in temporary if _is_abandoned(path, is_locked)]
@@ -141,7 +129,6 @@ def _owner(temporary: Path) -> str:
 
 
 def _is_abandoned(temporary: Path, in_locked_folder: bool) -> bool:
-    """Whether the process that wrote a file is dead."""
     owner = _owner(temporary)
     if owner == "old":
         return in_locked_folder
@@ -158,9 +145,6 @@ def _is_abandoned(temporary: Path, in_locked_folder: bool) -> bool:
     except (OSError, OverflowError):
         return True
     return False
-
-
-# --- folders ------------------------------------------------------------------------------------------------
 
 
 @contextmanager

@@ -2,14 +2,7 @@
 
 
 class InputError(ValueError):
-    """A file, a number or a word that the user gave cannot be used; the message is one line that says what and where.
-
-    The command line prints the message and ends with exit code 2.
-
-    Example:
-        >>> str(InputError("epochs must be at least 1, got 0"))
-        'epochs must be at least 1, got 0'
-    """
+    """What the user gave cannot be used; the message is one line that says what and where (exit code 2)."""
 
 
 class InputWarning(UserWarning):

@@ -1,9 +1,7 @@
 """files.py - One way to read files that may be damaged; staging.py is the one way to write them.
 
 A file is never trusted. It is read up to a limit, as UTF-8, and damage becomes one InputError that names the file and
-the place in it.
-
-It does not know what the files mean.
+the place in it. It does not know what the files mean.
 """
 
 import codecs
@@ -26,12 +24,7 @@ _BLOCK_BYTES: Final = 1 << 20
 
 
 def read_bytes(path: Path, limit: int = MAX_BYTES) -> bytes:
-    """Read a file, a pipe or a device of at most ``limit`` bytes.
-
-    Raises:
-        OSError: It is missing, a folder, or unreadable.
-        InputError: It is larger than the limit.
-    """
+    """Read a file, a pipe or a device; InputError if it has more than ``limit`` bytes."""
     blocks: list[bytes] = []
     with path.open("rb") as file:
         size, read = os.fstat(file.fileno()).st_size, 0  # a pipe or a device has size 0, and may never end
@@ -45,10 +38,7 @@ def read_bytes(path: Path, limit: int = MAX_BYTES) -> bytes:
 
 
 def decode_utf8(data: bytes, path: Path) -> str:
-    r"""Return bytes as text, unchanged; ``path`` is for the message.
-
-    Raises:
-        InputError: Some bytes are not UTF-8; the message gives the line and the offset.
+    r"""Return bytes as text, unchanged; InputError, with path, line and offset, if they are not UTF-8.
 
     Example:
         >>> decode_utf8(b"caf\xc3\xa9", Path("menu.txt"))
@@ -58,16 +48,12 @@ def decode_utf8(data: bytes, path: Path) -> str:
         return data.decode("utf-8")
     except UnicodeDecodeError as error:
         line = data.count(b"\n", 0, error.start) + 1
-        raise InputError(
-            f"{path}, line {line}: not UTF-8 text: byte {data[error.start]:#04x} at offset {error.start}"
-        ) from None
+        what = f"byte {data[error.start]:#04x} at offset {error.start}"
+        raise InputError(f"{path}, line {line}: not UTF-8 text: {what}") from None
 
 
 def utf8_blocks(blocks: Iterable[bytes]) -> Iterator[str]:
-    """Yield the text of bytes that come in blocks, cut anywhere.
-
-    Raises:
-        InputError: They are not UTF-8; the message gives the offset of the byte.
+    """Yield the text of bytes that come in blocks, cut anywhere; InputError, with the offset, if they are not UTF-8.
 
     Example:
         >>> list(utf8_blocks([b"caf", bytes([0xC3]), bytes([0xA9])]))
@@ -86,28 +72,18 @@ def utf8_blocks(blocks: Iterable[bytes]) -> Iterator[str]:
 
 
 def read_text(path: Path, limit: int = MAX_BYTES) -> str:
-    """Read a text file as UTF-8; line ends stay as they are, and a leading byte-order mark is dropped.
-
-    Raises:
-        OSError: It cannot be read.
-        InputError: It is too large or not UTF-8.
-    """
+    """Read a text file as UTF-8; line ends stay as they are, and a leading byte-order mark is dropped."""
     return decode_utf8(read_bytes(path, limit), path).removeprefix("\ufeff")
 
 
 def parse_json_object(text: str, path: Path, *, unique: bool = False, values: int = MAX_JSON_VALUES) -> dict[str, Any]:
-    """Return the JSON object in a text.
+    """Return the JSON object in a text; InputError, which names the path, if there is none.
 
     Args:
         text: The content of a file.
         path: Its name, for the message.
-        unique: Whether to refuse an object that has a name twice. WHY: another program may take the other of the two,
-            and so see another model.
-        values: How many commas and opening brackets there may be. WHY: ``[],`` takes three bytes in a file, and 64 in
-            memory.
-
-    Raises:
-        InputError: It is not JSON, or not an object, or has too many values.
+        unique: Refuse a name that comes twice. WHY: another program may take the other, and so see another model.
+        values: The most commas and opening brackets. WHY: ``[],`` takes three bytes in a file, and 64 in memory.
     """
     if sum(map(text.count, ",[{")) > values:
         raise InputError(f"{path}: more values than there can be")
@@ -123,12 +99,7 @@ def parse_json_object(text: str, path: Path, *, unique: bool = False, values: in
 def read_json_object(
     path: Path, *, unique: bool = False, limit: int = MAX_JSON_BYTES, values: int = MAX_JSON_VALUES
 ) -> dict[str, Any]:
-    """Read a file of at most ``limit`` bytes that holds one JSON object.
-
-    Raises:
-        OSError: It cannot be read.
-        InputError: It is too large, or holds something else.
-    """
+    """Read a file of at most ``limit`` bytes that holds one JSON object; InputError if it is anything else."""
     text = decode_utf8(read_bytes(path, min(limit, MAX_JSON_BYTES)), path)
     return parse_json_object(text, path, unique=unique, values=values)
 
@@ -143,6 +114,6 @@ def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 
 
 def sha256_of_file(path: Path) -> str:
-    """Return the SHA-256 of a file in hexadecimal; raises OSError if it cannot be read."""
+    """Return the SHA-256 of a file in hexadecimal."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()

@@ -45,12 +45,7 @@ class FolderInUseError(InputError):
 
 @contextmanager
 def locked(folder: Path) -> Iterator[None]:
-    """Hold the lock of a folder; the folder is made if it does not exist.
-
-    Raises:
-        FolderInUseError: Another process holds it, or another part of this one; the message says who.
-        OSError: The folder cannot be made or written.
-    """
+    """Hold the lock of a folder, which is made if it does not exist; FolderInUseError says who else holds it."""
     path = folder / LOCK_NAME
     file = _acquire(path)
     try:
@@ -68,8 +63,7 @@ def locked(folder: Path) -> Iterator[None]:
                 path.unlink()
 
 
-def _acquire(path: Path) -> FileIO:
-    """Return the lock file of a folder, open and locked."""
+def _acquire(path: Path) -> FileIO:  # open and locked
     for _ in range(_ATTEMPTS):
         path.parent.mkdir(parents=True, exist_ok=True)
         try:
@@ -104,7 +98,6 @@ def _sign(file: FileIO) -> None:
 
 
 def _is_at(file: FileIO, path: Path) -> bool:
-    """Whether a path still leads to an open file."""
     try:
         return os.path.samestat(os.fstat(file.fileno()), path.stat())
     except OSError:

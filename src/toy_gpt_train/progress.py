@@ -23,12 +23,7 @@ _BAR_WIDTH: Final = 30
 
 
 class Progress:
-    """Shows how much of some work is done.
-
-    Args:
-        title: What is being done.
-        stream: Where to show it; by default the notebook that runs this process, or else standard error.
-    """
+    """Shows how much of some work is done, by default in the notebook that runs this process, or on standard error."""
 
     def __init__(self, title: str, stream: TextIO | None = None) -> None:
         self._title = one_line(title)
@@ -36,6 +31,7 @@ class Progress:
         self._stream = stream or sys.stderr or io.StringIO()  # a program without a console has no standard error
         self._has_bar = self._display is not None or self._stream.isatty()
         self._start = self._last = time.monotonic()
+        self._first: tuple[float, float] | None = None  # when it was told how far it is, and how far
         self._tenths_shown = 0
         self._shown: Any = None  # the bar on the screen, once it is drawn
 
@@ -43,9 +39,12 @@ class Progress:
         """Show that ``fraction`` (0 to 1) of the work is done; cheap enough to call often."""
         now = time.monotonic()
         elapsed = now - self._start
+        self._first = self._first or (now, fraction)
         if elapsed < _PATIENCE_SECONDS:
             return
-        left = f", {elapsed * (1 - fraction) / fraction:.0f} s left" if 0 < fraction < 1 else ""
+        # WHY since then: a run that is resumed begins in the middle.
+        began, base = self._first if fraction > self._first[1] else (self._start, 0.0)
+        left = f", {(now - began) * (1 - fraction) / (fraction - base):.0f} s left" if 0 < fraction < 1 else ""
         if self._has_bar:
             if now - self._last < _REDRAW_SECONDS:
                 return
@@ -66,7 +65,6 @@ class Progress:
             self._draw("" if self._display is None else f"{self._title}: {time.monotonic() - self._start:.1f} s")
 
     def _draw(self, line: str) -> None:
-        """Replace the line that is shown."""
         if self._display is None:
             self._write(f"\r{line}\033[K")
             self._shown = True

@@ -1,17 +1,13 @@
 """project.py - Where files are, and what SE_MANIFEST.toml declares.
 
-- RESOURCE_ROOT holds corpus/ and SE_MANIFEST.toml: the repository's root in a checkout; a folder of package data in an
-  installed copy.
-- BASE_DIR is where a run is written by default (BASE_DIR/artifacts, BASE_DIR/outputs): the repository's root in a
-  checkout; the current folder otherwise.
-
-It does not know how a model is trained or what artifacts contain.
+RESOURCE_ROOT holds corpus/ and SE_MANIFEST.toml: the repository's root, or package data in an installed copy.
+BASE_DIR is where a run is written by default: the repository's root, or the current folder in an installed copy.
 """
 
 import tomllib
-from dataclasses import dataclass
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from toy_gpt_train.errors import InputError
 from toy_gpt_train.files import read_text
@@ -19,20 +15,15 @@ from toy_gpt_train.files import read_text
 MANIFEST_NAME: Final = "SE_MANIFEST.toml"
 _MOST_BYTES: Final = 65_536
 _MOST_DOTS: Final = 100
-
 _PACKAGE_DIR: Final = Path(__file__).resolve().parent
 _CHECKOUT: Final = _PACKAGE_DIR.parents[1]
-
 IN_CHECKOUT: Final = (_CHECKOUT / MANIFEST_NAME).is_file()
 RESOURCE_ROOT: Final = _CHECKOUT if IN_CHECKOUT else _PACKAGE_DIR / "resources"
 BASE_DIR: Final = _CHECKOUT if IN_CHECKOUT else Path.cwd()
 
 
 def declared_repo_name(manifest: Path) -> str | None:
-    """Return the repository name that a manifest declares, or None if there is no such file.
-
-    Raises:
-        InputError: The file cannot be read, is not TOML, or declares no name.
+    """Return the repository name that a manifest declares, None if there is no such file; InputError if it has none.
 
     Example:
         >>> declared_repo_name(RESOURCE_ROOT / MANIFEST_NAME)
@@ -47,8 +38,7 @@ def declared_repo_name(manifest: Path) -> str | None:
     return name
 
 
-@dataclass(frozen=True)
-class CorpusEntry:
+class CorpusEntry(NamedTuple):
     """One declared corpus: its id, its path below the manifest's folder, its hash, and what it shows."""
 
     corpus_id: str
@@ -57,8 +47,7 @@ class CorpusEntry:
     demonstrates: str
 
 
-@dataclass(frozen=True)
-class LadderEntry:
+class LadderEntry(NamedTuple):
     """One corpus of the committed ladder, the models trained on it, its tokenizer, and the share held out."""
 
     corpus: str
@@ -67,8 +56,7 @@ class LadderEntry:
     val_fraction: float = 0.0
 
 
-@dataclass(frozen=True)
-class Manifest:
+class Manifest(NamedTuple):
     """The declarations of SE_MANIFEST.toml: the default run and its files, the ladder, and the corpora."""
 
     model: str
@@ -80,7 +68,7 @@ class Manifest:
 
 
 def load_manifest(root: Path = RESOURCE_ROOT) -> Manifest:
-    """Read the SE_MANIFEST.toml of a folder; InputError if the file is missing, is not TOML, or lacks a declaration.
+    """Read the SE_MANIFEST.toml of a folder; InputError if it is missing, is not TOML, or lacks a declaration.
 
     Example:
         >>> load_manifest().model
@@ -95,15 +83,7 @@ def load_manifest(root: Path = RESOURCE_ROOT) -> Manifest:
             corpus=_text(run["corpus"]),
             artifacts=_texts(run["artifacts"]),
             evidence=_texts(run["evidence"]),
-            ladder=tuple(
-                LadderEntry(
-                    _text(entry["corpus"]),
-                    _texts(entry["models"]),
-                    _text(entry.get("tokenizer", "word")),
-                    float(entry.get("val_fraction", 0.0)),
-                )
-                for entry in declared["ladder"]
-            ),
+            ladder=tuple(map(_ladder_entry, declared["ladder"])),
             corpora=tuple(
                 CorpusEntry(*(_text(entry[name]) for name in ("id", "path", "sha256", "demonstrates")))
                 for entry in declared["corpus"]
@@ -111,6 +91,11 @@ def load_manifest(root: Path = RESOURCE_ROOT) -> Manifest:
         )
     except (AttributeError, KeyError, TypeError, ValueError, OverflowError) as error:
         raise InputError(f"{path}: missing or malformed declaration {str(error)[:200]}") from error
+
+
+def _ladder_entry(entry: Mapping[str, Any]) -> LadderEntry:
+    tokenizer, val_fraction = _text(entry.get("tokenizer", "word")), float(entry.get("val_fraction", 0.0))
+    return LadderEntry(_text(entry["corpus"]), _texts(entry["models"]), tokenizer, val_fraction)
 
 
 def _text(value: Any) -> str:

@@ -9,32 +9,26 @@ It does steps a to e with the rooms below it; nothing is printed, and nothing is
 """
 
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import nullcontext
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from os import PathLike
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
-from toy_gpt_train.artifacts.metadata import new_meta
 from toy_gpt_train.artifacts.run_folder import RunFolder, SavedRun, find_artifacts, locked_run, read_run, write_run
 from toy_gpt_train.corpus import Corpus, corpus_of, read_corpus
 from toy_gpt_train.errors import InputError
-from toy_gpt_train.inference.evaluate import Evaluation, evaluate, unigram_loss, watched
+from toy_gpt_train.inference.evaluate import Evaluation, evaluate, unigram_loss
 from toy_gpt_train.inference.generate import continuation, continued, prompt_ids
 from toy_gpt_train.inference.sampling import Sampling
+from toy_gpt_train.job import Cut, Job
 from toy_gpt_train.loss_curve import loss_curve_svg
 from toy_gpt_train.math_training import top_k
-from toy_gpt_train.models.base import Model, Record, Text
-from toy_gpt_train.models.registry import MOST_WORKERS, ModelEntry, find_model
-from toy_gpt_train.models.scores import summarize
+from toy_gpt_train.models.base import Model, Record
 from toy_gpt_train.progress import OnProgress, shown
 from toy_gpt_train.project import RESOURCE_ROOT, load_manifest
 from toy_gpt_train.tokenizers import DEFAULT_VOCAB_SIZE, Tokenizer
-from toy_gpt_train.tokenizers.encoded import EncodedText, encode_corpus
-
-if TYPE_CHECKING:  # WHY: it loads the code of networks, which a table does without
-    from toy_gpt_train.artifacts.checkpoints import Checkpoints
 
 AnyPath = str | PathLike[str]
 
@@ -100,7 +94,7 @@ class Run:
     def generate(
         self, prompt: str | None = None, num: int = 100, *, temperature: float = 0.8, top_p: float = 1.0, seed: int = 0
     ) -> str:
-        """Continue a text.
+        """Continue a text; returns the prompt and what follows.
 
         Args:
             prompt: The beginning; by default the first tokens of the training text.
@@ -108,9 +102,6 @@ class Run:
             temperature: 0: always the most likely token; 1: draw by probability.
             top_p: Draw only among the most likely tokens that together have this probability.
             seed: The same seed gives the same text.
-
-        Returns:
-            The prompt and what follows.
 
         Raises:
             InputError: A number makes no sense, or the model does not know the last tokens of the prompt.
@@ -121,14 +112,9 @@ class Run:
         return continued(self.start_text if prompt is None else prompt, chosen, self.tokenizer)
 
     def next(self, prompt: str | None = None, k: int = 5) -> list[NextToken]:
-        """Return the k most likely next tokens after a text, most likely first.
+        """Return the ``k`` most likely next tokens after the ``prompt``, by default the start of the training text.
 
-        Args:
-            prompt: The text; by default the first tokens of the training text.
-            k: How many.
-
-        Raises:
-            InputError: ``k`` is below 1, or the model does not know the last tokens of the prompt.
+        InputError if the model does not know its last tokens.
         """
         if k < 1:
             raise InputError(f"k must be at least 1, got {k}")
@@ -136,11 +122,7 @@ class Run:
         return [NextToken(self.tokenizer.tokens[i], i, p) for i, p in top_k(probs, k)]
 
     def start_ids(self, prompt: str | None = None) -> list[int]:
-        """Return the token ids that a prediction starts from: the prompt's last N, or the training text's first N.
-
-        Raises:
-            InputError: The model does not know the last tokens of the prompt.
-        """
+        """Return the token ids that a prediction starts from: the prompt's last N, or the training text's first N."""
         if prompt is None:
             return self.tokenizer.token_ids(self.meta["start_tokens"])
         return prompt_ids(prompt, self.tokenizer, self.model)
@@ -195,14 +177,11 @@ class Run:
             return evaluate(self.model, ids, sizes, self.frequencies, skip_unknown=unknown == "skip", on_progress=told)
 
     def save(self, base_dir: AnyPath, name: str = "") -> list[Path]:
-        """Write the run to a folder: artifacts/ (what ``load`` reads) and outputs/ (the log), all of it or nothing.
+        """Write the run to a folder, all of it or nothing: artifacts/ (what ``load`` reads) and outputs/ (the log).
 
         Args:
             base_dir: The folder; a run that is there already is replaced.
             name: A folder below artifacts/ and outputs/.
-
-        Returns:
-            The paths written, the metadata last.
 
         Raises:
             InputError: Another process is writing a run there, or the name or a manifest there cannot be used.
@@ -245,11 +224,8 @@ def train(
     val_fraction: float = 0.0,
     context: int | None = None,
     seed: int = 0,
-    workers: int = 1,
     save_to: AnyPath | None = None,
     name: str = "",
-    checkpoint_every: int = 0,
-    resume: bool = False,
     progress: bool | OnProgress = False,
     on_record: Callable[[Record], None] | None = None,
     **options: Any,
@@ -258,104 +234,60 @@ def train(
 
     Args:
         model: Its name; models() lists them.
-        corpus: A text file; or give ``text``. Without both, the project's default corpus.
+        corpus: A text file; by default, and without ``text``, the project's corpus.
         text: The text itself.
         tokenizer: ``word``, ``char`` or ``bpe``.
         bpe_vocab: Where byte-level BPE stops merging.
         val_fraction: The share at the end of the text that is held out for evaluation.
         context: How many tokens the model looks back, where its name does not say.
         seed: The same seed gives the same model; tables draw nothing at random.
-        workers: Processes that share a network's work; they change no number.
-        save_to: Write the run to this folder, as Run.save() does. Nobody else can write a run there meanwhile, and
-            whatever stands in the way of writing is noticed before the first step.
+        save_to: Write the run to this folder, as Run.save() does. What stands in the way is noticed before training.
         name: A folder below artifacts/ and outputs/ in ``save_to``.
-        checkpoint_every: Steps from one checkpoint of a network to the next; 0 for none. They are kept in ``save_to``
-            until the run is written.
-        resume: Whether to continue from the newest checkpoint.
         progress: Whether to show a bar, or a function that is told the fraction done and a few words. It may raise
             StopTraining.
         on_record: Called with each record of the log as it is made.
-        **options: What can be set for this model, for example ``epochs`` for a table or ``steps`` for a network.
-
-    Returns:
-        The run; it is in memory only, unless ``save_to`` is given.
+        **options: What can be set for this model, for example ``epochs`` for a table or ``steps`` for a network; for
+            any network also ``workers``, ``checkpoint_every``, ``keep_checkpoint``, ``resume`` and ``more_steps``.
 
     Raises:
         InputError: The text, an option or a number cannot be used, or another process is writing to ``save_to``.
         OSError: A file cannot be read or written.
-        StopTraining: The model has nothing to keep before its end, or all was learned already.
+        StopTraining: The model has nothing to keep before its end.
 
     Example:
         >>> train("bigram", text="one fish two fish", epochs=20).next("one", k=1)[0].token
         'fish'
     """
     begun = time.perf_counter()
-    if seed < 0:
-        raise InputError(f"the seed must be at least 0, got {seed}")
-    entry = find_model(model)
-    in_steps = {"workers": workers, "checkpoint_every": checkpoint_every, "resume": resume}
-    checked = _checked_options(entry, options, in_steps)
-    settings = entry.model_class.settings(entry.name, entry.chosen_context(context), **checked)
+    job = Job(model, context, seed, options)
     read = corpus if isinstance(corpus, Corpus) else _corpus(corpus, text)
-    history: list[Record] = []
     with nullcontext() if save_to is None else locked_run(Path(save_to), name) as folder:
-        encoded = encode_corpus(read, tokenizer, bpe_vocab, val_fraction)
-        entry.check_length(settings.context, encoded.num_train, read.path or read.name)
-        built = entry.model_class.build(encoded.tokenizer.vocab_size, settings, seed)
-        checkpoints = None
-        if checkpoint_every or resume:
-            identity = _identity(entry, settings, read, encoded, bpe_vocab, val_fraction, seed)
-            checkpoints = _checkpoints(folder, checkpoint_every, resume, identity)
-        learned = Text(encoded.ids, encoded.num_train, encoded.tokenizer.tokens)
-        with shown(progress, f"training {entry.name}") as told:
-            how: dict[str, Any] = {"seed": seed, "workers": workers, "checkpoints": checkpoints, "on_progress": told}
-            for record in built.fit(learned, settings, **how):
-                history.append(record)
-                if on_record is not None:
-                    on_record(record)
-            metrics, floor, held_out = _measure(built, encoded, history, told)
-        figures = {"metrics": metrics, "loss_floor": floor, "seed": seed, "val_fraction": val_fraction}
-        training = built.training_record(settings, history)
-        run = Run(
-            built,
-            encoded.tokenizer,
-            encoded.frequencies,
-            new_meta(read, training, model_kind=entry.name, **_described(built, encoded), **figures),
-            history,
-            held_out,
-            held_out.unigram_loss if held_out else unigram_loss(encoded.frequencies, encoded.ids),
-            time.perf_counter() - begun - (held_out.seconds if held_out else 0.0),
-            _corpus_path=read.path and read.path.absolute(),  # the current folder may be another one when it is saved
-        )
+        job.prepare(read, Cut(tokenizer, bpe_vocab, val_fraction), folder)
+        with shown(progress, f"training {job.entry.name}") as told:
+            job.learn(told, on_record)
+            run = _as_run(job, told, begun)
         if folder is None:
             return run
-        paths = run._write(folder)
-        if checkpoints is not None:
-            checkpoints.clear()
-    return replace(run, paths=paths)
+        run = replace(run, paths=run._write(folder))
+        job.finish()
+    return run
 
 
-def _described(model: Model, text: EncodedText) -> dict[str, Any]:
-    """Return what the metadata say of a model and its tokens."""
-    return {
-        "vocab_size": model.vocab_size,
-        "context_size": model.context_size,
-        "tokenizer": {"kind": text.tokenizer.kind},
-        "start_tokens": [text.tokenizer.tokens[i] for i in text.ids[: model.context_size]],
-    }
-
-
-def _checked_options(entry: ModelEntry, options: Mapping[str, Any], in_steps: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the model's own options, those that are None left out; refuse what means nothing, or makes no sense."""
-    given = {name: value for name, value in options.items() if value is not None}
-    if unused := entry.unused_options({**given, **in_steps}):
-        known = ", ".join(entry.model_class.options) or "none"
-        raise InputError(f"{unused[0]} means nothing to {entry.name}; its options are: {known}")
-    if not 1 <= in_steps["workers"] <= MOST_WORKERS:
-        raise InputError(f"there must be at least 1 worker and at most {MOST_WORKERS}, got {in_steps['workers']}")
-    if in_steps["checkpoint_every"] < 0:
-        raise InputError(f"the steps between checkpoints must be at least 0, got {in_steps['checkpoint_every']}")
-    return {name: entry.model_class.options[name].checked(name, value) for name, value in given.items()}
+def _as_run(job: Job, told: OnProgress | None, begun: float) -> Run:
+    meta, held_out = job.measure(told)
+    text = job.encoded
+    return Run(
+        job.model,
+        text.tokenizer,
+        text.frequencies,
+        meta,
+        job.history,
+        held_out,
+        held_out.unigram_loss if held_out else unigram_loss(text.frequencies, text.ids),
+        time.perf_counter() - begun - (held_out.seconds if held_out else 0.0),
+        _corpus_path=job.corpus.path
+        and job.corpus.path.absolute(),  # the current folder may be another when it is saved
+    )
 
 
 def _corpus(path: AnyPath | None, text: str | None) -> Corpus:
@@ -364,55 +296,3 @@ def _corpus(path: AnyPath | None, text: str | None) -> Corpus:
     if text is not None:
         return corpus_of(text)
     return read_corpus(RESOURCE_ROOT / load_manifest().corpus if path is None else Path(path))
-
-
-def _measure(
-    model: Model, encoded: EncodedText, history: Sequence[Record], told: OnProgress | None
-) -> tuple[dict[str, float], float, Evaluation | None]:
-    """Return the final metrics, the loss floor, which joins the log, and the scores of the held-out part."""
-    num_train = encoded.num_train
-    ids = encoded.ids[:num_train]
-    floor = model.loss_floor(ids)
-    for record in history:
-        record.update(loss_floor=floor, above_floor=record["avg_loss"] - floor)
-    start = model.scored_from(num_train)
-    if start is None:
-        metrics = {"train_loss": history[-1]["avg_loss"], "train_accuracy": history[-1]["accuracy"]}
-    else:
-        scores = summarize(zip(watched(model, ids, start, told), ids[start:], strict=True))
-        metrics = {"train_loss": scores.loss, "train_accuracy": scores.accuracy}
-    if num_train == len(encoded.ids):
-        return metrics, floor, None
-    sizes = [0] * num_train + encoded.held_out_sizes
-    held_out = evaluate(model, encoded.ids, sizes, encoded.frequencies, num_train, on_progress=told)
-    metrics.update(val_loss=held_out.loss, val_accuracy=held_out.accuracy)
-    return metrics, floor, held_out
-
-
-def _identity(
-    entry: ModelEntry, settings: Any, corpus: Corpus, text: EncodedText, bpe_vocab: int, val_fraction: float, seed: int
-) -> dict[str, Any]:
-    """Return what a run is: every number that changes what it learns."""
-    numbers = asdict(settings)
-    return {
-        "corpus": corpus.sha256,
-        "tokenizer": text.tokenizer.kind,
-        "merges up to": bpe_vocab if text.tokenizer.learned else 0,
-        "vocabulary": text.tokenizer.vocab_size,
-        "held-out share": val_fraction,
-        "model": entry.name,
-        **numbers.pop("architecture", {}),
-        **numbers,
-        "seed": seed,
-    }
-
-
-def _checkpoints(folder: RunFolder | None, every: int, resume: bool, identity: dict[str, Any]) -> "Checkpoints":
-    from toy_gpt_train.artifacts.checkpoints import Checkpoints
-
-    if folder is None:
-        raise InputError("checkpoints need a folder: give save_to")
-    checkpoints = Checkpoints(folder.checkpoints, every, identity)
-    if (newest := checkpoints.newest()) and not resume:
-        raise InputError(f"{newest} is of a training run that was stopped; continue with --resume, or remove it")
-    return checkpoints

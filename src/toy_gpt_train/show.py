@@ -13,11 +13,7 @@ _HARMLESS: Final = "\n\t\u200c\u200d"  # the last two shape Persian words and em
 
 
 def say(text: str = "", *, raw: bool = False) -> None:
-    """Print to standard output; ``raw`` as it is, otherwise as plain() text.
-
-    Raises:
-        OSError: It cannot be written; the error names standard output.
-    """
+    """Print to standard output; ``raw`` as it is, otherwise as plain() text. An OSError names standard output."""
     try:
         print(text if raw else plain(text), flush=True)
     except OSError as error:
@@ -26,12 +22,7 @@ def say(text: str = "", *, raw: bool = False) -> None:
 
 
 def plain(text: str) -> str:
-    r"""Return a text that a terminal shows and does not obey: line ends and tabs stay, other control characters show.
-
-    Example:
-        >>> plain("red \x1b[31m\r\n")
-        'red \\x1b[31m\\r\n'
-    """
+    """Return a text that a terminal shows and does not obey: line ends and tabs stay, other control characters show."""
     if text.isprintable():
         return text
     return "".join(
@@ -41,12 +32,7 @@ def plain(text: str) -> str:
 
 
 def one_line(text: str, limit: int = _LINE_LIMIT) -> str:
-    r"""Return a message as one plain line; what is too long loses its middle.
-
-    Example:
-        >>> one_line("two\nlines"), one_line("a" * 20 + "b" * 20, limit=11)
-        ('two lines', 'aaaa...bbbb')
-    """
+    """Return a message as one plain line; what is too long loses its middle."""
     line = plain(" ".join(text.split()))
     half = (limit - 3) // 2
     return line if len(line) <= limit else f"{line[:half]}...{line[-half:]}"

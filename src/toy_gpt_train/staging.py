@@ -7,8 +7,6 @@
 
 The next process that opens the folder, to write or to read, completes a commit that has a journal: steps 3 and 4 can
 be repeated any number of times. Temporary files without a journal are leftovers, and are removed.
-
-It does not know what the files mean.
 """
 
 import json
@@ -20,18 +18,7 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Final
 
-from toy_gpt_train.disk import (
-    aside_path,
-    check_writable,
-    leftovers,
-    present,
-    real_file,
-    remove_all,
-    sync_file,
-    sync_names,
-    temporary_path,
-    whole_file,
-)
+from toy_gpt_train import disk
 from toy_gpt_train.errors import InputError
 from toy_gpt_train.files import read_json_object
 from toy_gpt_train.locks import FolderInUseError, locked
@@ -56,9 +43,9 @@ class StagedFiles:
         """Return the temporary path to write instead of ``target``."""
         if not self._may_be_named(target):
             raise ValueError(f"{target} is not in {self._folder}")
-        self._real[target] = real_file(target)
+        self._real[target] = disk.real_file(target)
         target.parent.mkdir(parents=True, exist_ok=True)
-        return temporary_path(self._real[target], os.getpid())
+        return disk.temporary_path(self._real[target], os.getpid())
 
     def remove(self, targets: Iterable[Path]) -> None:
         """Let these files go with the commit, unless they are staged; call it when all are."""
@@ -83,18 +70,18 @@ class StagedFiles:
         program that does not know the journal, a run without it is visibly incomplete.
         """
         real = list(self._real.values())
-        new = [(target, temporary_path(target, os.getpid())) for target in real]
+        new = [(target, disk.temporary_path(target, os.getpid())) for target in real]
         old = [*self._removed, *reversed(real)]
         folders = sorted({self._folder, *(target.parent for target in (*self._others, *old))})
         for _, temporary in new:
-            sync_file(temporary)
-        sync_names(folders)
+            disk.sync_file(temporary)
+        disk.sync_names(folders)
         try:
             self._write_journal()
             for target in old:
                 if target.exists():
-                    target.replace(aside_path(target))
-            sync_names(folders)
+                    target.replace(disk.aside_path(target))
+            disk.sync_names(folders)
             for target, temporary in new:
                 temporary.replace(target)
         except BaseException:
@@ -102,13 +89,13 @@ class StagedFiles:
             for target, temporary in reversed(new):
                 if not temporary.exists():
                     target.replace(temporary)
-            sync_names(folders)
+            disk.sync_names(folders)
             for target in reversed(old):
-                if aside_path(target).exists():
-                    aside_path(target).replace(target)
+                if disk.aside_path(target).exists():
+                    disk.aside_path(target).replace(target)
             _end(self._journal, folders, [])
             raise
-        _end(self._journal, folders, map(aside_path, old))
+        _end(self._journal, folders, map(disk.aside_path, old))
 
     def _write_journal(self) -> None:
         def listed(targets: Iterable[Path]) -> list[str | int]:
@@ -120,25 +107,22 @@ class StagedFiles:
             "staged": listed(self._real),
             "removed": listed(self._removed),
         }
-        with whole_file(self._journal) as file:
+        with disk.whole_file(self._journal) as file:
             file.write(json.dumps(commit).encode("utf-8"))
 
     def discard(self) -> None:
         """Remove the temporary files that no journal needs."""
         if not self._journal.exists():
-            remove_all(temporary_path(target, os.getpid()) for target in self._real.values())
+            disk.remove_all(disk.temporary_path(target, os.getpid()) for target in self._real.values())
 
 
 @contextmanager
 def staged_files(folder: Path, *others: Path) -> Iterator[StagedFiles]:
     """Write several files as one: all are committed at the end of the block, or none.
 
-    Args:
-        folder: Where the files and the journal are; the caller has it for itself, by only_writer().
-        others: Further files, in other folders, that may be part of the commit.
-
-    Yields:
-        The staging area; write to ``staged.path(target)`` instead of ``target``, metadata last.
+    The folder is that of the files and the journal; the caller has it for itself, by only_writer(). Of files in other
+    folders, only ``others`` may be part of the commit. Write to ``staged.path(target)`` instead of ``target``, metadata
+    last.
     """
     staged = StagedFiles(folder, others)
     try:
@@ -154,53 +138,36 @@ def staged_files(folder: Path, *others: Path) -> Iterator[StagedFiles]:
 
 @contextmanager
 def only_writer(folder: Path, *others: Path) -> Iterator[None]:
-    """Have a folder to write to, and be the only one who does.
+    """Have a folder to write to, with ``others``, files in other folders, and be the only one who does.
 
     It is made if it does not exist, and goes again if nothing is written to it. What a killed process left is completed
-    or removed.
-
-    Args:
-        folder: Is locked.
-        others: Files in other folders that are written only by who holds that lock.
-
-    Raises:
-        FolderInUseError: Another process holds the lock.
-        OSError: A folder cannot be made or written.
+    or removed. FolderInUseError if another process holds the lock, OSError if a folder cannot be made or written.
     """
     folders = [folder, *(path.parent for path in others)]
     with ExitStack() as stack:
         for path in folders:
-            stack.enter_context(present(path))
+            stack.enter_context(disk.present(path))
             if path == folder:
                 stack.enter_context(locked(folder))
-            check_writable(path)
+            disk.check_writable(path)
         _complete(folder, others)
         for path in folders:
-            remove_all(leftovers(path, is_locked=True))
+            disk.remove_all(disk.leftovers(path, is_locked=True))
         yield
 
 
 def write_texts(folder: Path, texts: Mapping[str, str]) -> list[Path]:
-    """Write several text files, by name, to a folder as one; returns their paths.
-
-    Raises:
-        FolderInUseError: Another process is writing to the folder.
-        OSError: A file cannot be written.
-    """
+    """Write several text files, by name, to a folder as one; returns their paths. Errors as in only_writer."""
     with only_writer(folder), staged_files(folder) as staged:
         for name, text in texts.items():
             staged.path(folder / name).write_bytes(text.encode("utf-8"))
         return staged.targets()
 
 
-# --- after a kill -------------------------------------------------------------------------------------------
-
-
 def ensure_whole(folder: Path, *others: Path) -> None:
     """Before files are read: complete a commit whose process was killed, and wait for one whose process lives.
 
-    Raises:
-        InputError: It does not end, or it cannot be completed here.
+    InputError if it does not end, or cannot be completed here.
     """
     deadline = time.monotonic() + _SECONDS_OF_A_COMMIT
     while (folder / JOURNAL_NAME).exists():
@@ -235,16 +202,16 @@ def _complete(folder: Path, others: Sequence[Path]) -> None:
     if content.get("others") != _relative(others, folder):
         # WHY: the same folder by another name has other folders beside it.
         raise InputError(f"{journal}: writing was interrupted here; open the run by the folder that it was saved to")
-    real = list(map(real_file, staged))
+    real = list(map(disk.real_file, staged))
     # WHY renamed first: a removal must have reached the disk before the journal goes.
     for old, new in (
-        *((target, aside_path(target)) for target in removed),
-        *((temporary_path(target, process), target) for target in real),
+        *((target, disk.aside_path(target)) for target in removed),
+        *((disk.temporary_path(target, process), target) for target in real),
     ):
         if old.exists():
             old.replace(new)
     folders = sorted({folder, *(target.parent for target in (*others, *real))})
-    _end(journal, folders, map(aside_path, (*removed, *real)))
+    _end(journal, folders, map(disk.aside_path, (*removed, *real)))
 
 
 def _relative(others: Sequence[Path], folder: Path) -> list[str]:
@@ -265,8 +232,7 @@ def _listed(found: object, folder: Path, others: Sequence[Path]) -> list[Path] |
 
 
 def _end(journal: Path, folders: Sequence[Path], unneeded: Iterable[Path]) -> None:
-    """End a commit: all its files have their names."""
-    sync_names(folders)
-    remove_all([*unneeded, journal])
+    disk.sync_names(folders)
+    disk.remove_all([*unneeded, journal])
     # WHY: a journal that came back after a power failure would be completed without its temporary files.
-    sync_names(folders)
+    disk.sync_names(folders)

@@ -12,7 +12,7 @@ from toy_gpt_train.corpus import read_corpus
 from toy_gpt_train.models.base import Model, Text
 from toy_gpt_train.models.ngram_table import Context, training_pairs
 from toy_gpt_train.models.registry import find_model
-from toy_gpt_train.run import EncodedText, encode_corpus
+from toy_gpt_train.tokenizers.encoded import EncodedText, encode_corpus
 
 _ANIMALS = ROOT / "corpus" / "001_animals.txt"
 _SHORT_WINDOWS = ("100-unigram", "200-bigram", "300-context-2")

@@ -1,7 +1,4 @@
-"""csv_files.py - CSV by RFC 4180: written so that it reads back exactly, read so that damage is refused.
-
-It does not know what the cells mean.
-"""
+"""csv_files.py - CSV by RFC 4180: written so that it reads back exactly, read so that damage is refused."""
 
 import csv
 import re
@@ -15,9 +12,7 @@ from toy_gpt_train.errors import InputError
 
 # WHY: the csv module refuses fields over 128 KB by default, and a token may be longer (text without any space).
 csv.field_size_limit(2**31 - 1)
-
 LONGEST_ROW: Final = 1 << 26  # characters
-
 _NEEDS_QUOTES: Final = re.compile(r'[,"\r\n]')
 # WHY a pattern: float() also takes "1_0", " 1" and the digits of other scripts, which nothing here writes.
 _NUMBER: Final = r"-?[0-9]+(?:\.[0-9]+)?(?:e[+-]?[0-9]+)?"
@@ -27,13 +22,11 @@ _NUMBERS: Final = re.compile(rf"{_NUMBER}(?:,{_NUMBER})*")
 def csv_line(cells: Iterable[object]) -> str:
     r"""Return one CSV line, ended by a line feed.
 
-    WHY not csv.writer: it leaves a lone carriage return unquoted in some Python versions, and a character tokenizer
-    makes that a token.
-
     Example:
         >>> csv_line(["a,b", 1])
         '"a,b",1\n'
     """
+    # WHY not csv.writer: some Python versions leave a lone carriage return, which can be a token, unquoted.
     return ",".join(map(_csv_cell, cells)) + "\n"
 
 
@@ -45,17 +38,9 @@ def _csv_cell(cell: object) -> str:
 def read_csv(
     path: Path, header: Sequence[str] | None, longest_row: int = LONGEST_ROW
 ) -> Iterator[tuple[int, list[str]]]:
-    """Yield the rows of a CSV file; refuse whatever was not written here. Memory holds one row.
+    """Yield each row of a CSV file with its line number. Memory holds one row of at most ``longest_row`` characters.
 
-    Args:
-        path: The file.
-        header: The first line it must have; if None, the first line is yielded like the others.
-        longest_row: How many characters a row may have.
-
-    Raises:
-        InputError: Wrong header, missing or extra cell, broken quoting, not UTF-8, too long, or cut off; it names the
-            line.
-        OSError: The file cannot be read.
+    InputError, which names the line, if it was not written here. Without a ``header`` the first line is a row too.
     """
     size = 0  # of the row so far: a cell in quotes may have line ends
 
@@ -78,7 +63,7 @@ def read_csv(
             if header is None:
                 yield reader.line_num, found
             elif found != list(header):
-                raise InputError(f"{path}: the header is not {_shorten(header)} but {_shorten(found)}")
+                raise InputError(f"{path}: the header is not {','.join(header)!r:.60} but {','.join(found)!r:.60}")
             size = 0
             for row in reader:
                 size = 0
@@ -91,30 +76,15 @@ def read_csv(
             raise InputError(f"{path}, after line {reader.line_num}: not UTF-8 text") from error
 
 
-def _shorten(cells: Sequence[str]) -> str:
-    text = ",".join(cells)
-    return repr(text if len(text) <= 60 else text[:57] + "...")
-
-
 def parse_int(text: str, what: str) -> int:
-    """Return the whole number of 0 or more in a cell; InputError, which calls it ``what``, if there is none.
-
-    Example:
-        >>> parse_int("12", "token_id")
-        12
-    """
+    """Return the whole number of 0 or more in a cell; InputError, which calls it ``what``, if there is none."""
     if not (text.isascii() and text.isdigit() and len(text) < 19):
         raise InputError(f"{what} is not a whole number: {text[:40]!r}")
     return int(text)
 
 
 def parse_numbers(cells: Sequence[str], what: str) -> list[float]:
-    """Return the finite numbers in cells; InputError, which calls it ``what``, if a cell holds something else.
-
-    Example:
-        >>> parse_numbers(["-0.25", "1e-05"], "weight")
-        [-0.25, 1e-05]
-    """
+    """Return the finite numbers in cells; InputError, which calls it ``what``, if a cell holds something else."""
     # WHY joined: one match for a whole row is faster than one for each cell.
     if _NUMBERS.fullmatch(",".join(cells)):
         with suppress(ValueError):  # a cell has a comma in it

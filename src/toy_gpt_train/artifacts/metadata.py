@@ -7,19 +7,11 @@ from math import log
 from pathlib import Path
 from typing import Any, Final
 
+from toy_gpt_train import io_artifacts
 from toy_gpt_train.corpus import Corpus
 from toy_gpt_train.errors import InputError
 from toy_gpt_train.files import read_bytes, read_json_object
-from toy_gpt_train.io_artifacts import (
-    CONCEPTS,
-    CORPUS_DESCRIPTION,
-    EPOCH_DEFINITION,
-    META_NAME,
-    NOTES,
-    SCHEMA_VERSION,
-    VOCABULARY_NAME,
-    meta_text,
-)
+from toy_gpt_train.io_artifacts import META_NAME, SCHEMA_VERSION, VOCABULARY_NAME, meta_text
 from toy_gpt_train.math_training import SMALLEST_PROBABILITY
 from toy_gpt_train.models.registry import find_model
 from toy_gpt_train.project import MANIFEST_NAME, RESOURCE_ROOT, declared_repo_name
@@ -27,55 +19,42 @@ from toy_gpt_train.tokenizers import tokenizer_class
 
 Meta = dict[str, Any]
 
-# No average loss is larger: a probability counts as at least 1e-12.
-MAX_LOSS: Final = -log(SMALLEST_PROBABILITY)
-
+MAX_LOSS: Final = -log(SMALLEST_PROBABILITY)  # no average loss is larger: a probability counts as at least 1e-12
 _METRIC_DECIMALS: Final = 6
-
 _MOST_BYTES: Final = 4 * 1024 * 1024  # besides start_tokens, which may be of any length
 _MOST_VALUES: Final = 200_000
 _FILE_NAME: Final = re.compile(r"[\w-][\w.-]{0,99}")
 _OWN_SHA256: Final = re.compile(rf'\n    "{META_NAME}": "[0-9a-f]{{64}}",'.encode())
-
 _NAMES_BEFORE_SHA256: Final = {
     *("schema_version", "repo_name", "model_kind", "vocab_size", "context_size", "tokenizer", "start_tokens", "seed"),
     *("val_fraction", "training", "corpus", "weights", "artifacts", "metrics", "loss_floor", "concepts", "notes"),
     *("architecture", "parameters", "recipe"),
 }
-
 _ROWS_TYPE: Final = {"all": int, "observed": int, "sparse": int, "tables": dict}  # of weights.rows, by layout
-
-
-# --- writing ------------------------------------------------------------------------------------------------
 
 
 def new_meta(corpus: Corpus, training: Mapping[str, Any], **fields: Any) -> Meta:
     """Return the metadata of a run that has not been saved: its corpus, how it was learned, and other fields."""
     return {
         "schema_version": SCHEMA_VERSION,
-        "training": {"epoch_definition": EPOCH_DEFINITION, **training},
+        "training": {"epoch_definition": io_artifacts.EPOCH_DEFINITION, **training},
         "corpus": {
             "filename": _as_utf8(corpus.name),
             "sha256": corpus.sha256,
             "num_lines": corpus.num_lines,
             "num_chars": len(corpus.text),
-            "description": CORPUS_DESCRIPTION,
+            "description": io_artifacts.CORPUS_DESCRIPTION,
         },
-        "concepts": CONCEPTS,
-        "notes": NOTES,
+        "concepts": io_artifacts.CONCEPTS,
+        "notes": io_artifacts.NOTES,
         **fields,
     }
 
 
 def saved_meta(meta: Meta, base_dir: Path, corpus_path: Path | None, **fields: Any) -> Meta:
-    """Return metadata as a run's folder has them.
+    """Return metadata as a run's folder has them, with the project's name and where the corpus is.
 
-    Args:
-        meta: Of the run.
-        base_dir: The folder of the run. Its manifest may name the project, and the path of a corpus inside it is
-            recorded relative to it. Of a corpus outside it and the project, only the name is recorded.
-        corpus_path: The file that was learned; None if there was none.
-        **fields: Other fields.
+    A corpus inside ``base_dir`` or the project has its path relative to it; of any other, only the name is recorded.
     """
     # WHY: a clone may be in a folder of any name, and training there must give the same bytes.
     name = declared_repo_name(base_dir / MANIFEST_NAME) or base_dir.resolve().name
@@ -93,8 +72,7 @@ def rounded_figures(meta: Meta) -> Meta:
     return {"metrics": metrics, "loss_floor": round(meta["loss_floor"], _METRIC_DECIMALS)}
 
 
-def _as_utf8(name: str) -> str:
-    """Return a file name with "?" for what UTF-8 cannot hold; some systems allow such names."""
+def _as_utf8(name: str) -> str:  # with "?" for what UTF-8 cannot hold: some systems allow such file names
     return name.encode("utf-8", "replace").decode("utf-8")
 
 
@@ -104,14 +82,8 @@ def write_meta(path: Path, meta: Meta) -> None:
     path.write_bytes(meta_text({**meta, "sha256": {META_NAME: own, **meta["sha256"]}}).encode("utf-8"))
 
 
-# --- reading ------------------------------------------------------------------------------------------------
-
-
 def read_meta(path: Path) -> Meta:
-    """Read 00_meta.json and check what inference relies on.
-
-    InputError if it is too large, not JSON, of another schema_version, or a field is missing or of the wrong type.
-    """
+    """Read 00_meta.json and check what inference relies on; InputError if it is damaged, too large or unknown."""
     vocabulary = path.with_name(VOCABULARY_NAME)
     limit = _MOST_BYTES + 8 * (vocabulary.stat().st_size if vocabulary.is_file() else 0)
     meta = read_json_object(path, unique=True, limit=limit, values=_MOST_VALUES)
@@ -159,7 +131,6 @@ def _check_fields(meta: Meta) -> None:
 
 
 def _check_model(meta: Meta) -> None:
-    """Check that the model's name, its context size and the layout of its files fit together."""
     entry = find_model(_require(meta, "model_kind", str))
     if entry.context not in (None, meta["context_size"]):
         raise InputError(f"context_size is {meta['context_size']}, but {entry.name} has {entry.context}")

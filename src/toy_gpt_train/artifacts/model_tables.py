@@ -3,25 +3,19 @@
 It does not know models, only the kinds of columns that they have (models/base.py).
 """
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from functools import lru_cache
+from itertools import groupby
 from pathlib import Path
 from typing import Any, Final
 
+from toy_gpt_train import io_artifacts
 from toy_gpt_train.artifacts.csv_files import csv_line, parse_int, parse_numbers, read_csv
 from toy_gpt_train.errors import InputError
-from toy_gpt_train.io_artifacts import (
-    NO_CONTEXT_LABEL,
-    REST_MARK,
-    context_label,
-    escape_token,
-    format_number,
-    split_label,
-)
+from toy_gpt_train.io_artifacts import NO_CONTEXT_LABEL, REST_MARK, context_label, escape_token
 from toy_gpt_train.models.base import CONTEXT, COUNT, NUMBER, OTHER_TOKENS, TEXT, TOKEN, WEIGHT, Column, ModelTable
 
 _LONGEST_CELL: Final = 64  # characters of a number or a word
-
-# --- writing ------------------------------------------------------------------------------------------------
 
 
 def write_model_table(path: Path, table: ModelTable, tokens: Sequence[str]) -> None:
@@ -37,41 +31,22 @@ def write_model_table(path: Path, table: ModelTable, tokens: Sequence[str]) -> N
 
 
 def _header(columns: Iterable[Column], tokens: Sequence[str]) -> list[str]:
-    """Return the names of columns; a column by token has the names of all tokens."""
     return [name for column in columns for name in (tokens if column.by_token else [column.name])]
 
 
 def _text_of(column: Column, tokens: Sequence[str]) -> Callable[[Any], str]:
-    """Return the function that turns a column's values into text."""
     if column.holds == CONTEXT:
         return lambda ids: context_label([tokens[i] for i in ids])
     if column.holds == TOKEN:
         return lambda token_id: tokens[token_id]
     if column.holds == OTHER_TOKENS:
         return lambda token_id: REST_MARK if token_id is None else escape_token(tokens[token_id])
-    return _Formatted().__getitem__ if column.holds == WEIGHT else str
-
-
-class _Formatted(dict[float, str]):
-    """Weights as text. WHY remembered: most weights of a table's row are equal."""
-
-    def __missing__(self, weight: float) -> str:
-        if len(self) > 10_000:
-            self.clear()
-        text = self[weight] = format_number(weight)
-        return text
-
-
-# --- reading ------------------------------------------------------------------------------------------------
+    # WHY remembered: most weights of a table's row are equal.
+    return lru_cache(10_000)(io_artifacts.format_number) if column.holds == WEIGHT else str
 
 
 class TableReader:
-    """Reads the tables of one run, and remembers where it is: a model may refuse a row after it was read.
-
-    Args:
-        tokens: The vocabulary's tokens, by id.
-        context_size: How many tokens a context label has.
-    """
+    """Reads the tables of one run, and remembers where it is: a model may refuse a row after it was read."""
 
     def __init__(self, tokens: Sequence[str], context_size: int) -> None:
         self._tokens = tokens
@@ -82,14 +57,7 @@ class TableReader:
     def rows(self, path: Path, columns: Sequence[Column], num_rows: int) -> Iterator[tuple[Any, ...]]:
         """Yield the rows that write_model_table wrote, ids in place of tokens.
 
-        Args:
-            path: The file.
-            columns: The columns that the model expects.
-            num_rows: The number of rows in the metadata.
-
-        Raises:
-            InputError: The file is damaged, has another number of rows, or does not fit the vocabulary.
-            OSError: It cannot be read.
+        InputError if the file is damaged, has more or fewer than ``num_rows``, or does not fit the vocabulary.
         """
         parts = list(self._parts(columns))
         count = 0
@@ -106,39 +74,30 @@ class TableReader:
             raise InputError(f"{path}: {count} rows where the metadata says {num_rows}")
 
     def _longest_row(self, columns: Sequence[Column]) -> int:
-        """Return how many characters a line of a table can have, its header included."""
         token = max(map(len, self._tokens)) * 2 + 1  # escaped, and a bar
         longest = {CONTEXT: token * max(self._context_size, 1) + 20, TOKEN: token, OTHER_TOKENS: token}
         names = _header(columns, self._tokens)
         cells = sum(longest.get(column.holds, _LONGEST_CELL) for column in columns) + _LONGEST_CELL * len(names)
         return 2 * max(cells, sum(map(len, names))) + 3 * len(names) + 2  # each character may be a quote, written twice
 
-    def _parts(self, columns: Sequence[Column]) -> Iterator[tuple[int, int, Callable[[list[str]], Sequence[Any]]]]:
-        """Yield (begin, end, function) for runs of cells; numbers side by side are parsed at once."""
-        begin = 0
-        runs: list[tuple[str, int]] = []
-        for column in columns:
-            width = len(self._tokens) if column.by_token else 1
-            holds = NUMBER if column.holds == WEIGHT else column.holds
-            if holds == NUMBER and runs and runs[-1][0] == NUMBER:
-                runs[-1] = NUMBER, runs[-1][1] + width
-            else:
-                runs.append((holds, width))
-        parse: Mapping[str, Callable[[list[str]], Sequence[Any]]] = {
-            CONTEXT: lambda cells: [self._context(cells[0])],
-            TOKEN: lambda cells: [self._token(cells[0])],
-            OTHER_TOKENS: lambda cells: [None if cells[0] == REST_MARK else self._label(cells[0], 1)[0]],
+    def _parts(self, columns: Sequence[Column]) -> Iterator[tuple[int, int, Callable[[list[str]], Iterable[Any]]]]:
+        """Yield (begin, end, function) for runs of cells that hold the same; they are parsed at once."""
+        parse: dict[str, Callable[[list[str]], Iterable[Any]]] = {
+            CONTEXT: lambda cells: map(self._context, cells),
+            TOKEN: lambda cells: map(self._token, cells),
+            OTHER_TOKENS: lambda cells: [None if cell == REST_MARK else self._label(cell, 1)[0] for cell in cells],
             TEXT: lambda cells: cells,
-            COUNT: lambda cells: [parse_int(cells[0], f"{self.where} count")],
+            COUNT: lambda cells: [parse_int(cell, f"{self.where} count") for cell in cells],
             NUMBER: lambda cells: parse_numbers(cells, f"{self.where} weight"),
         }
-        for holds, width in runs:
-            yield begin, begin + width, parse[holds]
-            begin += width
+        begin = 0
+        for holds, side_by_side in groupby(columns, lambda column: column.holds):
+            end = begin + sum(len(self._tokens) if column.by_token else 1 for column in side_by_side)
+            yield begin, end, parse[NUMBER if holds == WEIGHT else holds]
+            begin = end
 
     def _token(self, token: str) -> int:
-        token_id = self._ids.get(token)
-        if token_id is None:
+        if (token_id := self._ids.get(token)) is None:
             raise InputError(f"{self.where} {token[:40]!r} is not in the vocabulary")
         return token_id
 
@@ -152,7 +111,7 @@ class TableReader:
     def _label(self, label: str, count: int) -> tuple[int, ...]:
         """Return the token ids of a label that names ``count`` tokens."""
         try:
-            tokens = label.split("|") if "\\" not in label else split_label(label)
+            tokens = label.split("|") if "\\" not in label else io_artifacts.split_label(label)
         except ValueError as error:
             raise InputError(f"{self.where} {error}: {label[:40]!r}") from error
         if len(tokens) != count:

@@ -6,19 +6,13 @@ BASE/outputs/NAME/     the log
 
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path, PurePath
 from typing import Any, Final, NamedTuple
 
-from toy_gpt_train.artifacts.metadata import (
-    Meta,
-    most_records,
-    own_sha256,
-    read_meta,
-    rounded_figures,
-    saved_meta,
-    write_meta,
-)
+from toy_gpt_train import io_artifacts
+from toy_gpt_train.artifacts import metadata
+from toy_gpt_train.artifacts.metadata import Meta, write_meta
 from toy_gpt_train.artifacts.model_tables import TableReader, write_model_table
 from toy_gpt_train.artifacts.safetensors import read_safetensors, write_safetensors
 from toy_gpt_train.artifacts.train_log import read_training_log, write_training_log
@@ -26,17 +20,11 @@ from toy_gpt_train.artifacts.vocabulary import read_vocabulary, write_vocabulary
 from toy_gpt_train.disk import real_file
 from toy_gpt_train.errors import InputError
 from toy_gpt_train.files import MAX_BYTES, read_json_object, sha256_of_file
-from toy_gpt_train.io_artifacts import (
-    META_NAME,
-    TRAIN_LOG_NAME,
-    VOCABULARY_NAME,
-    artifacts_dir_from_base_dir,
-    outputs_dir_from_base_dir,
-)
+from toy_gpt_train.io_artifacts import META_NAME, TRAIN_LOG_NAME, VOCABULARY_NAME
 from toy_gpt_train.models.base import TENSORS_NAME, Content, Model
 from toy_gpt_train.models.registry import find_model
 from toy_gpt_train.project import MANIFEST_NAME, declared_repo_name
-from toy_gpt_train.staging import JOURNAL_NAME, StagedFiles, ensure_whole, only_writer, staged_files
+from toy_gpt_train.staging import JOURNAL_NAME, ensure_whole, only_writer, staged_files
 from toy_gpt_train.tokenizers import Tokenizer, tokenizer_class
 from toy_gpt_train.tokenizers.bpe_files import VOCAB_NAME
 
@@ -46,70 +34,43 @@ _ATTEMPTS: Final = 10  # to read a run while others are written
 _BYTES_PER_TOKEN: Final = 64  # of the vocabulary's lines, besides the token itself
 _HEADER_BYTES: Final = 1 << 20
 _MOST_HASHED: Final = 16 * MAX_BYTES
-_TRAIN_HINT: Final = "toy-gpt train"
 
 
 class SavedRun(NamedTuple):
-    """What the files of a run hold.
-
-    Attributes:
-        meta: 00_meta.json.
-        tokenizer: Has the vocabulary.
-        frequencies: How often the training text had each token, by id.
-        model: Ready to predict.
-        history: The log; empty if there is none.
-        changed_files: The names of the files that are not as training wrote them; none if nothing says how they were.
-    """
+    """What the files of a run hold."""
 
     meta: Meta
-    tokenizer: Tokenizer
-    frequencies: list[int]
+    tokenizer: Tokenizer  # has the vocabulary
+    frequencies: list[int]  # how often the training text had each token, by id
     model: Model
-    history: list[dict[str, float]]
-    changed_files: Sequence[str] = ()
-
-
-# --- writing ------------------------------------------------------------------------------------------------
+    history: list[dict[str, float]]  # the log; empty if there is none
+    changed_files: Sequence[str] = ()  # not as training wrote them; none if nothing says how they were
 
 
 class RunFolder(NamedTuple):
     """Where a run is: BASE/artifacts/NAME and BASE/outputs/NAME; locked_run() gives one to write to."""
 
     base_dir: Path
-    name: str
+    artifacts: Path  # what inference reads
+    log: Path
+    checkpoints: Path  # a folder
 
-    @property
-    def artifacts(self) -> Path:
-        """What inference reads."""
-        return artifacts_dir_from_base_dir(self.base_dir) / self.name
 
-    @property
-    def log(self) -> Path:
-        """The training log."""
-        return outputs_dir_from_base_dir(self.base_dir) / self.name / TRAIN_LOG_NAME
-
-    @property
-    def checkpoints(self) -> Path:
-        """The folder of the checkpoints."""
-        return self.log.parent / "checkpoints"
+# --- writing ------------------------------------------------------------------------------------------------
 
 
 @contextmanager
 def locked_run(base_dir: Path, name: str = "") -> Iterator[RunFolder]:
-    """Have the folder of a run to write to, alone; whatever can stand in the way of writing is noticed here.
+    """Have the folder of a run to write to, alone; what can stand in the way of writing is noticed here.
 
-    Args:
-        base_dir: Is made if it does not exist.
-        name: A folder below artifacts/ and outputs/, for example ``ladder/200-bigram/001_animals``.
-
-    Raises:
-        FolderInUseError: Another process writes to it.
-        InputError: The name leads out of the folder, or the manifest in the folder cannot be read.
-        OSError: It cannot be written, or a folder is in the place of a file.
+    FolderInUseError if another process writes to it; InputError if the name leads out of it, or its manifest cannot be
+    read; OSError if it cannot be written, or a folder is in the place of a file.
     """
     if PurePath(name).is_absolute() or {"..", "artifacts"} & {*PurePath(name).parts} or "\0" in f"{base_dir}{name}":
         raise InputError(f"{name!r:.60} does not name a folder below artifacts/")
-    folder = RunFolder(base_dir, name)
+    artifacts = io_artifacts.artifacts_dir_from_base_dir(base_dir) / name
+    outputs = io_artifacts.outputs_dir_from_base_dir(base_dir) / name
+    folder = RunFolder(base_dir, artifacts, outputs / TRAIN_LOG_NAME, outputs / "checkpoints")
     declared_repo_name(base_dir / MANIFEST_NAME)
     with only_writer(folder.artifacts, folder.log):
         for path in (folder.log, *folder.artifacts.iterdir()):
@@ -119,44 +80,31 @@ def locked_run(base_dir: Path, name: str = "") -> Iterator[RunFolder]:
 
 
 def write_run(run: SavedRun, folder: RunFolder, corpus_path: Path | None = None) -> list[Path]:
-    """Write a whole run, the artifacts and the training log, or nothing.
+    """Write a whole run inside locked_run(), or nothing: on an OSError the old run is still there.
 
-    Args:
-        run: What to write; its metadata are those of new_meta().
-        folder: Where; inside locked_run().
-        corpus_path: The file that was learned, if there was one.
-
-    Returns:
-        The paths written, the metadata last.
-
-    Raises:
-        OSError: Something could not be written; the old run is still there.
+    Returns the paths written, the metadata last. ``corpus_path`` is the file that was learned, if there was one.
     """
     artifacts = folder.artifacts
     content = run.model.content()
     with staged_files(artifacts, folder.log) as staged:
         write_vocabulary(staged.path(artifacts / VOCABULARY_NAME), run.tokenizer.tokens, run.frequencies)
-        _write_content(staged, artifacts, content, run.tokenizer.tokens)
+        for table in content.tables:
+            write_model_table(staged.path(artifacts / table.name), table, run.tokenizer.tokens)
+        if content.tensors:
+            write_safetensors(staged.path(artifacts / TENSORS_NAME), content.tensors)
         for file, text in run.tokenizer.files().items():
             staged.path(artifacts / file).write_bytes(text.encode("utf-8"))
         names = [META_NAME, *(path.name for path in staged.targets())]
         if run.history:
             write_training_log(staged.path(folder.log), run.history)
         hashes = {path.name: sha256_of_file(staged.path(path)) for path in staged.targets()}
-        files = {"artifacts": {file: file for file in names}, "weights": _weights_record(content), "sha256": hashes}
-        meta = saved_meta(run.meta, folder.base_dir, corpus_path, **rounded_figures(run.meta), **files, **content.about)
+        fields = {"artifacts": {file: file for file in names}, "weights": _weights_record(content), "sha256": hashes}
+        fields |= {**metadata.rounded_figures(run.meta), **content.about}
+        meta = metadata.saved_meta(run.meta, folder.base_dir, corpus_path, **fields)
         write_meta(staged.path(artifacts / META_NAME), meta)
         # WHY: the run that was here may have had other files, which would look like a part of this run.
         staged.remove([*_listed_artifacts(artifacts), folder.log])
     return staged.targets()
-
-
-def _write_content(staged: StagedFiles, folder: Path, content: Content, tokens: Sequence[str]) -> None:
-    """Write the files of a model."""
-    for table in content.tables:
-        write_model_table(staged.path(folder / table.name), table, tokens)
-    if content.tensors:
-        write_safetensors(staged.path(folder / TENSORS_NAME), content.tensors)
 
 
 def _weights_record(content: Content) -> dict[str, Any]:
@@ -186,7 +134,7 @@ def _listed_artifacts(folder: Path) -> set[Path]:
 def find_artifacts(path: Path) -> Path:
     """Return the folder of a run's artifacts: PATH itself if it holds the metadata, or else PATH/artifacts."""
     holds_run = any((path / name).is_file() for name in (META_NAME, JOURNAL_NAME))
-    return path if holds_run else artifacts_dir_from_base_dir(path)
+    return path if holds_run else io_artifacts.artifacts_dir_from_base_dir(path)
 
 
 def complete_run(folder: Path) -> None:
@@ -197,12 +145,10 @@ def complete_run(folder: Path) -> None:
 def read_run(folder: Path, *, strict: bool = False) -> SavedRun:
     """Read the run whose 00_meta.json is in a folder; if another one takes its place meanwhile, that one.
 
-    REQ: its model gives bit for bit the probabilities of the one that was written.
+    InputError if a file is missing or damaged, or two disagree; where ``strict``, also if one has changed since
+    training, or nothing says whether it has.
 
-    Raises:
-        InputError: A file is missing or damaged, or two disagree; where ``strict``, also if one has changed since
-            training, or nothing says whether it has.
-        OSError: A file cannot be read.
+    REQ: its model gives bit for bit the probabilities of the one that was written.
     """
     for attempts_left in reversed(range(_ATTEMPTS)):
         complete_run(folder)
@@ -220,16 +166,15 @@ def read_run(folder: Path, *, strict: bool = False) -> SavedRun:
 
 def _version(folder: Path) -> tuple[int, ...] | None:
     """Return what changes when another run is written: its metadata leave first, and come last."""
-    try:
+    with suppress(OSError):
         found = (folder / META_NAME).stat()
-    except OSError:
-        return None
-    return found.st_ino, found.st_mtime_ns, found.st_size
+        return found.st_ino, found.st_mtime_ns, found.st_size
+    return None
 
 
 def _read_files(folder: Path, strict: bool) -> SavedRun:
     _require_files(folder, [META_NAME, VOCABULARY_NAME])
-    meta = read_meta(folder / META_NAME)
+    meta = metadata.read_meta(folder / META_NAME)
     tokens, frequencies = _read_vocabulary(folder, meta)
     tokenizer = tokenizer_class(meta["tokenizer"]["kind"]).from_vocabulary(tokens, folder)
     try:
@@ -241,7 +186,7 @@ def _read_files(folder: Path, strict: bool) -> SavedRun:
     except InputError as error:
         raise InputError(f"{folder / META_NAME}: {error}") from error
     _read_content(folder, meta, model, tokens, frequencies)
-    history = read_training_log(_log_of(folder), most_records(meta))
+    history = read_training_log(_log_of(folder), metadata.most_records(meta))
     saved = SavedRun(meta, tokenizer, frequencies, model, history, _changed_files(folder, meta))
     if strict and (problem := changes(saved)):
         raise InputError(f"{folder}: {problem}")
@@ -256,7 +201,6 @@ def changes(run: SavedRun) -> str | None:
 
 
 def _read_vocabulary(folder: Path, meta: Meta) -> tuple[list[str], list[int]]:
-    """Return the tokens by id and their frequencies."""
     spelled = folder / VOCAB_NAME  # with BPE, tokens overlap, and may be longer than the text together
     characters = meta["corpus"]["num_chars"] + (spelled.stat().st_size if spelled.is_file() else 0)
     # WHY 8: UTF-8 has up to four bytes for a character, and CSV writes a quote twice.
@@ -289,7 +233,7 @@ def _changed_files(folder: Path, meta: Meta) -> list[str]:
 def _sha256(path: Path) -> str | None:
     if path.stat().st_size > _MOST_HASHED:  # a file with holes may claim any size
         return None
-    return own_sha256(path) if path.name == META_NAME else sha256_of_file(path)
+    return metadata.own_sha256(path) if path.name == META_NAME else sha256_of_file(path)
 
 
 def _log_of(folder: Path) -> Path:
@@ -305,11 +249,10 @@ def _require_files(folder: Path, names: Sequence[str]) -> None:
     missing = [str(folder / name) for name in names if not (folder / name).is_file()]
     if missing:
         more = f" and {len(missing) - 3} more" if len(missing) > 3 else ""
-        raise InputError(f"missing {', '.join(missing[:3])}{more}; to make them, run: {_TRAIN_HINT}")
+        raise InputError(f"missing {', '.join(missing[:3])}{more}; to make them, run: toy-gpt train")
 
 
 def _read_content(folder: Path, meta: Meta, model: Model, tokens: Sequence[str], frequencies: Sequence[int]) -> None:
-    """Give a model the content that is in these files."""
     layout, rows = meta["weights"]["layout"], meta["weights"].get("rows")
     expected = {} if layout == "safetensors" else model.expected_tables(layout, tokens)
     in_columns = any(column.by_token for columns in expected.values() for column in columns)
@@ -340,7 +283,5 @@ def _read_content(folder: Path, meta: Meta, model: Model, tokens: Sequence[str],
         before = Counter(meta["start_tokens"][:begin])
         for token, frequency, count in zip(tokens, frequencies, counted, strict=True):
             if count != frequency - before[token]:
-                raise InputError(
-                    f"{folder / name}: {token[:40]!r} is counted {count} times, which does not fit "
-                    f"its frequency of {frequency} in {VOCABULARY_NAME}"
-                )
+                problem = f"is counted {count} times, which does not fit its frequency of {frequency}"
+                raise InputError(f"{folder / name}: {token[:40]!r} {problem} in {VOCABULARY_NAME}")

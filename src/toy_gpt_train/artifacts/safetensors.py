@@ -5,8 +5,7 @@
               [begin, end], in bytes from the header's end; "__metadata__" -> an object, text to text
     the rest  the tensors' numbers, row-major and little-endian, one tensor after another with nothing between
 
-Concepts:
-    dtype: how a number is stored: F64 in 8 bytes, F32 in 4. The format has others, which this module refuses.
+A dtype says how a number is stored: F64 in 8 bytes, F32 in 4. The format has others, which this module refuses.
 
 WHY this format: reading weights must not run code. A pickle, the older habit, is a program, and loading one runs what
 its author wrote. Here are only numbers, and a header that can be checked against the file's size.
@@ -31,7 +30,6 @@ SIZE_LIMIT: Final = 1 << 48  # the format's sizes and offsets are below it
 METADATA: Final = "__metadata__"
 TYPECODES: Final[dict[str, Literal["d", "f"]]] = {"F64": "d", "F32": "f"}
 DTYPES: Final[dict[str, str]] = {typecode: dtype for dtype, typecode in TYPECODES.items()}
-
 Span = tuple[int, int, str, list[int], Literal["d", "f"]]  # of a tensor: begin, end, name, shape, typecode
 
 # A tensor's shape, () for a single number, and its numbers, row-major: an array("d") is F64, an array("f") F32.
@@ -41,18 +39,10 @@ StoredTensor = tuple[tuple[int, ...], "array[float]"]
 def write_safetensors(
     path: Path, tensors: Mapping[str, StoredTensor], metadata: Mapping[str, str] | None = None
 ) -> None:
-    """Write tensors to a file, with the bytes that the reference library (safetensors on PyPI) writes.
+    """Write finite tensors to a file in place, with the bytes that the reference library (safetensors on PyPI) writes.
 
+    ValueError, and nothing is written, if a name, a tensor or the metadata (text to text) cannot be stored.
     OBS: the library leaves the order of several metadata entries to chance; here they are sorted.
-
-    Args:
-        path: The file; it is written in place, so give a staged path.
-        tensors: By name; all numbers are finite.
-        metadata: Text to text.
-
-    Raises:
-        ValueError: A name, a tensor or the metadata cannot be stored; nothing is written.
-        OSError: The file cannot be written.
     """
     _check_text(tensors, {} if metadata is None else metadata)
     header: dict[str, object] = {} if metadata is None else {METADATA: dict(sorted(metadata.items()))}
@@ -76,16 +66,10 @@ def write_safetensors(
 
 
 def read_safetensors(path: Path, most_bytes: int = SIZE_LIMIT) -> tuple[dict[str, StoredTensor], dict[str, str]]:
-    """Read a file of the safetensors format, from any program, of at most ``most_bytes``.
+    """Return the tensors of a file by name, in the order of their bytes, and its metadata, {} if there is none.
 
+    InputError if it is damaged or too large, or has a dtype other than F64 and F32, or a number that is not finite.
     REQ: the file is not trusted. Its header is checked against its size before memory of a stated size is reserved.
-
-    Returns:
-        The tensors by name, in the order of their bytes, and the metadata, {} if there is none.
-
-    Raises:
-        InputError: The file is damaged, or has a dtype other than F64 and F32, or a number that is not finite.
-        OSError: It cannot be read.
     """
     tensors: dict[str, StoredTensor] = {}
     try:
@@ -106,8 +90,7 @@ def read_safetensors(path: Path, most_bytes: int = SIZE_LIMIT) -> tuple[dict[str
     return tensors, metadata
 
 
-def _read_header(file: BinaryIO, size: int) -> tuple[dict[str, Any], int]:
-    """Return the header, and how many bytes follow it."""
+def _read_header(file: BinaryIO, size: int) -> tuple[dict[str, Any], int]:  # and how many bytes follow it
     if size < LENGTH_BYTES:
         raise ValueError(f"truncated: {size} bytes, and the length of the header alone takes {LENGTH_BYTES}")
     length = int.from_bytes(file.read(LENGTH_BYTES), "little")
@@ -117,9 +100,8 @@ def _read_header(file: BinaryIO, size: int) -> tuple[dict[str, Any], int]:
     text = file.read(length)
     if not text.startswith(b"{"):
         raise ValueError("the header is not a JSON object")
-    return parse_json_object(
-        decode_utf8(text, Path("header")), Path("header"), unique=True, values=_MOST_VALUES
-    ), data_size
+    where = Path("header")
+    return parse_json_object(decode_utf8(text, where), where, unique=True, values=_MOST_VALUES), data_size
 
 
 def _spans(header: Mapping[str, object], data_size: int) -> list[Span]:
@@ -166,7 +148,6 @@ def _whole_numbers(value: object) -> TypeGuard[list[int]]:
 
 
 def _byte_size(name: str, shape: object, itemsize: int) -> int:
-    """Return how many bytes a tensor takes."""
     if not _whole_numbers(shape):
         raise ValueError(f"tensor {name!r:.60}: shape {shape!r:.60} is not a list of whole numbers below 2**48")
     size = itemsize

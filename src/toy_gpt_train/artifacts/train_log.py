@@ -13,8 +13,7 @@ _LONGEST_ROW: Final = 10_000  # characters
 
 def write_training_log(path: Path, history: Sequence[Mapping[str, float]]) -> None:
     """Write one line per record; all records have the same keys."""
-    more = [key for key in (history[0] if history else {}) if key not in LOG_COLUMNS]
-    columns = [*LOG_COLUMNS, *more]
+    columns = list(dict.fromkeys([*LOG_COLUMNS, *(history[0] if history else ())]))  # each once
     with path.open("w", encoding="utf-8", newline="") as file:
         file.write(csv_line(columns))
         for record in history:

@@ -17,10 +17,7 @@ def write_vocabulary(path: Path, tokens: Sequence[str], frequencies: Sequence[in
 
 
 def read_vocabulary(path: Path, vocab_size: int, most_bytes: int) -> tuple[list[str], list[int]]:
-    """Return the tokens by id, and their frequencies.
-
-    InputError if the file is damaged or too large, its ids are not 0, 1, 2, …, or a token appears twice.
-    """
+    """Return the tokens by id, and their frequencies; InputError if the file is damaged or too large."""
     if path.stat().st_size > most_bytes:
         raise InputError(f"{path}: more than {most_bytes} bytes, too large for the vocabulary of this text")
     frequencies: dict[str, int] = {}

@@ -24,19 +24,8 @@ from toy_gpt_train.cli.arguments import LessonFormatter
 from toy_gpt_train.errors import InputError, InputWarning
 from toy_gpt_train.show import one_line
 
-# Each command, and the module that adds its options and its handler.
-_COMMANDS = {
-    "train": train,
-    "infer": infer,
-    "evaluate": evaluate,
-    "chat": chat,
-    "ladder": ladder,
-    "tokenize": tokenize,
-    "data": data,
-    "view": view,
-    "levels": levels,
-    "check": check,
-}
+# Each module adds the options and the handler of the command that has its name.
+_COMMANDS: Final[tuple[Any, ...]] = (train, infer, evaluate, chat, ladder, tokenize, data, view, levels, check)
 
 _START: Final = """start here:
   toy-gpt train           learn the words of a small text
@@ -61,10 +50,10 @@ def build_parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--version", action="version", version=f"toy-gpt {__version__}")
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
-    for name, module in _COMMANDS.items():
-        command: Any = module
+    for command in _COMMANDS:
+        name, summary = command.__name__.rpartition(".")[2], command.HELP
         added = commands.add_parser(
-            name, help=command.HELP, description=command.HELP, epilog=command.LESSON, formatter_class=LessonFormatter
+            name, help=summary, description=summary, epilog=command.LESSON, formatter_class=LessonFormatter
         )
         command.add_arguments(added)
     return parser
@@ -156,9 +145,7 @@ def _empty(stream: TextIO) -> OSError | None:
 
 
 @contextmanager
-def _notes() -> Iterator[None]:
-    """Print what the package finds odd as one line on standard error."""
-
+def _notes() -> Iterator[None]:  # what the package finds odd becomes one line on standard error
     def show(message: Warning | str, category: type[Warning], *where: Any, **more: Any) -> None:
         if issubclass(category, InputWarning):
             _tell(f"toy-gpt: note: {message}")

@@ -18,18 +18,14 @@ class LessonFormatter(argparse.HelpFormatter):
     """Fits the paragraphs of a command's lesson to the terminal; lines to type stay as they are."""
 
     def _fill_text(self, text: str, width: int, indent: str) -> str:
-        paragraphs = text.split("\n\n")
-        return "\n\n".join(
-            part if "  " in part else super(LessonFormatter, self)._fill_text(part, width, indent)
-            for part in paragraphs
-        )
+        fill = super()._fill_text
+        return "\n\n".join(part if "  " in part else fill(part, width, indent) for part in text.split("\n\n"))
 
 
 def add_base_dir(parser: argparse.ArgumentParser, meaning: str = RUN) -> None:
     """Add --base-dir, the folder of a run."""
-    parser.add_argument(
-        "--base-dir", type=Path, default=BASE_DIR, metavar="DIR", help=f"{meaning} (default: the project, or here)"
-    )
+    meaning += " (default: the project, or here)"
+    parser.add_argument("--base-dir", type=Path, default=BASE_DIR, metavar="DIR", help=meaning)
 
 
 def add_run(parser: argparse.ArgumentParser, meaning: str = RUN) -> None:
@@ -39,56 +35,40 @@ def add_run(parser: argparse.ArgumentParser, meaning: str = RUN) -> None:
 
 
 def load_run(args: argparse.Namespace) -> run.Run:
-    """Load the run of add_run(), and name the files that have changed since training on standard error.
-
-    Raises:
-        InputError: It cannot be loaded, or a file has changed and that is to be refused.
-        OSError: A file cannot be read.
-    """
+    """Load the run of add_run(), and name the files that have changed since training on standard error."""
     loaded = run.load(args.base_dir, strict=args.strict)
     if loaded.changed_files:
         print(one_line(f"toy-gpt: changed since training: {', '.join(loaded.changed_files)}"), file=sys.stderr)
     return loaded
 
 
+def add_numbers(parser: argparse.ArgumentParser, *options: tuple[str, float, str, str]) -> None:
+    """Add options that take a number of the default's type: the flag, the default, the metavar, and the help."""
+    for flag, default, metavar, meaning in options:
+        parser.add_argument(flag, type=type(default), default=default, metavar=metavar, help=meaning)
+
+
 def add_text_options(parser: argparse.ArgumentParser) -> None:
     """Add how a text is cut into tokens, and how much of it is held out."""
-    parser.add_argument(
-        "--tokenizer", choices=TOKENIZERS, default="word", help="what a token is (default: %(default)s)"
-    )
-    parser.add_argument(
-        "--bpe-vocab",
-        type=int,
-        default=DEFAULT_VOCAB_SIZE,
-        metavar="V",
-        help="tokens at which byte-level BPE stops merging (default: %(default)s)",
-    )
-    parser.add_argument(
-        "--val-fraction",
-        type=float,
-        default=0.0,
-        metavar="F",
-        help="hold out the last F of the tokens and evaluate on them (default: %(default)s)",
+    meaning = "what a token is (default: %(default)s)"
+    parser.add_argument("--tokenizer", choices=TOKENIZERS, default="word", help=meaning)
+    add_numbers(
+        parser,
+        ("--bpe-vocab", DEFAULT_VOCAB_SIZE, "V", "tokens at which byte-level BPE stops merging (default: %(default)s)"),
+        ("--val-fraction", 0.0, "F", "hold out the last F of the tokens and evaluate on them (default: %(default)s)"),
     )
 
 
 def add_sampling(parser: argparse.ArgumentParser) -> None:
     """Add how much to write, and how the next token is chosen."""
-    parser.add_argument("--num", type=int, default=10, metavar="K", help="tokens to add (default: %(default)s)")
-    parser.add_argument(
-        "--topk", type=int, default=5, metavar="K", help="most likely tokens to show (default: %(default)s)"
+    add_numbers(
+        parser,
+        ("--num", 10, "K", "tokens to add (default: %(default)s)"),
+        ("--topk", 5, "K", "most likely tokens to show (default: %(default)s)"),
+        ("--temperature", 0.0, "T", "0: always the most likely token (default); 1: draw by probability"),
+        ("--top-p", 1.0, "P", "draw among the most likely P of the probability only"),
+        ("--seed", 0, "S", "same seed, same text (default: 0)"),
     )
-    parser.add_argument(
-        "--temperature",
-        type=float,
-        default=0.0,
-        metavar="T",
-        help="0: always the most likely token (default); 1: draw by probability",
-    )
-    parser.add_argument(
-        "--top-p", type=float, default=1.0, metavar="P", help="draw among the most likely P of the probability only"
-    )
-    parser.add_argument("--seed", type=int, default=0, metavar="S", help="same seed, same text (default: 0)")
 
 
 def sampling_of(args: argparse.Namespace) -> Sampling:

@@ -1,7 +1,4 @@
-"""chat.py - ``toy-gpt chat``: a prompt loop. See what the model would say, and what it nearly said.
-
-Each prompt stands alone: the model sees its last tokens and nothing of what was said before.
-"""
+"""chat.py - ``toy-gpt chat``: a prompt loop. See what the model would say, and what it nearly said."""
 
 import argparse
 import sys
@@ -29,7 +26,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def _chat(args: argparse.Namespace) -> int:
-    """Answer prompts from standard input until it ends."""
     sampling = sampling_of(args)
     loaded = load_run(args)
     model, tokenizer = loaded.model, loaded.tokenizer

@@ -30,7 +30,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def _check(args: argparse.Namespace) -> int:
-    """Print a line for each declaration, ``ok`` or what is wrong; returns 1 if anything is."""
     wrong = 0
     for what, problem in problems(args.base_dir):
         say(f"ok    {what}" if problem is None else f"WRONG {one_line(f'{what}: {problem}')}")
@@ -59,12 +58,11 @@ def problems(base_dir: Path) -> Iterator[tuple[str, str | None]]:
                 name = LadderRun(find_model(model), corpus_path, declared.tokenizer, declared.val_fraction).name
             except InputError as error:
                 yield f"run of {model!r} on {declared.corpus}", str(error)
-                continue
-            yield f"run {name}", _run_problem(base_dir, name, model, hashes.get(corpus_path))
+            else:
+                yield f"run {name}", _run_problem(base_dir, name, model, hashes.get(corpus_path))
 
 
 def _run_problem(base_dir: Path, name: str, model: str, corpus_hash: str | None) -> str | None:
-    """Return what is wrong with a run, or None: it loads, and is of the declared model and corpus."""
     try:
         saved = read_run(artifacts_dir_from_base_dir(base_dir) / name)
     except InputError as error:

@@ -3,6 +3,7 @@
 import argparse
 from collections.abc import Callable, Iterable
 from contextlib import closing
+from functools import partial
 from itertools import islice
 from pathlib import Path
 from typing import Any, Final
@@ -65,179 +66,134 @@ single spaces between them. A file that another tokenizer wrote is refused.
 
 example:  toy-gpt data decode --tokens names.tokens --tokenizer chars --text-check --out same.txt"""
 
-Handler = Callable[[argparse.Namespace], int]
 
-
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Add every command of ``toy-gpt data`` to its parser."""
-    sources = parser.add_subparsers(dest="source", required=True, metavar="SOURCE")
-
-    def add(name: str, summary: str, lesson: str, handler: Handler, **out: Any) -> argparse.ArgumentParser:
-        parser: argparse.ArgumentParser = sources.add_parser(
-            name, help=summary, description=summary, epilog=lesson, formatter_class=LessonFormatter
-        )
-        parser.set_defaults(handler=handler)
-        parser.add_argument("--out", type=Path, **{"required": True, "metavar": "FILE", **out})
-        return parser
-
-    to_text = {"help": "the text file to write"}
-    get = add(
-        "fetch",
-        "download a well-known text, and check it",
-        FETCH,
-        _fetch,
-        required=False,
-        help="the file to write (default: NAME.txt, here)",
-    )
-    get.add_argument("name", nargs="?", metavar="NAME", help="the text (default: list them)")
-    get.add_argument("--url", metavar="URL", help="fetch it from here; it must be the same text")
-    get.add_argument(
-        "--min-speed",
-        type=float,
-        default=Patience.min_speed / 1000,
-        metavar="KB",
-        help="give up an attempt that is slower, in KB per second over 30 seconds (default: %(default)g)",
-    )
-    get.add_argument(
-        "--deadline",
-        type=float,
-        default=Patience.deadline,
-        metavar="S",
-        help="give up after S seconds in all; the next try resumes there (default: %(default)g)",
-    )
-    get.add_argument("--force", action="store_true", help="replace a file that has other content")
-
-    summary = "collect the running interpreter's own library sources into one text file"
-    library = add("stdlib", summary, STDLIB, _stdlib, **to_text)
-    library.add_argument("--megabytes", type=float, metavar="M", help="stop after M million bytes (default: all of it)")
-
-    draw = add("sample", "draw lines of a text at random", SAMPLE, _sample, **to_text)
-    draw.add_argument("--text", type=Path, required=True, metavar="FILE", help="the text to draw from")
-    amount = draw.add_mutually_exclusive_group(required=True)
-    amount.add_argument("--lines", type=int, metavar="K", help="draw exactly K lines (all of them if there are fewer)")
-    amount.add_argument("--fraction", type=float, metavar="F", help="keep each line with probability F")
-    draw.add_argument("--seed", type=int, default=0, metavar="S", help="same seed, same lines (default: 0)")
-
-    columns = add("parquet", "extract a column of texts from parquet files", PARQUET, _parquet, **to_text)
-    columns.add_argument("files", nargs="+", type=Path, metavar="PARQUET", help="the files, in this order")
-    _add_column(columns)
-
-    dataset = add("hub", "extract texts from a dataset of the Hugging Face hub", HUB, _hub, **to_text)
-    dataset.add_argument("name", metavar="NAME", help="the dataset, or a folder of data files")
-    dataset.add_argument("--config", metavar="C", help="which version of the dataset, if it has several")
-    dataset.add_argument("--split", default="train", metavar="S", help="which part of it (default: %(default)s)")
-    dataset.add_argument("--limit", type=int, metavar="N", help="stop after N texts (default: all)")
-    _add_column(dataset)
-
-    _add_ids(add)
-
-
-def _add_ids(add: Callable[..., argparse.ArgumentParser]) -> None:
-    """Add the commands between text and token ids."""
-    learn = add(
-        "vocabulary",
-        "number the words or characters of a text: a tokenizer in a folder",
-        VOCABULARY,
-        _vocabulary,
-        metavar="FOLDER",
-        help="the folder to write the tokenizer to",
-    )
-    learn.add_argument("--text", type=Path, required=True, metavar="FILE", help="the text whose tokens get an id")
-    learn.add_argument("--kind", choices=_LISTED, required=True, help="what a token is")
-
-    encode = add("encode", "turn a text into a file of token ids", ENCODE, _encode, help="the token file to write")
-    encode.add_argument("--text", type=Path, required=True, metavar="FILE", help="the text to encode")
-    _add_tokenizer(encode)
-
-    decode = add("decode", "turn a file of token ids back into text", DECODE, _decode, help="the text file to write")
-    decode.add_argument("--tokens", type=Path, required=True, metavar="FILE", help="the token file")
-    _add_tokenizer(decode)
-    decode.add_argument(
-        "--text-check", action="store_true", help="refuse unless it is the text that was encoded (char and bpe only)"
-    )
-
-
-def _add_column(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--column", required=True, metavar="COLUMN", help="the column that holds the texts")
-    parser.add_argument(
-        "--separator",
-        default=r"\n\n",
-        metavar="TEXT",
-        help=r"what to write between two texts; \n is a line end, \t a tab (default: a blank line)",
-    )
-
-
-def _add_tokenizer(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument(
-        "--tokenizer",
-        type=Path,
-        required=True,
-        metavar="FOLDER",
-        help="a saved tokenizer: toy_tokenizer.json, or vocab.json and merges.txt",
-    )
-
-
-def _fetch(args: argparse.Namespace) -> int:
+def _fetch(args: argparse.Namespace) -> str:
     if args.name is None:
         rows = [[source.name, source.size, source.about] for source in CATALOGUE]
-        say(table(["name", "bytes", "what it is"], rows))
-        return 0
+        return table(["name", "bytes", "what it is"], rows)
     source = find_source(args.name)
     out = Path(f"{source.name}.txt") if args.out is None else args.out
     patience = Patience(min_speed=args.min_speed * 1000, deadline=args.deadline)
     with closing(Progress(f"fetching {source.name}")) as progress:
         fetched = fetch(source, out, url=args.url, force=args.force, patience=patience, on_progress=progress.update)
-    say(f"{out}: {source.size} bytes, {'fetched' if fetched else 'there already'}")
-    return 0
+    return f"{out}: {source.size} bytes, {'fetched' if fetched else 'there already'}"
 
 
-def _stdlib(args: argparse.Namespace) -> int:
-    written = collect_stdlib(args.out, args.megabytes)
-    say(f"{args.out}: {written} bytes")
-    return 0
+def _stdlib(args: argparse.Namespace) -> str:
+    return f"{args.out}: {collect_stdlib(args.out, args.megabytes)} bytes"
 
 
-def _sample(args: argparse.Namespace) -> int:
+def _sample(args: argparse.Namespace) -> str:
     kept = sample_lines(args.text, args.out, lines=args.lines, fraction=args.fraction, seed=args.seed)
-    say(f"{args.out}: {kept} lines")
-    return 0
+    return f"{args.out}: {kept} lines"
 
 
-def _parquet(args: argparse.Namespace) -> int:
+def _parquet(args: argparse.Namespace) -> str:
     return _write_texts(args, parquet_texts(args.files, args.column))
 
 
-def _hub(args: argparse.Namespace) -> int:
+def _hub(args: argparse.Namespace) -> str:
     if args.limit is not None and args.limit < 1:
         raise InputError(f"--limit must be at least 1, got {args.limit}")
     with closing(hub_texts(args.name, args.column, config=args.config, split=args.split)) as texts:
         return _write_texts(args, islice(texts, args.limit))
 
 
-def _write_texts(args: argparse.Namespace, texts: Iterable[str]) -> int:
+def _write_texts(args: argparse.Namespace, texts: Iterable[str]) -> str:
     separator = args.separator.replace(r"\n", "\n").replace(r"\t", "\t")
     count, size = write_texts(args.out, texts, separator)
-    say(f"{args.out}: {count} texts, {size} bytes")
-    return 0
+    return f"{args.out}: {count} texts, {size} bytes"
 
 
-def _vocabulary(args: argparse.Namespace) -> int:
+def _vocabulary(args: argparse.Namespace) -> str:
     tokenizer = _LISTED[args.kind].from_lines(text_lines(args.text))
     if tokenizer.vocab_size == 0:
         raise InputError(f"{args.text}: the text is empty: there is no token in it")
     tokenizer.save(args.out)
-    say(f"{args.out}: {tokenizer.vocab_size} tokens")
-    return 0
+    return f"{args.out}: {tokenizer.vocab_size} tokens"
 
 
-def _encode(args: argparse.Namespace) -> int:
+def _encode(args: argparse.Namespace) -> str:
     with closing(Progress(f"encoding {args.text.name}")) as progress:
         count, bits = encode_file(args.text, args.tokenizer, args.out, progress.update)
-    say(f"{args.out}: {count} tokens of {bits} bits")
-    return 0
+    return f"{args.out}: {count} tokens of {bits} bits"
 
 
-def _decode(args: argparse.Namespace) -> int:
-    size = decode_file(args.tokens, args.tokenizer, args.out, text_check=args.text_check)
-    say(f"{args.out}: {size} bytes")
+def _decode(args: argparse.Namespace) -> str:
+    return f"{args.out}: {decode_file(args.tokens, args.tokenizer, args.out, text_check=args.text_check)} bytes"
+
+
+# Each command: what it does, its line of help, and its lesson.
+_COMMANDS: Final = {
+    "fetch": (_fetch, "download a well-known text, and check it", FETCH),
+    "stdlib": (_stdlib, "collect the running interpreter's own library sources into one text file", STDLIB),
+    "sample": (_sample, "draw lines of a text at random", SAMPLE),
+    "parquet": (_parquet, "extract a column of texts from parquet files", PARQUET),
+    "hub": (_hub, "extract texts from a dataset of the Hugging Face hub", HUB),
+    "vocabulary": (_vocabulary, "number the words or characters of a text: a tokenizer in a folder", VOCABULARY),
+    "encode": (_encode, "turn a text into a file of token ids", ENCODE),
+    "decode": (_decode, "turn a file of token ids back into text", DECODE),
+}
+_ONE_OF: Final = ("--lines", "--fraction")  # exactly one of them must be given
+
+
+def _value(metavar: str, meaning: str, kind: type = str, **more: Any) -> dict[str, Any]:
+    return {"metavar": metavar, "help": meaning, "type": kind, **more}
+
+
+def _file(meaning: str, metavar: str = "FILE") -> dict[str, Any]:
+    return _value(metavar, meaning, Path, required=True)
+
+
+_SPEED: Final = "give up an attempt that is slower, in KB per second over 30 seconds (default: %(default)g)"
+_DEADLINE: Final = "give up after S seconds in all; the next try resumes there (default: %(default)g)"
+_SEPARATOR: Final = r"what to write between two texts; \n is a line end, \t a tab (default: a blank line)"
+_TOKENIZER: Final = "a saved tokenizer: toy_tokenizer.json, or vocab.json and merges.txt"
+_CHECK: Final = "refuse unless it is the text that was encoded (char and bpe only)"
+# The commands that have it, and an option.
+_OPTIONS: Final[tuple[tuple[str, str, dict[str, Any]], ...]] = (
+    ("stdlib sample parquet hub decode", "--out", _file("the text file to write")),
+    ("fetch", "--out", _value("FILE", "the file to write (default: NAME.txt, here)", Path)),
+    ("fetch", "name", _value("NAME", "the text (default: list them)", nargs="?")),
+    ("fetch", "--url", _value("URL", "fetch it from here; it must be the same text")),
+    ("fetch", "--min-speed", _value("KB", _SPEED, float, default=Patience.min_speed / 1000)),
+    ("fetch", "--deadline", _value("S", _DEADLINE, float, default=Patience.deadline)),
+    ("fetch", "--force", {"action": "store_true", "help": "replace a file that has other content"}),
+    ("stdlib", "--megabytes", _value("M", "stop after M million bytes (default: all of it)", float)),
+    ("sample", "--text", _file("the text to draw from")),
+    ("sample", "--lines", _value("K", "draw exactly K lines (all of them if there are fewer)", int)),
+    ("sample", "--fraction", _value("F", "keep each line with probability F", float)),
+    ("sample", "--seed", _value("S", "same seed, same lines (default: 0)", int, default=0)),
+    ("parquet", "files", _value("PARQUET", "the files, in this order", Path, nargs="+")),
+    ("hub", "name", _value("NAME", "the dataset, or a folder of data files")),
+    ("hub", "--config", _value("C", "which version of the dataset, if it has several")),
+    ("hub", "--split", _value("S", "which part of it (default: %(default)s)", default="train")),
+    ("hub", "--limit", _value("N", "stop after N texts (default: all)", int)),
+    ("parquet hub", "--column", _value("COLUMN", "the column that holds the texts", required=True)),
+    ("parquet hub", "--separator", _value("TEXT", _SEPARATOR, default=r"\n\n")),
+    ("vocabulary", "--out", _file("the folder to write the tokenizer to", "FOLDER")),
+    ("vocabulary", "--text", _file("the text whose tokens get an id")),
+    ("vocabulary", "--kind", {"choices": _LISTED, "required": True, "help": "what a token is"}),
+    ("encode", "--out", _file("the token file to write")),
+    ("encode", "--text", _file("the text to encode")),
+    ("decode", "--tokens", _file("the token file")),
+    ("encode decode", "--tokenizer", _file(_TOKENIZER, "FOLDER")),
+    ("decode", "--text-check", {"action": "store_true", "help": _CHECK}),
+)
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add every command of ``toy-gpt data`` to its parser."""
+    sources = parser.add_subparsers(dest="source", required=True, metavar="SOURCE")
+    for name, (command, line, lesson) in _COMMANDS.items():
+        added = sources.add_parser(name, help=line, description=line, epilog=lesson, formatter_class=LessonFormatter)
+        added.set_defaults(handler=partial(_say_result, command))
+        one_of = added.add_mutually_exclusive_group(required=True) if name == "sample" else added
+        for names, option, details in _OPTIONS:
+            if name in names.split():
+                (one_of if option in _ONE_OF else added).add_argument(option, **details)
+
+
+def _say_result(command: Callable[[argparse.Namespace], str], args: argparse.Namespace) -> int:
+    say(command(args))
     return 0

@@ -23,12 +23,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the options of ``toy-gpt evaluate``."""
     add_run(parser)
     parser.add_argument("--text", type=Path, required=True, metavar="FILE", help="the text to score, every token of it")
-    parser.add_argument(
-        "--unknown",
-        choices=("error", "skip", "uniform"),
-        default="error",
-        help="tokens outside the vocabulary: refuse (default), leave out, or give each the probability 1/V",
-    )
+    meaning = "tokens outside the vocabulary: refuse (default), leave out, or give each the probability 1/V"
+    parser.add_argument("--unknown", choices=("error", "skip", "uniform"), default="error", help=meaning)
     parser.add_argument("--json", action="store_true", help="print the figures as one JSON object")
     parser.set_defaults(handler=_evaluate)
 
@@ -36,8 +32,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def _evaluate(args: argparse.Namespace) -> int:
     loaded = load_run(args)
     evaluation = loaded.score(args.text, unknown=args.unknown, progress=True)
-    if args.json:
-        say(json.dumps(figures(loaded, evaluation)))
-    else:
-        say(figures_table(loaded, evaluation, args.text.name))
+    shown = json.dumps(figures(loaded, evaluation)) if args.json else figures_table(loaded, evaluation, args.text.name)
+    say(shown)
     return 0

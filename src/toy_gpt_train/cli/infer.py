@@ -28,16 +28,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the options of ``toy-gpt infer``."""
     add_run(parser)
     start = parser.add_mutually_exclusive_group()
-    start.add_argument(
-        "--start-tokens", nargs="+", metavar="TOKEN", help="tokens to start from (default: the first of the corpus)"
-    )
+    meaning = "tokens to start from (default: the first of the corpus)"
+    start.add_argument("--start-tokens", nargs="+", metavar="TOKEN", help=meaning)
     start.add_argument("--prompt", metavar="TEXT", help="text to start from; the model sees its last tokens")
     add_sampling(parser)
-    parser.add_argument(
-        "--explain",
-        action="store_true",
-        help="show how a network arrives at its next token: logits step by step, and attention",
-    )
+    meaning = "show how a network arrives at its next token: logits step by step, and attention"
+    parser.add_argument("--explain", action="store_true", help=meaning)
     shown = parser.add_mutually_exclusive_group()
     shown.add_argument("--json", action="store_true", help="print one JSON object instead of text")
     shown.add_argument("--raw", action="store_true", help="print the generated text with its control characters")
@@ -49,8 +45,7 @@ def _infer(args: argparse.Namespace) -> int:
     sampling = sampling_of(args)
     loaded = load_run(args)
     model, tokenizer = loaded.model, loaded.tokenizer
-    given = args.start_tokens
-    ids = loaded.start_ids(args.prompt) if given is None else tokenizer.token_ids(given)
+    ids = loaded.start_ids(args.prompt) if args.start_tokens is None else tokenizer.token_ids(args.start_tokens)
     probs, chosen = continuation(model, ids, args.num, sampling)
     most_likely = [(tokenizer.tokens[i], i, p) for i, p in top_k(probs, args.topk)]
     explained = explain(model, ids, tokenizer.tokens, args.topk) if args.explain else None

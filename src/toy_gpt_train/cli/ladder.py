@@ -25,19 +25,8 @@ pass. The held-out loss shows when a model has only learned its text by heart.
 examples:
   toy-gpt ladder --models unigram bigram context-2 kneser-ney --corpus my.txt --val-fraction 0.1 --base-dir my_ladder
   toy-gpt ladder    trains again all that SE_MANIFEST.toml declares: the same files, byte for byte"""
-HEADER: Final = [
-    "code",
-    "model",
-    "corpus",
-    "tokens",
-    "loss",
-    "floor",
-    "accuracy",
-    "held-out loss",
-    "numbers",
-    "bytes",
-    "seconds",
-]
+_WHAT: Final = ["code", "model", "corpus", "tokens"]
+HEADER: Final = [*_WHAT, "loss", "floor", "accuracy", "held-out loss", "numbers", "bytes", "seconds"]
 
 
 class LadderRun(NamedTuple):
@@ -63,30 +52,20 @@ def declared_runs(root: Path = RESOURCE_ROOT) -> Iterator[LadderRun]:
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the options of ``toy-gpt ladder``."""
-    parser.add_argument(
-        "--corpus",
-        type=Path,
-        metavar="PATH",
-        help="train every model on this text (default: what the manifest declares)",
-    )
+    parser.add_argument("--corpus", type=Path, metavar="PATH", help="train on this text (default: the manifest's)")
     add_base_dir(parser, "artifacts/ladder/ and outputs/ladder/ are written below it")
     parser.add_argument("--models", nargs="+", default=[], metavar="MODEL", help="train only these (default: all)")
     add_text_options(parser)
-    parser.add_argument(
-        "--workers", type=int, default=1, metavar="W", help="processes that share a network's work (default: 1)"
-    )
+    parser.add_argument("--workers", type=int, default=1, metavar="W", help="processes of a network (default: 1)")
     parser.set_defaults(handler=_ladder)
 
 
 def _ladder(args: argparse.Namespace) -> int:
-    """Train model after model and print a table."""
     entries = [find_model(name) for name in args.models] or LADDER  # a misspelled name is refused here
     if args.corpus is not None:
         runs = [LadderRun(entry, args.corpus, args.tokenizer, args.val_fraction) for entry in entries]
     elif (args.tokenizer, args.val_fraction) != ("word", 0.0):
-        raise InputError(
-            "--tokenizer and --val-fraction need --corpus: the manifest says them for the runs it declares"
-        )
+        raise InputError("--tokenizer and --val-fraction need --corpus: the manifest says them for its own runs")
     else:
         runs = [declared for declared in declared_runs() if not args.models or declared.entry.name in args.models]
     if not runs:
@@ -104,18 +83,18 @@ def _ladder(args: argparse.Namespace) -> int:
     return 0
 
 
-def _train(one: LadderRun, corpus: Corpus, args: argparse.Namespace) -> list[object]:
-    """Train one model and write its run; returns its row."""
+def _train(one: LadderRun, corpus: Corpus, args: argparse.Namespace) -> list[object]:  # the row of its run
+    in_steps = {"workers": args.workers, "keep_checkpoint": False} if one.entry.model_class.trains_in_steps else {}
     trained = run.train(
         one.entry.name,
         corpus,
         tokenizer=one.tokenizer,
         bpe_vocab=args.bpe_vocab,
         val_fraction=one.val_fraction,
-        workers=args.workers if one.entry.model_class.trains_in_steps else 1,
         save_to=args.base_dir,
         name=one.name,
         progress=True,
+        **in_steps,
     )
     metrics = trained.meta["metrics"]
     losses = (metrics["train_loss"], trained.meta["loss_floor"], metrics["train_accuracy"], metrics.get("val_loss"))

@@ -38,11 +38,6 @@ def figures(run: Run, scored: Evaluation | None) -> dict[str, Any]:
     }
 
 
-def training_figures(run: Run) -> dict[str, Any]:
-    """Return the figures of a training run; those of the held-out part where there is one."""
-    return figures(run, run.held_out)
-
-
 def _unigram_bits_per_byte(scored: Evaluation) -> float:
     return scored.unigram_loss / log(2) * scored.num_tokens / scored.num_bytes
 
@@ -65,6 +60,12 @@ def training_report(run: Run, paths: Sequence[Path]) -> str:
         f"{run.model.train_loss_on};",
         f"          no table of its longest context gets below {run.meta['loss_floor']:.6f} on the training text",
     ]
+    if "val_loss" in columns:
+        best = min(run.history, key=lambda record: record["val_loss"])
+        step = run.meta["training"].get("kept_step")
+        kept = "" if step is None else f"; the weights of step {step} are kept"
+        unit = "step" if "step" in best else "epoch"
+        lines.append(f"          best held-out loss {best['val_loss']:.3f} at {unit} {best[unit]:.0f}{kept}")
     if run.held_out is not None:
         lines.append(figures_table(run, run.held_out, "the held-out part"))
     lines.append(f"written   {', '.join(path.name for path in paths)}")

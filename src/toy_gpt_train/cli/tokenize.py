@@ -31,18 +31,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the options of ``toy-gpt tokenize`` to its parser, and its handler."""
     parser.add_argument("--tokenizer", choices=TOKENIZERS, default="bpe", help="what a token is (default: %(default)s)")
     parser.add_argument(
-        "--corpus",
-        type=Path,
-        default=_CORPUS,
-        metavar="PATH",
-        help="the text that the tokenizer learns from (default: the stories)",
+        "--corpus", type=Path, default=_CORPUS, metavar="PATH", help="the text to learn from (default: the stories)"
     )
     parser.add_argument(
-        "--vocab-size",
-        type=int,
-        default=DEFAULT_VOCAB_SIZE,
-        metavar="V",
-        help="stop merging at V tokens; byte-level BPE only (default: %(default)s)",
+        "--vocab-size", type=int, default=DEFAULT_VOCAB_SIZE, metavar="V", help="stop merging at V tokens (bpe only)"
     )
     parser.add_argument("--folder", type=Path, metavar="DIR", help="read a saved tokenizer instead of learning one")
     text = parser.add_mutually_exclusive_group()
@@ -72,11 +64,10 @@ def _tokenize(args: argparse.Namespace) -> int:
 def show_tokens(tokenizer: Tokenizer, text: str, in_color: bool) -> str:
     """Return a text as tokens, in colors or in brackets, and ids, with its bytes per token.
 
-    Example:
-        >>> print(show_tokens(tokenizer_class("char").from_text("ab"), "ba", in_color=False))
-        pieces  [b][a]
-        ids     1 0
-        2 tokens, 2 bytes: 1.00 bytes per token; 2 tokens in the vocabulary
+    >>> print(show_tokens(tokenizer_class("char").from_text("ab"), "ba", in_color=False))
+    pieces  [b][a]
+    ids     1 0
+    2 tokens, 2 bytes: 1.00 bytes per token; 2 tokens in the vocabulary
     """
     ids = tokenizer.encode(text)
     tokens = tokenizer.shown(ids)
@@ -95,11 +86,10 @@ def show_tokens(tokenizer: Tokenizer, text: str, in_color: bool) -> str:
 def show_merges(tokenizer: Tokenizer, word: str) -> str:
     """Return the merges that made one word, step by step; errors as in Tokenizer.merge_steps.
 
-    Example:
-        >>> print(show_merges(tokenizer_class("bpe").from_text("hug pug hug", 258), "hug"))
-        start          h u g
-        merge 0        h ug  (u + g)
-        merge 1        hug  (h + ug)
+    >>> print(show_merges(tokenizer_class("bpe").from_text("hug pug hug", 258), "hug"))
+    start          h u g
+    merge 0        h ug  (u + g)
+    merge 1        hug  (h + ug)
     """
     steps = tokenizer.merge_steps(word)
     lines = [f"start          {' '.join(spell(bytes([byte])) for byte in word.encode('utf-8'))}"]

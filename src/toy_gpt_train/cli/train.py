@@ -8,7 +8,7 @@ from typing import Any, Final
 
 from toy_gpt_train import run
 from toy_gpt_train.cli.arguments import add_base_dir, add_text_options
-from toy_gpt_train.cli.report import training_figures, training_report
+from toy_gpt_train.cli.report import figures, training_report
 from toy_gpt_train.errors import InputError
 from toy_gpt_train.models.base import Option
 from toy_gpt_train.models.registry import LADDER, STEP_OPTIONS, find_model
@@ -70,7 +70,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="S",
         help="steps from one checkpoint to the next (default: none)",
     )
-    group.add_argument("--resume", action="store_true", help="continue from the checkpoint of a run that was stopped")
+    group.add_argument("--no-keep", dest="keep_checkpoint", action="store_false", help="keep no checkpoint of the end")
+    group.add_argument("--resume", action="store_true", help="continue from the checkpoint, up to --steps in all")
+    group.add_argument("--more-steps", type=int, metavar="N", help="with --resume, do N steps from there")
     add_base_dir(parser, "artifacts/ and outputs/ are written below it")
     parser.add_argument("--json", action="store_true", help="print the final figures as one JSON object")
     parser.set_defaults(handler=_train)
@@ -104,7 +106,8 @@ def train_arguments(args: argparse.Namespace) -> dict[str, Any]:
     options |= {name: getattr(args, name) for name in STEP_OPTIONS}
     entry = find_model(manifest.model if args.model is None else args.model)
     for name in entry.unused_options(options):
-        raise InputError(f"{flags.get(name, _flag(name))} means nothing to {entry.name}")
+        flag = "--no-keep" if name == "keep_checkpoint" else flags.get(name, _flag(name))
+        raise InputError(f"{flag} means nothing to {entry.name}")
     return {
         "model": entry.name,
         "corpus": args.corpus or RESOURCE_ROOT / manifest.corpus,
@@ -116,5 +119,5 @@ def train_arguments(args: argparse.Namespace) -> dict[str, Any]:
 
 def _train(args: argparse.Namespace) -> int:
     trained = run.train(**train_arguments(args), progress=True)
-    say(json.dumps(training_figures(trained)) if args.json else training_report(trained, trained.paths))
+    say(json.dumps(figures(trained, trained.held_out)) if args.json else training_report(trained, trained.paths))
     return 0

@@ -3,7 +3,7 @@
 import argparse
 from typing import Final
 
-from toy_gpt_train.cli.arguments import add_base_dir
+from toy_gpt_train.cli.arguments import add_base_dir, add_numbers
 from toy_gpt_train.view.server import DEFAULT_PORT, serve
 
 HELP: Final = "look into trained runs in a browser: what comes next, why, and the weights behind it"
@@ -17,12 +17,7 @@ example:
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the options of ``toy-gpt view``."""
     add_base_dir(parser, "the folder that holds artifacts/ and outputs/, or is itself a folder of artifacts")
-    parser.add_argument(
-        "--port",
-        type=int,
-        default=DEFAULT_PORT,
-        metavar="P",
-        help="where to listen, or the next free port; 0 for any free one (default: %(default)s)",
-    )
+    port = "where to listen, or the next free port; 0 for any free one (default: %(default)s)"
+    add_numbers(parser, ("--port", DEFAULT_PORT, "P", port))
     parser.add_argument("--no-browser", action="store_true", help="print the address only")
     parser.set_defaults(handler=lambda args: serve(args.base_dir, args.port, not args.no_browser))

@@ -41,12 +41,7 @@ CATALOGUE: Final = (
 
 
 def find_source(name: str) -> Source:
-    """Return the text with this name; InputError if there is none.
-
-    Example:
-        >>> find_source("names").size
-        228145
-    """
+    """Return the text with this name; InputError if there is none."""
     for source in CATALOGUE:
         if source.name == name:
             return source

@@ -10,8 +10,6 @@ Concepts:
         bytes it sends; another one answers 200 and sends the whole file.
 
 REQ: the file appears only when its hash is right, and never more than its size is read.
-
-It does not know which texts there are (catalogue.py).
 """
 
 import io
@@ -56,10 +54,8 @@ class Patience:
 
     def __post_init__(self) -> None:
         if not (0 <= self.min_speed < inf and 0 < self.deadline < inf):
-            raise InputError(
-                f"the least speed must be at least 0 and the deadline above 0, got {self.min_speed:g} bytes per second "
-                f"and {self.deadline:g} s"
-            )
+            got = f"{self.min_speed:g} bytes per second and {self.deadline:g} s"
+            raise InputError(f"the least speed must be at least 0 and the deadline above 0, got {got}")
 
 
 class _TransferError(Exception):
@@ -67,24 +63,16 @@ class _TransferError(Exception):
 
 
 class _Watch:
-    """Watches the time of a download."""
-
     def __init__(self, url: str, patience: Patience) -> None:
         self._url, self._patience = url, patience
         self._end = time.monotonic() + patience.deadline
         self.start()
 
     def start(self) -> None:
-        """Begin to measure the speed anew."""
         self._since, self.received = time.monotonic(), 0
 
     def timeout(self) -> float:
-        """Return how long to wait at most.
-
-        Raises:
-            InputError: The deadline is over.
-            _TransferError: The server is too slow.
-        """
+        """Return how long to wait; InputError if the deadline is over, _TransferError if the server is too slow."""
         now, patience = time.monotonic(), self._patience
         if now >= self._end:
             raise InputError(f"{self._url}: not fetched within {patience.deadline:g} s; the next try resumes here")
@@ -94,8 +82,7 @@ class _Watch:
             self.start()
         return min(patience.timeout, self._end - now)
 
-    def pause(self, seconds: float) -> None:
-        """Wait, but not beyond the deadline."""
+    def pause(self, seconds: float) -> None:  # but not beyond the deadline
         time.sleep(max(min(seconds, self._end - time.monotonic()), 0.0))
 
 
@@ -106,30 +93,24 @@ class _WatchedStream(io.RawIOBase):
         self._sock, self._stream, self._watch = sock, stream, watch
 
     def readable(self) -> bool:
-        """Return that it can be read."""
         return True
 
     def readinto(self, buffer: Any) -> int | None:
-        """Read what has arrived, if there is still time."""
         self._sock.settimeout(self._watch.timeout())
         return self._stream.readinto(buffer)
 
     def close(self) -> None:
-        """Close the connection."""
         self._stream.close()
         super().close()
 
 
 class _WatchedResponse(HTTPResponse):
-    """A response that is read under a watch."""
-
     def __init__(self, watch: _Watch, sock: socket.socket, *args: Any, **more: Any) -> None:
         super().__init__(sock, *args, **more)
         self.fp: Any = io.BufferedReader(_WatchedStream(sock, self.fp.detach(), watch))
 
 
 def _watched(handler: AbstractHTTPHandler, watch: _Watch) -> AbstractHTTPHandler:
-    """Let the responses of a handler of urllib be watched."""
     open_plain: Any = handler.do_open
 
     def open_watched(connect: Any, request: Request, **more: Any) -> Any:
@@ -153,19 +134,11 @@ def fetch(
     patience: Patience | None = None,
     on_progress: OnProgress = lambda fraction, status: None,
 ) -> bool:
-    """Download a text, or what is missing of it; return False if the file was there already.
+    """Download a text, or what is missing of it, to the file ``out``; return False if it was there already.
 
-    Args:
-        source: What to expect.
-        out: The file to write; the part file is beside it. A device or a pipe is written into, when all is there.
-        url: Another address of the same text.
-        force: Replace a file that has other content.
-        patience: With slow and broken servers.
-        on_progress: Called for each block with the fraction downloaded.
-
-    Raises:
-        InputError: The file is there with other content, or the address does not deliver the text.
-        OSError: A file cannot be read or written.
+    The part file is beside it. A device or a pipe is written into, when all is there. ``url`` is another address of the
+    same text. InputError if the file has other content, unless ``force`` replaces it, or if patience is used up.
+    ``on_progress`` is called for each block with the fraction downloaded.
     """
     address = source.url if url is None else url
     _check_url(address)
@@ -199,7 +172,6 @@ def _is_source(path: Path, source: Source) -> bool:
 
 
 def _download(source: Source, url: str, part: Path, patience: Patience, on_progress: OnProgress) -> None:
-    """Try until the part file is the text, or the attempts are used up."""
     problem, watch = "no attempt was made", _Watch(url, patience)
     for attempt in range(patience.attempts):
         if attempt:
@@ -235,9 +207,7 @@ def _transfer(source: Source, url: str, part: Path, watch: _Watch, on_progress: 
             resumed = start > 0
             file.truncate(start)
             if response.length not in (None, source.size - start):
-                raise InputError(
-                    f"{url}: offers {response.length} bytes, {source.name} has {source.size - start} to come"
-                )
+                raise InputError(f"{url}: offers {response.length} bytes, {source.name} has {source.size - start} left")
             for position in _receive(response, file, start, source.size):
                 watch.received += position - start
                 start = position
@@ -245,8 +215,7 @@ def _transfer(source: Source, url: str, part: Path, watch: _Watch, on_progress: 
         return resumed
 
 
-def _continues(response: HTTPResponse, have: int, size: int) -> bool:
-    """Return whether this is the rest of the file from byte ``have``."""
+def _continues(response: HTTPResponse, have: int, size: int) -> bool:  # the rest of the file from byte ``have``
     ranges = [f"bytes {have}-{size - 1}/{size}", f"bytes {have}-{size - 1}/*"]
     return have > 0 and response.status == 206 and response.headers.get("Content-Range") in ranges
 
@@ -303,7 +272,6 @@ def _redirected(url: str, location: str) -> str:
 
 
 def _check_url(url: str) -> None:
-    """Refuse what is not a plain http or https address."""
     try:
         parts = urlsplit(url)
         usable = parts.scheme in ("http", "https") and parts.username is None and url.isascii() and url.isprintable()

@@ -17,14 +17,7 @@ from toy_gpt_train.errors import InputError
 def hub_texts(name: str, column: str, *, config: str | None = None, split: str = "train") -> Generator[str, None, None]:
     """Yield the texts of a column of a dataset, streaming; missing ones (null) are skipped.
 
-    Args:
-        name: The dataset's name on the hub, or a folder.
-        column: The name of a column of texts.
-        config: Which version of the dataset; None for its only one.
-        split: Which part.
-
-    Raises:
-        InputError: datasets is not installed, or the dataset, config, split or column is not available.
+    InputError if datasets is not installed, or the dataset, config, split or column is not available.
     """
     datasets = optional_package("datasets")
     # WHY Exception: half a dozen libraries raise theirs here, and none of them is a bug of ours.

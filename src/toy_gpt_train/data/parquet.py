@@ -64,14 +64,9 @@ def _check_column(pyarrow: Any, schema: Any, column: str) -> None:
 
 
 def write_texts(out: Path, texts: Iterable[str], separator: str) -> tuple[int, int]:
-    """Write at least one text to a file, which appears only when it is whole, the separator between each two.
+    """Write texts to a file, which appears only when it is whole; return the number of texts and of bytes.
 
-    Returns:
-        The number of texts and of bytes written.
-
-    Raises:
-        InputError: There is no text.
-        OSError: The file cannot be written.
+    The separator is written between each two. InputError if there is no text.
     """
     count = size = 0
     with whole_file(out) as file:

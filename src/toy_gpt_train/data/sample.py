@@ -52,12 +52,7 @@ def text_lines(path: Path) -> Iterator[str]:
 
 
 def reservoir(items: Iterable[Item], k: int, rng: Random) -> list[Item]:
-    """Draw ``k`` items, in their order, without knowing how many there are; all of them if there are fewer.
-
-    Example:
-        >>> reservoir("abc", 3, Random(0))
-        ['a', 'b', 'c']
-    """
+    """Draw ``k`` items, in their order, without knowing how many there are; all of them if there are fewer."""
     kept: list[tuple[int, Item]] = []
     for index, item in enumerate(items):
         if index < k:
@@ -69,18 +64,10 @@ def reservoir(items: Iterable[Item], k: int, rng: Random) -> list[Item]:
 
 
 def sample_lines(text: Path, out: Path, *, lines: int | None = None, fraction: float | None = None, seed: int) -> int:
-    """Write a sample of a text's lines to a file; return how many.
+    """Write a sample of a text's lines to a file, which appears only when it is whole; return how many.
 
-    Args:
-        text: A text in UTF-8.
-        out: The file to write; it appears only when it is whole.
-        lines: Draw this many lines.
-        fraction: If ``lines`` is None: keep each line with this probability.
-        seed: The same seed draws the same lines.
-
-    Raises:
-        InputError: A number makes no sense, the text is not UTF-8, or no line was kept.
-        OSError: A file cannot be read or written.
+    It draws that many ``lines``, or else keeps each line with the probability ``fraction``; the same seed draws
+    the same lines. InputError if a number makes no sense, the text is not UTF-8, or no line was kept.
     """
     if seed < 0:
         raise InputError(f"the seed must be at least 0, got {seed}")

@@ -2,6 +2,7 @@
 
 import sysconfig
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
 from toy_gpt_train.disk import whole_file
@@ -11,10 +12,8 @@ from toy_gpt_train.errors import InputError
 def library_sources(root: Path | None = None) -> Iterator[str]:
     """Yield the text of every module of the standard library, by path; installed packages are left out.
 
-    OBS: the library's tests hold a few files in other encodings than UTF-8, which are skipped.
-
-    Args:
-        root: The library's folder, by default the running interpreter's; InputError if there is no source in it.
+    OBS: the library's tests hold a few files in other encodings than UTF-8, which are skipped. InputError if there is
+    no source below ``root``, by default the running interpreter's library.
     """
     folder = Path(sysconfig.get_path("stdlib")) if root is None else root
     paths = sorted(
@@ -24,19 +23,14 @@ def library_sources(root: Path | None = None) -> Iterator[str]:
     if not paths:
         raise InputError(f"{folder}: there is no Python source to collect")
     for path in paths:
-        try:
+        with suppress(UnicodeDecodeError):
             yield path.read_bytes().decode("utf-8")
-        except UnicodeDecodeError:
-            continue
 
 
 def collect_stdlib(out: Path, megabytes: float | None = None) -> int:
-    """Write the library's sources to one file; return the number of bytes.
+    """Write the library's sources to a file, which appears only when it is whole; return the number of bytes.
 
-    Args:
-        out: The file; it appears only when it is whole.
-        megabytes: Stop after this many million bytes, at a character's end; write all of it if None. InputError if it
-            is not above 0.
+    It stops after so many million bytes, at a character's end; InputError if that is not above 0.
     """
     if megabytes is not None and not 0 < megabytes <= 10**6:
         raise InputError(f"the size must be above 0 and at most a million megabytes, got {megabytes}")

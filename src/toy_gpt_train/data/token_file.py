@@ -1,16 +1,14 @@
 """token_file.py - A text as numbers on disk: encoded once, then read by training without tokenizing again.
 
 The learner's question: why do real projects train from a .bin file? Tokenizing is slow and always gives the same ids,
-so it is done once. And a file of numbers can be mapped into memory, so any part of it is there at once.
+so it is done once. And a file of numbers can be mapped into memory: the system shows it as if it were memory, and reads
+only the pages that are looked at.
 
     bytes 0-127   header: magic "TOYGPTID", version, bits per id (16 or 32), number of ids,
                   sha256 of the tokenizer's files, sha256 of the text, zeros
     from 128 on   the ids, little-endian, 2 or 4 bytes each
 
 So ``numpy.fromfile(path, dtype="<u2", offset=128)`` reads it, and so does any other program.
-
-Concepts:
-    memory-mapped: the system shows a file as if it were memory, and reads only the pages that are looked at.
 
 REQ: a file is refused unless its header, its length and its tokenizer all fit.
 """
@@ -42,26 +40,14 @@ TYPECODES: Final[dict[int, Literal["H", "I"]]] = {16: "H", 32: "I"}
 BLOCK: Final = 1 << 16  # bytes of text, or ids, in memory at a time
 
 
-# --- Writing ----------------------------------------------------------------------------------------------
-
-
 def encode_file(
     text: Path, tokenizer_folder: Path, out: Path, on_progress: OnProgress = lambda fraction, status: None
 ) -> tuple[int, int]:
-    """Write the ids of a text to a token file, a block in memory at a time.
+    """Write the ids of a text to a token file, a block in memory at a time; return how many, and the bits of each.
 
-    Args:
-        text: A text in UTF-8; a leading byte-order mark is dropped.
-        tokenizer_folder: What a tokenizer's save() has written.
-        out: The token file; it appears only when it is whole.
-        on_progress: Called for each block with the fraction of the text read.
-
-    Returns:
-        The number of ids written, and the bits of each.
-
-    Raises:
-        InputError: The text is empty or not UTF-8, has an unknown token, or there is no tokenizer.
-        OSError: A file cannot be read or written.
+    The file appears only when it is whole. InputError if the text is empty, not UTF-8, or has a token that the
+    tokenizer in the folder does not know. A leading byte-order mark is dropped. ``on_progress`` is told the fraction of
+    the text read.
     """
     _check_byte_order()
     tokenizer, tokenizer_hash = load_tokenizer(tokenizer_folder), tokenizer_sha256(tokenizer_folder)
@@ -90,20 +76,14 @@ def encode_file(
             if count == 0:
                 raise InputError("the text is empty: there is no token in it")
             file.seek(0)
-            hashes = bytes.fromhex(tokenizer_hash), text_hash.digest()
-            file.write(HEADER.pack(MAGIC, VERSION, bits, count, *hashes))
+            file.write(HEADER.pack(MAGIC, VERSION, bits, count, bytes.fromhex(tokenizer_hash), text_hash.digest()))
     except InputError as error:
         raise InputError(f"{text}: {error}") from error
     return count, bits
 
 
 def bits_for(vocab_size: int) -> int:
-    """Return the bits of an id: the fewest that hold every id below the vocabulary's size; InputError if none do.
-
-    Example:
-        >>> bits_for(65_536), bits_for(65_537)
-        (16, 32)
-    """
+    """Return the bits of an id: the fewest that hold every id below the vocabulary's size; InputError if none do."""
     for bits in TYPECODES:
         if vocab_size <= 1 << bits:
             return bits
@@ -111,12 +91,7 @@ def bits_for(vocab_size: int) -> int:
 
 
 def without_bom(blocks: Iterable[str]) -> Iterator[str]:
-    r"""Yield the blocks of a text without a leading byte-order mark.
-
-    Example:
-        >>> list(without_bom(["\ufeffa", "\ufeffb"]))
-        ['a', '\ufeffb']
-    """
+    r"""Yield the blocks of a text without a leading byte-order mark."""
     for index, block in enumerate(blocks):
         yield block.removeprefix("\ufeff") if index == 0 else block
 
@@ -127,20 +102,11 @@ def _check_byte_order() -> None:
         raise InputError("token files are little-endian, and this machine is not")
 
 
-# --- Reading ----------------------------------------------------------------------------------------------
-
-
 class TokenFile(Sequence[int]):
     """The ids of a token file, read from disk only where they are looked at; use it in a ``with`` block.
 
-    Args:
-        path: A token file; InputError if it is something else, or damaged.
-        tokenizer_folder: If given, the file must have been written with this tokenizer; InputError otherwise.
-
-    Attributes:
-        bits: Of one id, 16 or 32.
-        tokenizer_sha256: Of the tokenizer that wrote it (see tokenizers/saved.py).
-        text_sha256: Of the text, as it was encoded.
+    InputError if it is something else or damaged, or if another tokenizer wrote it than that in ``tokenizer_folder``.
+    Attributes: the ``bits`` of one id; ``tokenizer_sha256`` (saved.py); ``text_sha256``, of the text as encoded.
     """
 
     def __init__(self, path: Path, tokenizer_folder: Path | None = None) -> None:
@@ -182,8 +148,7 @@ class TokenFile(Sequence[int]):
         self._map.close()
 
 
-def _parse_header(header: bytes, size: int, path: Path) -> tuple[int, str, str]:
-    """Return (bits, tokenizer's sha256, text's sha256), or refuse the file."""
+def _parse_header(header: bytes, size: int, path: Path) -> tuple[int, str, str]:  # bits, sha256 of tokenizer and text
     if len(header) < HEADER_SIZE or not header.startswith(MAGIC):
         raise InputError(f"{path}: not a token file")
     _, version, bits, count, tokenizer_hash, text_hash = HEADER.unpack(header)
@@ -199,17 +164,10 @@ def _parse_header(header: bytes, size: int, path: Path) -> tuple[int, str, str]:
 
 
 def decode_file(tokens: Path, tokenizer_folder: Path, out: Path, *, text_check: bool = False) -> int:
-    """Write the text of a token file; return the number of bytes.
+    """Write the text of a token file to ``out``, which appears only when it is whole; return the number of bytes.
 
-    Args:
-        tokens: The token file.
-        tokenizer_folder: The tokenizer that wrote it.
-        out: The text file to write; it appears only when it is whole.
-        text_check: Refuse unless the text is the one that was encoded, by its sha256.
-
-    Raises:
-        InputError: The token file or the tokenizer cannot be used, or the check fails.
-        OSError: A file cannot be read or written.
+    InputError if another tokenizer wrote it, or, with ``text_check``, if the text is not the one that was encoded (by
+    its sha256).
     """
     tokenizer = load_tokenizer(tokenizer_folder)
     if text_check and not tokenizer.exact:
@@ -228,8 +186,7 @@ def decode_file(tokens: Path, tokenizer_folder: Path, out: Path, *, text_check: 
     return size
 
 
-def _decoded(tokenizer: Tokenizer, ids: TokenFile) -> Iterator[bytes]:
-    """Yield the bytes of a text, block by block; a block may end inside a character."""
+def _decoded(tokenizer: Tokenizer, ids: TokenFile) -> Iterator[bytes]:  # in blocks that may end inside a character
     for start in range(0, len(ids), BLOCK):
         separator = tokenizer.separator.encode() if start else b""
         yield separator + tokenizer.decode_bytes(ids[start : start + BLOCK])

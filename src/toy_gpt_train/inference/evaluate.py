@@ -20,19 +20,12 @@ _REPORT_EVERY: Final = 200
 
 @dataclass(frozen=True, repr=False)
 class Evaluation(Scores):
-    """The scores of a text, and what they are compared with.
+    """The scores of a text, and what they are compared with."""
 
-    Attributes:
-        num_bytes: The bytes of the text that the scored tokens stand for.
-        unigram_loss: The loss of guessing by frequency, on the same tokens.
-        unknown_tokens: How many tokens of the text are not in the vocabulary.
-        seconds: How long scoring took.
-    """
-
-    num_bytes: int
-    unigram_loss: float
-    unknown_tokens: int
-    seconds: float
+    num_bytes: int  # of the text that the scored tokens stand for
+    unigram_loss: float  # of guessing by frequency, on the same tokens
+    unknown_tokens: int  # how many tokens of the text are not in the vocabulary
+    seconds: float  # how long scoring took
 
     @property
     def bits_per_byte(self) -> float:
@@ -59,14 +52,10 @@ def evaluate(
 ) -> Evaluation:
     """Score every token of a text from ``start`` on; ValueError if none is left to score.
 
-    Args:
-        model: Any model.
-        ids: T token ids; V stands for an unknown token. A context with one in it counts as never seen.
-        sizes: The bytes of the text that each token stands for.
-        frequencies: How often the training text had each token of the vocabulary.
-        start: The first position to score; tokens before it are context only.
-        skip_unknown: Whether to leave unknown tokens out; otherwise each gets the probability 1/V.
-        on_progress: Told how far scoring is.
+    The id V stands for an unknown token: it gets the probability 1/V, or is left out with ``skip_unknown``. A context
+    with one in it counts as never seen. ``sizes`` are the bytes of the text that each token stands for, and
+    ``frequencies`` say how often the training text had each token of the vocabulary. ``on_progress`` is told how far
+    scoring is.
     """
     begun = time.perf_counter()
     unknown = model.vocab_size
@@ -100,10 +89,8 @@ def unigram_loss(frequencies: Sequence[int], ids: Sequence[int]) -> float:
     """Return the loss of guessing each token by its frequency, the mean of -log((frequency + 1) / (T + V)), in nats.
 
     WHY plus one: a token that training never met must keep a probability (Laplace's rule of succession).
-
-    Args:
-        frequencies: How often each token occurred in the training text, by id; T in all.
-        ids: The tokens to score, at least one; V stands for any token outside the vocabulary.
+    ``frequencies`` says how often each token occurred in the training text of T tokens; the id V stands for any unknown
+    token.
 
     Example:
         >>> round(unigram_loss([3, 1], [0, 1]), 4)

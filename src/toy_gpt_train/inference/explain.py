@@ -20,14 +20,7 @@ class Explanation(NamedTuple):
 
 
 def explain(model: Model, ids: Sequence[int], tokens: Sequence[str], k: int) -> Explanation:
-    """Take a network's prediction apart; InputError if the model is not a network.
-
-    Args:
-        model: A trained network.
-        ids: The text; its last N tokens are the context.
-        tokens: The vocabulary's tokens, by id.
-        k: How many of the most likely tokens to show.
-    """
+    """Take apart what a network predicts after ``ids``, k tokens of it; InputError if the model is no network."""
     steps = model.logit_lens(ids)
     most_likely = [(tokens[i], i, p) for i, p in top_k(softmax(steps[-1].logits), k)]
     return Explanation([tokens[i] for i in model.context(ids)], most_likely, steps)

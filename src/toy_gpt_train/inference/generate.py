@@ -10,12 +10,7 @@ from toy_gpt_train.tokenizers.base import Tokenizer
 
 
 def next_tokens(model: Model, ids: Sequence[int], sampling: Sampling = GREEDY) -> Iterator[tuple[Sequence[float], int]]:
-    """Continue a text, token by token, without end.
-
-    Args:
-        model: Any model.
-        ids: The beginning, at least ``model.min_context`` tokens; InputError if there are fewer.
-        sampling: How to choose.
+    """Continue a text, token by token, without end; InputError if it has fewer than ``model.min_context`` tokens.
 
     Yields:
         The V probabilities of the next token, and the id that was chosen.

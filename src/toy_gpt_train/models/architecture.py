@@ -7,6 +7,7 @@ from typing import Any, Final
 from toy_gpt_train.errors import InputError
 from toy_gpt_train.models.base import Option
 
+KEPT: Final = ("last", "best")
 _LARGEST_DIMENSION: Final = 65_536
 
 _SHAPE_OPTIONS: Final = {
@@ -25,6 +26,7 @@ _TRAINING_OPTIONS: Final = {
     "weight_decay": Option(float, "D", "share of the learning rate taken off every weight (default: 0.1)"),
     "clip": Option(float, "G", "greatest length of a gradient (default: 1)"),
     "eval_every": Option(int, "S", "steps from one line of the log to the next (default: a twentieth of all)"),
+    "keep": Option(str, "WHICH", "the weights to keep: the last, or the best on held-out text", choices=KEPT),
 }
 SIZE_NAMES: Final = ("tiny", "small", "medium")
 

@@ -14,12 +14,10 @@ Source: Bahdanau, Cho and Bengio (2015), "Neural machine translation by jointly 
 the idea; Vaswani et al. (2017), "Attention is all you need", for this form.
 """
 
-import random
-from collections.abc import Mapping, Sequence
-from typing import ClassVar
+from collections.abc import Sequence
+from random import Random
 
 from toy_gpt_train.models.architecture import Architecture, network_options
-from toy_gpt_train.models.base import Option
 from toy_gpt_train.models.network import NetworkModel
 from toy_gpt_train.nn.attention import attention_weights, scaled_dot_product_attention
 from toy_gpt_train.nn.functional import reshape
@@ -30,7 +28,7 @@ from toy_gpt_train.nn.tensor import Tensor
 class OneHead(Module):
     """The three linear layers of a single attention head, C to C each."""
 
-    def __init__(self, size: int, generator: random.Random) -> None:
+    def __init__(self, size: int, generator: Random) -> None:
         self.q_proj = Linear(size, size, bias=False, generator=generator)
         self.k_proj = Linear(size, size, bias=False, generator=generator)
         self.v_proj = Linear(size, size, bias=False, generator=generator)
@@ -47,9 +45,7 @@ class OneHead(Module):
 class AttentionNetwork(Network):
     """Vectors of tokens and positions, one head, and an output layer."""
 
-    def __init__(
-        self, vocab_size: int, context_size: int, architecture: Architecture, generator: random.Random
-    ) -> None:
+    def __init__(self, vocab_size: int, context_size: int, architecture: Architecture, generator: Random) -> None:
         size = architecture.embedding_dim
         self.token_embeddings = Embedding(vocab_size, size, generator=generator, std=1.0)
         self.position_embeddings = Embedding(context_size, size, generator=generator, std=1.0)
@@ -76,21 +72,16 @@ class AttentionNetwork(Network):
 class AttentionModel(NetworkModel):
     """Model 600; see NetworkModel for the arguments."""
 
-    options: ClassVar[Mapping[str, Option]] = network_options("embedding_dim")
-    default_context: ClassVar[int] = 16
+    options = network_options("embedding_dim")
+    default_context = 16
 
     @classmethod
     def build_network(cls, vocab_size: int, context_size: int, architecture: Architecture, seed: int) -> Network:
         """Return an untrained network."""
-        return AttentionNetwork(vocab_size, context_size, architecture, random.Random(seed))
+        return AttentionNetwork(vocab_size, context_size, architecture, Random(seed))
 
     @classmethod
     def count_parameters(cls, vocab_size: int, context_size: int, architecture: Architecture) -> int:
-        """Return how many weights a network would have.
-
-        Example:
-            >>> AttentionModel.count_parameters(10, 3, Architecture(4))
-            150
-        """
+        """Return how many weights a network would have."""
         size = architecture.embedding_dim
         return (vocab_size + context_size) * size + 3 * size * size + (size + 1) * vocab_size

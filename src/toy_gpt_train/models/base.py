@@ -4,8 +4,7 @@ A language model is a function from the tokens so far to a probability for every
 models/ uses this interface only and never asks for a model's class. A new model is one file with a subclass of Model,
 and one line in registry.py.
 
-A model knows ids and numbers, but no files and no command line: it describes its content as tables, and artifacts/
-writes and reads them.
+A model knows ids and numbers, but no files: it describes its content as tables, which artifacts/ writes and reads.
 """
 
 from abc import ABC, abstractmethod
@@ -26,9 +25,6 @@ Record = dict[str, float]  # one line of the training log
 MAX_VOCABULARY: Final = 0x110000 - 2
 
 
-# --- what a model learns from, and what can be set ----------------------------------------------------------
-
-
 class Text(NamedTuple):
     """What a model learns from."""
 
@@ -47,23 +43,14 @@ class Option(NamedTuple):
     flag: str = ""  # where it is not the name
 
     def checked(self, name: str, value: Any) -> Any:
-        """Return a value as this option's type; InputError if it is of another kind.
-
-        Example:
-            >>> Option(float, "LR", "step size").checked("learning_rate", 1)
-            1.0
-        """
+        """Return a value as this option's type; InputError if it is of another kind."""
         kind, called = _KINDS[self.type]
         if not isinstance(value, kind):
             raise InputError(f"{name} must be {called}, got {value!r:.40}")
         return self.type(value)
 
 
-_KINDS: Final[Mapping[type, tuple[type, str]]] = {
-    int: (Integral, "a whole number"),
-    float: (Real, "a number"),
-    str: (str, "a word"),
-}
+_KINDS: Final = {int: (Integral, "a whole number"), float: (Real, "a number"), str: (str, "a word")}
 
 
 @dataclass(frozen=True)
@@ -115,15 +102,10 @@ class Content:
     about: Mapping[str, Any] = field(default_factory=dict)  # what else the metadata needs to build the model again
 
 
-# --- the interface ------------------------------------------------------------------------------------------
-
-
 class Model(ABC):
-    """A next-token model. A subclass overrides ``logits`` or ``next_probs``: each is the default of the other.
+    """A next-token model of V tokens that looks N tokens back; InputError if either is out of range.
 
-    Args:
-        vocab_size: V, how many different tokens there are; InputError if it is out of range.
-        context_size: N, how many tokens the model looks back; likewise.
+    A subclass overrides ``logits`` or ``next_probs``: each is the default of the other.
     """
 
     options: ClassVar[Mapping[str, Option]] = {}
@@ -146,13 +128,7 @@ class Model(ABC):
 
     @classmethod
     def settings(cls, name: str, context: int | None, **given: Any) -> Settings:
-        """Return checked settings, with defaults for what is not given.
-
-        Args:
-            name: The model's name.
-            context: N; None for the default.
-            **given: Values for some of ``options``; InputError if one makes no sense.
-        """
+        """Return settings, with defaults for what is not given; InputError if one of ``options`` makes no sense."""
         return Settings(cls.default_context if context is None else context)
 
     @classmethod
@@ -162,14 +138,10 @@ class Model(ABC):
 
     @classmethod
     def from_meta(cls, meta: Mapping[str, Any], most_numbers: int) -> Self:
-        """Return an untrained model of the size that a run's metadata gives.
+        """Return an untrained model of the size in a run's metadata; InputError if they describe no such model.
 
-        Args:
-            meta: The metadata; ``vocab_size`` and ``context_size`` have been checked.
-            most_numbers: How many numbers the run's files can hold; a larger model is refused before it is made.
-
-        Raises:
-            InputError: The metadata describes no such model.
+        ``vocab_size`` and ``context_size`` have been checked. The run's files cannot hold more than ``most_numbers``: a
+        larger model is refused before it is made.
         """
         return cls(meta["vocab_size"], meta["context_size"])
 
@@ -207,16 +179,11 @@ class Model(ABC):
     ) -> Iterator[Record]:
         """Learn a text.
 
-        REQ: at the end the model is the one that its files will hold, with the same rounded numbers.
+        ``settings`` are from settings(); errors are those of training_ids(). ``workers`` processes share the work and
+        change no number. ``checkpoints`` say where to keep checkpoints and what to resume from. ``on_progress`` may
+        raise StopTraining: the model keeps what it has learned so far, or re-raises if that is nothing.
 
-        Args:
-            text: What to learn; errors as in training_ids().
-            settings: From ``settings()``.
-            seed: For what is drawn at random.
-            workers: How many processes share the work; they change no number.
-            checkpoints: Where to keep checkpoints and what to resume from; None for nowhere.
-            on_progress: Told the fraction done and a few words. It may raise StopTraining: the model keeps what it has
-                learned so far, or passes the exception on if that is nothing.
+        REQ: at the end the model is the one that its files will hold, with the same rounded numbers.
 
         Yields:
             Records of the log: ``epoch``, ``avg_loss``, ``accuracy``, and what else the model measures.
@@ -251,11 +218,9 @@ class Model(ABC):
         return None
 
     def logits(self, ids: Sequence[int], cache: Any = None) -> list[float]:
-        """Return V logits for the token after a text.
+        """Return V logits for the token after a text, of which only the last N tokens count; errors as in context().
 
-        Args:
-            ids: The text so far; only its last N tokens count. Errors as in context().
-            cache: From new_cache(), one for each text that grows token by token.
+        ``cache`` is from new_cache(), one for each text that grows token by token.
         """
         return [log(max(p, SMALLEST_PROBABILITY)) for p in self.next_probs(ids, cache)]
 
@@ -264,22 +229,16 @@ class Model(ABC):
         return softmax(self.logits(ids, cache))
 
     def score(self, ids: Sequence[int], start: int = 0) -> Iterator[Prediction]:
-        """Score a text: how likely was each token, given those before it?
+        """Yield a prediction for each token from ``start`` on: how likely was it, given those before it?
 
-        Args:
-            ids: T token ids; V stands for a token that is not in the vocabulary.
-            start: The first position to score; the tokens before it are context only.
-
-        Yields:
-            A prediction for each of the T - start tokens.
+        The id V stands for a token that is not in the vocabulary.
         """
         for position in range(start, len(ids)):
             before = ids[max(position - self.context_size, 0) : position]
             if len(before) < self.min_context or self.vocab_size in before:
                 yield Prediction(1 / self.vocab_size, 0, False)
                 continue
-            probs = self.next_probs(before)
-            target = ids[position]
+            probs, target = self.next_probs(before), ids[position]
             yield Prediction(probs[target] if target < self.vocab_size else 0.0, argmax(probs), None)
 
     def logit_lens(self, ids: Sequence[int]) -> list[Any]:
@@ -298,22 +257,14 @@ class Model(ABC):
 
     @abstractmethod
     def expected_tables(self, layout: str, tokens: Sequence[str]) -> dict[str, tuple[Column, ...]]:
-        """Prepare for load_tables(); return the columns of each table that it needs, by file name.
-
-        Args:
-            layout: From the metadata.
-            tokens: The vocabulary's tokens, by id.
-        """
+        """Prepare for load_tables(); return the columns of each table that it needs, by file name."""
 
     @abstractmethod
     def load_tables(self, tables: Mapping[str, Iterable[tuple[Any, ...]]]) -> None:
         """Become the model that content() described, after expected_tables(); ValueError if the tables do not fit."""
 
     def counted_tokens(self) -> Iterator[tuple[str, Sequence[int], int]]:
-        """Yield the tables that count tokens: the name, each token's count by id, and how many first tokens it omits.
-
-        A run's reader compares the counts with the frequencies of the training text.
-        """
+        """Yield the tables that count tokens: the name, each token's count by id, how many first tokens it omits."""
         yield from ()
 
     def load_tensors(self, tensors: Mapping[str, tuple[tuple[int, ...], Any]]) -> None:

@@ -12,12 +12,10 @@ text: which of the N tokens matter, only attention (model 600) can decide.
 Source: Bengio, Ducharme, Vincent and Jauvin (2003), "A neural probabilistic language model".
 """
 
-import random
-from collections.abc import Mapping, Sequence
-from typing import ClassVar
+from collections.abc import Sequence
+from random import Random
 
 from toy_gpt_train.models.architecture import Architecture, network_options
-from toy_gpt_train.models.base import Option
 from toy_gpt_train.models.network import NetworkModel
 from toy_gpt_train.nn.functional import reshape, tanh
 from toy_gpt_train.nn.modules import Embedding, LensStep, Linear, Network
@@ -27,9 +25,7 @@ from toy_gpt_train.nn.tensor import Tensor
 class EmbeddingsNetwork(Network):
     """N vectors side by side, an optional hidden layer, and an output layer."""
 
-    def __init__(
-        self, vocab_size: int, context_size: int, architecture: Architecture, generator: random.Random
-    ) -> None:
+    def __init__(self, vocab_size: int, context_size: int, architecture: Architecture, generator: Random) -> None:
         size = context_size * architecture.embedding_dim
         self.token_embeddings = Embedding(vocab_size, architecture.embedding_dim, generator=generator, std=1.0)
         self.hidden = Linear(size, architecture.hidden_dim, generator=generator) if architecture.hidden_dim else None
@@ -59,22 +55,17 @@ class EmbeddingsNetwork(Network):
 class EmbeddingsModel(NetworkModel):
     """Model 500; see NetworkModel for the arguments."""
 
-    options: ClassVar[Mapping[str, Option]] = network_options("embedding_dim", "hidden_dim")
-    default_context: ClassVar[int] = 8
+    options = network_options("embedding_dim", "hidden_dim")
+    default_context = 8
 
     @classmethod
     def build_network(cls, vocab_size: int, context_size: int, architecture: Architecture, seed: int) -> Network:
         """Return an untrained network."""
-        return EmbeddingsNetwork(vocab_size, context_size, architecture, random.Random(seed))
+        return EmbeddingsNetwork(vocab_size, context_size, architecture, Random(seed))
 
     @classmethod
     def count_parameters(cls, vocab_size: int, context_size: int, architecture: Architecture) -> int:
-        """Return how many weights a network would have.
-
-        Example:
-            >>> EmbeddingsModel.count_parameters(10, 3, Architecture(4))
-            170
-        """
+        """Return how many weights a network would have."""
         size, hidden = context_size * architecture.embedding_dim, architecture.hidden_dim
         into_hidden = (size + 1) * hidden
         return vocab_size * architecture.embedding_dim + into_hidden + ((hidden or size) + 1) * vocab_size
@@ -95,12 +86,7 @@ class EmbeddingsModel(NetworkModel):
         return 1
 
     def input_label(self, index: int) -> str:
-        """Return the label of a row of 02_model_weights.csv; without a hidden layer, how far back and which value.
-
-        Example:
-            >>> EmbeddingsModel(2, 3, Architecture(4)).input_label(5)
-            '-2|dim_1'
-        """
+        """Return the label of a row of 02_model_weights.csv; without a hidden layer, how far back and which value."""
         if self.architecture.hidden_dim:
             return f"dim_{index}"
         position, dim = divmod(index, self.architecture.embedding_dim)

@@ -8,9 +8,8 @@ Source: Radford et al. (2019), "Language models are unsupervised multitask learn
 between the token embeddings and the output layer; here there are two, so that each can be looked at.
 """
 
-import random
 from math import sqrt
-from typing import ClassVar
+from random import Random
 
 from toy_gpt_train.models.architecture import Architecture
 from toy_gpt_train.models.transformer import TransformerModel
@@ -22,31 +21,30 @@ from toy_gpt_train.nn.transformer import Block, FeedForward, MultiHeadAttention,
 class GPTModel(TransformerModel):
     """Model 700; see NetworkModel for the arguments."""
 
-    default_context: ClassVar[int] = 16
+    default_context = 16
 
     @classmethod
     def build_network(cls, vocab_size: int, context_size: int, architecture: Architecture, seed: int) -> Network:
         """Return an untrained network."""
         cls.check(architecture)
-        generator = random.Random(seed)
+        generator = Random(seed)
         size, hidden = architecture.embedding_dim, architecture.hidden_dim
         dropout = Dropout(architecture.dropout, generator)
         # WHY: each block adds to the stream twice; with this scale the sum stays as large as one part.
         shrink = 1 / sqrt(2 * architecture.layers)
-
-        def block() -> Block:
-            return Block(
-                LayerNorm(size),
-                MultiHeadAttention(size, architecture.heads, out_std=shrink / sqrt(size), generator=generator),
-                LayerNorm(size),
-                FeedForward(size, hidden, gelu, out_std=shrink / sqrt(hidden), generator=generator),
-                dropout,
-            )
-
         return TransformerLM(
             token_embeddings=Embedding(vocab_size, size, generator=generator),
             position_embeddings=Embedding(context_size, size, generator=generator),
-            blocks=[block() for _ in range(architecture.layers)],
+            blocks=[
+                Block(
+                    LayerNorm(size),
+                    MultiHeadAttention(size, architecture.heads, out_std=shrink / sqrt(size), generator=generator),
+                    LayerNorm(size),
+                    FeedForward(size, hidden, gelu, out_std=shrink / sqrt(hidden), generator=generator),
+                    dropout,
+                )
+                for _ in range(architecture.layers)
+            ],
             norm=LayerNorm(size),
             output=Linear(size, vocab_size, bias=False, generator=generator),
             dropout=dropout,
@@ -54,12 +52,7 @@ class GPTModel(TransformerModel):
 
     @classmethod
     def count_parameters(cls, vocab_size: int, context_size: int, architecture: Architecture) -> int:
-        """Return how many weights a network would have.
-
-        Example:
-            >>> GPTModel.count_parameters(10, 3, Architecture(4, hidden_dim=16, heads=2, layers=1))
-            344
-        """
+        """Return how many weights a network would have."""
         size, hidden = architecture.embedding_dim, architecture.hidden_dim
         attention = 4 * (size + 1) * size
         feed_forward = (size + 1) * hidden + (hidden + 1) * size

@@ -21,6 +21,7 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from math import fsum, log
+from operator import itemgetter
 from typing import Any, ClassVar, Final
 
 from toy_gpt_train.errors import InputError
@@ -31,12 +32,11 @@ COUNTS_NAME: Final = "02_counts.csv"
 DISCOUNTS_NAME: Final = "03_discounts.csv"
 COUNTS_COLUMNS: Final = (Column("context", CONTEXT), Column("token", TOKEN), Column("count", COUNT))
 DISCOUNTS: Final = (Column("once", NUMBER), Column("twice", NUMBER), Column("three_or_more", NUMBER))
-
+DISCOUNTS_COLUMNS: Final = (Column("context_size", COUNT), *DISCOUNTS)
 MOST_WORK: Final = 2_000_000_000  # tokens times context squared: each length has its counts, of n-grams so long
 # WHY: products of many smaller ones could become 0, which has no logarithm.
 _SMALLEST_DISCOUNT: Final = 1e-9
-
-# WHY: in a small corpus there may be no n-gram counted once, or none counted twice, and the estimate divides by zero.
+# WHY: in a small corpus no n-gram may be counted once, or none twice, and the estimate divides by zero.
 FALLBACK_DISCOUNTS: Final = (0.5, 1.0, 1.5)
 
 Discounts = tuple[float, float, float]
@@ -63,12 +63,7 @@ def estimate_discounts(counts: Iterable[int]) -> Discounts:
 
 
 def check_discounts(discounts: Sequence[float]) -> Discounts | None:
-    """Return three discounts, or None if one takes next to nothing, or more than was counted.
-
-    Example:
-        >>> check_discounts([0.5, 0.0, 1.5]) is None
-        True
-    """
+    """Return three discounts, or None if one takes next to nothing, or more than was counted."""
     one, two, three = discounts
     fit = min(discounts) >= _SMALLEST_DISCOUNT and one <= 1 and two <= 2 and three <= 3
     return (one, two, three) if fit else None
@@ -112,30 +107,19 @@ def build_order(ngrams: Mapping[str, int], discounts: Discounts) -> Order:
     """
     after: dict[str, list[int]] = {}
     for ngram, count in ngrams.items():
-        tokens_and_counts = after.get(ngram[:-1])
-        if tokens_and_counts is None:
-            after[ngram[:-1]] = [ord(ngram[-1]), count]
-        else:
-            tokens_and_counts += ord(ngram[-1]), count
+        after.setdefault(ngram[:-1], []).extend((ord(ngram[-1]), count))
     known: dict[tuple[int, ...], Followers] = {}
     contexts: dict[str, Followers] = {}
     for context, tokens_and_counts in after.items():
         key = tuple(tokens_and_counts)
-        followers = known.get(key)
-        if followers is None:
+        if (followers := known.get(key)) is None:
             followers = known[key] = discounted(dict(zip(key[::2], key[1::2], strict=True)), discounts)
         contexts[context] = followers
     return Order(discounts, contexts)
 
 
 class KneserNey(Model):
-    """Interpolated modified Kneser-Ney over contexts of 0 to N tokens; ``orders`` has what is known of each length.
-
-    Example:
-        >>> model = KneserNey(vocab_size=3, context_size=1)
-        >>> [record["epoch"] for record in model.fit(Text([0, 1, 0, 2], 4))]
-        [1]
-    """
+    """Interpolated modified Kneser-Ney over contexts of 0 to N tokens; ``orders`` has what is known of each length."""
 
     default_context: ClassVar[int] = 4
 
@@ -145,20 +129,16 @@ class KneserNey(Model):
         self.orders = [Order(FALLBACK_DISCOUNTS, {"": Followers({}, {}, 1.0)})]
         self._most_likely: dict[str, tuple[int, float]] = {}
 
-    # --- learning: counting --------------------------------------------------------------------------------
-
     def fit(self, text: Text, settings: Any = None, **_: Any) -> Iterator[Record]:
         """Learn a text by counting: one pass, then a few dictionary look-ups for each different n-gram.
 
-        Yields:
-            One record: ``avg_loss`` and ``accuracy`` of the finished model on the tokens with a full context.
+        Its one record has ``avg_loss`` and ``accuracy`` of the finished model on the tokens with a full context.
         """
         ids = self.training_ids(text)
         if (len(ids) - self.context_size) * self.context_size**2 > MOST_WORK:
-            raise InputError(
-                f"the counts of {len(ids)} training tokens with a context of {self.context_size} do not fit into "
-                f"memory: tokens times context squared must be at most {MOST_WORK:,}"
-            )
+            what = f"the counts of {len(ids)} training tokens with a context of {self.context_size}"
+            bound = f"tokens times context squared must be at most {MOST_WORK:,}"
+            raise InputError(f"{what} do not fit into memory: {bound}")
         letters = as_text(ids)
         size = self.context_size + 1
         self.fit_ngrams(Counter(letters[start : start + size] for start in range(len(letters) - size + 1)))
@@ -212,15 +192,12 @@ class KneserNey(Model):
             surprise += [count * log(after / count) for count in followers.counts.values()]
         return fsum(surprise) / max(total, 1)
 
-    # --- predicting ----------------------------------------------------------------------------------------
-
     def matched(self, history: str) -> list[Followers]:
         """Return the followers of the last 0, 1, 2, … tokens of a history, up to the longest context that was met."""
         end = len(history)
         found: list[Followers] = []
         for length, order in enumerate(self.orders[: end + 1]):
-            followers = order.contexts.get(history[end - length :])
-            if followers is None:
+            if (followers := order.contexts.get(history[end - length :])) is None:
                 break
             found.append(followers)
         return found
@@ -239,34 +216,23 @@ class KneserNey(Model):
     ) -> tuple[int, float]:
         """Return the most likely token after a history, and its probability; worked out once for each context.
 
-        Args:
-            history: The tokens before.
-            matched: What matched(history) gives, or its first lengths.
-            probs: The probability of each token counted at the last of them, if the caller knows it.
+        ``matched`` is matched(history) or its first lengths, ``probs`` those of the tokens counted at its last.
         """
         end, first = len(history), 0
         best = 0, 1 / self.vocab_size
         for length in range(len(matched) - 1, -1, -1):
-            known = self._most_likely.get(history[end - length :])
-            if known is not None:
+            if (known := self._most_likely.get(history[end - length :])) is not None:
                 best, first = known, length + 1
                 break
         for length in range(first, len(matched)):
             met = matched[: length + 1]
-            if probs is None or len(met) < len(matched):
-                scored: Mapping[int, float] = {i: self.interpolate(met, i) for i in met[-1].counts}
-            else:
-                scored = probs
+            last = probs if len(met) == len(matched) else None
+            scored = {i: self.interpolate(met, i) for i in met[-1].counts} if last is None else last
             best = self._most_likely[history[end - length :]] = _best_of(scored, met[-1].gamma, best)
         return best
 
     def next_probs(self, ids: Sequence[int], cache: Any = None) -> list[float]:
-        """Return V probabilities; after fewer than N tokens, those of a shorter context.
-
-        Example:
-            >>> KneserNey(vocab_size=2, context_size=0).next_probs([])
-            [0.5, 0.5]
-        """
+        """Return V probabilities; after fewer than N tokens, those of a shorter context."""
         return interpolate_all(self.matched(as_text(self.context(ids))), [1 / self.vocab_size] * self.vocab_size)
 
     def score(self, ids: Sequence[int], start: int = 0) -> Iterator[Prediction]:
@@ -283,22 +249,16 @@ class KneserNey(Model):
         counts = (followers.counts for order in self.orders for followers in order.contexts.values())
         return sum(map(len, counts)) + sum(len(order.discounts) for order in self.orders)
 
-    # --- its content, for files ----------------------------------------------------------------------------
-
     def content(self) -> Content:
         """Return the counts of the longest contexts, from which all others follow, and the discounts."""
-        contexts = self.orders[-1].contexts
         rows = (
             (tuple(map(ord, context)), token_id, count)
-            for context in sorted(contexts)
-            for token_id, count in sorted(contexts[context].counts.items())
+            for context, followers in sorted(self.orders[-1].contexts.items(), key=itemgetter(0))
+            for token_id, count in sorted(followers.counts.items())
         )
         discounts = [(length, *order.discounts) for length, order in enumerate(self.orders)]
-        columns = self.expected_tables("tables", ())
-        counts = ModelTable(COUNTS_NAME, columns[COUNTS_NAME], self.num_ngrams(), rows)
-        return Content(
-            "tables", (counts, ModelTable(DISCOUNTS_NAME, columns[DISCOUNTS_NAME], len(discounts), discounts))
-        )
+        counts = ModelTable(COUNTS_NAME, COUNTS_COLUMNS, self.num_ngrams(), rows)
+        return Content("tables", (counts, ModelTable(DISCOUNTS_NAME, DISCOUNTS_COLUMNS, len(discounts), discounts)))
 
     def counted_tokens(self) -> Iterator[tuple[str, Sequence[int], int]]:
         """Yield the counts of the longest n-grams; the first N tokens end none."""
@@ -318,7 +278,7 @@ class KneserNey(Model):
 
     def expected_tables(self, layout: str, tokens: Sequence[str]) -> dict[str, tuple[Column, ...]]:
         """Return the columns of the two tables."""
-        return {COUNTS_NAME: COUNTS_COLUMNS, DISCOUNTS_NAME: (Column("context_size", COUNT), *DISCOUNTS)}
+        return {COUNTS_NAME: COUNTS_COLUMNS, DISCOUNTS_NAME: DISCOUNTS_COLUMNS}
 
     def load_tables(self, tables: Mapping[str, Iterable[tuple[Any, ...]]]) -> None:
         """Become the model that content() described."""
@@ -348,11 +308,8 @@ def checked_ngrams(counted: Iterable[tuple[str, int]], name: str) -> dict[str, i
 
 
 def _best_of(probs: Mapping[int, float], gamma: float, shorter: tuple[int, float]) -> tuple[int, float]:
-    """Return the best of the tokens counted after a context, and of the shorter context's most likely token.
-
-    A token never counted here has gamma times its shorter probability, so no other can win.
-    """
-    best, p = shorter
+    """Return the best of the tokens counted after a context, and of the shorter context's most likely token."""
+    best, p = shorter  # a token never counted here has gamma times its shorter probability, so no other can win
     top = gamma * p
     for token_id, p in probs.items():
         if p > top or (p == top and token_id < best):
@@ -371,10 +328,5 @@ def interpolate_all(matched: Iterable[Followers], probs: list[float]) -> list[fl
 
 
 def as_text(token_ids: Iterable[int]) -> str:
-    """Return a string with one code point per token id.
-
-    Example:
-        >>> as_text([104, 105])
-        'hi'
-    """
+    """Return a string with one code point per token id."""
     return "".join(map(chr, token_ids))

@@ -7,9 +7,8 @@ into the feed-forward layer. No linear layer has a bias.
 Source: Touvron et al. (2023), "LLaMA: open and efficient foundation language models".
 """
 
-import random
 from math import sqrt
-from typing import ClassVar
+from random import Random
 
 from toy_gpt_train.errors import InputError
 from toy_gpt_train.models.architecture import Architecture
@@ -21,7 +20,7 @@ from toy_gpt_train.nn.transformer import Block, MultiHeadAttention, SwiGLU, Tran
 class LlamaModel(TransformerModel):
     """Model 800; see NetworkModel for the arguments."""
 
-    default_context: ClassVar[int] = 32
+    default_context = 32
 
     @staticmethod
     def check(architecture: Architecture) -> None:
@@ -35,32 +34,26 @@ class LlamaModel(TransformerModel):
     def build_network(cls, vocab_size: int, context_size: int, architecture: Architecture, seed: int) -> Network:
         """Return an untrained network."""
         cls.check(architecture)
-        generator = random.Random(seed)
-        size, hidden = architecture.embedding_dim, architecture.hidden_dim
+        generator = Random(seed)
+        size, hidden, heads = architecture.embedding_dim, architecture.hidden_dim, architecture.heads
         dropout = Dropout(architecture.dropout, generator)
         # WHY: each block adds to the stream twice; with this scale the sum stays as large as one part.
         shrink = 1 / sqrt(2 * architecture.layers)
-
-        def block() -> Block:
-            return Block(
-                RMSNorm(size),
-                MultiHeadAttention(
-                    size,
-                    architecture.heads,
-                    bias=False,
-                    rotary=True,
-                    out_std=shrink / sqrt(size),
-                    generator=generator,
-                ),
-                RMSNorm(size),
-                SwiGLU(size, hidden, out_std=shrink / sqrt(hidden), generator=generator),
-                dropout,
-            )
-
         return TransformerLM(
             token_embeddings=Embedding(vocab_size, size, generator=generator),
             position_embeddings=None,
-            blocks=[block() for _ in range(architecture.layers)],
+            blocks=[
+                Block(
+                    RMSNorm(size),
+                    MultiHeadAttention(
+                        size, heads, bias=False, rotary=True, out_std=shrink / sqrt(size), generator=generator
+                    ),
+                    RMSNorm(size),
+                    SwiGLU(size, hidden, out_std=shrink / sqrt(hidden), generator=generator),
+                    dropout,
+                )
+                for _ in range(architecture.layers)
+            ],
             norm=RMSNorm(size),
             output=Linear(size, vocab_size, bias=False, generator=generator),
             dropout=dropout,
@@ -68,12 +61,7 @@ class LlamaModel(TransformerModel):
 
     @classmethod
     def count_parameters(cls, vocab_size: int, context_size: int, architecture: Architecture) -> int:
-        """Return how many weights a network would have; N adds none.
-
-        Example:
-            >>> LlamaModel.count_parameters(10, 3, Architecture(4, hidden_dim=16, heads=2, layers=1))
-            348
-        """
+        """Return how many weights a network would have; N adds none."""
         size, hidden = architecture.embedding_dim, architecture.hidden_dim
         blocks = architecture.layers * (4 * size * size + 3 * size * hidden + 2 * size)
         return 2 * vocab_size * size + blocks + size

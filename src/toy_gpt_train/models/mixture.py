@@ -23,7 +23,6 @@ for lossless data compression", for weights chosen by context.
 import random
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from math import log
 from operator import mul
 from typing import Any, ClassVar, Final, NamedTuple
@@ -33,6 +32,7 @@ from toy_gpt_train.math_training import SMALLEST_PROBABILITY, add_up, argmax, so
 from toy_gpt_train.models.base import COUNT, NUMBER, TEXT, TOKEN, Column, Content, Model, ModelTable, Record, Text
 from toy_gpt_train.models.kneser_ney import (
     DISCOUNTS,
+    DISCOUNTS_NAME,
     Discounts,
     Followers,
     KneserNey,
@@ -44,9 +44,7 @@ from toy_gpt_train.models.scores import Prediction
 from toy_gpt_train.models.views import LAGS, LONGEST_LAG, LOOK_BACK, TEXT_VIEWS, Views
 from toy_gpt_train.progress import OnProgress
 
-DISCOUNTS_NAME: Final = "03_discounts.csv"
 WEIGHTS_NAME: Final = "04_mixing_weights.csv"
-
 SLICE: Final = 0.1  # of the training text, at its end, for the weights
 LARGEST_WEIGHT: Final = 1000.0  # in a file that is read; learned ones stay near 1
 _CACHED_NUMBERS: Final = 2_000_000
@@ -54,8 +52,7 @@ _CACHED_NUMBERS: Final = 2_000_000
 Weights = list[float]
 
 
-@dataclass(frozen=True)
-class Recipe:
+class Recipe(NamedTuple):
     """Which experts there are, and what chooses their weights."""
 
     contexts: tuple[tuple[str, ...], ...]  # each expert's views, the most important first; backing off drops the last
@@ -64,16 +61,9 @@ class Recipe:
 
 # OBS: chosen by the loss on a slice of Tiny Shakespeare's training part, not on its validation part. The views of words
 # and lines gained most, then the gate of the previous token; the gate of the match gained little.
-CHARACTERS: Final = Recipe(
-    contexts=(
-        LAGS[:3],
-        LAGS[:5],
-        LAGS[:8],
-        ("lag_1", "prefix", "lag_2", "word_1", "word_2"),
-        ("lag_1", "lag_2", "lag_3", "prefix", "column"),
-    ),
-    gates=("previous", "column", "matched"),
-)
+_WORDS: Final = ("lag_1", "prefix", "lag_2", "word_1", "word_2")
+_LINES: Final = ("lag_1", "lag_2", "lag_3", "prefix", "column")
+CHARACTERS: Final = Recipe((LAGS[:3], LAGS[:5], LAGS[:8], _WORDS, _LINES), gates=("previous", "column", "matched"))
 OTHER_TOKENS: Final = Recipe(contexts=(LAGS[:1], LAGS[:3]), gates=("matched",))
 
 
@@ -88,9 +78,7 @@ class Opinions(NamedTuple):
 def mix(logs: Sequence[Sequence[float]], vectors: Iterable[Weights]) -> list[float]:
     """Multiply the experts, each raised to its weight, and normalize.
 
-    Args:
-        logs: log p_k(w) as K lists of V.
-        vectors: The base and corrections; their sum is the K weights.
+    ``logs`` are log p_k(w) as K lists of V; the sum of ``vectors``, the base and the corrections, is the K weights.
 
     Example:
         >>> [round(p, 4) for p in mix([[log(0.5), log(0.5)], [log(0.9), log(0.1)]], [[0.5, 0.5]])]
@@ -103,13 +91,7 @@ def mix(logs: Sequence[Sequence[float]], vectors: Iterable[Weights]) -> list[flo
 
 
 class Mixture(Model):
-    """A learned log-linear mixture of Kneser-Ney models over different views of the history.
-
-    Attributes:
-        experts: One Kneser-Ney model for each context of the recipe.
-        base: The weights before correction.
-        corrections: For each gate, what is added to them, by the gate's value.
-    """
+    """A learned log-linear mixture of Kneser-Ney models over different views of the history."""
 
     default_context: ClassVar[int] = LOOK_BACK
     learning_rate: ClassVar[float] = 0.003  # falls linearly to 0
@@ -122,17 +104,14 @@ class Mixture(Model):
         self._prepare([""] * vocab_size)
 
     def _prepare(self, tokens: Sequence[str]) -> None:
-        """Set up views and untrained experts for a vocabulary."""
         self._views = Views(tokens)
         self.recipe = CHARACTERS if self._views.are_characters else OTHER_TOKENS
         self.experts = [KneserNey(self.vocab_size, len(views)) for views in self.recipe.contexts]
-        self.base: Weights = [1 / len(self.experts)] * len(self.experts)
-        self.corrections: list[dict[int, Weights]] = [{} for _ in self.recipe.gates]
+        self.base: Weights = [1 / len(self.experts)] * len(self.experts)  # the weights before correction
+        self.corrections: list[dict[int, Weights]] = [{} for _ in self.recipe.gates]  # of each gate, by its value
         self._begin: list[dict[str, list[float]]] = [{} for _ in self.experts]
         memories = [len(views) if set(views) <= set(LAGS) else 0 for views in self.recipe.contexts]
         self._longest = memories.index(max(memories))  # the expert with the longest memory of plain tokens
-
-    # --- learning ------------------------------------------------------------------------------------------
 
     @classmethod
     def min_tokens(cls, context: int) -> int:
@@ -144,10 +123,8 @@ class Mixture(Model):
     ) -> Iterator[Record]:
         """Count most of the text, learn the weights on the rest, then count all of it.
 
+        Its one record has ``avg_loss`` and ``accuracy`` on the last tenth, each token's taken before its update.
         Cost: K distributions over V tokens for each token of the last tenth; counting is quick in comparison.
-
-        Yields:
-            One record: ``avg_loss`` and ``accuracy`` on the last tenth, each token's taken before its update.
         """
         ids = self.training_ids(text)
         cut = len(ids) - max(int(len(ids) * SLICE), 1)
@@ -177,15 +154,13 @@ class Mixture(Model):
         """Take one step of gradient descent for each token from ``start`` on, in random order."""
         positions = list(range(start, len(ids)))
         random.Random(seed).shuffle(positions)
-        loss = 0.0
-        correct = 0
+        loss, correct = 0.0, 0
         for step, position in enumerate(positions):
             said = self._ask(columns, position)
             for by_value, value in zip(self.corrections, said.gates, strict=True):
                 by_value.setdefault(value, [0.0] * len(self.experts))
             vectors = self._vectors(said.gates)
-            probs = mix(said.logs, vectors)
-            target = ids[position]
+            probs, target = mix(said.logs, vectors), ids[position]
             loss -= log(max(probs[target], SMALLEST_PROBABILITY))
             correct += argmax(probs) == target
             rate = self.learning_rate * (1 - step / len(positions))
@@ -198,10 +173,7 @@ class Mixture(Model):
                 on_progress(step / len(positions), f"learning weights, loss {loss / (step + 1):.4f}")
         return {"avg_loss": loss / len(positions), "accuracy": correct / len(positions)}
 
-    # --- predicting ----------------------------------------------------------------------------------------
-
     def _ask(self, columns: Mapping[str, str], position: int) -> Opinions:
-        """Ask every expert about a position, and compute the values of the gates."""
         logs: list[list[float]] = []
         longest: Sequence[Followers] = ()
         for k, (expert, names) in enumerate(zip(self.experts, self.recipe.contexts, strict=True)):
@@ -226,20 +198,14 @@ class Mixture(Model):
     def _log_distribution(self, k: int, history: str, matched: Sequence[Followers]) -> list[float]:
         """Return log p_k for all tokens. The two shortest lengths, which have most followers, are worked out once."""
         begin = self._begin[k]
-        probs = begin.get(history[-1:])
-        if probs is None:
+        if (probs := begin.get(history[-1:])) is None:
             probs = interpolate_all(matched[:2], [1 / self.vocab_size] * self.vocab_size)
             if len(begin) * self.vocab_size < _CACHED_NUMBERS:
                 begin[history[-1:]] = probs
         return list(map(log, interpolate_all(matched[2:], probs)))
 
     def next_probs(self, ids: Sequence[int], cache: Any = None) -> list[float]:
-        """Return V probabilities.
-
-        Example:
-            >>> Mixture(vocab_size=2).next_probs([0, 1])
-            [0.5, 0.5]
-        """
+        """Return V probabilities."""
         context = self.context(ids)
         said = self._ask(self._views.columns(context), len(context))
         return mix(said.logs, self._vectors(said.gates))
@@ -249,9 +215,8 @@ class Mixture(Model):
         columns = self._views.columns(ids)
         longest = len(self.recipe.contexts[self._longest]) + 1
         for position in range(start, len(ids)):
-            said = self._ask(columns, position)
+            said, target = self._ask(columns, position), ids[position]
             probs = mix(said.logs, self._vectors(said.gates))
-            target = ids[position]
             probability = probs[target] if target < self.vocab_size else 0.0
             yield Prediction(probability, argmax(probs), said.matched == longest)
 
@@ -259,8 +224,6 @@ class Mixture(Model):
         """Return the number of all the experts' counts and discounts, and of the weights."""
         vectors = 1 + sum(map(len, self.corrections))
         return sum(expert.num_parameters() for expert in self.experts) + vectors * len(self.experts)
-
-    # --- its content, for files ----------------------------------------------------------------------------
 
     def expected_tables(self, layout: str, tokens: Sequence[str]) -> dict[str, tuple[Column, ...]]:
         """Set up the experts for a vocabulary; return the columns of each table."""
@@ -315,8 +278,7 @@ class Mixture(Model):
         wanted = [(k, n) for k, names in enumerate(self.recipe.contexts, 1) for n in range(len(names) + 1)]
         discounts: dict[tuple[int, int], Discounts] = {}
         for k, length, *numbers in tables[DISCOUNTS_NAME]:
-            checked = check_discounts(numbers)
-            if checked is None:
+            if (checked := check_discounts(numbers)) is None:
                 raise ValueError("a discount takes nothing, or more than was counted")
             discounts[k, length] = checked
         if sorted(discounts) != wanted:
@@ -346,8 +308,7 @@ class Mixture(Model):
                 raise ValueError(f"the gate {gate[:20]!r} is unknown, out of place or there twice")
 
 
-def _longest_lag(names: Sequence[str]) -> int:
-    """Return how many tokens back a context looks by position."""
+def _longest_lag(names: Sequence[str]) -> int:  # how many tokens back a context looks by position
     return max(LAGS.index(name) + 1 if name in LAGS else 0 for name in names)
 
 

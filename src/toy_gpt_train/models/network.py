@@ -25,7 +25,6 @@ from toy_gpt_train.models.scores import Prediction
 from toy_gpt_train.models.sizes import NetworkSettings, settings_for
 from toy_gpt_train.nn.modules import LensStep, Network
 from toy_gpt_train.nn.tensor import Tensor
-from toy_gpt_train.progress import OnProgress
 from toy_gpt_train.training.steps import train_steps
 
 LARGEST_IN_TABLES: Final = 200_000  # more weights than that go to one binary file: nobody would read them in tables
@@ -66,6 +65,7 @@ class NetworkModel(Model):
             raise InputError(f"the network would have {num_weights:,} weights; the limit is {MOST_WEIGHTS:,}")
         self.architecture = architecture
         self.network = self.build_network(vocab_size, context_size, architecture, seed)
+        self._remarks: dict[str, Any] = {}  # on how it was trained
 
     # --- building ------------------------------------------------------------------------------------------
 
@@ -136,30 +136,11 @@ class NetworkModel(Model):
 
     # --- learning ------------------------------------------------------------------------------------------
 
-    def fit(
-        self,
-        text: Text,
-        settings: Any,
-        *,
-        seed: int = 0,
-        workers: int = 1,
-        checkpoints: Any = None,
-        on_progress: OnProgress | None = None,
-    ) -> Iterator[Record]:
+    def fit(self, text: Text, settings: Any, **how: Any) -> Iterator[Record]:
         """Learn step by step from random windows; see training/steps.py."""
         build = partial(type(self).build_network, self.vocab_size, self.context_size, self.architecture, 0)
-        yield from train_steps(
-            self.network,
-            text.ids,
-            len(self.training_ids(text)),
-            settings,
-            build=build,
-            num_targets=self.num_targets,
-            seed=seed,
-            workers=workers,
-            checkpoints=checkpoints,
-            on_progress=on_progress,
-        )
+        how |= {"build": build, "num_targets": self.num_targets}
+        self._remarks = yield from train_steps(self.network, text.ids, len(self.training_ids(text)), settings, **how)
         self._round_weights()
 
     def scored_from(self, num_train: int) -> int | None:
@@ -169,12 +150,13 @@ class NetworkModel(Model):
     def training_record(self, settings: Any, history: Sequence[Record]) -> dict[str, Any]:
         """Return all numbers of the settings, and how many epochs the steps made."""
         numbers = asdict(settings)
-        del numbers["architecture"]
+        del numbers["architecture"], numbers["keep"]
         numbers["piece_size"] = numbers.pop("micro_batch")  # its name in the files
         last = history[-1]
         if last["step"] < settings.steps:
             # WHY in addition to the planned steps: the schedule of the learning rate followed from those.
             numbers["stopped_after_step"] = last["step"]
+        numbers |= self._remarks
         return {**numbers, "epochs": round(last["epoch"], 6), "epoch_definition": EPOCH_DEFINITION}
 
     # --- predicting ----------------------------------------------------------------------------------------

@@ -15,23 +15,13 @@ from typing import Any, ClassVar, Final, NamedTuple
 from toy_gpt_train.errors import InputError
 from toy_gpt_train.io_artifacts import EMBEDDINGS_NAME, WEIGHT_DECIMALS, WEIGHTS_NAME, weights_layout
 from toy_gpt_train.math_training import add_up, conditional_entropy
-from toy_gpt_train.models.base import (
-    CONTEXT,
-    COUNT,
-    OTHER_TOKENS,
-    WEIGHT,
-    Column,
-    Content,
-    Model,
-    ModelTable,
-    Option,
-    Record,
-    Text,
-)
+from toy_gpt_train.models import base
+from toy_gpt_train.models.base import CONTEXT, COUNT, OTHER_TOKENS, WEIGHT, Column, Content, Model, ModelTable
 from toy_gpt_train.models.scores import Prediction, summarize
 from toy_gpt_train.progress import OnProgress
 
 Context = tuple[int, ...]
+RowsByTask = dict[Any, list[tuple[Context, list[int]]]]  # of each task, the contexts, and the token ids of the cells
 
 MOST_CONTEXT_TOKENS: Final = 100_000_000  # in the contexts of all rows together
 
@@ -41,12 +31,7 @@ _VIEW: Final = (Column("row", COUNT), Column("label", CONTEXT), Column("x", WEIG
 
 
 class TableRow(NamedTuple):
-    """The V logits of one context: those in ``weights``, and ``rest`` for every other token.
-
-    Example:
-        >>> TableRow({2: 0.9}, -0.3).dense(4)
-        [-0.3, -0.3, 0.9, -0.3]
-    """
+    """The V logits of one context: those in ``weights``, and ``rest`` for every other token."""
 
     weights: dict[int, float]
     rest: float
@@ -72,9 +57,8 @@ def compact_row(weights: Mapping[int, float], rest: float, vocab_size: int) -> T
     WHY one form: sums of floats depend on their order, and equal rows must give bit for bit equal probabilities,
     whether they come from training or from a file.
 
-    Example:
-        >>> compact_row({0: 0.5, 1: -0.5, 2: -0.5}, 0.0, vocab_size=3)
-        TableRow(weights={0: 0.5}, rest=-0.5)
+    >>> compact_row({0: 0.5, 1: -0.5, 2: -0.5}, 0.0, vocab_size=3)
+    TableRow(weights={0: 0.5}, rest=-0.5)
     """
     counts = Counter(weights.values())
     counts[rest] += vocab_size - len(weights)
@@ -88,9 +72,8 @@ def compact_row(weights: Mapping[int, float], rest: float, vocab_size: int) -> T
 def row_probabilities(row: TableRow, vocab_size: int) -> TableRow:
     """Return softmax over a row, in O(tokens seen), not O(V): probabilities in the form of a row.
 
-    Example:
-        >>> row_probabilities(TableRow({}, 0.0), vocab_size=4)
-        TableRow(weights={}, rest=0.25)
+    >>> row_probabilities(TableRow({}, 0.0), vocab_size=4)
+    TableRow(weights={}, rest=0.25)
     """
     top = max(row.weights.values(), default=row.rest)
     num_rest = vocab_size - len(row.weights)
@@ -105,9 +88,8 @@ def row_probabilities(row: TableRow, vocab_size: int) -> TableRow:
 def most_likely(probs: TableRow, vocab_size: int) -> int:
     """Return argmax of V probabilities in the form of a row: the first id with the largest one.
 
-    Example:
-        >>> most_likely(TableRow({0: 0.2, 2: 0.4}, 0.4), vocab_size=3)
-        1
+    >>> most_likely(TableRow({0: 0.2, 2: 0.4}, 0.4), vocab_size=3)
+    1
     """
     best = max(probs.weights.values(), default=0.0)
     candidates = [token_id for token_id, probability in probs.weights.items() if probability == best]
@@ -120,9 +102,8 @@ def most_likely(probs: TableRow, vocab_size: int) -> int:
 def training_pairs(ids: Sequence[int], context_size: int) -> list[tuple[Context, int]]:
     """Return (context, target) for each token with a full context before it.
 
-    Example:
-        >>> training_pairs([3, 1, 2, 4], 2)
-        [((3, 1), 2), ((1, 2), 4)]
+    >>> training_pairs([3, 1, 2, 4], 2)
+    [((3, 1), 2), ((1, 2), 4)]
     """
     if context_size == 0:
         return [((), target) for target in ids]
@@ -132,16 +113,11 @@ def training_pairs(ids: Sequence[int], context_size: int) -> list[tuple[Context,
 
 
 class NGramTable(Model):
-    """A table of next-token weights: ``rows`` has those that are not all zeros, by context.
+    """A table of next-token weights: ``rows`` has those that are not all zeros, by context."""
 
-    Example:
-        >>> NGramTable(vocab_size=4, context_size=2).next_probs([0, 1])
-        [0.25, 0.25, 0.25, 0.25]
-    """
-
-    options: ClassVar[Mapping[str, Option]] = {
-        "epochs": Option(int, "E", "a table's passes over the text (default: 50)"),
-        "learning_rate": Option(
+    options: ClassVar[Mapping[str, base.Option]] = {
+        "epochs": base.Option(int, "E", "a table's passes over the text (default: 50)"),
+        "learning_rate": base.Option(
             float, "LR", "step size of gradient descent (default: 0.1 for a table; a network's by its size)"
         ),
     }
@@ -165,14 +141,13 @@ class NGramTable(Model):
         """All N tokens: a row belongs to a full context."""
         return self.context_size
 
-    # --- learning ------------------------------------------------------------------------------------------
-
-    def fit(self, text: Text, settings: Any, *, on_progress: OnProgress | None = None, **_: Any) -> Iterator[Record]:
+    def fit(
+        self, text: base.Text, settings: Any, *, on_progress: OnProgress | None = None, **_: Any
+    ) -> Iterator[base.Record]:
         """Learn by gradient descent from the rows that there are: pairs in order, an update for each, ``epochs`` times.
 
-        Yields:
-            A record per epoch: ``avg_loss`` and ``accuracy`` over all pairs, each taken before its update; and
-            ``val_loss`` and ``val_accuracy`` on the held-out part, if there is one.
+        Yield a record per epoch: ``avg_loss`` and ``accuracy`` over all pairs, each taken before its update;
+        ``val_loss`` and ``val_accuracy`` on the held-out part, if there is one.
         """
         from toy_gpt_train.training.tables import train_rows
 
@@ -197,23 +172,20 @@ class NGramTable(Model):
         self._take_over(rows_of, weights)
         self._round_weights()
 
-    def rows_by_task(self, pairs: Sequence[tuple[Context, int]]) -> dict[Any, list[tuple[Context, list[int]]]]:
+    def rows_by_task(self, pairs: Sequence[tuple[Context, int]]) -> RowsByTask:
         """Group the rows of (context, next token) pairs by task; rows of one task learn the same weights."""
         from toy_gpt_train.training.tables import row_task
 
         targets_of: dict[Context, list[int]] = {}
         for context, target in pairs:
             targets_of.setdefault(context, []).append(target)
-        rows_of: dict[Any, list[tuple[Context, list[int]]]] = {}
+        rows_of: RowsByTask = {}
         for context, targets in targets_of.items():
             task, token_ids = row_task(*self.rows.get(context, ZERO_ROW), targets, self.vocab_size)
             rows_of.setdefault(task, []).append((context, token_ids))
         return rows_of
 
-    def _take_over(
-        self, rows_of: Mapping[Any, Sequence[tuple[Context, list[int]]]], weights: Mapping[Any, Sequence[float]]
-    ) -> None:
-        """Give every context the weights that its task has learned."""
+    def _take_over(self, rows_of: RowsByTask, weights: Mapping[Any, Sequence[float]]) -> None:
         for task, rows in rows_of.items():
             own = list(weights[task])
             rest = own.pop(task.rest_cell)
@@ -222,8 +194,7 @@ class NGramTable(Model):
             for context, token_ids in rows:
                 self.rows[context] = TableRow(dict(zip(token_ids, own, strict=True)), rest)
 
-    def _round_weights(self) -> None:
-        """Round every weight, bring every row to its canonical form, and forget rows that are all zeros."""
+    def _round_weights(self) -> None:  # and forget rows that are all zeros
         trained, self.rows = self.rows, {}
         for context, (weights, rest) in trained.items():
             rounded = {token_id: round(weight, WEIGHT_DECIMALS) + 0.0 for token_id, weight in weights.items()}
@@ -241,11 +212,9 @@ class NGramTable(Model):
         """Return the first token with a full context."""
         return self.context_size
 
-    def training_record(self, settings: Any, history: Sequence[Record]) -> dict[str, Any]:
+    def training_record(self, settings: Any, history: Sequence[base.Record]) -> dict[str, Any]:
         """Return the step size and the number of epochs."""
         return {"learning_rate": settings.learning_rate, "epochs": len(history)}
-
-    # --- predicting ----------------------------------------------------------------------------------------
 
     def logits(self, ids: Sequence[int], cache: Any = None) -> list[float]:
         """Return the context's row; all zeros if training never met it."""
@@ -273,8 +242,6 @@ class NGramTable(Model):
         """Return V for each row that exists."""
         return len(self.rows) * self.vocab_size
 
-    # --- its content, for files ----------------------------------------------------------------------------
-
     def content(self) -> Content:
         """Return the weights, in the layout that suits their number, and the first two of each row as a view."""
         layout = weights_layout(self.vocab_size, self.context_size, len(self.rows))
@@ -289,7 +256,6 @@ class NGramTable(Model):
         return Content(layout, (weights, view), decimals=WEIGHT_DECIMALS)
 
     def _rows_in(self, layout: str) -> Iterator[tuple[Context, TableRow]]:
-        """Yield the contexts and rows that a layout holds, by index."""
         every = product(range(self.vocab_size), repeat=self.context_size)
         for context in every if layout == "all" else sorted(self.rows):
             yield context, self.rows.get(context, ZERO_ROW)

@@ -14,6 +14,7 @@ from toy_gpt_train.nn.kernels import transpose
 from toy_gpt_train.nn.tensor import Parameter
 
 InputLabel = Callable[[int], str]  # the label of a row of the output layer's matrix
+Row = tuple[Any, ...]
 
 # The numbers keep the files in the order of reading.
 _FILE_OF_ROLE: Final = {
@@ -49,9 +50,8 @@ _BY_TOKEN: Final = ("token_embeddings.weight", "output.bias")  # a row for each 
 def parameter_file(name: str) -> str:
     """Return the file that holds a parameter; from the second block on, the block's number is in the name.
 
-    Example:
-        >>> parameter_file("blocks.0.attention.q_proj.weight"), parameter_file("blocks.1.attention.q_proj.weight")
-        ('05_W_Q.csv', '05_W_Q_block_2.csv')
+    >>> parameter_file("blocks.0.attention.q_proj.weight"), parameter_file("blocks.1.attention.q_proj.weight")
+    ('05_W_Q.csv', '05_W_Q_block_2.csv')
     """
     match = re.fullmatch(r"(?:blocks\.([0-9]+)\.)?(.+)", name)
     assert match is not None
@@ -86,9 +86,7 @@ def parameter_columns(name: str, parameter: Parameter) -> tuple[Column, ...]:
     return Column("position" if name.startswith("position") else "dim", COUNT), *numbers
 
 
-def read_parameter(
-    name: str, parameter: Parameter, input_label: InputLabel, rows: Iterable[tuple[Any, ...]]
-) -> list[float]:
+def read_parameter(name: str, parameter: Parameter, input_label: InputLabel, rows: Iterable[Row]) -> list[float]:
     """Return the numbers of a parameter, row-major, from its table; InputError if rows or labels do not fit."""
     labels = _labels(name, parameter, input_label)
     read = list(islice(rows, len(labels) + 1))
@@ -104,15 +102,14 @@ def read_parameter(
     return transpose(numbers, parameter.shape[1], parameter.shape[0]) if _is_matrix(name, parameter) else numbers
 
 
-def _labels(name: str, parameter: Parameter, input_label: InputLabel) -> list[tuple[Any, ...]]:
-    """Return the first cells of each row of a parameter's table."""
+def _labels(name: str, parameter: Parameter, input_label: InputLabel) -> list[Row]:  # of each row
     rows = parameter.shape[1] if _is_matrix(name, parameter) else parameter.shape[0]
     if name == "output.weight":
         return [(input_label(i),) for i in range(rows)]
     return [(i, i) if name in _BY_TOKEN else (i,) for i in range(rows)]
 
 
-def _rows(name: str, parameter: Parameter, labels: Sequence[tuple[Any, ...]]) -> Iterator[tuple[Any, ...]]:
+def _rows(name: str, parameter: Parameter, labels: Sequence[Row]) -> Iterator[Row]:
     numbers = transpose(parameter.data, *parameter.shape) if _is_matrix(name, parameter) else parameter.data
     size = len(numbers) // len(labels)
     for i, label in enumerate(labels):

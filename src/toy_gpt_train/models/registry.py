@@ -10,7 +10,13 @@ from toy_gpt_train.errors import InputError
 from toy_gpt_train.models.base import Model
 
 # Only a model that trains in steps has a use for these; the values here ask for nothing.
-STEP_OPTIONS: Final[Mapping[str, Any]] = {"workers": 1, "checkpoint_every": 0, "resume": False}
+STEP_OPTIONS: Final = {
+    "workers": 1,  # processes that share the work; they change no number
+    "checkpoint_every": 0,  # steps from one checkpoint to the next; 0 for none
+    "keep_checkpoint": True,  # whether the last one stays when the run is written, so that it can be resumed
+    "resume": False,  # whether to continue from the newest one
+    "more_steps": None,  # how many steps a resumed run does from there, instead of ``steps`` in all
+}
 MOST_WORKERS: Final = 256  # each is a Python of its own, of 20 MB and more
 
 
@@ -53,17 +59,10 @@ class ModelEntry:
         return context
 
     def unused_options(self, options: Mapping[str, Any]) -> list[str]:
-        """Return the names of the options that mean nothing to the model; some may be those of STEP_OPTIONS.
-
-        Example:
-            >>> find_model("bigram").unused_options({"epochs": 5, "steps": 5, "workers": 1, "resume": True})
-            ['steps', 'resume']
-        """
+        """Return the names of the options that mean nothing to the model; some may be those of STEP_OPTIONS."""
         model = self.model_class
         given = [name for name, value in options.items() if STEP_OPTIONS.get(name) != value]
-        return [
-            name for name in given if not (model.trains_in_steps if name in STEP_OPTIONS else name in model.options)
-        ]
+        return [n for n in given if not (model.trains_in_steps if n in STEP_OPTIONS else n in model.options)]
 
     def check_length(self, context: int, num_train: int, text: object) -> None:
         """Refuse, with InputError, a text that is too short to learn from; ``text`` is its name."""
@@ -75,7 +74,6 @@ class ModelEntry:
 
 
 _TABLE: Final = "ngram_table:NGramTable"
-
 LADDER: Final = (
     ModelEntry(100, "unigram", "frequencies, no context", _TABLE, 0),
     ModelEntry(200, "bigram", "one token of context", _TABLE, 1),
@@ -95,12 +93,7 @@ LADDER: Final = (
 
 
 def find_model(name: str) -> ModelEntry:
-    """Return the entry of a model, or raise InputError; ``context-N`` exists for any N, from 4 on with the code 400.
-
-    Example:
-        >>> find_model("context-5").context
-        5
-    """
+    """Return the entry of a model, or raise InputError; ``context-N`` exists for any N, from 4 on with the code 400."""
     for entry in LADDER:
         if entry.name == name:
             return entry

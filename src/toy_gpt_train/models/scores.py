@@ -27,20 +27,12 @@ class Prediction(NamedTuple):
 
 @dataclass(frozen=True)
 class Scores:
-    """Averages over all scored tokens.
-
-    Attributes:
-        num_tokens: How many tokens were scored.
-        loss: Average cross-entropy in nats per token.
-        accuracy: The share of tokens that the model thought most likely.
-        unseen_context_share: The share of tokens whose full context training never met; None if the model keeps no
-            record of contexts.
-    """
+    """Averages over all scored tokens."""
 
     num_tokens: int
-    loss: float
-    accuracy: float
-    unseen_context_share: float | None
+    loss: float  # average cross-entropy in nats per token
+    accuracy: float  # the share of tokens that the model thought most likely
+    unseen_context_share: float | None  # of tokens whose full context training never met; None without a record of them
 
     @property
     def perplexity(self) -> float:
@@ -56,9 +48,8 @@ class Scores:
 def summarize(scored: Iterable[tuple[Prediction, int]]) -> Scores:
     """Average over pairs of a prediction and the token that came; ValueError if there are none.
 
-    Example:
-        >>> summarize([(Prediction(0.5, 1, True), 1), (Prediction(0.5, 1, False), 0)]).accuracy
-        0.5
+    >>> summarize([(Prediction(0.5, 1, True), 1), (Prediction(0.5, 1, False), 0)]).accuracy
+    0.5
     """
     losses: list[float] = []
     correct = unseen = 0
@@ -80,9 +71,8 @@ def longest_context_floor(token_ids: Sequence[int], context_size: int) -> float:
     Only a context that occurs twice leaves any surprise. So the few positions whose last tokens occur twice are found
     first, and full contexts are compared only there.
 
-    Example:
-        >>> round(longest_context_floor([0, 1, 0, 2, 0, 1], 1), 4)
-        0.3819
+    >>> round(longest_context_floor([0, 1, 0, 2, 0, 1], 1), 4)
+    0.3819
     """
     text = "".join(map(chr, token_ids))  # slices of a string are the smallest windows there are
     short = min(context_size, _SHORT_CONTEXT)

@@ -63,12 +63,7 @@ def settings_for(name: str, size: str = SIZE_NAMES[0], **numbers: Any) -> Networ
     """Return the settings of a network: a size, with some of its numbers replaced.
 
     A number that is not given follows those that are: the feed-forward layer from the embedding, the micro-batch from
-    the batch, the warm-up and the log from the steps.
-
-    Args:
-        name: ``embeddings``, ``attention``, ``gpt`` or ``llama``.
-        size: ``tiny``, ``small`` or ``medium``; InputError for another.
-        **numbers: Fields of NetworkSettings and of Architecture; None means not given.
+    the batch, the warm-up and the log from the steps. The numbers are fields of NetworkSettings and of Architecture.
 
     Example:
         >>> settings_for("gpt", embedding_dim=16).architecture.hidden_dim

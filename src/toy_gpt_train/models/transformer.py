@@ -7,31 +7,29 @@ OBS: that ends when the window is full and begins to slide. Every token then has
 before it, so the whole window is read again.
 """
 
-from collections.abc import Mapping, Sequence
-from typing import Any, ClassVar
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
 
 from toy_gpt_train.errors import InputError
 from toy_gpt_train.models.architecture import Architecture, network_options
-from toy_gpt_train.models.base import Option
 from toy_gpt_train.models.network import NetworkModel
 from toy_gpt_train.nn.tensor import Tensor
 from toy_gpt_train.nn.transformer import KVCache, TransformerLM
 
 
+@dataclass
 class ContextCache:
     """The keys and values of a context."""
 
-    def __init__(self) -> None:
-        self.ids: tuple[int, ...] = ()  # the tokens they belong to
-        self.blocks: Sequence[KVCache] = ()  # a cache for each block of the network
+    ids: tuple[int, ...] = ()  # the tokens they belong to
+    blocks: Sequence[KVCache] = ()  # a cache for each block of the network
 
 
 class TransformerModel(NetworkModel):
     """A model whose network is a TransformerLM; see NetworkModel for the arguments."""
 
-    options: ClassVar[Mapping[str, Option]] = network_options(
-        "embedding_dim", "hidden_dim", "heads", "layers", "dropout"
-    )
+    options = network_options("embedding_dim", "hidden_dim", "heads", "layers", "dropout")
     network: TransformerLM
 
     @staticmethod

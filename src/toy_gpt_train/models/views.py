@@ -4,8 +4,6 @@ The next token may depend on the last three tokens, on the word so far and the w
 line so far. Each of these is a view: a value for every position of a text, computed from the tokens before it.
 
 REQ: a view depends only on the last 64 tokens, so a window of the text gives the same views as all of it.
-
-It does not know what is learned from the views.
 """
 
 from collections.abc import Sequence
@@ -56,12 +54,7 @@ class Views:
         return {code: text for text, code in self._codes.items()}
 
     def columns(self, token_ids: Sequence[int]) -> dict[str, str]:
-        """Return every view of T token ids, by name: T + 1 code points, before each token and after the last.
-
-        Example:
-            >>> Views(["a", "b"]).columns([0, 1])["lag_1"] == chr(3) + chr(0) + chr(1)
-            True
-        """
+        """Return every view of T token ids, by name: T + 1 code points, before each token and after the last."""
         text = as_text(token_ids)
         before = chr(len(self._tokens) - 1)
         size = len(text) + 1
@@ -71,7 +64,6 @@ class Views:
         return views
 
     def _word_views(self, token_ids: Sequence[int]) -> dict[str, str]:
-        """Return the word so far, the two words before it, and the column in the line."""
         code, tokens = self.code, self._tokens
         prefix, word_1, word_2, column = [code("")], [code("")], [code("")], [chr(0)]
         part = last = second = ""

@@ -27,9 +27,8 @@ from toy_gpt_train.nn.tensor import Gradients, Tensor
 def split_heads(x: Tensor, num_heads: int) -> Tensor:
     """Turn (B, T, C) into (B, H, T, D), D values per head and token; ValueError if H does not divide C.
 
-    Example:
-        >>> split_heads(Tensor([1.0, 2.0, 3.0, 4.0], (1, 2, 2)), 2).tolist()
-        [[[[1.0], [3.0]], [[2.0], [4.0]]]]
+    >>> split_heads(Tensor([1.0, 2.0, 3.0, 4.0], (1, 2, 2)), 2).tolist()
+    [[[[1.0], [3.0]], [[2.0], [4.0]]]]
     """
     batch, length, channels = x.shape
     if channels % num_heads:
@@ -44,12 +43,7 @@ def split_heads(x: Tensor, num_heads: int) -> Tensor:
 
 
 def merge_heads(x: Tensor) -> Tensor:
-    """Turn (B, H, T, D) back into (B, T, C).
-
-    Example:
-        >>> merge_heads(Tensor([1.0, 3.0, 2.0, 4.0], (1, 2, 2, 1))).tolist()
-        [[[1.0, 2.0], [3.0, 4.0]]]
-    """
+    """Turn (B, H, T, D) back into (B, T, C)."""
     batch, num_heads, length, size = x.shape
 
     def backward(grad: Floats) -> Gradients:
@@ -59,8 +53,7 @@ def merge_heads(x: Tensor) -> Tensor:
     return Tensor(y, (batch, length, num_heads * size), (x,), backward)
 
 
-def _swap_middle(data: Floats, batch: int, outer: int, inner: int, size: int) -> list[float]:
-    """Swap the two middle dimensions of (batch, outer, inner, size)."""
+def _swap_middle(data: Floats, batch: int, outer: int, inner: int, size: int) -> list[float]:  # outer and inner
     swapped: list[float] = []
     block = outer * inner * size
     for begin in range(0, batch * block, block):
@@ -74,16 +67,11 @@ def rope(x: Tensor, start: int = 0, base: float = 10000.0) -> Tensor:
     """Rotate pairs of values by an angle that grows with the token's position; ValueError if D is odd.
 
     The product of a query and a key then depends on the distance between their tokens, not on where they are. The pair
-    (2i, 2i+1) of the token at position p is rotated by p / base^(2i/D).
+    (2i, 2i+1) of the token at position p is rotated by p / base^(2i/D). x is (..., T, D); ``start`` is the position
+    of its first token.
 
-    Args:
-        x: (..., T, D), D even.
-        start: The position of the first token.
-        base: The larger it is, the more slowly later pairs rotate.
-
-    Example:
-        >>> [round(a, 4) for a in rope(Tensor([1.0, 0.0], (1, 2)), start=1).data]
-        [0.5403, 0.8415]
+    >>> [round(a, 4) for a in rope(Tensor([1.0, 0.0], (1, 2)), start=1).data]
+    [0.5403, 0.8415]
 
     Source: Su et al. (2021), "RoFormer: enhanced Transformer with rotary position embedding".
     """
@@ -105,8 +93,7 @@ def _rotate(data: Floats, cosines: Sequence[float], sines: Sequence[float]) -> l
 
 
 @lru_cache(maxsize=64)
-def _rotation(length: int, size: int, start: int, base: float) -> tuple[list[float], list[float]]:
-    """Return the cosine and the sine of the angle of each pair, token after token."""
+def _rotation(length: int, size: int, start: int, base: float) -> tuple[list[float], list[float]]:  # cosines, sines
     if size % 2:
         raise ValueError(f"rotation takes values in pairs, a head has {size}")
     frequencies = [base ** (-2 * i / size) for i in range(size // 2)]
@@ -117,22 +104,14 @@ def _rotation(length: int, size: int, start: int, base: float) -> tuple[list[flo
 def scaled_dot_product_attention(query: Tensor, key: Tensor, value: Tensor) -> Tensor:
     """Return softmax(Q K^T / sqrt(D)) V, where a token attends only to itself and to earlier tokens.
 
-    There may be fewer queries than keys: they then belong to the last tokens.
+    The query and the result are (..., Tq, D), key and value (..., Tk, D). If Tq is below Tk, the queries belong to the
+    last tokens; ValueError if it is above.
 
     Cost: 2 B H T^2 D multiply-adds forward, and twice as many backward; B H T^2 / 2 exponentials.
 
-    Args:
-        query: (..., Tq, D); the result has its shape.
-        key: (..., Tk, D).
-        value: (..., Tk, D).
-
-    Raises:
-        ValueError: There are more queries than keys.
-
-    Example:
-        >>> x = Tensor([1.0, 2.0], (2, 1)); q = Tensor([0.0, 0.0], (2, 1))
-        >>> scaled_dot_product_attention(q, x, x).tolist()
-        [[1.0], [1.5]]
+    >>> x = Tensor([1.0, 2.0], (2, 1)); q = Tensor([0.0, 0.0], (2, 1))
+    >>> scaled_dot_product_attention(q, x, x).tolist()
+    [[1.0], [1.5]]
     """
     *outer, num_queries, size = query.shape
     num_keys = key.shape[-2]
@@ -161,21 +140,12 @@ def scaled_dot_product_attention(query: Tensor, key: Tensor, value: Tensor) -> T
 
 
 def attention_weights(query: Tensor, key: Tensor) -> list[float]:
-    """Return how much every token attends to itself and to each earlier token.
+    """Return how much every token attends to itself and to each earlier token: (..., Tq, Tk) as a flat list.
 
-    Args:
-        query: (..., Tq, D).
-        key: (..., Tk, D).
+    Each row sums to 1, and is 0 for later tokens. Arguments as for scaled_dot_product_attention.
 
-    Returns:
-        (..., Tq, Tk) as a flat list; each row sums to 1, and is 0 for later tokens.
-
-    Raises:
-        ValueError: There are more queries than keys.
-
-    Example:
-        >>> attention_weights(Tensor([0.0, 0.0], (2, 1)), Tensor([1.0, 2.0], (2, 1)))
-        [1.0, 0.0, 0.5, 0.5]
+    >>> attention_weights(Tensor([0.0, 0.0], (2, 1)), Tensor([1.0, 2.0], (2, 1)))
+    [1.0, 0.0, 0.5, 0.5]
     """
     *outer, num_queries, size = query.shape
     num_keys = key.shape[-2]

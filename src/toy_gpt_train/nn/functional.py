@@ -19,25 +19,14 @@ from toy_gpt_train.math_training import add_up
 from toy_gpt_train.nn.kernels import Floats, column_sums, matmul, transpose
 from toy_gpt_train.nn.tensor import Gradients, Shape, Tensor
 
-# --- matrices and tables ------------------------------------------------------------------------------------
-
 
 def linear(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
-    """Return y = x W^T + b for every row of x.
+    """Return y = x W^T + b, (..., out), for x (..., in), weight W (out, in) and bias b (out,), if there is one.
 
-    Cost: rows * in * out multiply-adds forward, twice as many backward.
+    ValueError if the rows of x do not fit. Cost: rows * in * out multiply-adds forward, twice as many backward.
 
-    Args:
-        x: (..., in); the result is (..., out).
-        weight: (out, in).
-        bias: (out,), or None.
-
-    Raises:
-        ValueError: The rows of x do not have ``in`` values.
-
-    Example:
-        >>> linear(Tensor([1.0, 2.0], (1, 2)), Tensor([3.0, 4.0], (1, 2)), Tensor([0.5], (1,))).tolist()
-        [[11.5]]
+    >>> linear(Tensor([1.0, 2.0], (1, 2)), Tensor([3.0, 4.0], (1, 2)), Tensor([0.5], (1,))).tolist()
+    [[11.5]]
     """
     num_out, num_in = weight.shape
     _check_rows(x, num_in)
@@ -61,20 +50,12 @@ def _check_rows(x: Tensor, size: int) -> None:
 
 
 def embedding(ids: Sequence[Sequence[int]], weight: Tensor, *, exact: bool = False) -> Tensor:
-    """Look up a row of ``weight`` for each id.
+    """Look up the row of ``weight`` (V, C) for each id of B sequences of T ids: (B, T, C); ``exact``: see Tensor.
 
-    Args:
-        ids: B sequences of T ids each; the result is (B, T, C).
-        weight: (V, C).
-        exact: Whether everything computed from the result is exact; see Tensor.
+    IndexError if an id is not from 0 to V-1, ValueError if the sequences have different lengths.
 
-    Raises:
-        IndexError: An id is not from 0 to V-1.
-        ValueError: The sequences have different lengths.
-
-    Example:
-        >>> embedding([[1, 0]], Tensor([0.1, 0.2, 0.3, 0.4], (2, 2))).tolist()
-        [[[0.3, 0.4], [0.1, 0.2]]]
+    >>> embedding([[1, 0]], Tensor([0.1, 0.2, 0.3, 0.4], (2, 2))).tolist()
+    [[[0.3, 0.4], [0.1, 0.2]]]
     """
     num_ids, size = weight.shape
     flat = [token_id for sequence in ids for token_id in sequence]
@@ -97,24 +78,15 @@ def embedding(ids: Sequence[Sequence[int]], weight: Tensor, *, exact: bool = Fal
 
 
 def reshape(x: Tensor, shape: Shape) -> Tensor:
-    """Return the same values in another shape.
-
-    Example:
-        >>> reshape(Tensor([1.0, 2.0], (1, 2)), (2, 1)).tolist()
-        [[1.0], [2.0]]
-    """
+    """Return the same values in another shape."""
     return Tensor(x.data, shape, (x,), lambda grad: (grad,))
-
-
-# --- elementwise ----------------------------------------------------------------------------------------------
 
 
 def relu(x: Tensor) -> Tensor:
     """Return x where it is above 0, and 0 elsewhere.
 
-    Example:
-        >>> relu(Tensor([-1.0, 2.0], (2,))).tolist()
-        [0.0, 2.0]
+    >>> relu(Tensor([-1.0, 2.0], (2,))).tolist()
+    [0.0, 2.0]
     """
 
     def backward(grad: Floats) -> Gradients:
@@ -126,9 +98,8 @@ def relu(x: Tensor) -> Tensor:
 def tanh(x: Tensor) -> Tensor:
     """Return the hyperbolic tangent, whose derivative is one minus its square.
 
-    Example:
-        >>> tanh(Tensor([0.0], (1,))).tolist()
-        [0.0]
+    >>> tanh(Tensor([0.0], (1,))).tolist()
+    [0.0]
     """
     y = list(map(math.tanh, x.data))
 
@@ -145,9 +116,8 @@ _GELU_CUBE = 0.044715
 def gelu(x: Tensor) -> Tensor:
     """Return GELU in its tanh form: x (1 + tanh(sqrt(2/pi) (x + 0.044715 x^3))) / 2.
 
-    Example:
-        >>> round(gelu(Tensor([1.0], (1,))).item(), 4)
-        0.8412
+    >>> round(gelu(Tensor([1.0], (1,))).item(), 4)
+    0.8412
 
     Source: Hendrycks and Gimpel (2016), "Gaussian error linear units"; GPT-2 uses this form.
     """
@@ -167,9 +137,8 @@ def gelu(x: Tensor) -> Tensor:
 def silu(x: Tensor) -> Tensor:
     """Return x sigmoid(x).
 
-    Example:
-        >>> round(silu(Tensor([1.0], (1,))).item(), 4)
-        0.7311
+    >>> round(silu(Tensor([1.0], (1,))).item(), 4)
+    0.7311
 
     Source: Elfwing, Uchibe and Doya (2018), "Sigmoid-weighted linear units".
     """
@@ -185,9 +154,8 @@ def silu(x: Tensor) -> Tensor:
 def dropout(x: Tensor, p: float, generator: random.Random) -> Tensor:
     """Set each value to 0 with probability p from 0 to below 1, and divide the others by 1 - p, which keeps the mean.
 
-    Example:
-        >>> dropout(Tensor([1.0, 1.0, 1.0], (3,)), 0.5, random.Random(1)).tolist()
-        [0.0, 2.0, 2.0]
+    >>> dropout(Tensor([1.0, 1.0, 1.0], (3,)), 0.5, random.Random(1)).tolist()
+    [0.0, 2.0, 2.0]
 
     Source: Srivastava et al. (2014), "Dropout: a simple way to prevent neural networks from overfitting".
     """
@@ -198,11 +166,7 @@ def dropout(x: Tensor, p: float, generator: random.Random) -> Tensor:
     return Tensor(list(map(times, x.data, mask)), x.shape, (x,), lambda grad: (list(map(times, grad, mask)),))
 
 
-# --- row by row -----------------------------------------------------------------------------------------------
-
-
 def _by_row(function: Callable[..., list[float]], size: int, *datas: Floats) -> list[float]:
-    """Apply a function to rows of ``size`` values, and join the results."""
     starts = range(0, len(datas[0]), size)
     return list(chain.from_iterable(function(*(data[i : i + size] for data in datas)) for i in starts))
 
@@ -210,9 +174,8 @@ def _by_row(function: Callable[..., list[float]], size: int, *datas: Floats) -> 
 def softmax(x: Tensor) -> Tensor:
     """Turn each row into probabilities: exp(x_j) over the sum of all exp(x_i).
 
-    Example:
-        >>> softmax(Tensor([0.0, 0.0], (1, 2))).tolist()
-        [[0.5, 0.5]]
+    >>> softmax(Tensor([0.0, 0.0], (1, 2))).tolist()
+    [[0.5, 0.5]]
     """
     size = x.shape[-1]
     probs = _by_row(math_training.softmax, size, x.data)
@@ -226,21 +189,13 @@ def softmax_backward(probs: Floats, grad: Floats) -> list[float]:
 
 
 def cross_entropy(logits: Tensor, targets: Sequence[int]) -> Tensor:
-    """Return the mean over all rows of -log softmax(row)[target], in nats.
+    """Return the mean over all rows of logits (..., V) of -log softmax(row)[target], in nats; one target id per row.
 
-    Softmax, logarithm and mean are one operation, because its derivative is simply (probs - onehot) / rows.
+    Softmax, logarithm and mean are one operation, because its derivative is simply (probs - onehot) / rows. ValueError
+    if there are not as many targets as rows, IndexError if a target is not from 0 to V-1.
 
-    Args:
-        logits: (..., V).
-        targets: One id per row.
-
-    Raises:
-        ValueError: There are not as many targets as rows.
-        IndexError: A target is not from 0 to V-1.
-
-    Example:
-        >>> round(cross_entropy(Tensor([0.0, 0.0], (1, 2)), [1]).item(), 4)
-        0.6931
+    >>> round(cross_entropy(Tensor([0.0, 0.0], (1, 2)), [1]).item(), 4)
+    0.6931
 
     Source: Bridle (1990), "Probabilistic interpretation of feedforward classification network outputs".
     """
@@ -271,16 +226,11 @@ def cross_entropy(logits: Tensor, targets: Sequence[int]) -> Tensor:
 def layer_norm(x: Tensor, weight: Tensor, bias: Tensor, eps: float = 1e-5) -> Tensor:
     """Shift and scale every row to mean 0 and variance 1, then scale and shift it by learned amounts.
 
-    Args:
-        x: (..., C); ValueError if its rows do not have C values.
-        weight: (C,).
-        bias: (C,).
-        eps: Added to the variance.
+    x is (..., C), weight and bias are (C,); ValueError if the rows do not fit. ``eps`` is added to the variance.
 
-    Example:
-        >>> y = layer_norm(Tensor([1.0, 3.0], (1, 2)), Tensor([1.0, 1.0], (2,)), Tensor([0.0, 0.0], (2,)))
-        >>> [round(a, 4) for a in y.data]
-        [-1.0, 1.0]
+    >>> y = layer_norm(Tensor([1.0, 3.0], (1, 2)), Tensor([1.0, 1.0], (2,)), Tensor([0.0, 0.0], (2,)))
+    >>> [round(a, 4) for a in y.data]
+    [-1.0, 1.0]
 
     Source: Ba, Kiros and Hinton (2016), "Layer normalization".
     """
@@ -313,16 +263,12 @@ def layer_norm(x: Tensor, weight: Tensor, bias: Tensor, eps: float = 1e-5) -> Te
 
 
 def rms_norm(x: Tensor, weight: Tensor | None = None, eps: float = 1e-5) -> Tensor:
-    """Divide every row by its root mean square, then scale it by learned amounts.
+    """Divide every row by its root mean square, then scale it by learned amounts, if there are any.
 
-    Args:
-        x: (..., C); ValueError if its rows do not have C values.
-        weight: (C,), the gain; 1 if None.
-        eps: Added to the mean square.
+    x is (..., C), weight is (C,); ValueError if the rows do not fit. ``eps`` is added to the mean square.
 
-    Example:
-        >>> [round(a, 4) for a in rms_norm(Tensor([3.0, 4.0], (1, 2))).data]
-        [0.8485, 1.1314]
+    >>> [round(a, 4) for a in rms_norm(Tensor([3.0, 4.0], (1, 2))).data]
+    [0.8485, 1.1314]
 
     Source: Zhang and Sennrich (2019), "Root mean square layer normalization".
     """

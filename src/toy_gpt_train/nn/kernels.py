@@ -39,37 +39,20 @@ _LOW_WORD: Final = slice(0 if sys.byteorder == "little" else 1, None, 2)
 
 
 def matmul(a: Floats, b: Floats, m: int, k: int, n: int, batch: int = 1, *, exact: bool = False) -> list[float]:
-    """Multiply matrices: C = A B, ``batch`` times.
+    """Multiply ``batch`` matrices A of m rows and k columns with as many matrices B of k rows and n columns.
 
-    Args:
-        a: ``batch`` matrices of m rows and k columns.
-        b: ``batch`` matrices of k rows and n columns.
-        m: Rows of A.
-        k: Columns of A, rows of B.
-        n: Columns of B.
-        batch: How many pairs of matrices there are.
-        exact: Whether to compute in full precision, however long it takes.
+    Unless ``exact``, the error is below a millionth of k times the largest value of A times the largest value of B
+    while k is below 512, and below four millionths of that while k is below 8,192.
 
-    Returns:
-        ``batch`` matrices of m rows and n columns. Unless ``exact``, the error is below a millionth of k times the
-        largest value of A times the largest value of B while k is below 512, and below four millionths of that while k
-        is below 8,192.
-
-    Example:
-        >>> matmul([1.0, 2.0], [3.0, 4.0, 5.0, 6.0], m=1, k=2, n=2)
-        [13.0, 16.0]
+    >>> matmul([1.0, 2.0], [3.0, 4.0, 5.0, 6.0], m=1, k=2, n=2)
+    [13.0, 16.0]
     """
     pays = not exact and n >= _SMALLEST_ROW and batch * m * k * n >= _SMALLEST_PRODUCT
     return packed_matmul(a, b, m, k, n, batch) if pays else plain_matmul(a, b, m, k, n, batch)
 
 
 def plain_matmul(a: Floats, b: Floats, m: int, k: int, n: int, batch: int = 1) -> list[float]:
-    """Multiply matrices by the formula: each value of C is a row of A times a column of B.
-
-    Example:
-        >>> plain_matmul([1.0, 2.0], [3.0, 4.0, 5.0, 6.0], m=1, k=2, n=2)
-        [13.0, 16.0]
-    """
+    """Multiply matrices by the formula: each value of C is a row of A times a column of B."""
     product: list[float] = []
     for p in range(batch):
         columns = [b[j : (p + 1) * k * n : n] for j in range(p * k * n, p * k * n + n)]
@@ -85,9 +68,8 @@ def packed_matmul(a: Floats, b: Floats, m: int, k: int, n: int, batch: int = 1) 
     The bits of a field are divided: log2(k) for the sum, and half of the rest each for the values of A and of B. So
     values are rounded to about 20 bits (22 for k = 64) of the largest in their matrix.
 
-    Example:
-        >>> packed_matmul([1.0, 2.0], [3.0, 4.0, 5.0, 6.0], m=1, k=2, n=2)
-        [13.0, 16.0]
+    >>> packed_matmul([1.0, 2.0], [3.0, 4.0, 5.0, 6.0], m=1, k=2, n=2)
+    [13.0, 16.0]
 
     Source: Packing a polynomial's coefficients into one integer is Kronecker (1882) substitution.
     """
@@ -97,11 +79,9 @@ def packed_matmul(a: Floats, b: Floats, m: int, k: int, n: int, batch: int = 1) 
     bits = _FIELD_BITS - k.bit_length()
     unit_a = frexp(largest_a)[1] - bits // 2
     unit_b = frexp(largest_b)[1] - (bits - bits // 2)
-
-    magic_a = _magic(unit_a)
+    magic_a, magic_b = _magic(unit_a), _magic(unit_b)
     values = memoryview(_to_bytes([x + magic_a for x in a])).cast("i")[_LOW_WORD].tolist()
 
-    magic_b = _magic(unit_b)
     width = n * _FIELD_BYTES
     fields = _to_bytes([x + magic_b for x in b])
     offset = _every_field(unit_b, n)
@@ -120,8 +100,7 @@ def packed_matmul(a: Floats, b: Floats, m: int, k: int, n: int, batch: int = 1) 
     return [x - magic for x in doubles(b"".join(packed))]
 
 
-def _is_usual(largest: float) -> bool:
-    """Whether values up to this size can be packed."""
+def _is_usual(largest: float) -> bool:  # whether values up to this size can be packed
     return largest == 0 or 1 / _LARGEST < largest < _LARGEST
 
 
@@ -131,8 +110,7 @@ def _magic(unit: int) -> float:
 
 
 @lru_cache(maxsize=1024)
-def _every_field(unit: int, n: int) -> int:
-    """Return the magic number of a unit, in each of n fields."""
+def _every_field(unit: int, n: int) -> int:  # the magic number of a unit, in each of n fields
     return int.from_bytes(_to_bytes([_magic(unit)] * n), sys.byteorder)
 
 
@@ -141,31 +119,20 @@ def _to_bytes(values: Floats) -> bytes:
 
 
 def doubles(values: Floats | bytes) -> "array[float]":
-    """Return values, or the bytes of doubles, as an array; for a list, twice as fast as array("d", values).
-
-    Example:
-        >>> doubles([1.0, 2.0])
-        array('d', [1.0, 2.0])
-    """
+    """Return values, or the bytes of doubles, as an array; for a list, twice as fast as array("d", values)."""
     return array("d", values if isinstance(values, bytes) else _to_bytes(values))
 
 
 def transpose(a: Floats, m: int, n: int, batch: int = 1) -> list[float]:
     """Swap the rows and columns of ``batch`` matrices of m rows and n columns.
 
-    Example:
-        >>> transpose([1.0, 2.0, 3.0, 4.0, 5.0, 6.0], m=2, n=3)
-        [1.0, 4.0, 2.0, 5.0, 3.0, 6.0]
+    >>> transpose([1.0, 2.0, 3.0, 4.0, 5.0, 6.0], m=2, n=3)
+    [1.0, 4.0, 2.0, 5.0, 3.0, 6.0]
     """
     size = m * n
     return list(chain.from_iterable(a[j : p + size : n] for p in range(0, batch * size, size) for j in range(p, p + n)))
 
 
 def column_sums(a: Floats, n: int) -> Floats:
-    """Add up the rows of a matrix of n columns.
-
-    Example:
-        >>> column_sums([1.0, 2.0, 3.0, 4.0, 5.0, 6.0], n=2)
-        [9.0, 12.0]
-    """
+    """Add up the rows of a matrix of n columns."""
     return a if len(a) == n else [add_up(a[j::n]) for j in range(n)]

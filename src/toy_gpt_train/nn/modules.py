@@ -6,9 +6,9 @@ name ("blocks.0.attention.q_proj.weight"), by which it is saved and loaded. Call
 Names, shapes and argument order are PyTorch's.
 """
 
-import random
 from collections.abc import Iterator, Mapping, Sequence
 from math import prod, sqrt
+from random import Random
 from typing import Any, NamedTuple
 
 from toy_gpt_train.nn import functional
@@ -17,12 +17,7 @@ from toy_gpt_train.nn.tensor import Parameter, Shape, Tensor
 
 
 class Module:
-    """A part of a network; its parameters are found among its attributes.
-
-    Example:
-        >>> [name for name, _ in Linear(2, 3, generator=random.Random(0)).named_parameters()]
-        ['weight', 'bias']
-    """
+    """A part of a network; its parameters are found among its attributes."""
 
     training = False  # whether dropout is active
 
@@ -79,18 +74,10 @@ class Module:
         return dict(self.named_parameters())
 
     def load_state_dict(self, state: Mapping[str, Tensor]) -> None:
-        """Copy values into every parameter; ValueError, and no change, if a name or a shape differs.
-
-        Example:
-            >>> layer = Linear(1, 1, generator=random.Random(0))
-            >>> layer.load_state_dict({"weight": Tensor([2.0], (1, 1)), "bias": Tensor([0.0], (1,))})
-            >>> layer.weight.data
-            array('d', [2.0])
-        """
+        """Copy values into every parameter; ValueError, and no change, if a name or a shape differs."""
         own = self.state_dict()
         if own.keys() != state.keys():
-            different = ", ".join(sorted(own.keys() ^ state.keys()))
-            raise ValueError(f"the parameters are not the same: {different}")
+            raise ValueError(f"the parameters are not the same: {', '.join(sorted(own.keys() ^ state.keys()))}")
         for name, parameter in own.items():
             if parameter.shape != state[name].shape:
                 raise ValueError(f"{name} has shape {parameter.shape}, not {state[name].shape}")
@@ -110,9 +97,7 @@ class Network(Module):
     """A Module that reads token ids and predicts the next token; each network of models/ is one."""
 
     def forward(self, ids: Sequence[Sequence[int]], *, exact: bool = False) -> Tensor:
-        """Return the logits after each token, (B, T, V), for B sequences of T ids.
-
-        A network that only predicts after the last token returns (B, 1, V).
+        """Return the logits after each token, (B, T, V), for B sequences of T ids; (B, 1, V) if only after the last.
 
         ``exact`` asks for full precision: training tolerates an error of a millionth, but a prediction that is shown
         must not depend on how many tokens were read at a time.
@@ -124,31 +109,19 @@ class Network(Module):
         raise NotImplementedError
 
 
-def _normal(shape: Shape, std: float, generator: random.Random) -> Parameter:
-    """Return a parameter drawn from a normal distribution around 0."""
+def _normal(shape: Shape, std: float, generator: Random) -> Parameter:
     return Parameter([generator.gauss(0.0, std) for _ in range(prod(shape))], shape)
 
 
 class Linear(Module):
     """y = x W^T + b: ``weight`` is W, (out_features, in_features); ``bias`` is b, (out_features,), or None.
 
-    Args:
-        in_features: Values in a row of x.
-        out_features: Values in a row of y.
-        bias: Whether there is a b; it starts at 0.
-        std: The standard deviation of W's initial values. If None, 1/sqrt(in_features), which makes the values of y
-            about as large as those of x.
-        generator: The source of randomness.
+    ``std`` is the standard deviation of W's initial values; by default 1/sqrt(in_features), which makes the values of y
+    about as large as those of x. b starts at 0.
     """
 
     def __init__(
-        self,
-        in_features: int,
-        out_features: int,
-        *,
-        generator: random.Random,
-        bias: bool = True,
-        std: float | None = None,
+        self, in_features: int, out_features: int, *, generator: Random, bias: bool = True, std: float | None = None
     ) -> None:
         std = 1 / sqrt(in_features) if std is None else std
         self.weight = _normal((out_features, in_features), std, generator)
@@ -162,7 +135,7 @@ class Linear(Module):
 class Embedding(Module):
     """A learned vector for each id: ``weight`` is (num_embeddings, embedding_dim), drawn with deviation ``std``."""
 
-    def __init__(self, num_embeddings: int, embedding_dim: int, *, generator: random.Random, std: float = 0.02) -> None:
+    def __init__(self, num_embeddings: int, embedding_dim: int, *, generator: Random, std: float = 0.02) -> None:
         self.weight = _normal((num_embeddings, embedding_dim), std, generator)
 
     def forward(self, ids: Sequence[Sequence[int]], *, exact: bool = False) -> Tensor:
@@ -196,7 +169,7 @@ class RMSNorm(Module):
 class Dropout(Module):
     """Sets values to 0 with probability p in training; does nothing otherwise."""
 
-    def __init__(self, p: float, generator: random.Random) -> None:
+    def __init__(self, p: float, generator: Random) -> None:
         self.p = p
         self._generator = generator
 

@@ -22,18 +22,16 @@ from toy_gpt_train.nn.tensor import Parameter
 class SGD:
     """Stochastic gradient descent: v = momentum v + g; w = w - lr v.
 
-    Example:
-        >>> w = Parameter([1.0], (1,)); w.grad = array("d", [0.5])
-        >>> SGD([w], lr=0.1).step(); w.data
-        array('d', [0.95])
+    >>> w = Parameter([1.0], (1,)); w.grad = array("d", [0.5])
+    >>> SGD([w], lr=0.1).step(); w.data
+    array('d', [0.95])
 
     Source: Robbins and Monro (1951); Polyak (1964) for momentum, in PyTorch's form.
     """
 
     def __init__(self, parameters: Sequence[Parameter], lr: float, momentum: float = 0.0) -> None:
         self.parameters = list(parameters)
-        self.lr = lr
-        self.momentum = momentum
+        self.lr, self.momentum = lr, momentum
         self.velocities = _zeros_like(self.parameters)
 
     def step(self) -> None:
@@ -55,17 +53,9 @@ class AdamW:
 
     m' and v' are m and v divided by 1 - beta^t, because m and v start at 0 and are too small at first.
 
-    Args:
-        parameters: What to change.
-        lr: Step size; may be changed before every step.
-        betas: How slowly the two averages forget.
-        eps: Keeps the division from blowing up.
-        weight_decay: The share of lr by which every weight shrinks.
-
-    Example:
-        >>> w = Parameter([1.0], (1,)); w.grad = array("d", [0.5])
-        >>> AdamW([w], lr=0.1, weight_decay=0.0).step(); round(w.data[0], 6)
-        0.9
+    >>> w = Parameter([1.0], (1,)); w.grad = array("d", [0.5])
+    >>> AdamW([w], lr=0.1, weight_decay=0.0).step(); round(w.data[0], 6)
+    0.9
 
     Source: Kingma and Ba (2015), "Adam"; Loshchilov and Hutter (2019), "Decoupled weight decay regularization".
     """
@@ -73,16 +63,13 @@ class AdamW:
     def __init__(
         self,
         parameters: Sequence[Parameter],
-        lr: float = 1e-3,
-        betas: tuple[float, float] = (0.9, 0.999),
+        lr: float = 1e-3,  # step size; may be changed before every step
+        betas: tuple[float, float] = (0.9, 0.999),  # how slowly the two averages forget
         eps: float = 1e-8,
-        weight_decay: float = 0.01,
+        weight_decay: float = 0.01,  # the share of lr by which every weight shrinks
     ) -> None:
         self.parameters = list(parameters)
-        self.lr = lr
-        self.betas = betas
-        self.eps = eps
-        self.weight_decay = weight_decay
+        self.lr, self.betas, self.eps, self.weight_decay = lr, betas, eps, weight_decay
         self.steps = 0  # t
         self.first = _zeros_like(self.parameters)  # m, an array for each parameter
         self.second = _zeros_like(self.parameters)  # v
@@ -122,10 +109,9 @@ def clip_grad_norm(parameters: Sequence[Parameter], max_norm: float) -> float:
 
     So one unusual batch does not throw the weights far away.
 
-    Example:
-        >>> w = Parameter([0.0, 0.0], (2,)); w.grad = array("d", [3.0, 4.0])
-        >>> clip_grad_norm([w], 1.0), [round(g, 4) for g in w.grad]
-        (5.0, [0.6, 0.8])
+    >>> w = Parameter([0.0, 0.0], (2,)); w.grad = array("d", [3.0, 4.0])
+    >>> clip_grad_norm([w], 1.0), [round(g, 4) for g in w.grad]
+    (5.0, [0.6, 0.8])
 
     Source: Pascanu, Mikolov and Bengio (2013), "On the difficulty of training recurrent neural networks".
     """
@@ -140,18 +126,12 @@ def clip_grad_norm(parameters: Sequence[Parameter], max_norm: float) -> float:
 
 
 def cosine_schedule(step: int, *, peak: float, warmup: int, total: int, floor: float = 0.0) -> float:
-    """Return the step size of one step: up in a straight line, then down along half a cosine.
+    """Return the step size of one of ``total`` steps, from 0: up in a straight line, then down along half a cosine.
 
-    Args:
-        step: From 0.
-        peak: The largest step size, reached after the warm-up.
-        warmup: How many steps the warm-up takes.
-        total: How many steps there are.
-        floor: The step size at the end.
+    It reaches ``peak`` at the end of the warm-up, and ``floor`` at the end.
 
-    Example:
-        >>> [round(cosine_schedule(step, peak=1.0, warmup=2, total=6), 4) for step in range(6)]
-        [0.5, 1.0, 1.0, 0.8536, 0.5, 0.1464]
+    >>> [round(cosine_schedule(step, peak=1.0, warmup=2, total=6), 4) for step in range(6)]
+    [0.5, 1.0, 1.0, 0.8536, 0.5, 0.1464]
 
     Source: Loshchilov and Hutter (2017), "SGDR", for the cosine; Goyal et al. (2017) for the warm-up.
     """

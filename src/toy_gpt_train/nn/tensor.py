@@ -8,8 +8,6 @@ Concepts:
     gradient: for each value, how fast the loss grows when that value grows.
     reverse mode: one walk from the end gives the gradient of one loss for every parameter at once.
 
-The operators + * @ are here; the other operations are in functional.py and attention.py.
-
 Source: Rumelhart, Hinton and Williams (1986), "Learning representations by back-propagating errors".
 """
 
@@ -27,30 +25,18 @@ Backward = Callable[[Floats], Gradients]
 
 
 class Tensor:
-    """Values in a shape, and the way back to what they were made from.
-
-    Args:
-        data: The values, row-major: the last dimension changes fastest.
-        shape: The size of each dimension; ValueError if it does not fit the values.
-        parents: The Tensors it was made from.
-        backward: Turns the gradient of this Tensor into one for each parent.
-        exact: Whether matrix products with it are computed in full precision; always so if a parent is exact.
-
-    Example:
-        >>> Tensor([1.0, 2.0, 3.0, 4.0, 5.0, 6.0], (2, 3))
-        Tensor(shape=(2, 3))
-    """
+    """Values in a shape, and the way back to what they were made from."""
 
     __slots__ = ("_backward", "_parents", "data", "exact", "grad", "shape")
 
     def __init__(
         self,
-        data: Floats,
-        shape: Shape,
-        parents: tuple["Tensor", ...] = (),
-        backward: Backward | None = None,
+        data: Floats,  # row-major: the last dimension changes fastest
+        shape: Shape,  # ValueError if it does not fit the values
+        parents: tuple["Tensor", ...] = (),  # what it was made from
+        backward: Backward | None = None,  # turns the gradient of this Tensor into one for each parent
         *,
-        exact: bool = False,
+        exact: bool = False,  # whether matrix products with it are in full precision; so too if a parent is exact
     ) -> None:
         if len(data) != prod(shape):
             raise ValueError(f"{len(data)} values do not make a tensor of shape {shape}")
@@ -77,14 +63,11 @@ class Tensor:
         (value,) = self.data
         return value
 
-    # --- operators, each with its derivative -----------------------------------------------------------------
-
     def __add__(self, other: "Tensor") -> "Tensor":
         """Add elementwise. ``other`` may lack leading dimensions, and is then added to each part; ValueError otherwise.
 
-        Example:
-            >>> (from_lists([[1, 2], [3, 4]]) + from_lists([10, 20])).tolist()
-            [[11.0, 22.0], [13.0, 24.0]]
+        >>> (from_lists([[1, 2], [3, 4]]) + from_lists([10, 20])).tolist()
+        [[11.0, 22.0], [13.0, 24.0]]
         """
         self._check_broadcast(other)
 
@@ -96,9 +79,8 @@ class Tensor:
     def __mul__(self, other: "Tensor") -> "Tensor":
         """Multiply elementwise; shapes as in addition.
 
-        Example:
-            >>> (from_lists([1, 2]) * from_lists([3, 4])).tolist()
-            [3.0, 8.0]
+        >>> (from_lists([1, 2]) * from_lists([3, 4])).tolist()
+        [3.0, 8.0]
         """
         self._check_broadcast(other)
 
@@ -115,9 +97,8 @@ class Tensor:
     def __matmul__(self, other: "Tensor") -> "Tensor":
         """Multiply matrices: (..., m, k) @ (k, n) is (..., m, n); ValueError if the shapes do not fit.
 
-        Example:
-            >>> (from_lists([[1, 2]]) @ from_lists([[3, 4], [5, 6]])).tolist()
-            [[13.0, 16.0]]
+        >>> (from_lists([[1, 2]]) @ from_lists([[3, 4], [5, 6]])).tolist()
+        [[13.0, 16.0]]
         """
         if len(other.shape) != 2 or self.shape[-1:] != other.shape[:1]:
             raise ValueError(f"cannot multiply a tensor of shape {self.shape} by one of shape {other.shape}")
@@ -132,8 +113,6 @@ class Tensor:
         y = matmul(self.data, other.data, m, k, n, exact=exact)
         return Tensor(y, (*self.shape[:-1], n), (self, other), backward)
 
-    # --- gradients --------------------------------------------------------------------------------------------
-
     def add_gradient(self, gradient: Floats) -> None:
         """Add to the gradient: a value that is used twice changes the loss in both ways."""
         self.grad = gradient if self.grad is None else list(map(add, self.grad, gradient))
@@ -142,18 +121,13 @@ class Tensor:
         """Give a gradient to every Tensor that this one was made from.
 
         Operations are visited in the reverse of the order they were done in, so that each has its whole gradient before
-        it passes it on. What an operation kept for this is released, so each can be visited only once.
+        it passes it on. What an operation kept for this is released: RuntimeError if one is visited again.
 
-        Args:
-            gradient: How fast the loss grows with each value of this Tensor; 1 if None.
+        ``gradient`` is how fast the loss grows with each value of this Tensor: 1 if it is a single value, and otherwise
+        as many numbers; ValueError if they do not fit.
 
-        Raises:
-            ValueError: ``gradient`` has the wrong length, or is None and this Tensor is not a single value.
-            RuntimeError: backward() has been through one of these operations before.
-
-        Example:
-            >>> x = from_lists([3.0]); (x * x).backward(); x.grad
-            [6.0]
+        >>> x = from_lists([3.0]); (x * x).backward(); x.grad
+        [6.0]
         """
         if gradient is None and len(self.data) != 1:
             raise ValueError("only the gradient of a single value can be left out")
@@ -173,12 +147,7 @@ class Tensor:
 
 
 class Parameter(Tensor):
-    """A Tensor that training changes. Its values and gradient are arrays of doubles: 8 bytes per value, not 32.
-
-    Example:
-        >>> Parameter([1.0, 2.0], (2,)).data
-        array('d', [1.0, 2.0])
-    """
+    """A Tensor that training changes. Its values and gradient are arrays of doubles: 8 bytes per value, not 32."""
 
     __slots__ = ()
 
@@ -195,12 +164,7 @@ def _used_up(_: Floats) -> Gradients:
 
 
 def from_lists(nested: Any, *, exact: bool = False) -> Tensor:
-    """Make a Tensor with the values and the shape of nested lists; ValueError if the lists have different lengths.
-
-    Example:
-        >>> from_lists([[1, 2, 3], [4, 5, 6]]).shape
-        (2, 3)
-    """
+    """Make a Tensor with the values and the shape of nested lists; ValueError if the lists have different lengths."""
     flat: Sequence[Any] = [nested]
     shape: list[int] = []
     while any(isinstance(part, Sequence) for part in flat):

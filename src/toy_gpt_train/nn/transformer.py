@@ -11,8 +11,9 @@ Source: Vaswani et al. (2017), "Attention is all you need"; Radford et al. (2019
 multitask learners", for the norms before, not after, each part.
 """
 
-import random
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from random import Random
 
 from toy_gpt_train.nn.attention import attention_weights, merge_heads, rope, scaled_dot_product_attention, split_heads
 from toy_gpt_train.nn.functional import reshape, silu
@@ -22,19 +23,12 @@ from toy_gpt_train.nn.tensor import Tensor
 Norm = LayerNorm | RMSNorm
 
 
+@dataclass
 class KVCache:
-    """The keys and values of tokens already read, so that they need not be read again for the next token.
+    """The keys and values of tokens already read, so that they need not be read again for the next token."""
 
-    Example:
-        >>> cache = KVCache()
-        >>> one, two = Tensor([1.0], (1, 1, 1, 1)), Tensor([2.0], (1, 1, 1, 1))
-        >>> _ = cache.extend(one, one); cache.extend(two, two)[0].tolist()
-        [[[[1.0], [2.0]]]]
-    """
-
-    def __init__(self) -> None:
-        self.keys: Tensor | None = None
-        self.values: Tensor | None = None
+    keys: Tensor | None = None
+    values: Tensor | None = None
 
     def __len__(self) -> int:
         return 0 if self.keys is None else self.keys.shape[2]
@@ -46,8 +40,7 @@ class KVCache:
         return self.keys, self.values
 
 
-def _append(old: Tensor, new: Tensor) -> Tensor:
-    """Join two tensors of shape (B, H, T, D) along T. No gradient flows back: training uses no cache."""
+def _append(old: Tensor, new: Tensor) -> Tensor:  # along T; no gradient flows back: training uses no cache
     batch, heads, length, size = old.shape
     added = new.shape[2]
     joined: list[float] = []
@@ -58,26 +51,17 @@ def _append(old: Tensor, new: Tensor) -> Tensor:
 
 
 class MultiHeadAttention(Module):
-    """H heads that look back in parallel, and an output layer that combines their results.
-
-    Args:
-        embed_dim: C.
-        num_heads: H; ValueError if it does not divide C.
-        bias: Whether the four linear layers have biases.
-        rotary: Whether queries and keys are rotated by their position (RoPE).
-        out_std: The standard deviation of the output layer's initial weights.
-        generator: The source of randomness.
-    """
+    """H heads that look back in parallel, and an output layer that combines their results."""
 
     def __init__(
         self,
-        embed_dim: int,
-        num_heads: int,
+        embed_dim: int,  # C
+        num_heads: int,  # H; ValueError if it does not divide C
         *,
-        generator: random.Random,
-        bias: bool = True,
-        rotary: bool = False,
-        out_std: float | None = None,
+        generator: Random,
+        bias: bool = True,  # whether the four linear layers have biases
+        rotary: bool = False,  # whether queries and keys are rotated by their position (RoPE)
+        out_std: float | None = None,  # the standard deviation of the output layer's initial weights
     ) -> None:
         if embed_dim % num_heads:
             raise ValueError(f"{num_heads} heads cannot share {embed_dim} values per token")
@@ -109,26 +93,17 @@ class MultiHeadAttention(Module):
 
 
 class FeedForward(Module):
-    """Two linear layers with a nonlinearity between them: C to F values per token, and back.
-
-    Args:
-        embed_dim: C.
-        hidden_dim: F.
-        activation: The nonlinearity, for example functional.gelu.
-        bias: Whether the layers have biases.
-        out_std: The standard deviation of the second layer's initial weights.
-        generator: The source of randomness.
-    """
+    """Two linear layers with a nonlinearity between them: C to F values per token, and back."""
 
     def __init__(
         self,
-        embed_dim: int,
-        hidden_dim: int,
+        embed_dim: int,  # C
+        hidden_dim: int,  # F
         activation: Callable[[Tensor], Tensor],
         *,
-        generator: random.Random,
+        generator: Random,
         bias: bool = True,
-        out_std: float | None = None,
+        out_std: float | None = None,  # the standard deviation of the second layer's initial weights
     ) -> None:
         self._activation = activation
         self.up_proj = Linear(embed_dim, hidden_dim, bias=bias, generator=generator)
@@ -140,14 +115,12 @@ class FeedForward(Module):
 
 
 class SwiGLU(Module):
-    """A feed-forward layer with a gate: W_down (silu(W_gate x) * W_up x). Arguments as for FeedForward.
+    """A feed-forward layer with a gate: W_down (silu(W_gate x) * W_up x).
 
     Source: Shazeer (2020), "GLU variants improve Transformer".
     """
 
-    def __init__(
-        self, embed_dim: int, hidden_dim: int, *, generator: random.Random, out_std: float | None = None
-    ) -> None:
+    def __init__(self, embed_dim: int, hidden_dim: int, *, generator: Random, out_std: float | None = None) -> None:
         self.gate_proj = Linear(embed_dim, hidden_dim, bias=False, generator=generator)
         self.up_proj = Linear(embed_dim, hidden_dim, bias=False, generator=generator)
         self.down_proj = Linear(hidden_dim, embed_dim, bias=False, std=out_std, generator=generator)
@@ -157,22 +130,15 @@ class SwiGLU(Module):
         return self.down_proj(silu(self.gate_proj(x)) * self.up_proj(x))
 
 
+@dataclass(eq=False, repr=False)
 class Block(Module):
     """One block: attention and feed-forward, each after a norm, each added to its input through dropout."""
 
-    def __init__(
-        self,
-        norm_1: Norm,
-        attention: MultiHeadAttention,
-        norm_2: Norm,
-        feed_forward: FeedForward | SwiGLU,
-        dropout: Dropout,
-    ) -> None:
-        self.norm_1 = norm_1
-        self.attention = attention
-        self.norm_2 = norm_2
-        self.feed_forward = feed_forward
-        self.dropout = dropout
+    norm_1: Norm
+    attention: MultiHeadAttention
+    norm_2: Norm
+    feed_forward: FeedForward | SwiGLU
+    dropout: Dropout
 
     def forward(self, x: Tensor, cache: KVCache | None = None) -> Tensor:
         """Return (B, T, C) for x of (B, T, C)."""
@@ -180,43 +146,23 @@ class Block(Module):
         return x + self.dropout(self.feed_forward(self.norm_2(x)))
 
 
+@dataclass(eq=False, repr=False)
 class TransformerLM(Network):
-    """A Transformer language model: ids in, logits for the next token out, at every position.
+    """A Transformer language model: ids in, logits for the next token out, at every position."""
 
-    Args:
-        token_embeddings: A vector for each token, (V, C).
-        position_embeddings: A vector for each position, (N, C); None if attention itself knows positions (RoPE).
-        blocks: The blocks, in order.
-        norm: After the last block.
-        output: The linear layer that makes logits, C to V.
-        dropout: Applied to the embeddings.
-    """
-
-    def __init__(
-        self,
-        token_embeddings: Embedding,
-        position_embeddings: Embedding | None,
-        blocks: list[Block],
-        norm: Norm,
-        output: Linear,
-        dropout: Dropout,
-    ) -> None:
-        self.token_embeddings = token_embeddings
-        self.position_embeddings = position_embeddings
-        self.blocks = blocks
-        self.norm = norm
-        self.output = output
-        self.dropout = dropout
+    token_embeddings: Embedding  # (V, C)
+    position_embeddings: Embedding | None  # (N, C); None if attention itself knows positions (RoPE)
+    blocks: list[Block]
+    norm: Norm  # after the last block
+    output: Linear  # C to V
+    dropout: Dropout  # of the embeddings
 
     def forward(
         self, ids: Sequence[Sequence[int]], caches: Sequence[KVCache] | None = None, *, exact: bool = False
     ) -> Tensor:
-        """Return the logits after each token, (B, T, V).
+        """Return the logits after each token, (B, T, V), for B sequences of T ids; ``exact``: see Network.
 
-        Args:
-            ids: B sequences of T token ids.
-            caches: One for each block, if the tokens before these were read earlier.
-            exact: Whether to compute in full precision.
+        With ``caches``, one for each block, the tokens before these were read earlier.
         """
         x = self._embed(ids, 0 if caches is None else len(caches[0]), exact=exact)
         for i, block in enumerate(self.blocks):

@@ -26,9 +26,8 @@ class MergeStep(NamedTuple):
 class Tokenizer(ABC):
     """Cuts text into tokens and numbers them: ids are 0 to V-1.
 
-    Args:
-        tokens: The tokens by id, as files show them; InputError if two are equal.
-        token_bytes: The UTF-8 bytes that each token stands for.
+    ``tokens`` are by id, as files show them (InputError if two are equal); each stands for its ``token_bytes`` in
+    UTF-8.
     """
 
     kind: ClassVar[str]  # the name on the command line and in metadata
@@ -52,15 +51,9 @@ class Tokenizer(ABC):
     @classmethod
     @abstractmethod
     def from_vocabulary(cls, tokens: Sequence[str], folder: Path) -> Self:
-        """Return the tokenizer of a saved run.
+        """Return the tokenizer of a saved run from its vocabulary by id; BPE reads its own files from the run's folder.
 
-        Args:
-            tokens: The run's vocabulary by id.
-            folder: Where the run's files are; BPE reads its own from there.
-
-        Raises:
-            InputError: A file is damaged, or numbers other tokens than the vocabulary.
-            OSError: A file cannot be read.
+        InputError if a file is damaged, or numbers other tokens than the vocabulary.
         """
 
     @classmethod

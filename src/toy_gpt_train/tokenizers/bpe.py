@@ -10,8 +10,6 @@ Concepts:
 
 REQ: decode(encode(text)) == text for every text that UTF-8 can hold, and every id is a number in vocab.json.
 
-It does not know how merges are learned (bpe_train.py) or stored (bpe_files.py).
-
 Source: Sennrich, Haddow and Birch (2016); Radford et al. (2019) for bytes instead of characters.
 """
 
@@ -26,8 +24,7 @@ from toy_gpt_train.errors import InputError
 from toy_gpt_train.staging import write_texts
 from toy_gpt_train.tokenizers import bpe_files, bpe_naive
 from toy_gpt_train.tokenizers.base import DEFAULT_VOCAB_SIZE, MergeStep, Tokenizer
-from toy_gpt_train.tokenizers.bpe_files import MERGES_NAME, TOKENIZER_NAME, VOCAB_NAME, spell
-from toy_gpt_train.tokenizers.bpe_naive import Merge
+from toy_gpt_train.tokenizers.bpe_files import MERGES_NAME, TOKENIZER_NAME, VOCAB_NAME, Merge, spell
 from toy_gpt_train.tokenizers.bpe_train import MAX_VOCAB_SIZE, learn_merges, number_tokens
 from toy_gpt_train.tokenizers.pretokenize import TextSplitter, pretokenize
 
@@ -69,8 +66,8 @@ class BPETokenizer(Tokenizer):
             self.special_tokens[text] = id_of.setdefault(text.encode(), len(self.vocab))
             self.vocab[self.special_tokens[text]] = text.encode()
         self._byte_ids = [id_of[bytes([byte])] for byte in range(256)]
-        self._ranks: dict[tuple[int, int], int] = {}
-        self._merged_ids: list[int] = []
+        self._ranks: dict[tuple[int, int], int] = {}  # of a pair of ids
+        self._merged_ids: list[int] = []  # by rank
         earlier: set[Merge] = set()
         for rank, (left, right) in enumerate(self.merges):
             try:
@@ -84,7 +81,6 @@ class BPETokenizer(Tokenizer):
         self._cache = _WordCache(self._encode_word)
 
     def _spelled(self) -> list[str]:
-        """Return the tokens by id as files show them: special tokens are plain text there."""
         tokens = [spell(token) for token in self.vocab.values()]
         ordinary = {tokens[token_id] for token_id in (*self._byte_ids, *self._merged_ids)}
         for text, token_id in self.special_tokens.items():
@@ -97,9 +93,7 @@ class BPETokenizer(Tokenizer):
     def from_text(cls, text: str, vocab_size: int = DEFAULT_VOCAB_SIZE) -> Self:
         """Train on a text in memory; train_bpe (bpe_train.py) trains on a file of any size.
 
-        Args:
-            text: What to learn the merges from; InputError if it holds a lone surrogate.
-            vocab_size: How many tokens to stop at, the 256 bytes included; InputError if it is smaller.
+        ``vocab_size`` has the 256 bytes; InputError if it is smaller, or the text holds a lone surrogate.
 
         Example:
             >>> BPETokenizer.from_text("hug pug hug", 258).tokens[256:]
@@ -146,12 +140,7 @@ class BPETokenizer(Tokenizer):
         return write_texts(folder, self.files())
 
     def tokenize(self, text: str) -> list[str]:
-        """Return the tokens of a text, spelled as files show them; errors as in encode_iterable.
-
-        Example:
-            >>> BPETokenizer.from_text("hug hug", 258).tokenize("a hug")
-            ['a', 'Ġ', 'hug']
-        """
+        """Return the tokens of a text, spelled as files show them; errors as in encode_iterable."""
         return [self.tokens[token_id] for token_id in self.encode(text)]
 
     def encode(self, text: str, unknown: int | None = None) -> list[int]:
@@ -159,10 +148,7 @@ class BPETokenizer(Tokenizer):
         return list(self.encode_iterable([text]))
 
     def encode_iterable(self, lines: Iterable[str]) -> Iterator[int]:
-        """Yield the ids of a text that comes in parts, each as soon as no further text can change it.
-
-        InputError if the text holds a lone surrogate, half of a character that UTF-8 cannot hold.
-        """
+        """Yield each id as soon as no further text can change it; InputError if a lone surrogate is in the text."""
         parts = (line[start : start + _PART] for line in lines for start in range(0, len(line), _PART))
         for block in self._splitter.blocks(parts):
             for index, text in enumerate(self._splitter.split(block)):
@@ -212,8 +198,7 @@ class BPETokenizer(Tokenizer):
             following = after[position] = after[removed]
             before[following] = position
             for left, right in ((before[position], position), (position, following)):
-                new_rank = ranks.get((ids[left], ids[right]))
-                if new_rank is not None:
+                if (new_rank := ranks.get((ids[left], ids[right]))) is not None:
                     if new_rank not in positions_of:
                         heappush(open_ranks, new_rank)
                     heappush(positions_of[new_rank], left)

@@ -23,6 +23,7 @@ VOCAB_NAME: Final = "vocab.json"
 MERGES_NAME: Final = "merges.txt"
 TOKENIZER_NAME: Final = "tokenizer.json"
 MERGES_HEADER: Final = "#version: 0.2"
+Merge = tuple[bytes, bytes]
 
 _PRINTABLE: Final = (*range(ord("!"), ord("~") + 1), *range(ord("¡"), ord("¬") + 1), *range(ord("®"), ord("ÿ") + 1))
 _OTHERS: Final = [byte for byte in range(256) if byte not in _PRINTABLE]
@@ -34,19 +35,14 @@ def spell(token: bytes) -> str:
     """Write a token in the printable alphabet.
 
     Example:
-        >>> spell(b" the")
-        'Ġthe'
+        >>> spell(b" the"), unspell("Ġthe")
+        ('Ġthe', b' the')
     """
     return token.decode("latin-1").translate(BYTE_CHARS)
 
 
 def unspell(spelling: str) -> bytes:
-    """Read a token in the printable alphabet; InputError if a character is not in the alphabet, or there is none.
-
-    Example:
-        >>> unspell("Ġthe")
-        b' the'
-    """
+    """Undo spell(); InputError if a character is not in the alphabet, or there is none."""
     if not spelling:
         raise InputError("a token is empty")
     try:
@@ -54,9 +50,6 @@ def unspell(spelling: str) -> bytes:
     except KeyError as unknown:
         char = unknown.args[0]
     raise InputError(f"{char!r} in {spelling!r:.60} is not in GPT-2's printable alphabet")
-
-
-# --- What must be true of a tokenizer ---------------------------------------------------------------------
 
 
 def check_vocab(vocab: Mapping[int, bytes]) -> None:
@@ -73,9 +66,7 @@ def check_vocab(vocab: Mapping[int, bytes]) -> None:
             raise InputError(f"byte 0x{byte:02x} has no token")
 
 
-def check_merge(
-    merge: tuple[bytes, bytes], tokens: Collection[bytes], earlier: Collection[tuple[bytes, bytes]]
-) -> None:
+def check_merge(merge: Merge, tokens: Collection[bytes], earlier: Collection[Merge]) -> None:
     """Refuse, with InputError, a merge if the vocabulary lacks a part or the result, or if it is an earlier one."""
     for token in (*merge, merge[0] + merge[1]):
         if token not in tokens:
@@ -84,16 +75,13 @@ def check_merge(
         raise InputError(f"{spell(merge[0])!r:.60} and {spell(merge[1])!r:.60} are merged twice")
 
 
-# --- Reading ----------------------------------------------------------------------------------------------
-
-
 def read_files(
     vocab_path: Path, merges_path: Path, special_tokens: Mapping[str, int | None]
-) -> tuple[dict[int, bytes], list[tuple[bytes, bytes]]]:
-    """Read a vocab.json and its merges.txt. WHY together: neither can be much larger than the other.
+) -> tuple[dict[int, bytes], list[Merge]]:
+    """Read a vocab.json and its merges.txt; InputError if one is damaged, or a token is made by no merge.
 
-    Special tokens are plain text, not in the printable alphabet; those with an id need not be in the vocabulary.
-    InputError if a file is damaged, or a token is made by no merge.
+    Special tokens are plain text there; those with an id need not be in the vocabulary.
+    WHY together: neither can be much larger than the other.
     """
     merges_bytes = merges_path.stat().st_size
     vocab = _read_vocab(vocab_path, special_tokens, merges_bytes)
@@ -132,9 +120,9 @@ def _plain(text: str) -> bytes:
     return text.encode("utf-8", "surrogatepass")  # half a character is refused with the special tokens
 
 
-def _read_merges(path: Path, vocab: Mapping[int, bytes], most_bytes: int) -> list[tuple[bytes, bytes]]:
+def _read_merges(path: Path, vocab: Mapping[int, bytes], most_bytes: int) -> list[Merge]:
     tokens = set(vocab.values())
-    merges: dict[tuple[bytes, bytes], None] = {}  # WHY a dictionary: it keeps the order, and looks up in O(1).
+    merges: dict[Merge, None] = {}  # WHY a dictionary: it keeps the order, and looks up in O(1).
     *lines, end = read_text(path, most_bytes).replace("\r\n", "\n").split("\n")
     if end:
         raise InputError(f"{path}, line {len(lines) + 1}: the file is cut off in its last line")
@@ -175,7 +163,7 @@ def special_tokens_of(description: Mapping[str, Any], path: Path) -> dict[str, i
 
 
 def check_description(
-    description: Mapping[str, Any], path: Path, tokens: Sequence[str], merges: Sequence[tuple[bytes, bytes]]
+    description: Mapping[str, Any], path: Path, tokens: Sequence[str], merges: Sequence[Merge]
 ) -> None:
     """Refuse a tokenizer.json that describes another tokenizer than the files beside it; it may name tokens only."""
     if "model" not in description:
@@ -199,19 +187,8 @@ def check_description(
         raise InputError(f"{path}: its merges are not those of {MERGES_NAME}")
 
 
-# --- Writing ----------------------------------------------------------------------------------------------
-
-
-def file_texts(
-    tokens: Sequence[str], merges: Sequence[tuple[bytes, bytes]], special: Mapping[str, int]
-) -> dict[str, str]:
-    """Return the text of vocab.json, merges.txt and tokenizer.json, by file name.
-
-    Args:
-        tokens: The spelled tokens by id.
-        merges: In the order of learning.
-        special: The ids of special tokens.
-    """
+def file_texts(tokens: Sequence[str], merges: Sequence[Merge], special: Mapping[str, int]) -> dict[str, str]:
+    """Return the text of vocab.json, merges.txt and tokenizer.json, by file name; ``tokens`` are spelled, by id."""
     ids = {token: token_id for token_id, token in enumerate(tokens)}
     merge_lines = [f"{spell(left)} {spell(right)}" for left, right in merges]
     return {
@@ -222,13 +199,13 @@ def file_texts(
 
 
 def _hugging_face(ids: Mapping[str, int], merge_lines: Sequence[str], special: Mapping[str, int]) -> dict[str, Any]:
-    """Return the content of a tokenizer.json that encodes as this project does.
-
-    Source: https://huggingface.co/docs/tokenizers (BPE, ByteLevel and AddedToken).
-    """
+    # Source: https://huggingface.co/docs/tokenizers (BPE, ByteLevel and AddedToken).
     byte_level = {"type": "ByteLevel", "add_prefix_space": False, "trim_offsets": True, "use_regex": True}
     literal = {"single_word": False, "lstrip": False, "rstrip": False, "normalized": False, "special": True}
     by_id = sorted(special.items(), key=lambda item: item[1])
+    model: dict[str, Any] = {"type": "BPE"}
+    model |= dict.fromkeys(("dropout", "unk_token", "continuing_subword_prefix", "end_of_word_suffix"))
+    model |= dict.fromkeys(("fuse_unk", "byte_fallback", "ignore_merges"), False)
     return {
         "version": "1.0",
         "truncation": None,
@@ -238,18 +215,7 @@ def _hugging_face(ids: Mapping[str, int], merge_lines: Sequence[str], special: M
         "pre_tokenizer": byte_level,
         "post_processor": None,
         "decoder": byte_level,
-        "model": {
-            "type": "BPE",
-            "dropout": None,
-            "unk_token": None,
-            "continuing_subword_prefix": None,
-            "end_of_word_suffix": None,
-            "fuse_unk": False,
-            "byte_fallback": False,
-            "ignore_merges": False,
-            "vocab": ids,
-            "merges": merge_lines,
-        },
+        "model": {**model, "vocab": ids, "merges": merge_lines},
     }
 
 

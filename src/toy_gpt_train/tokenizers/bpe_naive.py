@@ -22,9 +22,8 @@ Merge = tuple[bytes, bytes]
 def train(words: Iterable[str], max_merges: int) -> list[Merge]:
     """Return the merges in the order of learning; of equally frequent pairs the one with the greater bytes is merged.
 
-    Example:
-        >>> train(["hug", " pug", " hug"], 2)
-        [(b'u', b'g'), (b'h', b'ug')]
+    >>> train(["hug", " pug", " hug"], 2)
+    [(b'u', b'g'), (b'h', b'ug')]
     """
     split = [single_bytes(word) for word in words]
     merges: list[Merge] = []
@@ -38,12 +37,7 @@ def train(words: Iterable[str], max_merges: int) -> list[Merge]:
 
 
 def encode(word: str, merges: Sequence[Merge]) -> list[bytes]:
-    """Return the tokens of a word.
-
-    Example:
-        >>> encode(" hug", [(b"u", b"g"), (b"h", b"ug")])
-        [b' ', b'hug']
-    """
+    """Return the tokens of a word."""
     steps = merge_steps(word, merges)
     return steps[-1].tokens if steps else single_bytes(word)
 
@@ -68,9 +62,8 @@ def single_bytes(word: str) -> list[bytes]:
 def merge_all(tokens: Sequence[bytes], merge: Merge) -> list[bytes]:
     """Merge a pair wherever it stands, from left to right.
 
-    Example:
-        >>> merge_all([b"a", b"a", b"a"], (b"a", b"a"))
-        [b'aa', b'a']
+    >>> merge_all([b"a", b"a", b"a"], (b"a", b"a"))
+    [b'aa', b'a']
     """
     merged: list[bytes] = []
     start = 0

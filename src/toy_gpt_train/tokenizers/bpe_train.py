@@ -30,27 +30,20 @@ from toy_gpt_train.tokenizers.pretokenize import TextSplitter, pretokenize
 BLOCK_BYTES: Final = 1 << 20  # read, and handed to a process, at a time
 # A token is one character while training, and there are only so many characters.
 MAX_VOCAB_SIZE: Final = sys.maxunicode + 1
+_COMPLEMENT: Final = bytes(range(255, -1, -1))
 
 
 def train_bpe(
     input_path: Path, vocab_size: int, special_tokens: Iterable[str] = (), *, workers: int = 1
 ) -> tuple[dict[int, bytes], list[Merge]]:
-    """Train a byte-level BPE tokenizer on a text file of any size.
+    """Train a byte-level BPE tokenizer on a text file of any size, in UTF-8; every byte counts, line ends too.
 
-    Args:
-        input_path: A text in UTF-8; every byte of it counts, line ends too.
-        vocab_size: How many tokens to stop at: special tokens, 256 bytes and merges.
-        special_tokens: Texts that are tokens from the start. In the text they are boundaries, not trained on.
-        workers: Processes that cut and count the words of a large file. OBS: with more than one, the calling
-            script must keep its work below ``if __name__ == "__main__":``, as always with multiprocessing.
+    Return the bytes of each token id (see number_tokens), and the merges in the order of learning. It stops at
+    ``vocab_size`` tokens (special tokens, 256 bytes and merges), or when the text has no pairs left. Special tokens are
+    boundaries in the text, not trained on. InputError if the file is not UTF-8, or an argument makes no sense.
 
-    Returns:
-        The bytes of each token id (see number_tokens), and the merges in the order of learning; fewer than asked for if
-        the text has no pairs left.
-
-    Raises:
-        InputError: The file is not UTF-8, or an argument makes no sense.
-        OSError: The file cannot be read.
+    ``workers`` are processes that cut and count the words of a large file. OBS: with more than one, the calling script
+    must keep its work below ``if __name__ == "__main__":``, as always with multiprocessing.
     """
     splitter = TextSplitter(special_tokens)
     for token in splitter.special_tokens:
@@ -65,14 +58,10 @@ def train_bpe(
     return number_tokens(merges, splitter.special_tokens), merges
 
 
-# --- Words and how often they occur -----------------------------------------------------------------------
-
-
 def count_words(path: Path, splitter: TextSplitter, workers: int = 1) -> Counter[str]:
-    """Count the pre-tokens of a file, without special tokens; memory is bounded by the different words.
+    """Count the pre-tokens of a file, without special tokens; InputError if it is not UTF-8.
 
-    InputError if the file is not UTF-8, OSError if it cannot be read. Cost: O(n) characters, nearly all in ``re`` and
-    Counter.
+    Cost: O(n) characters, nearly all in ``re`` and Counter; memory is bounded by the different words.
     """
     counts: Counter[str] = Counter()
     blocks = splitter.blocks(_read_blocks(path))
@@ -107,19 +96,11 @@ def _read_blocks(path: Path) -> Iterator[str]:
             raise InputError(f"{path}: {error}") from error
 
 
-# --- Merges -----------------------------------------------------------------------------------------------
-
-
 def learn_merges(word_counts: Mapping[str, int], max_merges: int) -> list[Merge]:
     """Merge the most frequent pair of neighbors, again and again: bpe_naive.train, fast.
 
-    Args:
-        word_counts: How often each word occurs.
-        max_merges: When to stop, unless pairs run out before.
-
-    Example:
-        >>> learn_merges({"hug": 2, "pug": 1}, 2)
-        [(b'u', b'g'), (b'h', b'ug')]
+    >>> learn_merges({"hug": 2, "pug": 1}, 2)
+    [(b'u', b'g'), (b'h', b'ug')]
     """
     # One character for each byte: Latin-1 is the code in which byte and code point are the same number.
     words = [word.encode().decode("latin-1") for word in word_counts]
@@ -204,9 +185,6 @@ def _heap_entry(pair: str, count: int, token_of: Mapping[str, bytes]) -> tuple[i
     return -count, _falling(token_of[pair[0]]) + _falling(token_of[pair[1]]), pair
 
 
-_COMPLEMENT: Final = bytes(range(255, -1, -1))
-
-
 def _falling(token: bytes) -> str:
     """Return a string that sorts the other way round than the token.
 
@@ -217,12 +195,7 @@ def _falling(token: bytes) -> str:
 
 
 def number_tokens(merges: Sequence[Merge], special_tokens: Iterable[str] = ()) -> dict[int, bytes]:
-    """Give every token its id: special tokens as given, then bytes 0 to 255, then the results of the merges.
-
-    Example:
-        >>> number_tokens([(b"a", b"b")])[256]
-        b'ab'
-    """
+    """Give every token its id: special tokens as given, then bytes 0 to 255, then the results of the merges."""
     special = (token.encode() for token in special_tokens)
     merged = (left + right for left, right in merges)
     return dict(enumerate([*special, *(bytes([byte]) for byte in range(256)), *merged]))

@@ -9,12 +9,11 @@ from toy_gpt_train.tokenizers.listed import ListedTokenizer
 class CharTokenizer(ListedTokenizer):
     r"""Single characters (Unicode code points).
 
-    Example:
-        >>> chars = CharTokenizer.from_text("a b\n")
-        >>> chars.tokens, chars.encode("ab")
-        (['\n', ' ', 'a', 'b'], [2, 3])
-        >>> chars.shown([2, 0])
-        ['a', '\\n']
+    >>> chars = CharTokenizer.from_text("a b\n")
+    >>> chars.tokens, chars.encode("ab")
+    (['\n', ' ', 'a', 'b'], [2, 3])
+    >>> chars.shown([2, 0])
+    ['a', '\\n']
     """
 
     kind = "char"

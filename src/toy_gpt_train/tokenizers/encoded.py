@@ -24,20 +24,12 @@ class EncodedText(NamedTuple):
 
 
 def encode_corpus(corpus: Corpus, kind: str, bpe_vocab: int, val_fraction: float) -> EncodedText:
-    """Cut a text into a training part and a held-out part, and encode both.
+    """Cut a text into a training part and a held-out part, its last ``val_fraction``, and encode both.
 
     WHY the vocabulary of words and characters has the held-out tokens too: which tokens exist is given (a word list, an
-    alphabet); how often they occur, and after what, is learned from the training part alone. BPE learns its merges, so
-    it sees the training part only.
-
-    Args:
-        corpus: The text.
-        kind: ``word``, ``char`` or ``bpe``.
-        bpe_vocab: Where byte-level BPE stops merging.
-        val_fraction: The share at the end of the text that is held out.
-
-    Raises:
-        InputError: There is no such tokenizer, a number makes no sense, or the text is empty.
+    alphabet); how often they occur, and after what, is learned from the training part alone. BPE learns its merges,
+    until it has ``bpe_vocab`` tokens, so it sees the training part only. InputError if there is no such kind of
+    tokenizer, a number makes no sense, or the text is empty.
     """
     if not 0 <= val_fraction < 1:
         raise InputError(f"the held-out share must be at least 0 and below 1, got {val_fraction}")

@@ -55,9 +55,8 @@ def _patterns() -> tuple[re.Pattern[str], re.Pattern[str]]:
 def pretokenize(text: str) -> list[str]:
     """Cut text without special tokens into pre-tokens; joined they are the text again.
 
-    Example:
-        >>> pretokenize("It's 3 dogs!  Yes")
-        ['It', "'s", ' 3', ' dogs', '!', ' ', ' Yes']
+    >>> pretokenize("It's 3 dogs!  Yes")
+    ['It', "'s", ' 3', ' dogs', '!', ' ', ' Yes']
     """
     return _patterns()[0].findall(text)
 
@@ -65,13 +64,8 @@ def pretokenize(text: str) -> list[str]:
 class TextSplitter:
     """Cuts text at special tokens, and a stream of text into blocks that are tokenized one by one.
 
-    Args:
-        special_tokens: Texts that are never split; the longest wins where several start at one position. InputError
-            if one is empty or too long, comes twice, or holds a lone surrogate.
-
-    Example:
-        >>> TextSplitter(["<end>"]).split("one<end>two")
-        ['one', '<end>', 'two']
+    Special tokens are never split; the longest wins where several start at one position. InputError if one is empty or
+    too long, comes twice, or holds a lone surrogate.
     """
 
     def __init__(self, special_tokens: Iterable[str] = ()) -> None:
@@ -94,24 +88,14 @@ class TextSplitter:
         self._beginnings = {token[:end] for token in self.special_tokens for end in range(1, len(token))}
 
     def split(self, text: str) -> list[str]:
-        """Return the text between special tokens (even indices, may be empty) and these tokens (odd indices).
-
-        Example:
-            >>> TextSplitter(["<a>", "<a><b>"]).split("<a><b>")
-            ['', '<a><b>', '']
-        """
+        """Return the text between special tokens (even indices, may be empty) and these tokens (odd indices)."""
         return self._pattern.split(text)
 
     def blocks(self, chunks: Iterable[str]) -> Iterator[str]:
         """Regroup a stream of text, cut anywhere, so that its blocks, tokenized one by one, give the whole's tokens.
 
-        Yields:
-            Blocks that end at a special token or at a certain cut. Only what may still change is held back: a
-            pre-token or two, and what may become a special token; at most twice that if chunks are smaller.
-
-        Example:
-            >>> list(TextSplitter().blocks(["Hel", "lo wo", "rld"]))
-            ['Hello', ' world']
+        Blocks end at a special token or at a certain cut. Only what may still change is held back: a pre-token or two,
+        and what may become a special token; at most twice that if chunks are smaller.
         """
         # Cost: O(n) characters moved or looked at in total; a text without a cut is looked at again only when it
         # has doubled, and += extends a string in place.

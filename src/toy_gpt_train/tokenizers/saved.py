@@ -4,8 +4,6 @@ toy_tokenizer.json                      a word or character tokenizer
 vocab.json, merges.txt                  a byte-level BPE tokenizer, as GPT-2 has it;
     tokenizer.json beside them          names its special tokens, if it has any
 
-A damaged file is an InputError; one that cannot be read, an OSError.
-
 It does not know how a tokenizer cuts text, or how it learned to.
 """
 
@@ -22,9 +20,7 @@ from toy_gpt_train.tokenizers.base import Tokenizer
 def tokenizer_files(folder: Path) -> list[Path]:
     """Return the files that make a tokenizer, by name; tokenizer.json only if it names special tokens.
 
-    Raises:
-        InputError: The folder holds no tokenizer, or two, or a damaged tokenizer.json.
-        OSError: A file cannot be read.
+    InputError if the folder holds no tokenizer, or two, or a damaged tokenizer.json.
     """
     ensure_whole(folder)
     list_file = folder / listed.FILE_NAME

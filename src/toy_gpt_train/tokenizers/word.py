@@ -11,12 +11,11 @@ from toy_gpt_train.tokenizers.listed import ListedTokenizer
 class WordTokenizer(ListedTokenizer):
     r"""White-space words.
 
-    Example:
-        >>> words = WordTokenizer.from_text("the cat\n runs")
-        >>> words.tokens, words.encode("the cat")
-        (['cat', 'runs', 'the'], [2, 0])
-        >>> words.decode([2, 0])
-        'the cat'
+    >>> words = WordTokenizer.from_text("the cat\n runs")
+    >>> words.tokens, words.encode("the cat")
+    (['cat', 'runs', 'the'], [2, 0])
+    >>> words.decode([2, 0])
+    'the cat'
     """
 
     kind = "word"
@@ -35,12 +34,7 @@ class WordTokenizer(ListedTokenizer):
         return starts[number] if number < len(starts) else len(text)
 
     def sizes(self, text: str) -> list[int]:
-        r"""Return the UTF-8 bytes of each word with the white space after it.
-
-        Example:
-            >>> WordTokenizer().sizes("  the cat\n")
-            [6, 4]
-        """
+        r"""Return the UTF-8 bytes of each word with the white space after it."""
         sizes = [len(word.encode()) for word in re.findall(r"\S+\s*", text)]
         if sizes:
             sizes[0] += len(text[: len(text) - len(text.lstrip())].encode())

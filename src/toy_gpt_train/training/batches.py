@@ -3,8 +3,8 @@
 A window is N + 1 tokens: the network reads the first N, and should predict each but the first from those before it.
 """
 
-import random
 from collections.abc import Sequence
+from random import Random
 
 from toy_gpt_train.nn.functional import cross_entropy
 from toy_gpt_train.nn.modules import Network
@@ -13,15 +13,8 @@ from toy_gpt_train.nn.tensor import Tensor
 Window = Sequence[int]
 
 
-def draw_windows(
-    token_ids: Sequence[int], context_size: int, batch_size: int, generator: random.Random
-) -> list[Window]:
-    """Draw windows of N + 1 tokens from random positions of a text; ValueError if the text is shorter.
-
-    Example:
-        >>> draw_windows([7, 8, 9], 2, 2, random.Random(0))
-        [[7, 8, 9], [7, 8, 9]]
-    """
+def draw_windows(token_ids: Sequence[int], context_size: int, batch_size: int, generator: Random) -> list[Window]:
+    """Draw windows of N + 1 tokens from random positions of a text; ValueError if the text is shorter."""
     positions = len(token_ids) - context_size
     if positions < 1:
         raise ValueError(f"{len(token_ids)} tokens are too few for a window of {context_size + 1}")
@@ -32,9 +25,8 @@ def draw_windows(
 def window_loss(network: Network, windows: Sequence[Window]) -> tuple[Tensor, int, int]:
     """Return the mean loss in nats, how many tokens were predicted, and for how many the most likely was right."""
     logits = network([window[:-1] for window in windows])
-    positions = logits.shape[1]  # N, or 1 for a network that only predicts what follows the whole window
+    _, positions, size = logits.shape  # N, or 1 for a network that only predicts what follows the whole window
     targets = [token_id for window in windows for token_id in window[-positions:]]
-    size = logits.shape[2]
     rows = (list(logits.data[i : i + size]) for i in range(0, len(logits.data), size))
     correct = sum(row.index(max(row)) == target for row, target in zip(rows, targets, strict=True))
     return cross_entropy(logits, targets), len(targets), correct

@@ -16,10 +16,11 @@ import random
 import time
 import warnings
 from array import array
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Sequence
+from contextlib import closing, suppress
 from dataclasses import dataclass
 from math import isfinite
-from typing import Any, Final, NamedTuple, Protocol
+from typing import Any, Final
 
 from toy_gpt_train.errors import InputError, InputWarning, StopTraining
 from toy_gpt_train.nn.modules import Network
@@ -27,6 +28,16 @@ from toy_gpt_train.nn.optim import AdamW, clip_grad_norm, cosine_schedule
 from toy_gpt_train.nn.tensor import Tensor
 from toy_gpt_train.progress import OnProgress
 from toy_gpt_train.training.batches import Window, draw_windows
+from toy_gpt_train.training.checkpoint import (
+    Arrays,
+    Best,
+    Checkpoint,
+    Schedule,
+    StepRecord,
+    checked_record,
+    checked_schedules,
+    checked_stats,
+)
 from toy_gpt_train.training.workers import (
     BatchStats,
     ProcessWorkers,
@@ -40,9 +51,7 @@ from toy_gpt_train.training.workers import (
 BETAS: Final = (0.9, 0.95)
 LAST_LEARNING_RATE: Final = 0.1  # of the largest
 EVALUATED_TOKENS: Final = 1024  # of the held-out text, for each line of the log
-
-Arrays = Mapping[str, tuple[tuple[int, ...], "array[float]"]]  # shape and flat values, by name
-StepRecord = dict[str, float]
+KEEP_NOTE: Final = "The held-out loss was used to choose these weights, and not only to measure them."
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -58,47 +67,24 @@ class StepSettings:
     weight_decay: float = 0.1  # the share of the step size that is taken off every weight
     clip: float = 1.0  # the largest norm of a gradient
     eval_every: int = 50  # steps from one line of the log to the next
+    keep: str = "last"  # which weights the model has in the end: "last", or "best" on the held-out text
 
     def __post_init__(self) -> None:
-        for name in ("context", "steps", "batch_size", "micro_batch", "eval_every"):
-            if getattr(self, name) < 1:
-                raise InputError(f"the {name.replace('_', ' ')} must be at least 1, got {getattr(self, name)}")
-        if self.warmup < 0:
-            raise InputError(f"warmup must be at least 0, got {self.warmup}")
+        if self.keep not in ("last", "best"):
+            raise InputError(f"keep must be last or best, got {self.keep!r:.40}")
+        for name in ("context", "steps", "batch_size", "micro_batch", "eval_every", "warmup"):
+            if getattr(self, name) < (least := int(name != "warmup")):
+                raise InputError(f"the {name.replace('_', ' ')} must be at least {least}, got {getattr(self, name)}")
         for name, most in (("learning_rate", 1000.0), ("clip", 1e9)):
             if not 0 < getattr(self, name) <= most:
                 raise InputError(
                     f"the {name.replace('_', ' ')} must be above 0 and at most {most:g}, got {getattr(self, name)}"
                 )
         if not (isfinite(self.weight_decay) and 0 <= self.weight_decay * self.learning_rate < 1):
-            if self.weight_decay == StepSettings.weight_decay:  # nobody has set it
-                most = 1 / self.weight_decay
-                raise InputError(f"the learning rate must be above 0 and below {most:g}, got {self.learning_rate:g}")
-            raise InputError(
-                f"the learning rate times the weight decay must be from 0 to 1, got {self.learning_rate:g} and "
-                f"{self.weight_decay:g}"
-            )
-
-
-class Checkpoint(NamedTuple):
-    """All that the next step depends on."""
-
-    step: int  # how many steps were done
-    weights: Arrays  # the parameters
-    optimizer: Arrays  # the two averages that AdamW keeps for each
-    progress: dict[str, Any]  # the random state, the log, and the batches since its last line, as JSON
-
-
-class CheckpointStore(Protocol):
-    """Keeps the checkpoints of one run."""
-
-    every: int  # steps from one checkpoint to the next; 0 to keep none
-
-    def save(self, checkpoint: Checkpoint) -> None:
-        """Keep a checkpoint in place of the one before."""
-
-    def load(self) -> Checkpoint | None:
-        """Return the checkpoint to resume from; None to start anew."""
+            rate, decay = f"{self.learning_rate:g}", self.weight_decay
+            if decay == StepSettings.weight_decay:  # nobody has set it
+                raise InputError(f"the learning rate must be above 0 and below {1 / decay:g}, got {rate}")
+            raise InputError(f"the learning rate times the weight decay must be from 0 to 1, got {rate} and {decay:g}")
 
 
 def train_steps(
@@ -107,26 +93,17 @@ def train_steps(
     num_train: int,
     settings: StepSettings,
     *,
-    build: Callable[[], Network],
+    build: Callable[[], Network] | None,
     num_targets: int,
     seed: int = 0,
     workers: int = 1,
-    checkpoints: CheckpointStore | None = None,
+    checkpoints: Any = None,
     on_progress: OnProgress | None = None,
-) -> Iterator[StepRecord]:
-    """Train a network.
+) -> Generator[StepRecord, None, dict[str, Any]]:
+    """Train a network on the first ``num_train`` ids, and return what the metadata say of it besides the settings.
 
-    Args:
-        network: Its weights are changed.
-        ids: The text.
-        num_train: How many of its tokens, from the start, are to be learned; the others are held out.
-        settings: How large the steps are, and how many.
-        build: Makes a network of the same shape; a function that a new process can import.
-        num_targets: How many tokens the network predicts in a window.
-        seed: For the windows and for dropout.
-        workers: How many processes share a batch; it changes no number.
-        checkpoints: Where to keep checkpoints, and what to resume from; None for neither.
-        on_progress: Called after every step. If it raises StopTraining, that step is the last.
+    ``build`` makes a network of the same shape (a function that a new process can import), ``num_targets`` is how many
+    tokens it predicts in a window, and the other arguments are those of Model.fit().
 
     Yields:
         A record every ``eval_every`` steps, after resuming those before too: ``epoch`` (predictions so far / training
@@ -134,46 +111,68 @@ def train_steps(
         ``grad_norm`` (before clipping); with held-out text, ``val_loss`` and ``val_accuracy`` on a sample of it.
 
     Raises:
-        InputError: The loss is no longer finite, or a checkpoint does not fit.
+        InputError: The loss is no longer finite, a checkpoint does not fit, or there is nothing to choose the best by.
         OSError: A checkpoint cannot be written, or a worker process has ended.
     """
-    held_out = _spread_windows(ids[num_train:], settings.context, num_targets)
+    held_out = _held_out_windows(ids[num_train:], settings, num_targets)
     state = _TrainingState(network, ids[:num_train], held_out, settings, seed)
     if checkpoints is not None:
         state.restore(checkpoints.load())
-    if not held_out and num_train < len(ids):
-        _note(
-            f"the held-out part has {len(ids) - num_train} tokens, too few for a window of {settings.context + 1}: the "
-            "log has no val_loss, and only the finished model is measured on it"
-        )
+    _announce(state.step, settings, len(ids) - num_train, measured=bool(held_out))
     yield from map(dict, state.history)
+    with closing(_start_workers(network, settings, build, workers)) as pool:
+        started, first_step = time.monotonic(), state.step
+        with suppress(StopTraining):
+            while state.step < settings.steps:
+                state.do_step(pool)
+                if state.step % settings.eval_every == 0 or state.step == settings.steps:
+                    yield state.record(pool)
+                if checkpoints is not None and checkpoints.every and state.step % checkpoints.every == 0:
+                    checkpoints.save(state.checkpoint())
+                if on_progress is not None:
+                    done = state.step - first_step
+                    speed = done * state.tokens_per_step / max(time.monotonic() - started, 1e-3)
+                    on_progress(state.step / settings.steps, f"{state.status()}, {speed:.0f} tokens/s")
+        if state.pending:
+            yield state.record(pool)
+    if checkpoints is not None:
+        checkpoints.last = state.checkpoint()
+    return state.finish()
+
+
+def _start_workers(
+    network: Network, settings: StepSettings, build: Callable[[], Network] | None, workers: int
+) -> SerialWorkers | ProcessWorkers:
     num_micro_batches = -(-settings.batch_size // settings.micro_batch)
     if workers > num_micro_batches:
         _note(f"a batch has {num_micro_batches} micro-batches, so that many workers are started, not {workers}")
         workers = num_micro_batches
-    pool = SerialWorkers(network) if workers == 1 else ProcessWorkers(network, build, workers)
-    started, first_step = time.monotonic(), state.step
-    try:
-        while state.step < settings.steps:
-            state.do_step(pool)
-            if state.step % settings.eval_every == 0 or state.step == settings.steps:
-                yield state.record(pool)
-            if checkpoints is not None and checkpoints.every and state.step % checkpoints.every == 0:
-                checkpoints.save(state.checkpoint())
-            if on_progress is not None:
-                # WHY of the steps that were left: after resuming, the bar shows how long the rest takes.
-                done = state.step - first_step
-                speed = done * state.tokens_per_step / max(time.monotonic() - started, 1e-3)
-                on_progress(done / (settings.steps - first_step), f"{state.status()}, {speed:.0f} tokens/s")
-    except StopTraining:
-        if state.pending:
-            yield state.record(pool)
-    finally:
-        pool.close()
+    return SerialWorkers(network) if workers == 1 or build is None else ProcessWorkers(network, build, workers)
+
+
+def _announce(step: int, settings: StepSettings, num_held_out: int, *, measured: bool) -> None:
+    if step:
+        _note(f"resumed from step {step} of {settings.steps}")
+    if num_held_out and not measured:
+        _note(
+            f"the held-out part has {num_held_out} tokens, too few for a window of {settings.context + 1}: the log has "
+            "no val_loss, and only the finished model is measured on it"
+        )
 
 
 def _note(message: str) -> None:
     warnings.warn(message, InputWarning, stacklevel=3)
+
+
+def _held_out_windows(ids: Sequence[int], settings: StepSettings, num_targets: int) -> list[Window]:
+    """Return the windows to measure on while training; InputError if there are none to choose the best weights by."""
+    windows = _spread_windows(ids, settings.context, num_targets)
+    if not windows and settings.keep == "best":
+        raise InputError(
+            f"to keep the best weights, hold out at least {settings.context + 1} tokens (--val-fraction); "
+            f"the held-out part has {len(ids)}"
+        )
+    return windows
 
 
 def _spread_windows(ids: Sequence[int], context_size: int, num_targets: int) -> list[Window]:
@@ -190,12 +189,7 @@ class _TrainingState:
     """Everything the next step depends on."""
 
     def __init__(
-        self,
-        network: Network,
-        train_ids: Sequence[int],
-        held_out: Sequence[Window],
-        settings: StepSettings,
-        seed: int,
+        self, network: Network, train_ids: Sequence[int], held_out: Sequence[Window], settings: StepSettings, seed: int
     ) -> None:
         self._network = network
         self._train_ids = train_ids
@@ -209,6 +203,8 @@ class _TrainingState:
         self.step = 0
         self.tokens_per_step = 0
         self.history: list[StepRecord] = []
+        self._schedules = [Schedule(0, settings.steps, settings.warmup, settings.eval_every)]
+        self._best: Best | None = None
 
     def do_step(self, pool: Workers) -> None:
         """Learn from one batch."""
@@ -251,6 +247,8 @@ class _TrainingState:
             held_out = sum_stats([stats for stats, _ in pool.results(micro_batches, with_gradient=False)])
             record.update(val_loss=held_out.loss, val_accuracy=held_out.correct / held_out.num_tokens)
         self.history.append(record)
+        if self._settings.keep == "best" and (self._best is None or record["val_loss"] < self._best.loss):
+            self._best = Best(self.step, record["val_loss"], self._weights())
         return dict(record)  # WHY a copy: the caller may add columns, and a checkpoint keeps ours
 
     def status(self) -> str:
@@ -259,48 +257,70 @@ class _TrainingState:
         text = f"step {self.step}/{self._settings.steps}, loss {loss:.3f}"
         return f"{text}, val {self.history[-1]['val_loss']:.3f}" if self.history and self._held_out else text
 
+    def finish(self) -> dict[str, Any]:
+        """Go back to the best weights, if those are to be kept; return what the metadata say of it."""
+        remarks: dict[str, Any] = {}
+        if len(self._schedules) > 1:
+            remarks["resumed_from_step"] = self._schedules[-1].start
+        if self._best is not None:
+            self._take_over(self._best.weights)
+            remarks |= {"keep": "best", "kept_step": self._best.step, "keep_note": KEEP_NOTE}
+        return remarks
+
     # --- checkpoints ---------------------------------------------------------------------------------------
 
     def checkpoint(self) -> Checkpoint:
         """Return all that is needed to continue from here."""
-        named = list(self._network.named_parameters())
         averages = {
             f"{moment}.{name}": (parameter.shape, numbers)
             for moment, arrays in (("first", self._optimizer.first), ("second", self._optimizer.second))
-            for (name, parameter), numbers in zip(named, arrays, strict=True)
+            for (name, parameter), numbers in zip(self._network.named_parameters(), arrays, strict=True)
         }
-        progress = {
-            "random": list(self._generator.getstate()),
-            "history": self.history,
-            "pending": self.pending,
-        }
-        return Checkpoint(self.step, {n: (p.shape, array("d", p.data)) for n, p in named}, averages, progress)
+        progress = {"random": list(self._generator.getstate()), "history": self.history, "pending": self.pending}
+        progress["schedules"] = self._schedules
+        if self._best is None:
+            return Checkpoint(self.step, self._weights(), averages, progress)
+        best = {"best": [self._best.step, self._best.loss]}
+        return Checkpoint(self.step, self._weights(), averages, progress | best, self._best.weights)
+
+    def _weights(self) -> Arrays:
+        return {name: (p.shape, array("d", p.data)) for name, p in self._network.named_parameters()}
 
     def restore(self, checkpoint: Checkpoint | None) -> None:
-        """Continue from a checkpoint; from the start where it is None.
-
-        Raises:
-            InputError: It does not fit the network, or it is damaged.
-        """
+        """Continue from a checkpoint, if there is one; InputError if it is damaged or does not fit the network."""
         if checkpoint is None:
             return
         try:
-            if checkpoint.step > self._settings.steps:
-                raise ValueError(f"the run has {self._settings.steps} steps")
-            self._restore_weights(checkpoint)
+            self._restore_best(checkpoint)
+            self._take_over(checkpoint.weights)
+            self._restore_averages(checkpoint.optimizer)
             self._restore_progress(checkpoint.step, checkpoint.progress)
         except (ValueError, KeyError, TypeError, OverflowError) as error:
             raise InputError(f"the checkpoint of step {checkpoint.step} cannot be used: {error}") from error
         self.step = self._optimizer.steps = checkpoint.step
+        if self._settings.keep == "best" and checkpoint.best is None:
+            _note(f"the best weights before step {self.step} were not kept, so the best from there on are chosen")
+            if self.history and not self.pending:
+                self._best = Best(self.step, self.history[-1]["val_loss"], self._weights())
 
-    def _restore_weights(self, checkpoint: Checkpoint) -> None:
-        """Take over the weights, and the averages that AdamW keeps."""
-        if any(data.typecode != "d" for _, data in checkpoint.weights.values()):
+    def _take_over(self, weights: Arrays) -> None:
+        if any(data.typecode != "d" for _, data in weights.values()):
             raise ValueError("a weight is not in 64 bits")
-        self._network.load_state_dict({name: Tensor(data, shape) for name, (shape, data) in checkpoint.weights.items()})
+        self._network.load_state_dict({name: Tensor(data, shape) for name, (shape, data) in weights.items()})
+
+    def _restore_best(self, checkpoint: Checkpoint) -> None:
+        if self._settings.keep == "best" and checkpoint.best is not None:
+            step, loss = checkpoint.progress["best"]
+            if [step, loss] not in [[r["step"], r["val_loss"]] for r in checkpoint.progress["history"]]:
+                raise ValueError("the best step is not in the log")
+            self._take_over(checkpoint.best)  # WHY: they are checked like the others, which follow
+            self._best = Best(step, loss, checkpoint.best)
+
+    def _restore_averages(self, optimizer: Arrays) -> None:
+        """Take over the averages that AdamW keeps."""
         for moment, arrays in (("first", self._optimizer.first), ("second", self._optimizer.second)):
             for i, (name, parameter) in enumerate(self._network.named_parameters()):
-                shape, data = checkpoint.optimizer[f"{moment}.{name}"]
+                shape, data = optimizer[f"{moment}.{name}"]
                 if shape != parameter.shape or data.typecode != "d":
                     raise ValueError(f"{moment}.{name} of the optimizer does not fit")
                 if moment == "second" and min(data) < 0:
@@ -308,30 +328,18 @@ class _TrainingState:
                 arrays[i] = data
 
     def _restore_progress(self, step: int, progress: dict[str, Any]) -> None:
-        """Take over the random state, the log, and the batches since its last line."""
+        """Take over the random state, the log, the batches since its last line, and the schedules so far."""
         version, numbers, gauss = progress["random"]
         self._generator.setstate((version, tuple(numbers), gauss))
-        every, last = self._settings.eval_every, self._settings.steps
-        recorded = [number for number in range(1, step + 1) if number % every == 0 or number == last]
-        self.history = [self._checked_record(record) for record in progress["history"]]
-        if [record["step"] for record in self.history] != recorded:
-            raise ValueError("the log is of other steps")
-        self.pending = [_checked_stats(*stats) for stats in progress["pending"]]
+        self.history = [checked_record(record, bool(self._held_out)) for record in progress["history"]]
+        recorded = [int(record["step"]) for record in self.history]
+        old = checked_schedules(progress["schedules"], step, recorded)
+        self.pending = [checked_stats(*stats) for stats in progress["pending"]]
         if len(self.pending) != step - (recorded[-1] if recorded else 0):
             raise ValueError("the batches are not those since the last line of the log")
-
-    def _checked_record(self, record: Any) -> StepRecord:
-        columns = ["epoch", "avg_loss", "accuracy", "step", "learning_rate", "grad_norm"]
-        if self._held_out:
-            columns += ["val_loss", "val_accuracy"]
-        if not isinstance(record, dict) or list(record) != columns:
-            raise ValueError("a record of the log has other columns")
-        if not all(type(number) in (int, float) and isfinite(number) for number in record.values()):
-            raise ValueError("a record of the log holds something that is not a number")
-        return record
-
-
-def _checked_stats(loss: float, num_tokens: int, correct: int) -> BatchStats:
-    if not isfinite(loss) or not 0 <= correct <= num_tokens < 2**53 or num_tokens == 0:
-        raise ValueError("the numbers of a batch make no sense")
-    return BatchStats(loss, num_tokens, correct)
+        stopped_early = not self.pending and step not in old[-1].recorded(step)
+        if stopped_early or self._schedules[0][1:] != old[-1][1:]:
+            new = self._schedules[0]._replace(start=step)
+            self._schedules = [*(schedule for schedule in old if schedule.start < step), new]
+        else:
+            self._schedules = old

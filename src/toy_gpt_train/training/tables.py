@@ -8,8 +8,6 @@ Two facts make this fast without changing a number. A pair changes only its cont
 after the other. And rows that start alike and meet the same pattern of targets learn the same weights, so each pattern
 is trained once. benchmarks/bench_tables.py prints how many patterns a text has.
 
-It does not know which contexts the rows belong to.
-
 Source: the gradient of softmax with cross-entropy is probs - onehot: Bridle (1990), "Probabilistic interpretation of
 feedforward classification network outputs".
 """
@@ -60,15 +58,11 @@ def row_task(
 ) -> tuple[RowTask, list[int]]:
     """Return the task of one row, and the token ids of its cells, without the rest's.
 
-    Args:
-        weights: The row's own weights by token id.
-        rest: The weight of every other token.
-        targets: The token ids that follow the row's context, in the order of the text; all in 0..V-1.
-        vocab_size: V.
+    The row has ``weights`` of its own by token id, and ``rest`` for every other token. ``targets`` are the token ids
+    that follow the row's context, in the order of the text.
 
-    Example:
-        >>> row_task({}, 0.0, [2, 2], vocab_size=4)
-        (RowTask(targets=(1, 1), weights=(0.0, 0.0), rest_cell=0, num_rest=3), [2])
+    >>> row_task({}, 0.0, [2, 2], vocab_size=4)
+    (RowTask(targets=(1, 1), weights=(0.0, 0.0), rest_cell=0, num_rest=3), [2])
     """
     token_ids = sorted({*weights, *targets})
     num_rest = vocab_size - len(token_ids)
@@ -93,18 +87,13 @@ def train_rows(
 ) -> Iterator[Epoch]:
     """Train rows by gradient descent: targets in order, one update for each, ``epochs`` times over.
 
-    Args:
-        tasks: For each task, how many rows have it.
-        settings: Step size and epochs.
-        on_progress: If it raises StopTraining, the epoch is the last one.
+    ``tasks`` says how many rows have each task. If ``on_progress`` raises StopTraining, the epoch is the last one.
     """
     weights_of = {task: list(task.weights) for task in tasks}
     total = sum(len(task.targets) * len(task.weights) for task in tasks) * settings.epochs
-    done = 0
-    stopped = False
+    done, stopped = 0, False
     for epoch in range(1, settings.epochs + 1):
-        epoch_loss = 0.0
-        epoch_correct = 0
+        epoch_loss, epoch_correct = 0.0, 0
         for task, num_rows in tasks.items():
             weights = weights_of[task]
             for start in range(0, len(task.targets), _BLOCK_STEPS):
@@ -124,23 +113,14 @@ def train_rows(
             return
 
 
-def descend(
-    weights: list[float], targets: Sequence[int], task: RowTask, learning_rate: float
-) -> tuple[list[float], float, int]:
+def descend(weights: list[float], targets: Sequence[int], task: RowTask, rate: float) -> tuple[list[float], float, int]:
     """Take one gradient step for each target, in order: a few passes over the row's cells, whatever V is.
 
-    Args:
-        weights: The row's cells.
-        targets: Cells of the targets.
-        task: Says which cell stands for several tokens, and for how many.
-        learning_rate: Step size.
-
-    Returns:
-        The new weights, the total loss, and how many targets were the most likely; both taken before each update.
+    ``weights`` are the row's cells; the task says which of them stands for several tokens, and for how many. Return the
+    new weights, the total loss, and how many targets were the most likely; both taken before each update.
     """
     rest_cell, more = task.rest_cell, task.num_rest - 1
-    loss = 0.0
-    correct = 0
+    loss, correct = 0.0, 0
     for target in targets:
         top = max(weights)
         exps = [exp(weight - top) for weight in weights]
@@ -148,7 +128,7 @@ def descend(
         loss -= log(max(exps[target] / total, SMALLEST_PROBABILITY))
         correct += exps.index(1.0) == target  # exp(0): the first cell with the largest weight
         # The gradient of cell j is probs[j], minus 1 at the target.
-        scale = learning_rate / total
+        scale = rate / total
         weights = [weight - scale * e for weight, e in zip(weights, exps, strict=True)]
-        weights[target] += learning_rate
+        weights[target] += rate
     return weights, loss, correct

@@ -12,9 +12,10 @@ import time
 from array import array
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
+from dataclasses import dataclass
 from operator import add
 from threading import Lock, Thread
-from typing import TYPE_CHECKING, Final, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 from toy_gpt_train.math_training import add_up
 from toy_gpt_train.nn.kernels import doubles
@@ -51,12 +52,7 @@ Work = Callable[[Network, MicroBatch], Result]
 
 
 def cut_batch(windows: Sequence[Window], size: int, seeds: Callable[[], int]) -> list[MicroBatch]:
-    """Cut a batch into micro-batches of ``size`` windows, the last perhaps of fewer; ``seeds`` gives each its seed.
-
-    Example:
-        >>> [micro_batch.share for micro_batch in cut_batch([[1, 2], [3, 4], [5, 6], [7, 8]], 3, lambda: 0)]
-        [0.75, 0.25]
-    """
+    """Cut a batch into micro-batches of ``size`` windows, the last perhaps of fewer; ``seeds`` gives each its seed."""
     parts = (windows[start : start + size] for start in range(0, len(windows), size))
     return [MicroBatch(part, len(part) / len(windows), seeds()) for part in parts]
 
@@ -82,17 +78,7 @@ def micro_batch_loss(network: Network, micro_batch: MicroBatch) -> Result:
     return BatchStats(loss.item(), num_tokens, correct), array("d")
 
 
-class Workers(Protocol):
-    """Processes micro-batches."""
-
-    def results(self, micro_batches: Sequence[MicroBatch], *, with_gradient: bool) -> Iterator[Result]:
-        """Yield the result and the gradient of each micro-batch, in their order."""
-
-    def close(self) -> None:
-        """Stop working."""
-
-
-def batch_gradient(network: Network, workers: Workers, micro_batches: Sequence[MicroBatch]) -> BatchStats:
+def batch_gradient(network: Network, workers: "Workers", micro_batches: Sequence[MicroBatch]) -> BatchStats:
     """Give every parameter of a network the gradient of a batch's mean loss; return the result of the whole batch."""
     total = array("d")
     results: list[BatchStats] = []
@@ -107,39 +93,31 @@ def batch_gradient(network: Network, workers: Workers, micro_batches: Sequence[M
 
 
 def sum_stats(results: Sequence[BatchStats]) -> BatchStats:
-    """Return the result of several micro-batches, or batches, together.
-
-    Example:
-        >>> sum_stats([BatchStats(1.0, 3, 2), BatchStats(2.0, 1, 0)])
-        BatchStats(loss=1.25, num_tokens=4, correct=2)
-    """
+    """Return the result of several micro-batches, or batches, together."""
     num_tokens = sum(stats.num_tokens for stats in results)
     loss = add_up(stats.loss * stats.num_tokens for stats in results) / num_tokens
     return BatchStats(loss, num_tokens, sum(stats.correct for stats in results))
 
 
+@dataclass
 class SerialWorkers:
     """Processes all micro-batches in this process."""
 
-    def __init__(self, network: Network) -> None:
-        self._network = network
+    network: Network
 
     def results(self, micro_batches: Sequence[MicroBatch], *, with_gradient: bool) -> Iterator[Result]:
         """Yield the result and the gradient of each micro-batch, in their order."""
         work = micro_batch_gradient if with_gradient else micro_batch_loss
-        return (work(self._network, micro_batch) for micro_batch in micro_batches)
+        return (work(self.network, micro_batch) for micro_batch in micro_batches)
 
     def close(self) -> None:
         """Nothing to stop."""
 
 
 class ProcessWorkers:
-    """Shares micro-batches among processes, each with a network of its own; OSError if they cannot be started.
+    """Shares micro-batches among processes; OSError if they cannot be started.
 
-    Args:
-        network: The network whose weights count.
-        build: Makes a network of the same shape; a function that a new process can import.
-        number: How many processes.
+    Each has a network of its own, which ``build`` makes (importable); the weights of ``network`` count.
     """
 
     def __init__(self, network: Network, build: Callable[[], Network], number: int) -> None:
@@ -167,15 +145,11 @@ class ProcessWorkers:
         self._processes.append(process)
 
     def results(self, micro_batches: Sequence[MicroBatch], *, with_gradient: bool) -> Iterator[Result]:
-        """Yield the result and the gradient of each micro-batch, in order.
-
-        Raises:
-            ChildProcessError: A process has ended, or gives no sign of life.
-        """
+        """Yield results as SerialWorkers does; ChildProcessError if a process has ended, or gives no sign of life."""
         weights = b"".join(array("d", parameter.data).tobytes() for parameter in self._network.parameters())
         number = len(self._connections)
-        used = range(min(number, len(micro_batches)))
-        messages = [_to_bytes(micro_batches[i::number], with_gradient=with_gradient) for i in used]
+        work = micro_batch_gradient if with_gradient else micro_batch_loss
+        messages = [(work, micro_batches[i::number]) for i in range(min(number, len(micro_batches)))]
         # WHY a thread: sending waits for a process that does not read, and only receiving knows when that is too long.
         self._sender = Thread(target=self._send, args=(weights, messages), daemon=True)
         self._sender.start()
@@ -189,11 +163,11 @@ class ProcessWorkers:
         except (EOFError, OSError) as error:
             raise ChildProcessError("a worker process has ended; train again with --workers 1 to see why") from error
 
-    def _send(self, weights: bytes, messages: Sequence[bytes]) -> None:
+    def _send(self, weights: bytes, messages: Sequence[tuple[Work, Sequence[MicroBatch]]]) -> None:
         with suppress(OSError):  # the process has ended
             for connection, message in zip(self._connections, messages, strict=False):
                 connection.send_bytes(weights)
-                connection.send_bytes(message)
+                connection.send(message)
 
     def close(self) -> None:
         """End the processes. WHY not by asking them: one that is stopped would not answer."""
@@ -201,19 +175,14 @@ class ProcessWorkers:
             process.kill()
         for process in self._processes:
             process.join()
-        if self._sender is not None:
+        if self._sender is not None and self._sender.is_alive():  # Ctrl-C may have come before it was started
             self._sender.join()
         for connection in self._connections:
             connection.close()
 
 
 def _receive(connection: "Connection") -> bytes:
-    """Return the next message that is no heartbeat.
-
-    Raises:
-        ChildProcessError: There has been none for a long time.
-        EOFError, OSError: The process has ended.
-    """
+    """Return the next message that is no heartbeat; an error if the process has ended or has long been silent."""
     # WHY second by second: if this process is stopped too (Ctrl-Z), its own sleep must not count.
     while any(connection.poll(1.0) for _ in range(PATIENCE_SECONDS)):
         message = connection.recv_bytes()
@@ -241,8 +210,10 @@ def _control_c_waits() -> Iterator[None]:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
+Workers = SerialWorkers | ProcessWorkers
+
+
 def _serve(connection: "Connection", build: Callable[[], Network]) -> None:
-    """Process what comes through a connection until it is closed."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # where it was not inherited
     sending = Lock()
     Thread(target=_beat, args=(connection, sending), daemon=True).start()
@@ -254,7 +225,7 @@ def _serve(connection: "Connection", build: Callable[[], Network]) -> None:
             for parameter in network.parameters():
                 parameter.data = weights[start : start + len(parameter.data)]
                 start += len(parameter.data)
-            micro_batches, work = _from_bytes(connection.recv_bytes())
+            work, micro_batches = connection.recv()
             for micro_batch in micro_batches:
                 stats, gradient = work(network, micro_batch)
                 with sending:
@@ -265,30 +236,8 @@ def _serve(connection: "Connection", build: Callable[[], Network]) -> None:
 
 
 def _beat(connection: "Connection", sending: Lock) -> None:
-    """Tell the other end, again and again, that this process lives."""
     with suppress(OSError):  # the other end is gone
         while True:
             with sending:
                 connection.send_bytes(_HEARTBEAT)
             time.sleep(_HEARTBEAT_SECONDS)
-
-
-def _to_bytes(micro_batches: Sequence[MicroBatch], *, with_gradient: bool) -> bytes:
-    """Write micro-batches as numbers: whether gradients are wanted; then for each its share, seed, sizes and ids."""
-    numbers = array("d", [with_gradient])
-    for windows, share, seed in micro_batches:
-        numbers.extend([share, seed, len(windows), len(windows[0])])
-        for window in windows:
-            numbers.extend(window)
-    return numbers.tobytes()
-
-
-def _from_bytes(message: bytes) -> tuple[list[MicroBatch], Work]:
-    numbers = iter(doubles(message))
-    work = micro_batch_gradient if next(numbers) else micro_batch_loss
-    micro_batches: list[MicroBatch] = []
-    for share in numbers:
-        seed, num_windows, length = (int(next(numbers)) for _ in range(3))
-        windows = [[int(next(numbers)) for _ in range(length)] for _ in range(num_windows)]
-        micro_batches.append(MicroBatch(windows, share, seed))
-    return micro_batches, work

@@ -39,7 +39,6 @@ from toy_gpt_train.staging import JOURNAL_NAME
 DEFAULT_PORT: Final = 8765
 VIEW_DIR: Final = Path(__file__).resolve().parent
 INDEX_NAME: Final = "runs.json"
-
 _LOOPBACK: Final = "127.0.0.1"
 _PORTS_TO_TRY: Final = 20
 _SECONDS_TO_ASK: Final = 30
@@ -47,18 +46,9 @@ _BLOCK_BYTES: Final = 1 << 16
 
 # WHY two lists: a run may come from a stranger, so none of its files is ever served as a page or a script.
 # WHY not mimetypes: it reads the system's registry, and if that calls .js plain text the page does not start.
-_PAGE_TYPES: Final = {
-    ".html": "text/html; charset=utf-8",
-    ".css": "text/css; charset=utf-8",
-    ".js": "text/javascript; charset=utf-8",
-    ".svg": "image/svg+xml; charset=utf-8",
-}
-_DATA_TYPES: Final = {
-    ".json": "application/json; charset=utf-8",
-    ".csv": "text/csv; charset=utf-8",
-    ".txt": "text/plain; charset=utf-8",
-}
-_UNKNOWN_TYPE: Final = "application/octet-stream"
+_PAGE_TYPES: Final = {".html": "text/html", ".css": "text/css", ".js": "text/javascript", ".svg": "image/svg+xml"}
+_DATA_TYPES: Final = {".json": "application/json", ".csv": "text/csv", ".txt": "text/plain"}
+_UTF_8: Final = "; charset=utf-8"
 
 _HEADERS: Final = {
     "Cache-Control": "no-store",
@@ -70,19 +60,11 @@ _HEADERS: Final = {
 
 _PAGE_FOLDERS: Final = (".", "core", "ui")
 _ANY_BYTES: Final = "surrogateescape"  # how Python writes a folder's name that is not UTF-8
-
 _PLAIN_NAME: Final = re.compile(r"[^\x00-\x1f/\\:]+")
 
 
-# --- the page and the runs ----------------------------------------------------------------------------------
-
-
 def page_files() -> dict[str, Path]:
-    """Return the page's own files by address, relative to the page.
-
-    >>> sorted(page_files())[0], page_files()["core/run.js"].name
-    ('core/csv.js', 'run.js')
-    """
+    """Return the page's own files by address, relative to the page."""
     found = (path for folder in _PAGE_FOLDERS for path in (VIEW_DIR / folder).glob("*"))
     return {path.relative_to(VIEW_DIR).as_posix(): path for path in found if path.suffix in _PAGE_TYPES}
 
@@ -97,19 +79,15 @@ class Place(NamedTuple):
 
 
 def runs_index(base_dir: Path) -> dict[str, Any]:
-    """Return runs.json, the index that the page reads: all runs, and where their files are.
+    """Return runs.json, the index that the page reads.
 
-    Args:
-        base_dir: The folder that holds artifacts/ and outputs/, or is itself a folder of artifacts.
+    ``runs`` has the name, artifacts and log of each run, the default run first. Addresses are relative to ``base_dir``,
+    the folder that holds artifacts/ and outputs/; if it is itself a folder of artifacts, its address is ``run/``.
+    ``notes`` has a sentence for each run left out.
 
-    Returns:
-        ``runs``: name, artifacts and log of each run, the default run first; addresses are relative to ``base_dir`` (if
-        that is a folder of artifacts, its address is ``run/``). ``notes``: a sentence for each run left out.
-
-    Example:
-        >>> from toy_gpt_train.project import RESOURCE_ROOT
-        >>> runs_index(RESOURCE_ROOT / "artifacts" / "ladder" / "200-bigram" / "001_animals")["runs"]
-        [{'name': '200-bigram on 001_animals', 'artifacts': 'run/', 'log': None}]
+    >>> from toy_gpt_train.project import RESOURCE_ROOT
+    >>> runs_index(RESOURCE_ROOT / "artifacts" / "ladder" / "200-bigram" / "001_animals")["runs"]
+    [{'name': '200-bigram on 001_animals', 'artifacts': 'run/', 'log': None}]
     """
     runs: list[dict[str, str | None]] = []
     notes: list[str] = []
@@ -123,8 +101,8 @@ def runs_index(base_dir: Path) -> dict[str, Any]:
             notes.append(f"{place.url}{META_NAME} cannot be used: {why}")
         else:
             log = _real_file(place.outputs, TRAIN_LOG_NAME, base_dir)
-            log_url = _quoted(place.log_url + TRAIN_LOG_NAME) if log else None
-            runs.append({"name": name, "artifacts": _quoted(place.url), "log": log_url})
+            log_url = quote(place.log_url + TRAIN_LOG_NAME, errors=_ANY_BYTES) if log else None
+            runs.append({"name": name, "artifacts": quote(place.url, errors=_ANY_BYTES), "log": log_url})
     return {"runs": runs, "notes": notes}
 
 
@@ -174,13 +152,6 @@ def _real_file(folder: Path, name: str, base_dir: Path) -> Path | None:
     return None
 
 
-def _quoted(url: str) -> str:
-    return quote(url, errors=_ANY_BYTES)
-
-
-# --- answering ----------------------------------------------------------------------------------------------
-
-
 class Found(NamedTuple):
     """A file that is served, and its type."""
 
@@ -189,24 +160,20 @@ class Found(NamedTuple):
 
 
 def find_file(base_dir: Path, url: str) -> Found | None:
-    """Return the file at an address (from its first slash on, not quoted), or None if nothing is served there.
-
-    Example:
-        >>> found = find_file(VIEW_DIR, "/")
-        >>> found.path.name, found.type
-        ('index.html', 'text/html; charset=utf-8')
-    """
+    """Return the file at an address (from its first slash on, not quoted), or None if nothing is served there."""
     if not url.startswith("/"):
         return None
     if page := page_files().get(url[1:] or "index.html"):
-        return Found(page, _PAGE_TYPES[page.suffix])
+        return Found(page, _PAGE_TYPES[page.suffix] + _UTF_8)
     folder, _, name = url[1:].rpartition("/")
     path = _file_of_run(base_dir, f"{folder}/", name)
-    return Found(path, _DATA_TYPES.get(path.suffix, _UNKNOWN_TYPE)) if path else None
+    if path is None:
+        return None
+    kind = _DATA_TYPES.get(path.suffix)
+    return Found(path, kind + _UTF_8 if kind else "application/octet-stream")
 
 
 def _file_of_run(base_dir: Path, folder_url: str, name: str) -> Path | None:
-    """Return a file that belongs to the run at an address."""
     for place in _places(base_dir):
         if folder_url not in (place.url, place.log_url) or not _PLAIN_NAME.fullmatch(name):
             continue
@@ -243,20 +210,16 @@ class ExplorerServer(ThreadingHTTPServer):
 
 
 class _Handler(BaseHTTPRequestHandler):
-    """Answers one request."""
-
     server: ExplorerServer
     server_version = "toy-gpt-view"
     sys_version = ""
     timeout = _SECONDS_TO_ASK
 
     def handle(self) -> None:
-        """Answer, unless the client hangs up first."""
         with suppress(ConnectionError):
             super().handle()
 
     def do_GET(self) -> None:
-        """Answer with a file or the index."""
         if not _is_own_host(self.headers, self.server.server_port):
             self.send_error(HTTPStatus.FORBIDDEN, explain=f"This server answers to {self.server.url} only.")
             return
@@ -271,15 +234,13 @@ class _Handler(BaseHTTPRequestHandler):
         with content:
             self._send(HTTPStatus.OK, kind, content)
 
-    def do_HEAD(self) -> None:
-        """Answer like GET, without the content."""
-        self.do_GET()
+    do_HEAD = do_GET  # noqa: N815 - the base class's name; _send leaves the content out
 
     def _open(self, url: str) -> tuple[str, BinaryIO] | None:
         """Return the type and content of what is at an address; looked up each time, so new runs are shown too."""
         if url == f"/{INDEX_NAME}":
             index = json.dumps(runs_index(self.server.base_dir), ensure_ascii=False)
-            return _DATA_TYPES[".json"], BytesIO(index.encode("utf-8", "replace"))
+            return _DATA_TYPES[".json"] + _UTF_8, BytesIO(index.encode("utf-8", "replace"))
         found = find_file(self.server.base_dir, url)
         return (found.type, found.path.open("rb")) if found else None
 
@@ -289,7 +250,7 @@ class _Handler(BaseHTTPRequestHandler):
             code, explain = HTTPStatus.METHOD_NOT_ALLOWED, "Only GET and HEAD are answered: nothing can be changed."
         text = f"{code}: {explain or HTTPStatus(code).phrase}\n".encode()
         self.close_connection = True
-        self._send(HTTPStatus(code), _DATA_TYPES[".txt"], BytesIO(text))
+        self._send(HTTPStatus(code), _DATA_TYPES[".txt"] + _UTF_8, BytesIO(text))
 
     def _send(self, status: HTTPStatus, kind: str, content: BinaryIO) -> None:
         size = content.seek(0, os.SEEK_END)
@@ -315,9 +276,6 @@ def _is_own_host(headers: Message, port: int) -> bool:
     own = [f"{name}:{port}" for name in names] + (names if port == 80 else [])
     hosts = headers.get_all("Host", [])
     return len(hosts) == 1 and hosts[0].strip().lower() in own
-
-
-# --- the command --------------------------------------------------------------------------------------------
 
 
 def open_server(base_dir: Path, port: int) -> ExplorerServer:

@@ -1,0 +1,187 @@
+"""job.py - One training run: what is learned, how, and from which checkpoint on. run.train() makes a Run of the result.
+
+Everything that can be checked is checked before the first step.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import asdict
+from typing import Any, NamedTuple
+
+from toy_gpt_train.artifacts.metadata import Meta, new_meta
+from toy_gpt_train.artifacts.run_folder import RunFolder
+from toy_gpt_train.corpus import Corpus
+from toy_gpt_train.errors import InputError
+from toy_gpt_train.inference.evaluate import Evaluation, evaluate, watched
+from toy_gpt_train.models.base import Record, Text
+from toy_gpt_train.models.registry import MOST_WORKERS, STEP_OPTIONS, find_model
+from toy_gpt_train.models.scores import summarize
+from toy_gpt_train.progress import OnProgress
+from toy_gpt_train.tokenizers.encoded import encode_corpus
+
+
+class Cut(NamedTuple):
+    """How a text is cut into tokens, and which share of them is held out."""
+
+    tokenizer: str
+    bpe_vocab: int
+    val_fraction: float
+
+
+class Job:
+    """A training run; InputError if a number makes no sense. Call its methods in the order they have here.
+
+    Args:
+        model: Its name.
+        context: N; None for the default.
+        seed: For what is drawn at random.
+        options: Those of the model and, for a network, those of STEP_OPTIONS; None means not given.
+    """
+
+    def __init__(self, model: str, context: int | None, seed: int, options: Mapping[str, Any]) -> None:
+        if seed < 0:
+            raise InputError(f"the seed must be at least 0, got {seed}")
+        self.seed = seed
+        self.entry = find_model(model)
+        self.history: list[Record] = []
+        given = {name: value for name, value in options.items() if value is not None}
+        known = self.entry.model_class.options
+        if unused := self.entry.unused_options(given):
+            raise InputError(f"{unused[0]} means nothing to {model}; its options are: {', '.join(known) or 'none'}")
+        self._in_steps = STEP_OPTIONS | {name: value for name, value in given.items() if name in STEP_OPTIONS}
+        self._numbers = {name: known[name].checked(name, value) for name, value in given.items() if name in known}
+        _check_steps(self._in_steps, self._numbers)
+        self._context = self.entry.chosen_context(context)
+        self.settings = self._settings_of(self._numbers)
+
+    def _settings_of(self, numbers: Mapping[str, Any]) -> Any:
+        return self.entry.model_class.settings(self.entry.name, self._context, **numbers)
+
+    def prepare(self, corpus: Corpus, cut: Cut, folder: RunFolder | None) -> None:
+        """Encode the text and build the model; ``folder`` is where the run will be written, if it will be.
+
+        Raises:
+            InputError: The text cannot be used, there is nothing to resume, or a run was stopped here.
+        """
+        if folder is None and (self._in_steps["checkpoint_every"] or self._in_steps["resume"]):
+            raise InputError("checkpoints need a folder: give save_to")
+        has_checkpoints = folder and (self.entry.model_class.trains_in_steps or folder.checkpoints.is_dir())
+        if folder and has_checkpoints:
+            self._look_for_checkpoint(folder)
+        self.corpus, self.cut = corpus, cut
+        self.encoded = encode_corpus(corpus, *cut)
+        self.entry.check_length(self.settings.context, self.encoded.num_train, corpus.path or corpus.name)
+        self.model = self.entry.model_class.build(self.encoded.tokenizer.vocab_size, self.settings, self.seed)
+        self._checkpoints: Any = None
+        if folder and has_checkpoints:
+            from toy_gpt_train.artifacts.checkpoints import Checkpoints
+
+            every, resume = self._in_steps["checkpoint_every"], self._in_steps["resume"]
+            self._checkpoints = Checkpoints(folder.checkpoints, every, self._identity(), resume=resume)
+
+    def learn(self, on_progress: OnProgress | None, on_record: Callable[[Record], None] | None) -> None:
+        """Train the model."""
+        text = Text(self.encoded.ids, self.encoded.num_train, self.encoded.tokenizer.tokens)
+        how = {"workers": self._in_steps["workers"], "checkpoints": self._checkpoints, "on_progress": on_progress}
+        for record in self.model.fit(text, self.settings, seed=self.seed, **how):
+            self.history.append(record)
+            if on_record is not None:
+                on_record(record)
+
+    def measure(self, on_progress: OnProgress | None) -> tuple[Meta, Evaluation | None]:
+        """Return the metadata with the final metrics, and the scores of the held-out part.
+
+        The loss floor joins the log.
+        """
+        text, model, num_train = self.encoded, self.model, self.encoded.num_train
+        ids = text.ids[:num_train]
+        floor = model.loss_floor(ids)
+        for record in self.history:
+            record.update(loss_floor=floor, above_floor=record["avg_loss"] - floor)
+        start = model.scored_from(num_train)
+        if start is None:
+            metrics = {"train_loss": self.history[-1]["avg_loss"], "train_accuracy": self.history[-1]["accuracy"]}
+        else:
+            scores = summarize(zip(watched(model, ids, start, on_progress), ids[start:], strict=True))
+            metrics = {"train_loss": scores.loss, "train_accuracy": scores.accuracy}
+        held_out = None
+        if num_train < len(text.ids):
+            sizes = [0] * num_train + text.held_out_sizes
+            held_out = evaluate(model, text.ids, sizes, text.frequencies, num_train, on_progress=on_progress)
+            metrics.update(val_loss=held_out.loss, val_accuracy=held_out.accuracy)
+        figures = {"metrics": metrics, "loss_floor": floor, "seed": self.seed, "val_fraction": self.cut.val_fraction}
+        meta = new_meta(
+            self.corpus,
+            model.training_record(self.settings, self.history),
+            model_kind=self.entry.name,
+            vocab_size=model.vocab_size,
+            context_size=model.context_size,
+            tokenizer={"kind": text.tokenizer.kind},
+            start_tokens=[text.tokenizer.tokens[i] for i in text.ids[: model.context_size]],
+            **figures,
+        )
+        return meta, held_out
+
+    def finish(self) -> None:
+        """Keep the last checkpoint, now that the run is written, or none."""
+        if self._checkpoints is not None:
+            self._checkpoints.finish(keep=self._in_steps["keep_checkpoint"])
+
+    # --- checkpoints ---------------------------------------------------------------------------------------
+
+    def _look_for_checkpoint(self, folder: RunFolder) -> None:
+        """Take over the numbers of a run that is resumed, but for those that were given."""
+        # WHY here: it loads the code of networks, which a table does without.
+        from toy_gpt_train.artifacts.checkpoints import newest_state
+
+        state = newest_state(folder.checkpoints)
+        if self._in_steps["resume"]:
+            if state is None:
+                raise InputError(f"{folder.checkpoints}: there is no checkpoint, so there is nothing to resume")
+            self._resume(state)
+        elif state is not None and not state.finished:
+            raise InputError(
+                f"{state.path} is of a training run that was stopped; continue with --resume, or remove it"
+            )
+
+    def _resume(self, state: Any) -> None:
+        known = self.entry.model_class.options
+        saved = {name: known[name].checked(name, value) for name, value in state.resumed_numbers().items()}
+        numbers = saved | self._numbers
+        if self._in_steps["more_steps"] is not None:
+            numbers["steps"] = state.step + self._in_steps["more_steps"]
+        self.settings = self._settings_of(numbers)
+        # WHY some with no step left: a run may have been trained to its end and then not written.
+        unwritten = not state.finished and saved.get("steps") == state.step
+        if self.settings.steps < state.step + (not unwritten):
+            done = f"step {state.step} of {self.settings.steps} is done (--more-steps N does N more)"
+            raise InputError(f"{state.path}: there is nothing to resume: {done}")
+
+    def _identity(self) -> dict[str, Any]:
+        """Return what a run is: every number that changes what it learns."""
+        numbers, tokenizer = asdict(self.settings), self.encoded.tokenizer
+        return {
+            "corpus": self.corpus.sha256,
+            "tokenizer": tokenizer.kind,
+            "merges up to": self.cut.bpe_vocab if tokenizer.learned else 0,
+            "vocabulary": tokenizer.vocab_size,
+            "held-out share": self.cut.val_fraction,
+            "model": self.entry.name,
+            **numbers.pop("architecture", {}),
+            **numbers,
+            "seed": self.seed,
+        }
+
+
+def _check_steps(in_steps: Mapping[str, Any], numbers: Mapping[str, Any]) -> None:
+    """Refuse, with InputError, values of STEP_OPTIONS that make no sense."""
+    workers, every, more = in_steps["workers"], in_steps["checkpoint_every"], in_steps["more_steps"]
+    if not 1 <= workers <= MOST_WORKERS:
+        raise InputError(f"there must be at least 1 worker and at most {MOST_WORKERS}, got {workers}")
+    if every < 0:
+        raise InputError(f"the steps between checkpoints must be at least 0, got {every}")
+    if more is not None and more < 1:
+        raise InputError(f"more steps must be at least 1, got {more}")
+    if more is not None and not in_steps["resume"]:
+        raise InputError("more steps are for a run that is resumed: --more-steps needs --resume")
+    if more is not None and "steps" in numbers:
+        raise InputError("--steps says how many there are in all, --more-steps how many more: give one of them")
