@@ -5,7 +5,7 @@ import os
 import subprocess
 import sys
 from argparse import ArgumentParser
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import redirect_stderr, redirect_stdout
 from functools import cache
 from pathlib import Path
@@ -97,6 +97,14 @@ def lay_out(folder: Path, files: Mapping[str, bytes]) -> None:
     for name, content in files.items():
         if not (folder / name).exists():
             (folder / name).write_bytes(content)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _no_flushing() -> Iterator[None]:
+    """Files of tests need not survive a power failure; test_crashes.py looks at what is flushed."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(os, "fsync", lambda number: None)
+        yield
 
 
 @pytest.fixture(scope="session")
