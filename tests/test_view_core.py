@@ -532,7 +532,9 @@ def test_merges_happen_in_the_order_of_their_ranks(ask: Ask) -> None:
 def with_bpe(files: Files, tokenizer: BPETokenizer) -> Files:
     """Give a run a byte-level BPE that has all tokens of its own, and more."""
     ids = ids_of(tokenizer)
-    rows = [csv_line([ids[token], token, 0]) for token in sorted(ids, key=ids.__getitem__)]
+    rows_before = csv.reader(io.StringIO(files[VOCABULARY].decode("utf-8"), newline=""))
+    frequencies = {token: count for _, token, count in rows_before}
+    rows = [csv_line([ids[token], token, frequencies.get(token, 0)]) for token in sorted(ids, key=ids.__getitem__)]
     meta = {**json.loads(files[META]), "vocab_size": len(ids)}
     texts = {
         **tokenizer.files(),
@@ -586,6 +588,7 @@ def test_damaged_bpe_is_refused_by_both(
 ) -> None:
     files = with_bpe(files_of(made("bpe")), special_bpe)
     name, change = BPE_DAMAGE[damage]
+    load_in_python(tmp_path, files)
     before = files[name].decode("utf-8")
     files[name] = change(before).encode("utf-8")
     assert files[name] != before.encode("utf-8")
@@ -1089,6 +1092,29 @@ def test_a_damaged_log_is_refused(ask: Ask, made: Callable[[str], Path]) -> None
     for log_text in (b"", b"epoch,avg_loss\n1\n", b"epoch,avg_loss\n1,x\n", b"epoch,avg_loss\n1,0.5"):
         with pytest.raises(ViewError, match=r"train_log\.csv"):
             load(ask, {**files, "train_log.csv": log_text})
+
+
+@pytest.mark.parametrize(
+    ("name", "file"),
+    [
+        *(("all", VOCABULARY), ("kneser-ney", VOCABULARY), ("kneser-ney", "02_counts.csv")),
+        *(("mixture of words", f"02_counts_{k}.csv") for k in (1, 2)),
+    ],
+)
+def test_counts_that_are_not_of_one_text_are_refused_by_both(
+    ask: Ask, made: Callable[[str], Path], tmp_path: Path, name: str, file: str
+) -> None:
+    files = files_of(made(name))
+    start = json.loads(files[META])["start_tokens"][0]
+    lines = files[file].decode("utf-8").split("\n")
+    wanted = rf",{re.escape(start)},[0-9]+$" if file == VOCABULARY else ",[0-9]+$"
+    changed = next(i for i, line in enumerate(lines) if re.search(wanted, line))
+    lines[changed] = re.sub(r"[0-9]+$", "0" if file == VOCABULARY else "77", lines[changed])
+    files[file] = "\n".join(lines).encode("utf-8")
+    with pytest.raises(InputError):
+        load_in_python(tmp_path, files)
+    with pytest.raises(ViewError, match=rf"^({VOCABULARY}|{file}|02_counts\.csv): "):
+        load(ask, files)
 
 
 @st.composite

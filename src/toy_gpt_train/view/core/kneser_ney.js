@@ -14,7 +14,7 @@
 //
 // It does not know where files come from. A value of a context may be a token or any other view (mixture.js).
 
-import { eachRow, finiteNumber, idsOfLabel, knownId, wholeNumber } from "./csv.js";
+import { eachRow, finiteNumber, idsOfLabel, knownId, quoted, wholeNumber } from "./csv.js";
 import { topK } from "./sampling.js";
 
 const COUNTS_NAME = "02_counts.csv";
@@ -48,7 +48,8 @@ const LARGEST_SQUARE = 2_000; // tokens, for a heatmap of all pairs
 export const filesOf = () => [COUNTS_NAME, DISCOUNTS_NAME];
 
 /** @type {import("./run.js").Rebuild} */
-export function rebuild(meta, { tokens, idOf }, files) {
+export function rebuild(meta, vocabulary, files) {
+  const { tokens, idOf } = vocabulary;
   const expected = meta.weights.rows;
   // WHY first: it checks the number of context lengths in the metadata.
   const discounts = readDiscounts(files.get(DISCOUNTS_NAME), meta.context_size, expected[DISCOUNTS_NAME]);
@@ -56,6 +57,7 @@ export function rebuild(meta, { tokens, idOf }, files) {
   const take = ([label, token, count]) =>
     ngrams.add(idsOfLabel(label, idOf, meta.context_size), knownId(token, idOf), wholeNumber(count, "count"));
   eachRow(files.get(COUNTS_NAME), COUNTS_NAME, COUNTS_HEADER, take, expected[COUNTS_NAME]);
+  checkCounts(ngrams, vocabulary, meta.start_tokens, COUNTS_NAME);
   const memory = createMemory(ngrams, discounts, COUNTS_NAME);
   return {
     minContext: 0,
@@ -117,6 +119,24 @@ export function createNgrams(longest) {
     counts.push(count);
   };
   return { columns, tokens, counts, add };
+}
+
+/**
+ * Check that every token is counted as often as the text has it.
+ *
+ * @param {ReturnType<typeof createNgrams>} ngrams
+ * @param {import("./run.js").Vocabulary} vocabulary
+ * @param {string[]} firsts - The first tokens of the text, which no ngram ends with.
+ * @param {string} file - Where the ngrams come from, for messages.
+ */
+export function checkCounts(ngrams, { tokens, idOf, frequency }, firsts, file) {
+  const left = [...frequency];
+  firsts.forEach((token) => (left[idOf.get(token)] -= 1));
+  ngrams.tokens.forEach((id, i) => (left[id] -= ngrams.counts[i]));
+  const wrong = left.findIndex((count) => count !== 0);
+  if (wrong !== -1) {
+    throw new Error(`${file}: the counts of ${quoted(tokens[wrong])} do not fit its frequency in 01_vocabulary.csv`);
+  }
 }
 
 /**

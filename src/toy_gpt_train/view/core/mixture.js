@@ -13,7 +13,7 @@
 
 import { eachRow, finiteNumber, knownId, quoted, wholeNumber } from "./csv.js";
 import { isObject } from "./json.js";
-import { createMemory, createNgrams, discountsOf, interpolate } from "./kneser_ney.js";
+import { checkCounts, createMemory, createNgrams, discountsOf, interpolate } from "./kneser_ney.js";
 import { softmax, topK } from "./sampling.js";
 
 const DISCOUNTS_NAME = "03_discounts.csv";
@@ -72,6 +72,8 @@ export function rebuild(meta, vocabulary, files) {
   const discounts = read(readDiscounts, DISCOUNTS_NAME, chains);
   const memories = chains.map((chain, k) => {
     const ngrams = read(readNgrams, countsName(k), countsName(k), vocabulary.idOf, chain, codes);
+    const longestLag = Math.max(...chain.map((name) => LAGS.indexOf(name) + 1));
+    checkCounts(ngrams, vocabulary, meta.start_tokens.slice(0, longestLag), countsName(k));
     return createMemory(ngrams, discounts[k], countsName(k));
   });
   const weights = read(readWeights, WEIGHTS_NAME, recipe);

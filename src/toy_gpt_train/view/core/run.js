@@ -83,6 +83,7 @@ const MODELS = {
   llama: NETWORK,
 };
 const FIXED_CONTEXTS = { unigram: 0, bigram: 1, mixture: 64 };
+const SHORTEST_TEXTS = { mixture: 10 }; // in tokens; the other models need one more than their context
 
 // --- opening runs -------------------------------------------------------------------------------------------
 
@@ -129,12 +130,14 @@ export async function loadRun(entry) {
   const files = await fetchAll(entry, [...filesOf(meta, vocabulary), ...tokenizerFiles(meta)]);
   const tokenizer = tokenizerFromMeta(meta.tokenizer, files);
   checkIds(vocabulary, tokenizer);
+  const model = checked(rebuild(meta, vocabulary, files), meta);
+  checkText(meta, vocabulary);
   return {
     name,
     meta,
     vocabulary,
     tokenizer,
-    model: checked(rebuild(meta, vocabulary, files), meta),
+    model,
     log: logText === null ? null : readLog(logText),
     lossFloor: meta.loss_floor,
   };
@@ -267,6 +270,22 @@ function readVocabulary(text, vocabSize) {
   };
   eachRow(text, VOCABULARY_NAME, VOCABULARY_HEADER, take, vocabSize);
   return { tokens, idOf, frequency };
+}
+
+/** Check that the frequencies are those of a text that is long enough and begins with the first tokens. */
+function checkText({ model_kind: kind, context_size: contextSize, start_tokens: start }, { idOf, frequency }) {
+  const numTokens = frequency.reduce((sum, count) => sum + count, 0);
+  if (numTokens < (SHORTEST_TEXTS[kind] ?? contextSize + 1)) {
+    throw new Error(`${VOCABULARY_NAME}: a text of ${numTokens} tokens is too short for a context of ${contextSize}`);
+  }
+  const left = [...frequency];
+  for (const token of start.slice(0, numTokens)) {
+    const id = idOf.get(token);
+    if (!left[id]) {
+      throw new Error(`${VOCABULARY_NAME}: start_tokens in ${META_NAME} has ${quoted(token)} more often`);
+    }
+    left[id] -= 1;
+  }
 }
 
 /** Check that the vocabulary numbers tokens as the tokenizer's own files do, if it has such files. */
