@@ -227,6 +227,7 @@ def test_split_label_refuses_half_an_escape() -> None:
         split_label("a\\")
 
 
+@pytest.mark.slow
 def test_labels_are_read_in_linear_time(tmp_path: Path) -> None:
     # Quadratic time would be hours.
     token = "\\" * 1_000_000
@@ -606,6 +607,7 @@ def test_any_weights_are_read_back_exactly(
 any_text = st.lists(st.text(characters, max_size=4), min_size=6, max_size=20).map(lambda parts: "".join(parts) * 3)
 
 
+@pytest.mark.slow
 @settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(
     text=any_text,
@@ -702,6 +704,7 @@ def test_layouts_hold_the_same_model(tmp_path: Path, repository: Path) -> None:
         assert [loaded.model.next_probs([token_id]) for loaded in runs] == [probs] * 3
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("seed", ["1", "2"])
 def test_bytes_do_not_depend_on_the_hash_seed(
     tmp_path_factory: pytest.TempPathFactory,

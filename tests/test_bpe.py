@@ -396,6 +396,7 @@ def test_ids_come_while_the_stream_goes_on() -> None:
     assert tokenizer.decode([next(ids) for _ in range(50)]) == "word " * 10
 
 
+@pytest.mark.slow
 def test_a_stream_takes_constant_memory() -> None:
     tokenizer = make_tokenizer([(b"o", b"n")], ["<end>"])
     lines = ("once upon a time, there was a fox.\n" for _ in range(20_000))

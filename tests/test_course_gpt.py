@@ -184,6 +184,7 @@ def test_second_step_by_hand():
         assert weight.data == pytest.approx(data - step, abs=1e-12)
 
 
+@pytest.mark.slow
 def test_model_learns_a_word():
     model = GPT(random.Random(7))
     losses = list(train(model, ["abca"], 80))
@@ -226,6 +227,7 @@ def run(capsys, *argv):
     return code, printed.out, printed.err
 
 
+@pytest.mark.slow
 def test_new_words_are_not_in_the_text(tmp_path, capsys, monkeypatch):
     monkeypatch.setattr(f_gpt, "CONTEXT", 4)  # short words are soon written
     path = tmp_path / "words.txt"

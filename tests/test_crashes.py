@@ -350,6 +350,7 @@ def test_recorded_operations_give_the_run(change_of: Callable[[str, str], Change
     assert before != after
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("old", "new"), CHANGES)
 def test_crash_at_any_operation(change_of: Callable[[str, str], Change], rebuilt: Rebuilt, old: str, new: str) -> None:
     before, after, operations, _ = change_of(old, new)

@@ -685,6 +685,7 @@ def good_or_refused(outcome: Any, name: str, *, changed: bool = True) -> bool:
     return outcome.refused and "Traceback" not in outcome.err
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("run", RUNS)
 def test_random_damage(run_files: Callable[[str], Files], infer: Callable[..., Any], run: str) -> None:
     files = run_files(run)
@@ -727,6 +728,7 @@ def json_values() -> st.SearchStrategy[Any]:
     )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("run", ["all", "mixture", "bpe"])
 def test_random_metadata(run_files: Callable[[str], Files], infer: Callable[..., Any], run: str) -> None:
     files = run_files(run)

@@ -431,6 +431,7 @@ DRIPPING = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("what", DRIPPING)
 def test_a_server_that_is_too_slow_is_left(server, out, what):
     patience = Patience(timeout=5, attempts=2, pause=0, min_speed=1000, window=0.2)
@@ -440,6 +441,7 @@ def test_a_server_that_is_too_slow_is_left(server, out, what):
     assert run(server, out, whole, patience=patience)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("what", DRIPPING)
 def test_a_deadline_ends_all_attempts(server, out, what):
     with pytest.raises(InputError, match=r"not fetched within 0\.3 s"):

@@ -45,6 +45,7 @@ def good(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
+@pytest.mark.slow
 def test_damage_is_refused_or_noticed(good: Path, tmp_path: Path) -> None:
     cases = list(attack.attacks(good, tmp_path, range(CASES)))
     assert [case for case in cases if case.outcome in ("silent other", "crashed")] == []

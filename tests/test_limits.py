@@ -186,6 +186,7 @@ def test_a_hostile_manifest(tmp_path: Path, what: str) -> None:
     assert "\n" not in str(caught.value)
 
 
+@pytest.mark.slow
 @needs_linux
 @pytest.mark.parametrize("what", ["a name of 20,000 parts", "many names of 100 parts", "too large", "lists in lists"])
 def test_a_hostile_manifest_costs_little(tmp_path: Path, python: Callable[..., Any], what: str) -> None:
@@ -201,6 +202,7 @@ def test_a_hostile_manifest_costs_little(tmp_path: Path, python: Callable[..., A
         assert (outcome.code, outcome.err.count("\n")) == (2, 1), outcome.err[:2000]
 
 
+@pytest.mark.slow
 def test_a_label_with_a_long_token_is_read_quickly(tmp_path: Path) -> None:
     # Ten megabytes with a backslash, in many labels: letter by letter it took 40 seconds.
     token = "a" * 5_000_000 + "\\" + "b" * 5_000_000

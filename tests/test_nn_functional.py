@@ -646,6 +646,7 @@ def test_two_losses_over_one_operation_are_refused():
         two.backward()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("operation", [add, mul])
 def test_a_deep_network_is_no_problem(operation):
     x, one = of(2.0), of(1.0 if operation is mul else 0.0)
@@ -672,6 +673,7 @@ def chain_of(x: Tensor, length: int) -> Tensor:
     return x
 
 
+@pytest.mark.slow
 def test_a_walk_releases_what_it_passed():
     x = of(0.5)
     before = alive()
@@ -683,6 +685,7 @@ def test_a_walk_releases_what_it_passed():
     assert (loss._parents, loss.grad) == ((), None)
 
 
+@pytest.mark.slow
 def test_activations_are_released_during_the_walk():
     counts = []
 

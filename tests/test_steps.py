@@ -535,6 +535,7 @@ def test_a_clock_that_stands_still_does_no_harm():
 # --- memory -------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_a_step_leaves_at_most_forty_bytes_per_weight():
     # 8 for the weight, 8 for its gradient, 16 for AdamW; the activations are gone.
     settings = settings_of(

@@ -213,6 +213,7 @@ def test_a_progress_title_is_shown_and_not_obeyed() -> None:
 # --- JSON ---------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 @needs_processes
 @pytest.mark.parametrize("encoding", ["ascii", "latin-1", "utf-8", "utf-16"])
 def test_json_is_ascii_on_any_console(python: Callable[..., Any], tmp_path: Path, encoding: str) -> None:
@@ -257,6 +258,7 @@ def in_shell(redirection: str, *argv: object, stdin: bytes = b"") -> subprocess.
 CLOSED = ("<&-", ">&-", "2>&-", "<&- >&- 2>&-")
 
 
+@pytest.mark.slow
 @needs_processes
 @needs_shell
 @pytest.mark.parametrize("redirection", CLOSED)
@@ -292,6 +294,7 @@ def test_closed_streams_and_workers(tmp_path: Path, tiny_corpus: Path, redirecti
     assert tg.load(tmp_path).name == "gpt"
 
 
+@pytest.mark.slow
 @needs_processes
 @needs_shell
 @needs_full
