@@ -2,7 +2,6 @@
 
 import { bar } from "./charts.js";
 import { element, fill } from "./dom.js";
-import { heatmap } from "./heatmap.js";
 import { plainTable } from "./record_table.js";
 import { countText, numberText, percentText, probabilityText, visible } from "../core/text.js";
 
@@ -173,5 +172,15 @@ function showNetwork({ context, steps }, session) {
     element("p", "How much the last token looks at each token of the context. Each row sums to 1."),
   ];
   const logits = plainTable("Logits, step by step", names, rows);
-  return [element("p", how), logits, ...(heads.length ? [...attention, heatmap(matrix)] : [])];
+  return [element("p", how), logits, ...(heads.length ? [...attention, heatmapOf(matrix)] : [])];
+}
+
+/** Show a matrix. WHY loaded when needed: most models have no heads, and the page starts sooner without it. */
+function heatmapOf(matrix) {
+  const place = element("div");
+  import("./heatmap.js").then(
+    ({ heatmap }) => fill(place, heatmap(matrix)),
+    (error) => fill(place, element("p.problem", { role: "alert" }, `This cannot be shown: ${error.message}`)),
+  );
+  return place;
 }
