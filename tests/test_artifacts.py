@@ -297,7 +297,7 @@ def test_metadata_has_every_field_of_the_contract(tmp_path: Path, kind: str) -> 
 
 def recorded_corpus(path: Path, base_dir: Path) -> dict[str, Any]:
     """The metadata's description of a text that was learned and saved to a folder."""
-    described: dict[str, Any] = saved_meta(new_meta(read_corpus(path), {}), base_dir, path)["corpus"]
+    described: dict[str, Any] = saved_meta(new_meta(read_corpus(path).source, {}), base_dir, path)["corpus"]
     return described
 
 
@@ -329,13 +329,13 @@ def test_a_text_in_memory_is_a_corpus_without_a_file(tmp_path: Path) -> None:
 def test_names_that_utf_8_cannot_hold(tmp_path: Path) -> None:
     # Such file names exist: on Linux as "\udcff" for the byte 0xff, on Windows as any lone surrogate.
     path = tmp_path / "in \udcff" / "\udcff.txt"
-    meta = saved_meta(new_meta(corpus_of("a", path.name), {}), path.parent, path)
+    meta = saved_meta(new_meta(corpus_of("a", path.name).source, {}), path.parent, path)
     assert (meta["corpus"]["filename"], meta["corpus"]["path"], meta["repo_name"]) == ("?.txt", "?.txt", "in ?")
-    assert new_meta(corpus_of("a", "\ud800"), {})["corpus"]["filename"] == "?"
+    assert new_meta(corpus_of("a", "\ud800").source, {})["corpus"]["filename"] == "?"
 
 
 def test_name_of_the_project(tmp_path: Path) -> None:
-    meta = new_meta(corpus_of("a"), {})
+    meta = new_meta(corpus_of("a").source, {})
     base = tmp_path / "my-run"
     base.mkdir()
     assert saved_meta(meta, base, None)["repo_name"] == "my-run"
@@ -511,7 +511,7 @@ def run_of_tokens(kind: str, tokens: Sequence[str], learned: Sequence[str], **op
     start = model.context_size
     loss = 0.0 if kind == "mixture" else summarize(zip(model.score(ids, start), ids[start:], strict=True)).loss
     meta = new_meta(
-        corpus_of("any"),
+        corpus_of("any").source,
         model.training_record(chosen, history),
         model_kind=kind,
         vocab_size=len(tokens),

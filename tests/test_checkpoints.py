@@ -569,7 +569,7 @@ def test_resuming_with_other_merges_is_refused(base, tmp_path, toy_gpt, listing)
         assert toy_gpt(*command(base, corpus, *options, "--bpe-vocab", 258)).code == 130
     arguments = command(base, corpus, *options, "--bpe-vocab", 259, "--resume")
     err = refused_and_unchanged(toy_gpt, listing, base, arguments)
-    assert "this checkpoint is of another run: its merges up to is 258, not 259" in err
+    assert "this checkpoint is of another run: its vocabulary is 258, not 259" in err
 
 
 def test_a_checkpoint_is_not_overwritten_by_accident(base, stopped, tiny_corpus, toy_gpt, listing):

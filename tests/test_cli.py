@@ -165,7 +165,7 @@ def test_version(toy_gpt: ToyGpt) -> None:
         ("evaluate",),
         ("evaluate", "--text"),
         ("evaluate", "--text", "a", "--unknown", "guess"),
-        ("train", "--tokenizer", "syllable"),
+        ("ladder", "--tokenizer", "syllable"),
         ("levels", "5"),
     ],
 )

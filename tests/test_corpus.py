@@ -121,8 +121,8 @@ def test_sizes_of_a_corpus(tmp_path: Path, data: bytes) -> None:
     lines = text.replace("\r", "\n").split("\n")
     assert (corpus.text, corpus.name, corpus.path) == (text, "text.txt", path)
     assert corpus.sha256 == hashlib.sha256(data).hexdigest()
-    assert corpus.num_lines == len([line for line in lines if line.strip()])
-    assert corpus_of(text).num_lines == corpus.num_lines
+    assert corpus.source.num_lines == len([line for line in lines if line.strip()])
+    assert corpus_of(text).source.num_lines == corpus.source.num_lines
 
 
 # --- the bytes that are scored ----------------------------------------------------------------------------------

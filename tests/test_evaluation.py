@@ -138,10 +138,10 @@ def test_a_score_is_the_mean_over_next_probs(vocab_size, context_size, data):
 
 
 def test_bytes_and_the_baseline_are_of_the_scored_tokens():
-    evaluation = evaluate(one_row_bigram(), [0, 1, 2, 0], [1, 2, 4, 8], [3, 1], 1)
+    evaluation = evaluate(one_row_bigram(), [0, 1, 2, 0], [2, 4, 8], [3, 1], 1)
     assert (evaluation.num_tokens, evaluation.num_bytes, evaluation.unknown_tokens) == (3, 14, 1)
     assert evaluation.unigram_loss == unigram_loss([3, 1], [1, 2, 0])
-    skipped = evaluate(one_row_bigram(), [0, 1, 2, 0], [1, 2, 4, 8], [3, 1], 1, skip_unknown=True)
+    skipped = evaluate(one_row_bigram(), [0, 1, 2, 0], [2, 4, 8], [3, 1], 1, skip_unknown=True)
     assert (skipped.num_tokens, skipped.num_bytes, skipped.unknown_tokens) == (2, 10, 1)
     assert skipped.unigram_loss == unigram_loss([3, 1], [1, 0])
     assert skipped.seconds >= 0

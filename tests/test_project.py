@@ -406,8 +406,7 @@ def test_committed_run_is_the_model_its_metadata_describes(
     assert run.meta["start_tokens"] == [run.tokenizer.tokens[i] for i in ids[: run.model.context_size]]
     metrics = run.meta["metrics"]
     if num_train < len(ids):
-        sizes = [0] * num_train + encoded.held_out_sizes
-        held_out = evaluate(run.model, ids, sizes, run.frequencies, num_train)
+        held_out = evaluate(run.model, ids, encoded.held_out_sizes, run.frequencies, num_train)
         assert (round(held_out.loss, 6), round(held_out.accuracy, 6)) == (metrics["val_loss"], metrics["val_accuracy"])
     start = run.model.scored_from(num_train)
     if start is not None:  # others have their training loss from the log

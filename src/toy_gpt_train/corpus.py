@@ -12,9 +12,20 @@ import warnings
 from codecs import BOM_UTF16_BE, BOM_UTF16_LE
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 from toy_gpt_train.errors import InputError, InputWarning
 from toy_gpt_train.files import decode_utf8, read_bytes
+
+
+class Source(NamedTuple):
+    """What is recorded of a text that was learned."""
+
+    name: str  # of its file, or another name
+    sha256: str  # of its bytes, in hexadecimal
+    num_lines: int | None  # how many are not blank; None if only its tokens are known
+    num_chars: int
+    path: Path | None = None  # its file; None for text that came from no file
 
 
 @dataclass(frozen=True)
@@ -27,9 +38,10 @@ class Corpus:
     path: Path | None = None  # its file; None for text that came from no file
 
     @property
-    def num_lines(self) -> int:
-        """How many of its lines are not blank."""
-        return sum(bool(line.strip()) for line in io.StringIO(self.text, newline=""))
+    def source(self) -> Source:
+        """What is recorded of it."""
+        num_lines = sum(bool(line.strip()) for line in io.StringIO(self.text, newline=""))
+        return Source(self.name, self.sha256, num_lines, len(self.text), self.path)
 
 
 def read_corpus(path: Path) -> Corpus:

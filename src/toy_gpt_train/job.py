@@ -5,26 +5,18 @@ Everything that can be checked is checked before the first step.
 
 from collections.abc import Callable, Mapping
 from dataclasses import asdict
-from typing import Any, NamedTuple
+from hashlib import sha256
+from typing import Any
 
 from toy_gpt_train.artifacts.metadata import Meta, new_meta
 from toy_gpt_train.artifacts.run_folder import RunFolder
-from toy_gpt_train.corpus import Corpus
 from toy_gpt_train.errors import InputError
 from toy_gpt_train.inference.evaluate import Evaluation, evaluate, watched
 from toy_gpt_train.models.base import Record, Text
 from toy_gpt_train.models.registry import MOST_WORKERS, STEP_OPTIONS, find_model
 from toy_gpt_train.models.scores import summarize
 from toy_gpt_train.progress import OnProgress
-from toy_gpt_train.tokenizers.encoded import encode_corpus
-
-
-class Cut(NamedTuple):
-    """How a text is cut into tokens, and which share of them is held out."""
-
-    tokenizer: str
-    bpe_vocab: int
-    val_fraction: float
+from toy_gpt_train.tokenizers.encoded import EncodedText
 
 
 class Job:
@@ -35,6 +27,14 @@ class Job:
         context: N; None for the default.
         seed: For what is drawn at random.
         options: Those of the model and, for a network, those of STEP_OPTIONS; None means not given.
+
+    Attributes:
+        entry: The model's line of the ladder.
+        settings: All numbers that decide how the model looks and learns.
+        encoded: The text, once prepare() was called.
+        model: The model, once prepare() was called.
+        history: The log so far.
+        evidence: Further files for outputs/, by name; whoever watches the run may add some.
     """
 
     def __init__(self, model: str, context: int | None, seed: int, options: Mapping[str, Any]) -> None:
@@ -43,6 +43,7 @@ class Job:
         self.seed = seed
         self.entry = find_model(model)
         self.history: list[Record] = []
+        self.evidence: dict[str, str] = {}
         given = {name: value for name, value in options.items() if value is not None}
         known = self.entry.model_class.options
         if unused := self.entry.unused_options(given):
@@ -56,8 +57,8 @@ class Job:
     def _settings_of(self, numbers: Mapping[str, Any]) -> Any:
         return self.entry.model_class.settings(self.entry.name, self._context, **numbers)
 
-    def prepare(self, corpus: Corpus, cut: Cut, folder: RunFolder | None) -> None:
-        """Encode the text and build the model; ``folder`` is where the run will be written, if it will be.
+    def prepare(self, encoded: EncodedText, folder: RunFolder | None) -> None:
+        """Build the model for a text; ``folder`` is where the run will be written, if it will be.
 
         Raises:
             InputError: The text cannot be used, there is nothing to resume, or a run was stopped here.
@@ -67,9 +68,8 @@ class Job:
         has_checkpoints = folder and (self.entry.model_class.trains_in_steps or folder.checkpoints.is_dir())
         if folder and has_checkpoints:
             self._look_for_checkpoint(folder)
-        self.corpus, self.cut = corpus, cut
-        self.encoded = encode_corpus(corpus, *cut)
-        self.entry.check_length(self.settings.context, self.encoded.num_train, corpus.path or corpus.name)
+        self.encoded = encoded
+        self.entry.check_length(self.settings.context, encoded.num_train, encoded.source.path or encoded.source.name)
         self.model = self.entry.model_class.build(self.encoded.tokenizer.vocab_size, self.settings, self.seed)
         self._checkpoints: Any = None
         if folder and has_checkpoints:
@@ -105,17 +105,20 @@ class Job:
             metrics = {"train_loss": scores.loss, "train_accuracy": scores.accuracy}
         held_out = None
         if num_train < len(text.ids):
-            sizes = [0] * num_train + text.held_out_sizes
-            held_out = evaluate(model, text.ids, sizes, text.frequencies, num_train, on_progress=on_progress)
+            held_out = evaluate(
+                model, text.ids, text.held_out_sizes, text.frequencies, num_train, on_progress=on_progress
+            )
             metrics.update(val_loss=held_out.loss, val_accuracy=held_out.accuracy)
-        figures = {"metrics": metrics, "loss_floor": floor, "seed": self.seed, "val_fraction": self.cut.val_fraction}
+        figures = {"metrics": metrics, "loss_floor": floor, "seed": self.seed, "val_fraction": text.val_fraction}
+        if text.held_out_source is not None:
+            figures["val_corpus"] = {"filename": text.held_out_source.name, "sha256": text.held_out_source.sha256}
         meta = new_meta(
-            self.corpus,
+            text.source,
             model.training_record(self.settings, self.history),
             model_kind=self.entry.name,
             vocab_size=model.vocab_size,
             context_size=model.context_size,
-            tokenizer={"kind": text.tokenizer.kind},
+            tokenizer=text.tokenizer.description(),
             start_tokens=[text.tokenizer.tokens[i] for i in text.ids[: model.context_size]],
             **figures,
         )
@@ -158,13 +161,15 @@ class Job:
 
     def _identity(self) -> dict[str, Any]:
         """Return what a run is: every number that changes what it learns."""
-        numbers, tokenizer = asdict(self.settings), self.encoded.tokenizer
+        numbers, text = asdict(self.settings), self.encoded
+        tokens = "\n".join(text.tokenizer.tokens).encode("utf-8", "surrogatepass")
         return {
-            "corpus": self.corpus.sha256,
-            "tokenizer": tokenizer.kind,
-            "merges up to": self.cut.bpe_vocab if tokenizer.learned else 0,
-            "vocabulary": tokenizer.vocab_size,
-            "held-out share": self.cut.val_fraction,
+            "corpus": text.source.sha256,
+            "tokenizer": text.tokenizer.kind,
+            "vocabulary": text.tokenizer.vocab_size,
+            "tokens": sha256(tokens).hexdigest()[:16],
+            "held-out share": text.val_fraction,
+            "held-out text": text.held_out_source.sha256 if text.held_out_source else "",
             "model": self.entry.name,
             **numbers.pop("architecture", {}),
             **numbers,

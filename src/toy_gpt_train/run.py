@@ -9,26 +9,36 @@ It does steps a to e with the rooms below it; nothing is printed, and nothing is
 """
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from os import PathLike
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from toy_gpt_train.artifacts.run_folder import RunFolder, SavedRun, find_artifacts, locked_run, read_run, write_run
+from toy_gpt_train.artifacts.run_folder import (
+    RunFolder,
+    SavedRun,
+    find_artifacts,
+    locked_run,
+    read_run,
+    write_evidence,
+    write_run,
+)
 from toy_gpt_train.corpus import Corpus, corpus_of, read_corpus
 from toy_gpt_train.errors import InputError
 from toy_gpt_train.inference.evaluate import Evaluation, evaluate, unigram_loss
 from toy_gpt_train.inference.generate import continuation, continued, prompt_ids
 from toy_gpt_train.inference.sampling import Sampling
-from toy_gpt_train.job import Cut, Job
+from toy_gpt_train.job import Job
 from toy_gpt_train.loss_curve import loss_curve_svg
 from toy_gpt_train.math_training import top_k
 from toy_gpt_train.models.base import Model, Record
 from toy_gpt_train.progress import OnProgress, shown
 from toy_gpt_train.project import RESOURCE_ROOT, load_manifest
-from toy_gpt_train.tokenizers import DEFAULT_VOCAB_SIZE, Tokenizer
+from toy_gpt_train.tokenizers import DEFAULT_VOCAB_SIZE, TOKENIZERS, Tokenizer
+from toy_gpt_train.tokenizers.encoded import EncodedText, encode_corpus
+from toy_gpt_train.tokenizers.saved import load_tokenizer
 
 AnyPath = str | PathLike[str]
 
@@ -190,9 +200,11 @@ class Run:
         with locked_run(Path(base_dir), name) as folder:
             return self._write(folder)
 
-    def _write(self, folder: RunFolder) -> list[Path]:
+    def _write(self, folder: RunFolder, evidence: Mapping[str, str] | None = None) -> list[Path]:
         saved = SavedRun(self.meta, self.tokenizer, self.frequencies, self.model, self.history)
-        return write_run(saved, folder, self._corpus_path)
+        paths = write_run(saved, folder, self._corpus_path)
+        write_evidence(folder, evidence or {})
+        return paths
 
 
 # --- making one ---------------------------------------------------------------------------------------------
@@ -219,7 +231,10 @@ def train(
     corpus: AnyPath | Corpus | None = None,
     *,
     text: str | None = None,
-    tokenizer: str = "word",
+    tokens: AnyPath | None = None,
+    val_tokens: AnyPath | None = None,
+    tokenizer: AnyPath = "word",
+    special: Sequence[str] = (),
     bpe_vocab: int = DEFAULT_VOCAB_SIZE,
     val_fraction: float = 0.0,
     context: int | None = None,
@@ -227,6 +242,7 @@ def train(
     save_to: AnyPath | None = None,
     name: str = "",
     progress: bool | OnProgress = False,
+    on_start: Callable[[Job], None] | None = None,
     on_record: Callable[[Record], None] | None = None,
     **options: Any,
 ) -> Run:
@@ -234,9 +250,12 @@ def train(
 
     Args:
         model: Its name; models() lists them.
-        corpus: A text file; by default, and without ``text``, the project's corpus.
+        corpus: A text file; by default, and without ``text`` or ``tokens``, the project's corpus.
         text: The text itself.
-        tokenizer: ``word``, ``char`` or ``bpe``.
+        tokens: A file of token ids, which stays on disk; ``tokenizer`` is then the folder of the one that wrote it.
+        val_tokens: Another one, which is held out for evaluation.
+        tokenizer: ``word``, ``char`` or ``bpe``, made for this text; or the folder of a saved tokenizer.
+        special: Texts that are one token wherever they stand, as ``<|endoftext|>``.
         bpe_vocab: Where byte-level BPE stops merging.
         val_fraction: The share at the end of the text that is held out for evaluation.
         context: How many tokens the model looks back, where its name does not say.
@@ -245,6 +264,7 @@ def train(
         name: A folder below artifacts/ and outputs/ in ``save_to``.
         progress: Whether to show a bar, or a function that is told the fraction done and a few words. It may raise
             StopTraining.
+        on_start: Called when all is checked, before the first step, with what is to be done.
         on_record: Called with each record of the log as it is made.
         **options: What can be set for this model, for example ``epochs`` for a table or ``steps`` for a network; for
             any network also ``workers``, ``checkpoint_every``, ``keep_checkpoint``, ``resume`` and ``more_steps``.
@@ -260,15 +280,32 @@ def train(
     """
     begun = time.perf_counter()
     job = Job(model, context, seed, options)
-    read = corpus if isinstance(corpus, Corpus) else _corpus(corpus, text)
+    made: str | Path = str(tokenizer) if str(tokenizer) in TOKENIZERS else Path(tokenizer)
+    if isinstance(made, Path) and not made.is_dir():
+        known = ", ".join(TOKENIZERS)
+        raise InputError(f"unknown tokenizer {str(made)!r:.60}; there are {known}, and folders of saved ones")
+    if special and isinstance(made, Path):
+        raise InputError(f"{made}: a saved tokenizer has special tokens of its own, or none")
+    if tokens is None and val_tokens is not None:
+        raise InputError("held-out tokens go with training tokens: give both files")
+    if tokens is not None and (corpus is not None or text is not None):
+        raise InputError("give a file of tokens or a text, not both")
+    read = corpus if isinstance(corpus, Corpus) else None if tokens is not None else _corpus(corpus, text)
     with nullcontext() if save_to is None else locked_run(Path(save_to), name) as folder:
-        job.prepare(read, Cut(tokenizer, bpe_vocab, val_fraction), folder)
+        if read is None:
+            encoded = _encoded_files(tokens, val_tokens, made, val_fraction)
+        else:
+            maker = load_tokenizer(made) if isinstance(made, Path) else made
+            encoded = encode_corpus(read, maker, bpe_vocab, val_fraction, special)
+        job.prepare(encoded, folder)
+        if on_start is not None:
+            on_start(job)
         with shown(progress, f"training {job.entry.name}") as told:
             job.learn(told, on_record)
             run = _as_run(job, told, begun)
         if folder is None:
             return run
-        run = replace(run, paths=run._write(folder))
+        run = replace(run, paths=run._write(folder, job.evidence))
         job.finish()
     return run
 
@@ -285,9 +322,19 @@ def _as_run(job: Job, told: OnProgress | None, begun: float) -> Run:
         held_out,
         held_out.unigram_loss if held_out else unigram_loss(text.frequencies, text.ids),
         time.perf_counter() - begun - (held_out.seconds if held_out else 0.0),
-        _corpus_path=job.corpus.path
-        and job.corpus.path.absolute(),  # the current folder may be another when it is saved
+        _corpus_path=text.source.path
+        and text.source.path.absolute(),  # the current folder may be another when it is saved
     )
+
+
+def _encoded_files(
+    tokens: AnyPath | None, val_tokens: AnyPath | None, tokenizer: str | Path, val_fraction: float
+) -> EncodedText:
+    from toy_gpt_train.data.token_text import encoded_files  # WHY here: it needs mmap, which a text does without
+
+    if tokens is None or not isinstance(tokenizer, Path):
+        raise InputError("say which tokenizer wrote the tokens: tokenizer= is then the folder of a saved one")
+    return encoded_files(Path(tokens), None if val_tokens is None else Path(val_tokens), tokenizer, val_fraction)
 
 
 def _corpus(path: AnyPath | None, text: str | None) -> Corpus:

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from toy_gpt_train import io_artifacts
-from toy_gpt_train.corpus import Corpus
+from toy_gpt_train.corpus import Source
 from toy_gpt_train.errors import InputError
 from toy_gpt_train.files import read_bytes, read_json_object
 from toy_gpt_train.io_artifacts import META_NAME, SCHEMA_VERSION, VOCABULARY_NAME, meta_text
@@ -33,16 +33,16 @@ _NAMES_BEFORE_SHA256: Final = {
 _ROWS_TYPE: Final = {"all": int, "observed": int, "sparse": int, "tables": dict}  # of weights.rows, by layout
 
 
-def new_meta(corpus: Corpus, training: Mapping[str, Any], **fields: Any) -> Meta:
-    """Return the metadata of a run that has not been saved: its corpus, how it was learned, and other fields."""
+def new_meta(source: Source, training: Mapping[str, Any], **fields: Any) -> Meta:
+    """Return the metadata of a run that has not been saved: its text, how it was learned, and other fields."""
     return {
         "schema_version": SCHEMA_VERSION,
         "training": {"epoch_definition": io_artifacts.EPOCH_DEFINITION, **training},
         "corpus": {
-            "filename": _as_utf8(corpus.name),
-            "sha256": corpus.sha256,
-            "num_lines": corpus.num_lines,
-            "num_chars": len(corpus.text),
+            "filename": _as_utf8(source.name),
+            "sha256": source.sha256,
+            "num_lines": source.num_lines,
+            "num_chars": source.num_chars,
             "description": io_artifacts.CORPUS_DESCRIPTION,
         },
         "concepts": io_artifacts.CONCEPTS,

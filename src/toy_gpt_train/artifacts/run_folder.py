@@ -17,7 +17,7 @@ from toy_gpt_train.artifacts.model_tables import TableReader, write_model_table
 from toy_gpt_train.artifacts.safetensors import read_safetensors, write_safetensors
 from toy_gpt_train.artifacts.train_log import read_training_log, write_training_log
 from toy_gpt_train.artifacts.vocabulary import read_vocabulary, write_vocabulary
-from toy_gpt_train.disk import real_file
+from toy_gpt_train.disk import real_file, whole_file
 from toy_gpt_train.errors import InputError
 from toy_gpt_train.files import MAX_BYTES, read_json_object, sha256_of_file
 from toy_gpt_train.io_artifacts import META_NAME, TRAIN_LOG_NAME, VOCABULARY_NAME
@@ -28,6 +28,7 @@ from toy_gpt_train.staging import JOURNAL_NAME, ensure_whole, only_writer, stage
 from toy_gpt_train.tokenizers import Tokenizer, tokenizer_class
 from toy_gpt_train.tokenizers.bpe_files import VOCAB_NAME
 
+CONFIG_NAME: Final = "config.toml"
 _LEAST_BYTES_PER_NUMBER: Final = 2  # a digit and a separator
 _SUFFIXES: Final = (".csv", ".json", ".safetensors", ".txt")  # of the files of runs
 _ATTEMPTS: Final = 10  # to read a run while others are written
@@ -105,6 +106,18 @@ def write_run(run: SavedRun, folder: RunFolder, corpus_path: Path | None = None)
         # WHY: the run that was here may have had other files, which would look like a part of this run.
         staged.remove([*_listed_artifacts(artifacts), folder.log])
     return staged.targets()
+
+
+def write_evidence(folder: RunFolder, evidence: Mapping[str, str]) -> None:
+    """Write further files beside the log, by name, each whole or not at all; remove a former run's config.toml.
+
+    Call it inside locked_run(), after write_run().
+    """
+    for name, text in evidence.items():
+        with whole_file(folder.log.with_name(name)) as file:
+            file.write(text.encode("utf-8", "replace"))
+    if CONFIG_NAME not in evidence:
+        folder.log.with_name(CONFIG_NAME).unlink(missing_ok=True)
 
 
 def _weights_record(content: Content) -> dict[str, Any]:

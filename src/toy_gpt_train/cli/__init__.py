@@ -21,6 +21,7 @@ from typing import Any, Final, NoReturn, TextIO
 from toy_gpt_train import __version__
 from toy_gpt_train.cli import chat, check, data, evaluate, infer, ladder, levels, tokenize, train, view
 from toy_gpt_train.cli.arguments import LessonFormatter
+from toy_gpt_train.cli.config import config_arguments
 from toy_gpt_train.errors import InputError, InputWarning
 from toy_gpt_train.show import one_line
 
@@ -38,6 +39,12 @@ class _Parser(argparse.ArgumentParser):
 
     def error(self, message: str) -> NoReturn:
         self.exit(2, one_line(f"{self.prog}: error: {message} (see {self.prog} --help)") + "\n")
+
+    def parse_known_args(self, args: Any = None, namespace: Any = None) -> Any:
+        typed = sys.argv[1:] if args is None else list(args)
+        if "--config" in self._option_string_actions:
+            typed = [*config_arguments(self, typed), *typed]
+        return super().parse_known_args(typed, namespace)
 
 
 def build_parser() -> argparse.ArgumentParser:

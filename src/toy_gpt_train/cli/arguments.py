@@ -48,10 +48,14 @@ def add_numbers(parser: argparse.ArgumentParser, *options: tuple[str, float, str
         parser.add_argument(flag, type=type(default), default=default, metavar=metavar, help=meaning)
 
 
-def add_text_options(parser: argparse.ArgumentParser) -> None:
-    """Add how a text is cut into tokens, and how much of it is held out."""
-    meaning = "what a token is (default: %(default)s)"
-    parser.add_argument("--tokenizer", choices=TOKENIZERS, default="word", help=meaning)
+def add_text_options(parser: argparse.ArgumentParser, *, saved: bool = False) -> None:
+    """Add how a text is cut into tokens, and how much of it is held out; ``saved``: by a saved tokenizer too."""
+    if saved:
+        meaning = f"what a token is: {', '.join(TOKENIZERS)}, or the folder of a saved tokenizer (default: %(default)s)"
+        parser.add_argument("--tokenizer", default="word", metavar="KIND", help=meaning)
+    else:
+        meaning = "what a token is (default: %(default)s)"
+        parser.add_argument("--tokenizer", choices=TOKENIZERS, default="word", help=meaning)
     add_numbers(
         parser,
         ("--bpe-vocab", DEFAULT_VOCAB_SIZE, "V", "tokens at which byte-level BPE stops merging (default: %(default)s)"),

@@ -8,6 +8,7 @@ from typing import Any, Final
 
 from toy_gpt_train import run
 from toy_gpt_train.cli.arguments import add_base_dir, add_text_options
+from toy_gpt_train.cli.config import add_config
 from toy_gpt_train.cli.report import figures, training_report
 from toy_gpt_train.errors import InputError
 from toy_gpt_train.models.base import Option
@@ -27,6 +28,9 @@ examples:
   toy-gpt train --model gpt --tokenizer char --steps 200 --corpus my.txt --base-dir my_run
 and then:
   toy-gpt infer --base-dir my_run"""
+_TEXT_OPTIONS: Final = (
+    *("tokens", "val_tokens", "tokenizer", "special", "bpe_vocab", "val_fraction", "context", "seed"),
+)
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -35,7 +39,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     declared = "(default: what SE_MANIFEST.toml declares)"
     parser.add_argument("--model", metavar="MODEL", help=f"{names}, or context-N for any N {declared}")
     parser.add_argument("--corpus", type=Path, metavar="PATH", help=f"a UTF-8 text file {declared}")
-    add_text_options(parser)
+    parser.add_argument(
+        "--tokens", type=Path, metavar="FILE", help="learn a file of token ids instead (needs --tokenizer)"
+    )
+    parser.add_argument("--val-tokens", type=Path, metavar="FILE", help="another one, held out for evaluation")
+    add_text_options(parser, saved=True)
+    meaning = "texts that are one token wherever they stand, such as <|endoftext|>"
+    parser.add_argument("--special", nargs="+", default=[], metavar="TEXT", help=meaning)
     parser.add_argument(
         "--context", type=int, metavar="N", help="how many tokens the model looks back, where its name does not say"
     )
@@ -74,6 +84,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     group.add_argument("--resume", action="store_true", help="continue from the checkpoint, up to --steps in all")
     group.add_argument("--more-steps", type=int, metavar="N", help="with --resume, do N steps from there")
     add_base_dir(parser, "artifacts/ and outputs/ are written below it")
+    add_config(parser, presets=True)
     parser.add_argument("--json", action="store_true", help="print the final figures as one JSON object")
     parser.set_defaults(handler=_train)
 
@@ -110,9 +121,9 @@ def train_arguments(args: argparse.Namespace) -> dict[str, Any]:
         raise InputError(f"{flag} means nothing to {entry.name}")
     return {
         "model": entry.name,
-        "corpus": args.corpus or RESOURCE_ROOT / manifest.corpus,
+        "corpus": RESOURCE_ROOT / manifest.corpus if args.corpus is None and args.tokens is None else args.corpus,
         "save_to": args.base_dir,
-        **{name: getattr(args, name) for name in ("tokenizer", "bpe_vocab", "val_fraction", "context", "seed")},
+        **{name: getattr(args, name) for name in _TEXT_OPTIONS},
         **options,
     }
 

@@ -120,6 +120,11 @@ class TokenFile(Sequence[int]):
         self._bytes = memoryview(self._map)[HEADER_SIZE:]
         self._ids = self._bytes.cast(TYPECODES[self.bits])
 
+    @property
+    def ids(self) -> memoryview:
+        """The ids as they are in the file, which stays open as long as they are used."""
+        return self._ids
+
     def __len__(self) -> int:
         return len(self._ids)
 

@@ -53,7 +53,7 @@ def evaluate(
     """Score every token of a text from ``start`` on; ValueError if none is left to score.
 
     The id V stands for an unknown token: it gets the probability 1/V, or is left out with ``skip_unknown``. A context
-    with one in it counts as never seen. ``sizes`` are the bytes of the text that each token stands for, and
+    with one in it counts as never seen. ``sizes`` are the bytes that each token from ``start`` on stands for, and
     ``frequencies`` say how often the training text had each token of the vocabulary. ``on_progress`` is told how far
     scoring is.
     """
@@ -70,7 +70,7 @@ def evaluate(
 
     return Evaluation(
         **vars(summarize(predictions())),
-        num_bytes=sum(sizes[i] for i in scored),
+        num_bytes=sum(sizes[i - start] for i in scored),
         unigram_loss=unigram_loss(frequencies, [ids[i] for i in scored]),
         unknown_tokens=ids[start:].count(unknown),
         seconds=time.perf_counter() - begun,

@@ -15,6 +15,7 @@ from typing import NamedTuple
 from toy_gpt_train.math_training import SMALLEST_PROBABILITY, conditional_entropy
 
 _SHORT_CONTEXT = 8
+_MOST_COUNTED = 4_000_000  # tokens
 
 
 class Prediction(NamedTuple):
@@ -69,11 +70,14 @@ def longest_context_floor(token_ids: Sequence[int], context_size: int) -> float:
     """Return the conditional entropy of a text for a long context of N tokens, below T, in nats per token.
 
     Only a context that occurs twice leaves any surprise. So the few positions whose last tokens occur twice are found
-    first, and full contexts are compared only there.
+    first, and full contexts are compared only there. A text of more than four million tokens gets 0, which is a floor
+    too: counting it would take more memory than training.
 
     >>> round(longest_context_floor([0, 1, 0, 2, 0, 1], 1), 4)
     0.3819
     """
+    if len(token_ids) > _MOST_COUNTED:
+        return 0.0
     text = "".join(map(chr, token_ids))  # slices of a string are the smallest windows there are
     short = min(context_size, _SHORT_CONTEXT)
     positions = range(context_size, len(text))

@@ -7,7 +7,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator, Sequence
 from difflib import get_close_matches
 from pathlib import Path
-from typing import ClassVar, Final, NamedTuple, Self
+from typing import Any, ClassVar, Final, NamedTuple, Self
 
 from toy_gpt_train.errors import InputError
 
@@ -45,8 +45,11 @@ class Tokenizer(ABC):
 
     @classmethod
     @abstractmethod
-    def from_text(cls, text: str, vocab_size: int = DEFAULT_VOCAB_SIZE) -> Self:
-        """Return a tokenizer of a text's tokens; BPE stops merging at ``vocab_size``, InputError if it is too small."""
+    def from_text(cls, text: str, vocab_size: int = DEFAULT_VOCAB_SIZE, special: Sequence[str] = ()) -> Self:
+        """Return a tokenizer of a text's tokens; BPE stops merging at ``vocab_size``, InputError if it is too small.
+
+        ``special`` texts are one token wherever they stand, and always in the vocabulary.
+        """
 
     @classmethod
     @abstractmethod
@@ -129,6 +132,10 @@ class Tokenizer(ABC):
     def merge_steps(self, word: str) -> list[MergeStep]:
         """Return every merge that encodes one word; InputError if there are no merges, or the text is not one word."""
         raise InputError("only byte-level BPE has merges: choose --tokenizer bpe")
+
+    def description(self) -> dict[str, Any]:
+        """Return what the metadata say of it; from_vocabulary() and the run's files give the rest."""
+        return {"kind": self.kind}
 
     def files(self) -> dict[str, str]:
         """Return the text of the files that a run keeps beside its vocabulary, by name."""

@@ -90,7 +90,7 @@ class BPETokenizer(Tokenizer):
         return tokens
 
     @classmethod
-    def from_text(cls, text: str, vocab_size: int = DEFAULT_VOCAB_SIZE) -> Self:
+    def from_text(cls, text: str, vocab_size: int = DEFAULT_VOCAB_SIZE, special: Sequence[str] = ()) -> Self:
         """Train on a text in memory; train_bpe (bpe_train.py) trains on a file of any size.
 
         ``vocab_size`` has the 256 bytes; InputError if it is smaller, or the text holds a lone surrogate.

@@ -25,7 +25,7 @@ class ListedTokenizer(Tokenizer):
         super().__init__(listed, encoded)
 
     @classmethod
-    def from_text(cls, text: str, vocab_size: int = DEFAULT_VOCAB_SIZE) -> Self:
+    def from_text(cls, text: str, vocab_size: int = DEFAULT_VOCAB_SIZE, special: Sequence[str] = ()) -> Self:
         """Return a tokenizer with an id for every token of a text, in sorted order; ``vocab_size`` is ignored."""
         return cls.from_lines([text])
 

@@ -19,7 +19,8 @@ def draw_windows(token_ids: Sequence[int], context_size: int, batch_size: int, g
     if positions < 1:
         raise ValueError(f"{len(token_ids)} tokens are too few for a window of {context_size + 1}")
     starts = [generator.randrange(positions) for _ in range(batch_size)]
-    return [token_ids[start : start + context_size + 1] for start in starts]
+    # WHY a list: worker processes are sent it, and a view of a file cannot be sent.
+    return [list(token_ids[start : start + context_size + 1]) for start in starts]
 
 
 def window_loss(network: Network, windows: Sequence[Window]) -> tuple[Tensor, int, int]:

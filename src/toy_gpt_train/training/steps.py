@@ -182,7 +182,7 @@ def _spread_windows(ids: Sequence[int], context_size: int, num_targets: int) -> 
         return []
     number = max(min(room, EVALUATED_TOKENS) // num_targets, 1)
     starts = [i * room // number for i in range(number)]
-    return [ids[start : start + context_size + 1] for start in starts]
+    return [list(ids[start : start + context_size + 1]) for start in starts]
 
 
 class _TrainingState:
