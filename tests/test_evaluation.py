@@ -29,7 +29,7 @@ def trained(vocab_size, context_size, text, epochs=1, learning_rate=1.0):
 
 def score(model, text, start=0, *, skip_unknown=False):
     """Evaluate a text of tokens of one byte each; frequencies play no part."""
-    return evaluate(model, text, [1] * len(text), [1] * model.vocab_size, start, skip_unknown=skip_unknown)
+    return evaluate(model, text, [1] * (len(text) - start), [1] * model.vocab_size, start, skip_unknown=skip_unknown)
 
 
 # --- figures ------------------------------------------------------------------------------------------------
@@ -127,7 +127,7 @@ def test_a_score_is_the_mean_over_next_probs(vocab_size, context_size, data):
     ids = st.integers(0, vocab_size - 1)
     trained_on, text = (data.draw(st.lists(ids, min_size=context_size + 1, max_size=20)) for _ in range(2))
     model = trained(vocab_size, context_size, trained_on, epochs=2)
-    pairs = training_pairs(text, context_size)
+    pairs = list(training_pairs(text, context_size))
     scores = score(model, text, context_size)
     losses = [cross_entropy_loss(model.next_probs(context), target) for context, target in pairs]
     assert scores.num_tokens == len(pairs)

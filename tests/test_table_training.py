@@ -32,7 +32,7 @@ def fit(model, text, learning_rate, epochs, **more):
 
 def assert_trains_alike(model, dense, text, learning_rate, epochs):
     """Train both, and compare every epoch's numbers, weights and probabilities, and at the end the rounded weights."""
-    pairs = training_pairs(text, model.context_size)
+    pairs = list(training_pairs(text, model.context_size))
     # WHY a token held out: the rows are brought up to date at every epoch, not only at the end.
     records = model.fit(Text([*text, 0], len(text)), TableSettings(epochs, learning_rate))
     for epoch in range(1, epochs + 1):
@@ -71,26 +71,26 @@ def loss_of(model, text):
 
 
 def test_training_pairs_by_hand():
-    assert training_pairs([3, 1, 2, 4], 2) == [((3, 1), 2), ((1, 2), 4)]
-    assert training_pairs([3, 1, 2, 4], 1) == [((3,), 1), ((1,), 2), ((2,), 4)]
-    assert training_pairs([3, 1, 2, 4], 3) == [((3, 1, 2), 4)]
+    assert list(training_pairs([3, 1, 2, 4], 2)) == [((3, 1), 2), ((1, 2), 4)]
+    assert list(training_pairs([3, 1, 2, 4], 1)) == [((3,), 1), ((1,), 2), ((2,), 4)]
+    assert list(training_pairs([3, 1, 2, 4], 3)) == [((3, 1, 2), 4)]
 
 
 def test_with_no_context_every_token_is_a_target():
-    assert training_pairs([3, 1, 3], 0) == [((), 3), ((), 1), ((), 3)]
-    assert training_pairs([], 0) == []
+    assert list(training_pairs([3, 1, 3], 0)) == [((), 3), ((), 1), ((), 3)]
+    assert list(training_pairs([], 0)) == []
 
 
 @pytest.mark.parametrize(("length", "context_size"), [(0, 1), (1, 1), (3, 3), (3, 4), (2, 9)])
 def test_a_text_no_longer_than_the_context_has_no_pair(length, context_size):
-    assert training_pairs([0] * length, context_size) == []
+    assert list(training_pairs([0] * length, context_size)) == []
 
 
 @given(st.lists(st.integers(0, 9), max_size=20), st.integers(0, 6))
 @settings(max_examples=50, deadline=None)
 def test_each_token_after_a_full_context_is_a_target(text, context_size):
     expected = [(tuple(text[i - context_size : i]), text[i]) for i in range(context_size, len(text))]
-    assert training_pairs(text, context_size) == expected
+    assert list(training_pairs(text, context_size)) == expected
 
 
 # --- two steps by hand --------------------------------------------------------------------------------------
@@ -239,7 +239,7 @@ def test_held_out_tokens_are_scored_after_each_epoch_and_not_learned():
     text = [0, 1, 0, 2, 0, 1, 1, 2, 2, 0, 1, 0]
     held_out = [2, 1, 0, 1]
     model, alone, dense = NGramTable(3, 1), NGramTable(3, 1), DenseTable(3)
-    pairs = training_pairs(text, 1)
+    pairs = list(training_pairs(text, 1))
     losses = []
     history = []
     for record in model.fit(Text(text + held_out, len(text)), TableSettings(3, 0.5)):

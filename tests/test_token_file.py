@@ -14,8 +14,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from conftest import listing_of
-from toy_gpt_train.data import token_file
-from toy_gpt_train.data.token_file import HEADER_SIZE, TokenFile, bits_for, decode_file, encode_file, without_bom
+from toy_gpt_train.data import documents, token_file
+from toy_gpt_train.data.documents import without_bom
+from toy_gpt_train.data.token_file import TokenFile, decode_file, encode_file
+from toy_gpt_train.data.token_layout import HEADER_SIZE, bits_for
 from toy_gpt_train.errors import InputError
 from toy_gpt_train.tokenizers.bpe import BPETokenizer
 from toy_gpt_train.tokenizers.char import CharTokenizer
@@ -54,7 +56,7 @@ def out(tmp_path) -> Path:
 @pytest.fixture
 def tokens(tmp_path, text, chars) -> Path:
     """The token file of the text."""
-    encode_file(text, chars, tmp_path / "text.tokens")
+    encode_file([text], chars, tmp_path / "text.tokens")
     return tmp_path / "text.tokens"
 
 
@@ -64,7 +66,8 @@ def encoded(folder: Path, tokenizer, data: bytes, block: int = 1 << 16) -> tuple
     (folder / "text").write_bytes(data)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(token_file, "BLOCK", block)
-        counted = encode_file(folder / "text", folder / "tokenizer", folder / "tokens")
+        patch.setattr(documents, "BLOCK", block)
+        counted = encode_file([folder / "text"], folder / "tokenizer", folder / "tokens")
     return counted, (folder / "tokens").read_bytes()
 
 
@@ -130,6 +133,7 @@ def test_exact_tokenizers_give_every_text_back(tmp_path_factory, text, block, ki
         assert ids.text_sha256 == hashlib.sha256(text.encode()).hexdigest()
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(token_file, "BLOCK", block)
+        patch.setattr(documents, "BLOCK", block)
         size = decode_file(folder / "tokens", folder / "tokenizer", folder / "out", text_check=True)
     assert (folder / "out").read_bytes() == text.encode()
     assert size == len(text.encode())
@@ -142,6 +146,7 @@ def test_words_come_back_with_single_spaces(tmp_path_factory, words, block):
     encoded(folder, WordTokenizer(sorted(set(words))), "\r\n ".join(["", *words]).encode(), block)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(token_file, "BLOCK", block)
+        patch.setattr(documents, "BLOCK", block)
         decode_file(folder / "tokens", folder / "tokenizer", folder / "out")
     assert (folder / "out").read_bytes().decode() == " ".join(words)
 
@@ -161,7 +166,7 @@ def test_the_memory_is_a_block_and_not_the_text(tmp_path):
         (tmp_path / "text").write_bytes(line.encode() * size)
         tracemalloc.start()
         try:
-            encode_file(tmp_path / "text", tmp_path / "words", tmp_path / "tokens")
+            encode_file([tmp_path / "text"], tmp_path / "words", tmp_path / "tokens")
             decode_file(tmp_path / "tokens", tmp_path / "words", tmp_path / "out")
             return tracemalloc.get_traced_memory()[1]
         finally:
@@ -198,6 +203,7 @@ def test_a_text_that_cannot_be_encoded(tmp_path, data, message, block, old):
 
 def test_a_stop_in_the_middle_leaves_what_was_there(text, chars, out, monkeypatch):
     monkeypatch.setattr(token_file, "BLOCK", 4)
+    monkeypatch.setattr(documents, "BLOCK", 4)
     out.write_bytes(b"old")
     before = listing_of(text.parent)
 
@@ -207,7 +213,7 @@ def test_a_stop_in_the_middle_leaves_what_was_there(text, chars, out, monkeypatc
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        encode_file(text, chars, out, stop_halfway)
+        encode_file([text], chars, out, stop_halfway)
     assert listing_of(text.parent) == before
 
 
@@ -219,7 +225,7 @@ def test_an_unfinished_file_is_no_token_file(text, chars, out):
 
     # WHY more than a buffer: what is written comes to the disk when a buffer is full.
     text.write_bytes(text.read_bytes() * 20_000)
-    encode_file(text, chars, out, copy_unfinished)
+    encode_file([text], chars, out, copy_unfinished)
     unfinished = [data for data in seen if len(data) > HEADER_SIZE]
     assert unfinished
     for data in unfinished:
@@ -230,8 +236,9 @@ def test_an_unfinished_file_is_no_token_file(text, chars, out):
 
 def test_encode_tells_how_far_it_is(text, chars, out, monkeypatch):
     monkeypatch.setattr(token_file, "BLOCK", 4)
+    monkeypatch.setattr(documents, "BLOCK", 4)
     told: list[float] = []
-    encode_file(text, chars, out, lambda fraction, status: told.append(fraction))
+    encode_file([text], chars, out, lambda fraction, status: told.append(fraction))
     assert told == sorted(told)
     assert len(told) > 2
     assert told[-1] == 1.0
@@ -329,7 +336,7 @@ def test_what_cannot_be_opened(tmp_path, chars, out):
         with pytest.raises(OSError, match=str(path)):
             TokenFile(path)
         with pytest.raises(OSError, match=str(path)):
-            encode_file(path, chars, out)
+            encode_file([path], chars, out)
     assert not out.exists()
 
 
@@ -338,7 +345,7 @@ def test_big_endian_machines_are_told(text, chars, tokens, out, monkeypatch):
     with pytest.raises(InputError, match="little-endian"):
         TokenFile(tokens)
     with pytest.raises(InputError, match="little-endian"):
-        encode_file(text, chars, out)
+        encode_file([text], chars, out)
     assert not out.exists()
 
 

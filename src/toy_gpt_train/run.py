@@ -252,7 +252,8 @@ def train(
         model: Its name; models() lists them.
         corpus: A text file; by default, and without ``text`` or ``tokens``, the project's corpus.
         text: The text itself.
-        tokens: A file of token ids, which stays on disk; ``tokenizer`` is then the folder of the one that wrote it.
+        tokens: A file of token ids (.bin and .npy too), which stays on disk; ``tokenizer`` is then the folder of the
+            one that wrote it.
         val_tokens: Another one, which is held out for evaluation.
         tokenizer: ``word``, ``char`` or ``bpe``, made for this text; or the folder of a saved tokenizer.
         special: Texts that are one token wherever they stand, as ``<|endoftext|>``.
@@ -293,7 +294,8 @@ def train(
     read = corpus if isinstance(corpus, Corpus) else None if tokens is not None else _corpus(corpus, text)
     with nullcontext() if save_to is None else locked_run(Path(save_to), name) as folder:
         if read is None:
-            encoded = _encoded_files(tokens, val_tokens, made, val_fraction)
+            with shown(progress, "reading tokens") as told:
+                encoded = _encoded_files(tokens, val_tokens, made, val_fraction, told)
         else:
             maker = load_tokenizer(made) if isinstance(made, Path) else made
             encoded = encode_corpus(read, maker, bpe_vocab, val_fraction, special)
@@ -328,13 +330,18 @@ def _as_run(job: Job, told: OnProgress | None, begun: float) -> Run:
 
 
 def _encoded_files(
-    tokens: AnyPath | None, val_tokens: AnyPath | None, tokenizer: str | Path, val_fraction: float
+    tokens: AnyPath | None,
+    val_tokens: AnyPath | None,
+    tokenizer: str | Path,
+    val_fraction: float,
+    on_progress: OnProgress | None,
 ) -> EncodedText:
     from toy_gpt_train.data.token_text import encoded_files  # WHY here: it needs mmap, which a text does without
 
     if tokens is None or not isinstance(tokenizer, Path):
         raise InputError("say which tokenizer wrote the tokens: tokenizer= is then the folder of a saved one")
-    return encoded_files(Path(tokens), None if val_tokens is None else Path(val_tokens), tokenizer, val_fraction)
+    held_out = None if val_tokens is None else Path(val_tokens)
+    return encoded_files(Path(tokens), held_out, tokenizer, val_fraction, on_progress)
 
 
 def _corpus(path: AnyPath | None, text: str | None) -> Corpus:

@@ -5,7 +5,8 @@ Concepts:
         delivers the file, or how.
 """
 
-from dataclasses import dataclass
+import re
+from dataclasses import dataclass, replace
 from typing import Final
 
 from toy_gpt_train.errors import InputError
@@ -13,13 +14,17 @@ from toy_gpt_train.errors import InputError
 
 @dataclass(frozen=True)
 class Source:
-    """One text: its name, its address, its exact size and hash, and what it is."""
+    """One text: its name, its address, its exact size and hash, where they are known, and what it is."""
 
     name: str
     url: str
-    size: int
-    sha256: str
+    size: int | None
+    sha256: str | None
     about: str
+
+
+_TINY_STORIES: Final = "https://huggingface.co/datasets/roneneldan/TinyStories/resolve/main/TinyStoriesV2-GPT4"
+_NOT_KNOWN: Final = "<|endoftext|> between two; needs --sha256, which its page on the hub shows"
 
 
 CATALOGUE: Final = (
@@ -37,6 +42,8 @@ CATALOGUE: Final = (
         sha256="0a30b5557f192f32ab962680889aac5f6fda0f4cecf40a6d0b5694f58ea8cc4d",
         about="32,000 given names, one per line",
     ),
+    Source("tiny-stories", f"{_TINY_STORIES}-train.txt", None, None, f"short stories in simple words, {_NOT_KNOWN}"),
+    Source("tiny-stories-valid", f"{_TINY_STORIES}-valid.txt", None, None, f"held-out ones, {_NOT_KNOWN}"),
 )
 
 
@@ -46,3 +53,19 @@ def find_source(name: str) -> Source:
         if source.name == name:
             return source
     raise InputError(f"unknown text {name!r:.60}; there are {', '.join(source.name for source in CATALOGUE)}")
+
+
+def source_to_fetch(name: str | None, url: str | None, sha256: str | None) -> Source:
+    """Return a known text, or one that is known by its address and hash; InputError if something is missing."""
+    if sha256 is not None and not re.fullmatch("[0-9a-fA-F]{64}", sha256):
+        raise InputError(f"a sha256 has 64 digits from 0 to f, got {sha256!r:.80}")
+    if name is None:
+        if url is None or sha256 is None:
+            raise InputError("a text without a NAME needs both --url and --sha256")
+        return Source(url.rsplit("/", 1)[-1], url, None, sha256.lower(), "")
+    source = find_source(name)
+    if sha256 is None and source.sha256 is None:
+        raise InputError(f"the sha256 of {name} is not known here: look it up, and give --sha256")
+    if sha256 is not None and source.sha256 not in (None, sha256.lower()):
+        raise InputError(f"the sha256 of {name} is another one: {source.sha256}")
+    return replace(source, sha256=source.sha256 or str(sha256).lower())

@@ -9,7 +9,8 @@ Concepts:
     range: ``Range: bytes=500-`` asks for the rest of a file. A server that supports it answers 206 and says which
         bytes it sends; another one answers 200 and sends the whole file.
 
-REQ: the file appears only when its hash is right, and never more than its size is read.
+REQ: the file appears only when its hash is right, and never more than its size is read. Where the size is not known, the
+server must say it first, and there must be room for it.
 """
 
 import io
@@ -22,7 +23,7 @@ from functools import partial
 from http.client import HTTPConnection, HTTPException, HTTPResponse, responses
 from math import inf
 from pathlib import Path
-from shutil import copyfileobj
+from shutil import copyfileobj, disk_usage
 from tempfile import TemporaryDirectory
 from typing import Any, BinaryIO, Final
 from urllib.parse import quote, urljoin, urlsplit
@@ -140,6 +141,8 @@ def fetch(
     same text. InputError if the file has other content, unless ``force`` replaces it, or if patience is used up.
     ``on_progress`` is called for each block with the fraction downloaded.
     """
+    if source.sha256 is None:
+        raise InputError(f"the sha256 of {source.name} is not known, so what arrives could not be checked")
     address = source.url if url is None else url
     _check_url(address)
     if out.is_dir():
@@ -168,7 +171,7 @@ def fetch(
 
 
 def _is_source(path: Path, source: Source) -> bool:
-    return path.stat().st_size == source.size and sha256_of_file(path) == source.sha256
+    return source.size in (None, path.stat().st_size) and sha256_of_file(path) == source.sha256
 
 
 def _download(source: Source, url: str, part: Path, patience: Patience, on_progress: OnProgress) -> None:
@@ -195,24 +198,36 @@ def _transfer(source: Source, url: str, part: Path, watch: _Watch, on_progress: 
     """Fill the part file up to the text's size; return whether it kept bytes of an earlier attempt."""
     with naming(part), part.open("ab") as file:
         have = file.tell()
-        if have > source.size:
+        if source.size is not None and have > source.size:
             have = file.truncate(0)
-        if have == source.size:
+        if have and (have == source.size if source.size is not None else _is_source(part, source)):
             return True
         with _open(url, have, watch) as response:
-            if response.status != 200 and not _continues(response, have, source.size):
+            start = have if response.status == 206 else 0
+            size = _announced_size(response, start, url, part) if source.size is None else source.size
+            if response.status != 200 and not _continues(response, have, size):
                 file.truncate(0)
                 raise _TransferError("the server did not send the range that was asked for")
-            start = have if response.status == 206 else 0
             resumed = start > 0
             file.truncate(start)
-            if response.length not in (None, source.size - start):
-                raise InputError(f"{url}: offers {response.length} bytes, {source.name} has {source.size - start} left")
-            for position in _receive(response, file, start, source.size):
+            if response.length not in (None, size - start):
+                raise InputError(f"{url}: offers {response.length} bytes, {source.name} has {size - start} left")
+            for position in _receive(response, file, start, size):
                 watch.received += position - start
                 start = position
-                on_progress(position / source.size, f"{position / 1e6:.1f} of {source.size / 1e6:.1f} MB")
+                on_progress(position / size, f"{position / 1e6:.1f} of {size / 1e6:.1f} MB")
         return resumed
+
+
+def _announced_size(response: HTTPResponse, start: int, url: str, part: Path) -> int:
+    """Return the size that a server says a text has, of which it sends all from ``start`` on; InputError if none."""
+    if response.status == 416:
+        return start
+    if not response.length:
+        raise InputError(f"{url}: the server does not say how large the text is")
+    if response.length > (free := disk_usage(part.parent).free):
+        raise InputError(f"{url}: offers {response.length} bytes, and only {free} are free in {part.parent}")
+    return start + response.length
 
 
 def _continues(response: HTTPResponse, have: int, size: int) -> bool:  # the rest of the file from byte ``have``

@@ -14,15 +14,17 @@ from toy_gpt_train.data.parquet import optional_package
 from toy_gpt_train.errors import InputError
 
 
-def hub_texts(name: str, column: str, *, config: str | None = None, split: str = "train") -> Generator[str, None, None]:
-    """Yield the texts of a column of a dataset, streaming; missing ones (null) are skipped.
+def hub_texts(
+    name: str, column: str, *, config: str | None = None, data_dir: str | None = None, split: str = "train"
+) -> Generator[str, None, None]:
+    """Yield the texts of a column of a dataset, or of a folder in it, streaming; missing ones (null) are skipped.
 
     InputError if datasets is not installed, or the dataset, config, split or column is not available.
     """
     datasets = optional_package("datasets")
     # WHY Exception: half a dozen libraries raise theirs here, and none of them is a bug of ours.
     try:
-        dataset = datasets.load_dataset(name, config, split=split, streaming=True)
+        dataset = datasets.load_dataset(name, config, data_dir=data_dir, split=split, streaming=True)
         columns = dataset.column_names or list(next(iter(dataset), {}))
         if column not in columns:
             raise InputError(f"there is no column {column!r}; there are {', '.join(columns)}")

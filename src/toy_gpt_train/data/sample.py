@@ -7,7 +7,8 @@ Concepts:
     reservoir sampling (Algorithm R): after n lines, every set of K of them is equally likely to be the reservoir.
     Bernoulli sampling: each line is kept with probability F, independently of the others.
 
-REQ: the lines come out in the order of the file, byte for byte; the same seed gives the same sample.
+REQ: unless they are shuffled, the lines come out in the order of the file, byte for byte; the same seed gives the same
+sample.
 
 Source: Vitter (1985), "Random sampling with a reservoir".
 """
@@ -63,11 +64,20 @@ def reservoir(items: Iterable[Item], k: int, rng: Random) -> list[Item]:
     return [item for _, item in sorted(kept, key=itemgetter(0))]
 
 
-def sample_lines(text: Path, out: Path, *, lines: int | None = None, fraction: float | None = None, seed: int) -> int:
+def sample_lines(
+    text: Path,
+    out: Path,
+    *,
+    lines: int | None = None,
+    fraction: float | None = None,
+    seed: int,
+    shuffle: bool = False,
+) -> int:
     """Write a sample of a text's lines to a file, which appears only when it is whole; return how many.
 
     It draws that many ``lines``, or else keeps each line with the probability ``fraction``; the same seed draws
-    the same lines. InputError if a number makes no sense, the text is not UTF-8, or no line was kept.
+    the same lines. To ``shuffle`` them, all are kept in memory, and the last line of the text gets a line end if it has
+    none. InputError if a number makes no sense, the text is not UTF-8, or no line was kept.
     """
     if seed < 0:
         raise InputError(f"the seed must be at least 0, got {seed}")
@@ -81,6 +91,9 @@ def sample_lines(text: Path, out: Path, *, lines: int | None = None, fraction: f
         if fraction is None or not 0 < fraction <= 1:
             raise InputError(f"the fraction must be above 0 and at most 1, got {fraction}")
         chosen = (line for line in text_lines(text) if rng.random() < fraction)
+    if shuffle:
+        chosen = [line if line.endswith("\n") else f"{line}\n" for line in chosen]
+        rng.shuffle(chosen)
     kept = 0
     with whole_file(out) as file:
         for line in chosen:

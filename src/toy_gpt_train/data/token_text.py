@@ -3,15 +3,17 @@
 It does not know models.
 """
 
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from itertools import chain
 from pathlib import Path
 from typing import overload
 
 from toy_gpt_train.corpus import Source
-from toy_gpt_train.data.token_file import TokenFile
+from toy_gpt_train.data.token_file import BLOCK, TokenFile
 from toy_gpt_train.errors import InputError
 from toy_gpt_train.files import sha256_of_file
+from toy_gpt_train.progress import OnProgress
 from toy_gpt_train.tokenizers.base import Tokenizer
 from toy_gpt_train.tokenizers.encoded import EncodedText, check_val_fraction
 from toy_gpt_train.tokenizers.saved import load_tokenizer
@@ -54,8 +56,38 @@ class TokenIds(Sequence[int]):
             start, stop = start - len(part), stop - len(part)
 
 
+class TokenSizes(Sequence[int]):
+    """A number for each of some ids, looked up only when it is asked for: nothing is kept.
+
+    >>> list(TokenSizes([2, 0, 2], numbers=[5, 6, 7]))
+    [7, 5, 7]
+    """
+
+    def __init__(self, ids: Sequence[int], numbers: Sequence[int]) -> None:
+        self._ids, self._numbers = ids, numbers
+
+    def __len__(self) -> int:
+        return len(self._ids)
+
+    def __iter__(self) -> Iterator[int]:
+        return map(self._numbers.__getitem__, self._ids)
+
+    @overload
+    def __getitem__(self, index: int) -> int: ...
+    @overload
+    def __getitem__(self, index: slice) -> "TokenSizes": ...
+    def __getitem__(self, index: int | slice) -> "int | TokenSizes":
+        if isinstance(index, slice):
+            return TokenSizes(self._ids[index], self._numbers)
+        return self._numbers[self._ids[index]]
+
+
 def encoded_files(
-    tokens: Path, val_tokens: Path | None, tokenizer_folder: Path, val_fraction: float = 0.0
+    tokens: Path,
+    val_tokens: Path | None,
+    tokenizer_folder: Path,
+    val_fraction: float = 0.0,
+    on_progress: OnProgress | None = None,
 ) -> EncodedText:
     """Return the text of one token file or two, as encode_corpus() returns that of a corpus.
 
@@ -64,6 +96,7 @@ def encoded_files(
         val_tokens: What is held out: it counts as the continuation of ``tokens``.
         tokenizer_folder: The tokenizer that wrote both.
         val_fraction: The share at the end of ``tokens`` that is held out.
+        on_progress: Is told how much of a file is checked.
 
     Raises:
         InputError: A file is damaged or of another tokenizer, or a number makes no sense.
@@ -72,36 +105,37 @@ def encoded_files(
     if val_tokens is not None and val_fraction:
         raise InputError("give a file of held-out tokens or a share to hold out, not both")
     tokenizer = load_tokenizer(tokenizer_folder)
-    ids = _checked(tokens, tokenizer, tokenizer_folder)
+    ids, source = _read(tokens, tokenizer, tokenizer_folder, on_progress)
     num_train = int(round(len(ids) * (1 - val_fraction), 6))
     parts, held_out_source = [ids], None
     if val_tokens is not None:
-        parts.append(_checked(val_tokens, tokenizer, tokenizer_folder))
-        held_out_source = _source(val_tokens, parts[1], tokenizer)
+        held_out_ids, held_out_source = _read(val_tokens, tokenizer, tokenizer_folder, on_progress)
+        parts.append(held_out_ids)
     together = TokenIds(parts)
     if not len(together):
         raise InputError(f"{tokens}: there is no token to learn from")
-    sizes = [_size(tokenizer, token_id) for token_id in range(tokenizer.vocab_size)]
-    held_out_sizes = [sizes[token_id] for token_id in together[num_train:]]
-    source = _source(tokens, ids, tokenizer)
-    return EncodedText(tokenizer, together, num_train, held_out_sizes, source, val_fraction, held_out_source)
+    sizes = TokenSizes(together[num_train:], [_size(tokenizer, token_id) for token_id in range(tokenizer.vocab_size)])
+    return EncodedText(tokenizer, together, num_train, sizes, source, val_fraction, held_out_source)
 
 
-def _checked(path: Path, tokenizer: Tokenizer, folder: Path) -> memoryview:
-    ids = TokenFile(path, folder).ids
-    if len(ids) and (largest := max(ids)) >= tokenizer.vocab_size:
-        raise InputError(f"{path}: holds the id {largest}, but ids are 0 to {tokenizer.vocab_size - 1}")
-    return ids
+def _read(path: Path, tokenizer: Tokenizer, folder: Path, on_progress: OnProgress | None) -> tuple[memoryview, Source]:
+    """Return the ids of a file, all of them checked, and what is recorded of it."""
+    ids = TokenFile(path, folder, tokenizer.vocab_size).ids
+    counts: Counter[int] = Counter()
+    for start in range(0, len(ids), BLOCK):
+        block = ids[start : start + BLOCK].tolist()
+        if wrong := [i for i in (min(block), max(block)) if not 0 <= i < tokenizer.vocab_size]:
+            raise InputError(f"{path}: holds the id {wrong[0]}, but ids are 0 to {tokenizer.vocab_size - 1}")
+        counts.update(block)
+        if on_progress is not None:
+            on_progress(start / len(ids), f"{start} of {len(ids)} tokens")
+    num_chars = sum(_num_chars(tokenizer, token_id) * count for token_id, count in counts.items())
+    return ids, Source(path.name, sha256_of_file(path), None, num_chars, path)
 
 
 def _size(tokenizer: Tokenizer, token_id: int) -> int:
     """Return the bytes that a token stands for. WHY a separator: the white space after a word is not known."""
     return len(tokenizer.decode_bytes([token_id])) + len(tokenizer.separator)
-
-
-def _source(path: Path, ids: memoryview, tokenizer: Tokenizer) -> Source:
-    chars = [_num_chars(tokenizer, token_id) for token_id in range(tokenizer.vocab_size)]
-    return Source(path.name, sha256_of_file(path), None, sum(map(chars.__getitem__, ids)), path)
 
 
 def _num_chars(tokenizer: Tokenizer, token_id: int) -> int:

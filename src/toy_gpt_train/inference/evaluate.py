@@ -59,10 +59,11 @@ def evaluate(
     """
     begun = time.perf_counter()
     unknown = model.vocab_size
-    scored = [i for i in range(start, len(ids)) if ids[i] != unknown or not skip_unknown]
+    tokens = ids[start:]
+    kept = [token_id for token_id in tokens if token_id != unknown] if skip_unknown else tokens
 
     def predictions() -> Iterator[tuple[Prediction, int]]:
-        for prediction, token_id in zip(watched(model, ids, start, on_progress), ids[start:], strict=True):
+        for prediction, token_id in zip(watched(model, ids, start, on_progress), tokens, strict=True):
             if token_id != unknown:
                 yield prediction, token_id
             elif not skip_unknown:
@@ -70,9 +71,9 @@ def evaluate(
 
     return Evaluation(
         **vars(summarize(predictions())),
-        num_bytes=sum(sizes[i - start] for i in scored),
-        unigram_loss=unigram_loss(frequencies, [ids[i] for i in scored]),
-        unknown_tokens=ids[start:].count(unknown),
+        num_bytes=sum(s for s, i in zip(sizes, tokens, strict=True) if i != unknown or not skip_unknown),
+        unigram_loss=unigram_loss(frequencies, kept),
+        unknown_tokens=tokens.count(unknown),
         seconds=time.perf_counter() - begun,
     )
 

@@ -180,7 +180,7 @@ class NetworkModel(Model):
         record.
         """
         blind = Prediction(1 / self.vocab_size, 0, None)
-        begin = 0
+        begin = max(start - self.context_size, 0)  # no window goes further back
         while begin < len(ids):
             end = begin
             while end < len(ids) and ids[end] < self.vocab_size:

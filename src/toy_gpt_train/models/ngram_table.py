@@ -99,17 +99,17 @@ def most_likely(probs: TableRow, vocab_size: int) -> int:
     return min(candidates)
 
 
-def training_pairs(ids: Sequence[int], context_size: int) -> list[tuple[Context, int]]:
-    """Return (context, target) for each token with a full context before it.
+def training_pairs(ids: Sequence[int], context_size: int) -> Iterator[tuple[Context, int]]:
+    """Yield (context, target) for each token with a full context before it.
 
-    >>> training_pairs([3, 1, 2, 4], 2)
+    >>> list(training_pairs([3, 1, 2, 4], 2))
     [((3, 1), 2), ((1, 2), 4)]
     """
     if context_size == 0:
-        return [((), target) for target in ids]
+        return (((), target) for target in ids)
     # WHY zip: N copies of the text, each shifted by one more token, give all windows without a Python loop.
     contexts = zip(*(ids[start:] for start in range(context_size)), strict=False)
-    return list(zip(contexts, ids[context_size:], strict=False))
+    return zip(contexts, ids[context_size:], strict=False)
 
 
 class NGramTable(Model):
@@ -157,13 +157,13 @@ class NGramTable(Model):
                 f"{len(ids)} training tokens with a context of {self.context_size} do not fit into memory: tokens "
                 f"times context must be at most {MOST_CONTEXT_TOKENS:,}"
             )
-        pairs = training_pairs(ids, self.context_size)
-        rows_of = self.rows_by_task(pairs)
+        num_pairs = len(ids) - self.context_size
+        rows_of = self.rows_by_task(training_pairs(ids, self.context_size))
         validated = text.num_train < len(text.ids)
         weights: Mapping[Any, Sequence[float]] = {}
         tasks = {task: len(rows) for task, rows in rows_of.items()}
         for number, (loss, correct, weights) in enumerate(train_rows(tasks, settings, on_progress), start=1):
-            record = {"epoch": number, "avg_loss": loss / len(pairs), "accuracy": correct / len(pairs)}
+            record = {"epoch": number, "avg_loss": loss / num_pairs, "accuracy": correct / num_pairs}
             if validated:
                 self._take_over(rows_of, weights)
                 scores = summarize(zip(self.score(text.ids, text.num_train), text.ids[text.num_train :], strict=True))
@@ -172,7 +172,7 @@ class NGramTable(Model):
         self._take_over(rows_of, weights)
         self._round_weights()
 
-    def rows_by_task(self, pairs: Sequence[tuple[Context, int]]) -> RowsByTask:
+    def rows_by_task(self, pairs: Iterable[tuple[Context, int]]) -> RowsByTask:
         """Group the rows of (context, next token) pairs by task; rows of one task learn the same weights."""
         from toy_gpt_train.training.tables import row_task
 

@@ -7,7 +7,7 @@ Concepts:
 """
 
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from math import exp, fsum, log
 from typing import NamedTuple
@@ -52,18 +52,22 @@ def summarize(scored: Iterable[tuple[Prediction, int]]) -> Scores:
     >>> summarize([(Prediction(0.5, 1, True), 1), (Prediction(0.5, 1, False), 0)]).accuracy
     0.5
     """
-    losses: list[float] = []
-    correct = unseen = 0
+    count = correct = unseen = 0
     recorded = True
-    for prediction, token_id in scored:
-        losses.append(-log(max(prediction.probability, SMALLEST_PROBABILITY)))
-        correct += prediction.most_likely == token_id
-        unseen += not prediction.context_seen
-        recorded = recorded and prediction.context_seen is not None
-    if not losses:
+
+    def losses() -> Iterator[float]:  # WHY one by one: a text may be longer than memory
+        nonlocal count, correct, unseen, recorded
+        for prediction, token_id in scored:
+            count += 1
+            correct += prediction.most_likely == token_id
+            unseen += not prediction.context_seen
+            recorded = recorded and prediction.context_seen is not None
+            yield -log(max(prediction.probability, SMALLEST_PROBABILITY))
+
+    total = fsum(losses())
+    if not count:
         raise ValueError("there is no token to score")
-    count = len(losses)
-    return Scores(count, fsum(losses) / count, correct / count, unseen / count if recorded else None)
+    return Scores(count, total / count, correct / count, unseen / count if recorded else None)
 
 
 def longest_context_floor(token_ids: Sequence[int], context_size: int) -> float:

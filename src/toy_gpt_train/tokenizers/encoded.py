@@ -2,14 +2,16 @@
 
 from collections import Counter
 from collections.abc import Sequence
-from typing import NamedTuple
+from dataclasses import dataclass
+from functools import cached_property
 
 from toy_gpt_train.corpus import Corpus, Source
 from toy_gpt_train.errors import InputError
 from toy_gpt_train.tokenizers import Tokenizer, tokenizer_class
 
 
-class EncodedText(NamedTuple):
+@dataclass(frozen=True, eq=False)
+class EncodedText:
     """A text as numbers, and what of it is held out."""
 
     tokenizer: Tokenizer
@@ -20,7 +22,7 @@ class EncodedText(NamedTuple):
     val_fraction: float = 0.0  # the share that was asked to be held out
     held_out_source: Source | None = None  # if the held-out part is a text of its own
 
-    @property
+    @cached_property
     def frequencies(self) -> list[int]:
         """How often the training part has each token, by id."""
         counts = Counter(self.ids[: self.num_train])
