@@ -9,6 +9,7 @@ import socket
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import suppress
+from dataclasses import replace
 from http.client import HTTPResponse
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -619,13 +620,75 @@ def test_where_no_file_can_be(server, tmp_path):
 
 
 def test_the_catalogue():
-    assert [(source.name, source.size) for source in CATALOGUE] == [("tiny-shakespeare", 1_115_394), ("names", 228_145)]
+    sizes = {"tiny-shakespeare": 1_115_394, "names": 228_145, "tiny-stories": None, "tiny-stories-valid": None}
+    assert {source.name: source.size for source in CATALOGUE} == sizes
     for source in CATALOGUE:
         assert find_source(source.name) is source
         assert source.url.startswith("https://")
-        assert re.fullmatch("[0-9a-f]{64}", source.sha256)
+        assert source.size is None or re.fullmatch("[0-9a-f]{64}", source.sha256)
     with pytest.raises(InputError, match="tiny-shakespeare, names"):
         find_source("shakespeare")
+
+
+# --- a text of which only the hash is known -------------------------------------------------------------------
+
+UNSIZED = replace(SOURCE, size=None)
+
+
+@pytest.mark.parametrize(
+    ("script", "ranges"),
+    [
+        ([whole], [None]),
+        ([cut_after(1000), ranged], [None, "bytes=1000-"]),
+        ([cut_after(1000), whole], [None, "bytes=1000-"]),
+        ([stall_after(1000), sends(b"", 503), ranged], [None, "bytes=1000-", "bytes=1000-"]),
+        ([cut_after(1000), sends(b"", 416), whole], [None, "bytes=1000-", None]),
+        ([cut_after(1000), sends(CONTENT, 206, Content_Range=f"bytes 0-{SIZE - 1}/{SIZE}"), whole], None),
+        ([cut_after(1000), sends(CONTENT[1000:], 206, Content_Range="bytes 1000-1999/2000"), whole], None),
+    ],
+)
+def test_the_size_is_what_the_server_says(server, out, script, ranges):
+    server.script = list(script)
+    told: list[float] = []
+    assert fetch(UNSIZED, out, url=server.url, patience=QUICK, on_progress=lambda part, status: told.append(part))
+    assert listing_of(out.parent) == {out.name: CONTENT}
+    assert told[-1] == 1.0
+    if ranges is not None:
+        assert server.ranges == ranges
+    assert not fetch(UNSIZED, out, url=server.url, patience=QUICK)
+
+
+def test_a_part_that_is_whole_is_known_by_its_hash(server, out):
+    part_of(out).write_bytes(CONTENT)
+    server.script = [sends(b"", 500)]
+    assert fetch(UNSIZED, out, url=server.url, patience=QUICK)
+    assert listing_of(out.parent) == {out.name: CONTENT}
+    assert server.ranges == []
+
+
+@pytest.mark.parametrize(
+    ("behaviour", "message"),
+    [
+        (sends(WRONG), "its sha256 is not that of text"),
+        (sends(CONTENT, Content_Length=None), "does not say how large"),
+        (sends(b""), "does not say how large"),
+        (sends(CONTENT, Content_Length=None, Transfer_Encoding="chunked"), "does not say how large"),
+        (sends(CONTENT, Content_Length=10**17), "and only [0-9]+ are free"),
+        (sends(b"", 404), "404"),
+    ],
+)
+def test_a_text_without_size_that_cannot_be_had(server, out, behaviour, message):
+    server.script = [behaviour]
+    with pytest.raises(InputError, match=message):
+        fetch(UNSIZED, out, url=server.url, patience=QUICK)
+    assert listing_of(out.parent) == {}
+    assert len(server.ranges) == 1
+
+
+def test_a_text_without_hash_is_not_fetched(server, out):
+    with pytest.raises(InputError, match="sha256 of text is not known"):
+        fetch(replace(UNSIZED, sha256=None), out, url=server.url, patience=QUICK)
+    assert server.ranges == []
 
 
 # --- the command line ---------------------------------------------------------------------------------------
@@ -637,6 +700,8 @@ def test_command_lists_what_there_is(toy_gpt):
     assert [line.split()[:2] for line in done.out.splitlines()[1:]] == [
         ["tiny-shakespeare", "1115394"],
         ["names", "228145"],
+        ["tiny-stories", "unknown"],
+        ["tiny-stories-valid", "unknown"],
     ]
 
 
@@ -661,6 +726,34 @@ def test_command_refuses_in_one_line(server, toy_gpt, tmp_path):
     assert toy_gpt("data", "fetch", "names", "--out", out, "--url", server.url).refused
     assert toy_gpt("data", "fetch", "names", "--out", tmp_path).refused
     assert listing_of(tmp_path) == {}
+
+
+def test_command_fetches_any_text_by_its_hash(server, toy_gpt, out):
+    server.script = [whole]
+    by_hash = ("--url", server.url, "--sha256", SOURCE.sha256.upper())
+    assert toy_gpt("data", "fetch", *by_hash, "--out", out) == (0, f"{out}: {SIZE} bytes, fetched\n", "")
+    assert toy_gpt("data", "fetch", *by_hash, "--out", out) == (0, f"{out}: {SIZE} bytes, there already\n", "")
+    assert toy_gpt("data", "fetch", "tiny-stories", *by_hash, "--out", out).code == 0
+    assert listing_of(out.parent) == {out.name: CONTENT}
+    out.unlink()
+    asked = len(server.ranges)
+    for wrong, message in (
+        (by_hash, "needs --out"),
+        (("--url", server.url, "--out", out), "needs both --url and --sha256"),
+        (("--sha256", SOURCE.sha256, "--out", out), "needs both --url and --sha256"),
+        ((*by_hash[:-1], "abc", "--out", out), "64 digits"),
+        ((*by_hash[:-1], "g" * 64, "--out", out), "64 digits"),
+        (("tiny-stories", "--url", server.url, "--out", out), "the sha256 of tiny-stories is not known here"),
+        (("names", *by_hash, "--out", out), "the sha256 of names is another one"),
+        (("--url", "ftp://a/b", *by_hash[2:], "--out", out), "not an http or https address"),
+    ):
+        done = toy_gpt("data", "fetch", *wrong)
+        assert done.refused
+        assert message in done.err
+    assert (listing_of(out.parent), len(server.ranges)) == ({}, asked)
+    server.script = [sends(WRONG)]
+    assert toy_gpt("data", "fetch", *by_hash, "--out", out).refused
+    assert listing_of(out.parent) == {}
 
 
 @pytest.mark.parametrize("source", ["fetch", "stdlib", "sample", "parquet", "hub", "vocabulary", "encode", "decode"])

@@ -189,6 +189,28 @@ def test_command_parquet(pa, toy_gpt, tmp_path):
     assert listing_of(tmp_path) == {**before, "broken": b"junk"}
 
 
+def test_folders_of_parquet_files(pa, toy_gpt, tmp_path):
+    folder = tmp_path / "set"
+    for name in ("b/2", "b/1", "a", "c/d/0"):
+        write_table(pa, folder / f"{name}.parquet", {"text": [name]})
+    (folder / "b" / "notes.txt").write_bytes(b"not a table")
+    (folder / "b" / "x.parquet").mkdir()
+    alone = write_table(pa, tmp_path / "alone", {"text": ["alone"]})
+    out = tmp_path / "out"
+    command = ("data", "parquet", "--column", "text", "--separator", "|", "--out", out)
+    assert toy_gpt(*command, alone, folder, folder / "b").code == 0
+    assert out.read_bytes() == b"alone|a|b/1|b/2|c/d/0|b/1|b/2"
+    (tmp_path / "empty").mkdir()
+    before = listing_of(tmp_path)
+    done = toy_gpt(*command, folder, tmp_path / "empty")
+    assert done.refused
+    assert f"{tmp_path / 'empty'}: there is no .parquet file" in done.err
+    (folder / "z.parquet").write_bytes(b"junk")
+    assert toy_gpt(*command, folder).refused
+    (folder / "z.parquet").unlink()
+    assert listing_of(tmp_path) == before
+
+
 # --- the hub ------------------------------------------------------------------------------------------------
 
 
@@ -238,6 +260,17 @@ def test_a_dataset_that_is_not_there(hub, tmp_path):
     for name in ("nobody-at-all/nothing", str(tmp_path / "none"), ""):
         with pytest.raises(InputError, match=f"{name}: "):
             list(hub_texts(name, "text"))
+
+
+def test_a_folder_inside_a_dataset(hub, pa, toy_gpt, tmp_path):
+    for name in ("en", "de"):
+        write_table(pa, tmp_path / "set" / name / "train-0.parquet", {"text": [name]})
+    assert list(hub_texts(str(tmp_path / "set"), "text", data_dir="de")) == ["de"]
+    command = ("data", "hub", tmp_path / "set", "--column", "text", "--out", tmp_path / "out", "--data-dir")
+    assert toy_gpt(*command, "en").code == 0
+    assert (tmp_path / "out").read_bytes() == b"en"
+    assert toy_gpt(*command, "fr").refused
+    assert (tmp_path / "out").read_bytes() == b"en"
 
 
 def test_command_hub(hub, toy_gpt, folder, tmp_path):

@@ -299,3 +299,53 @@ def test_command_sample(toy_gpt, text, out):
         assert toy_gpt(*command, *wrong).refused
     assert toy_gpt("data", "sample", "--text", text.parent / "none", "--out", out, "--lines", 1).refused
     assert listing_of(text.parent) == {"text.txt": b"a\nb\nc\n", "out.txt": b"a\nb\nc\n"}
+
+
+# --- in random order ------------------------------------------------------------------------------------------
+
+
+def test_every_order_is_equally_likely(text, out):
+    text.write_bytes(b"a\nb\nc")
+    runs = 1200
+    orders: Counter = Counter()
+    for seed in range(runs):
+        assert sample_lines(text, out, lines=2, seed=seed, shuffle=True) == 2
+        orders[out.read_bytes()] += 1
+    expected = [f"{x}\n{y}\n".encode() for x, y in product("abc", repeat=2) if x != y]
+    assert chi_squared(orders, dict.fromkeys(expected, runs / 6)) < CHI_SQUARED_999[7]
+
+
+@pytest.mark.parametrize("options", [{"lines": 20}, {"fraction": 0.5}, {"lines": 1000}])
+def test_a_shuffled_sample_has_the_lines_of_the_sample(text, out, options):
+    text.write_bytes(b"".join(b"%d\r\n" % number for number in range(100)) + b"no line end")
+    sample_lines(text, out, **options, seed=3)
+    kept = out.read_bytes()
+    sample_lines(text, out, **options, seed=3, shuffle=True)
+    shuffled = out.read_bytes()
+    assert sorted(shuffled.splitlines()) == sorted(kept.splitlines())
+    assert shuffled != kept
+    assert shuffled.endswith(b"\n")
+    sample_lines(text, out, **options, seed=3, shuffle=True)
+    assert out.read_bytes() == shuffled
+
+
+def test_the_memory_of_a_shuffled_sample_is_the_sample(text, out):
+    text.write_bytes(b"a line of forty bytes, and so are all ..\n" * 25_000)
+    tracemalloc.start()
+    try:
+        sample_lines(text, out, lines=100, seed=0, shuffle=True)
+        assert tracemalloc.get_traced_memory()[1] < 100_000 + 3 * io.DEFAULT_BUFFER_SIZE
+    finally:
+        tracemalloc.stop()
+
+
+def test_command_sample_shuffled(toy_gpt, text, out):
+    text.write_bytes(b"".join(b"%d\n" % number for number in range(50)))
+    command = ("data", "sample", "--text", text, "--out", out, "--lines", 50, "--shuffle")
+    assert toy_gpt(*command) == (0, f"{out}: 50 lines\n", "")
+    assert out.read_bytes() != text.read_bytes()
+    assert sorted(out.read_bytes().split()) == sorted(text.read_bytes().split())
+    text.write_bytes(b"a\n\xff\n")
+    before = listing_of(text.parent)
+    assert toy_gpt(*command).refused
+    assert listing_of(text.parent) == before

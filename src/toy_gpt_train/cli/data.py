@@ -54,7 +54,8 @@ Needs: pip install "toy-gpt-train[data]"
 
 example:  toy-gpt data parquet part-0.parquet part-1.parquet --column text --out all.txt"""
 HUB: Final = """Rows are streamed, so --limit 1000 downloads a thousand rows, not the whole dataset. NAME is the name on
-the hub (owner/name), or a folder of data files; --data-dir picks a folder inside it. A dataset's page says what you may do with it: read it first.
+the hub (owner/name), or a folder of data files; --data-dir picks a folder inside it. A dataset's page says what you may
+do with it: read it first.
 Needs: pip install "toy-gpt-train[data]"
 
 example:  toy-gpt data hub roneneldan/TinyStories --column text --limit 1000 --out stories.txt"""
@@ -73,7 +74,7 @@ token. Blank lines and empty files are no documents.
 
 examples:
   toy-gpt data encode --text names.txt --tokenizer chars --out names.tokens
-  toy-gpt data encode --text stories/ --tokenizer bpe --special '<|endoftext|>' --document-per file --raw --out all.bin"""
+  toy-gpt data encode --text stories --tokenizer bpe --special '<|endoftext|>' --document-per file --out all.tokens"""
 DECODE: Final = """What is left of the text? Characters and byte-level BPE restore it exactly; words come back with
 single spaces between them. A file that another tokenizer wrote is refused.
 
@@ -126,7 +127,7 @@ def _write_texts(args: argparse.Namespace, texts: Iterable[str]) -> str:
 
 def _vocabulary(args: argparse.Namespace) -> str:
     texts = files_below(args.text, ".txt")
-    tokenizer = _LISTED[args.kind].from_lines(chain.from_iterable(map(text_lines, texts)))
+    tokenizer = _LISTED[args.kind].from_lines(chain.from_iterable(map(text_lines, texts)), args.special)
     if tokenizer.vocab_size == 0:
         raise InputError(f"{texts[0]}: the text is empty: there is no token in it")
     tokenizer.save(args.out)
@@ -177,6 +178,7 @@ _SPEED: Final = "give up an attempt that is slower, in KB per second over 30 sec
 _DEADLINE: Final = "give up after S seconds in all; the next try resumes there (default: %(default)g)"
 _SEPARATOR: Final = r"what to write between two texts; \n is a line end, \t a tab (default: a blank line)"
 _TOKENIZER: Final = "a saved tokenizer: toy_tokenizer.json, or vocab.json and merges.txt"
+_SPECIAL: Final = "texts that are one token wherever they stand, such as <|endoftext|>"
 _CHECK: Final = "refuse unless it is the text that was encoded (char and bpe only)"
 # The commands that have it, and an option.
 _OPTIONS: Final[tuple[tuple[str, str, dict[str, Any]], ...]] = (
@@ -205,6 +207,7 @@ _OPTIONS: Final[tuple[tuple[str, str, dict[str, Any]], ...]] = (
     ("vocabulary", "--out", _file("the folder to write the tokenizer to", "FOLDER")),
     ("vocabulary", "--text", _files("the texts whose tokens get an id, or folders of them")),
     ("vocabulary", "--kind", {"choices": _LISTED, "required": True, "help": "what a token is"}),
+    ("vocabulary", "--special", {"metavar": "TEXT", "nargs": "+", "default": [], "help": _SPECIAL}),
     ("encode", "--out", _file("the token file to write")),
     ("encode", "--text", _files("the texts to encode, or folders of them")),
     ("encode", "--document-per", {"choices": PER, "help": "what a document is, which ends with the --special token"}),

@@ -24,7 +24,7 @@ class Source:
 
 
 _TINY_STORIES: Final = "https://huggingface.co/datasets/roneneldan/TinyStories/resolve/main/TinyStoriesV2-GPT4"
-_NOT_KNOWN: Final = "<|endoftext|> between two; needs --sha256, which its page on the hub shows"
+_NOT_KNOWN: Final = "with <|endoftext|> between two; needs --sha256"
 
 
 CATALOGUE: Final = (
@@ -42,8 +42,8 @@ CATALOGUE: Final = (
         sha256="0a30b5557f192f32ab962680889aac5f6fda0f4cecf40a6d0b5694f58ea8cc4d",
         about="32,000 given names, one per line",
     ),
-    Source("tiny-stories", f"{_TINY_STORIES}-train.txt", None, None, f"short stories in simple words, {_NOT_KNOWN}"),
-    Source("tiny-stories-valid", f"{_TINY_STORIES}-valid.txt", None, None, f"held-out ones, {_NOT_KNOWN}"),
+    Source("tiny-stories", f"{_TINY_STORIES}-train.txt", None, None, f"stories in simple words, {_NOT_KNOWN}"),
+    Source("tiny-stories-valid", f"{_TINY_STORIES}-valid.txt", None, None, f"more of them, to hold out, {_NOT_KNOWN}"),
 )
 
 
@@ -62,10 +62,12 @@ def source_to_fetch(name: str | None, url: str | None, sha256: str | None) -> So
     if name is None:
         if url is None or sha256 is None:
             raise InputError("a text without a NAME needs both --url and --sha256")
-        return Source(url.rsplit("/", 1)[-1], url, None, sha256.lower(), "")
+        return Source("the text", url, None, sha256.lower(), "")
     source = find_source(name)
     if sha256 is None and source.sha256 is None:
-        raise InputError(f"the sha256 of {name} is not known here: look it up, and give --sha256")
+        raise InputError(
+            f"the sha256 of {name} is not known here: give the one on the page of {source.url:.200} with --sha256"
+        )
     if sha256 is not None and source.sha256 not in (None, sha256.lower()):
         raise InputError(f"the sha256 of {name} is another one: {source.sha256}")
     return replace(source, sha256=source.sha256 or str(sha256).lower())

@@ -28,7 +28,7 @@ class Documents(NamedTuple):
 
     def check(self, tokenizer: Tokenizer, folder: Path) -> None:
         """Refuse, with InputError, a special token that the tokenizer in a folder does not know."""
-        known = list(getattr(tokenizer, "special_tokens", ()))
+        known = tokenizer.special
         if self.end not in known:
             has = f"it has {', '.join(map(repr, known))}" if known else "it has none"
             raise InputError(f"{folder}: {self.end!r:.60} is no special token of this tokenizer; {has:.200}")

@@ -9,8 +9,8 @@ Concepts:
     range: ``Range: bytes=500-`` asks for the rest of a file. A server that supports it answers 206 and says which
         bytes it sends; another one answers 200 and sends the whole file.
 
-REQ: the file appears only when its hash is right, and never more than its size is read. Where the size is not known, the
-server must say it first, and there must be room for it.
+REQ: the file appears only when its hash is right, and never more than its size is read. Where the size is not known,
+the server must say it first, and there must be room for it.
 """
 
 import io
@@ -149,7 +149,7 @@ def fetch(
         raise InputError(f"{out} is a folder")
     if is_stream(out):
         with TemporaryDirectory() as folder:
-            part = Path(folder) / source.name
+            part = Path(folder) / "text"
             _download(source, address, part, patience or Patience(), on_progress)
             with part.open("rb") as text, whole_file(out) as file:
                 copyfileobj(text, file)

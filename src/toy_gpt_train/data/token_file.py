@@ -31,7 +31,7 @@ from toy_gpt_train.data.token_layout import (
     bits_for,
     token_layout,
 )
-from toy_gpt_train.disk import whole_file
+from toy_gpt_train.disk import is_stream, whole_file
 from toy_gpt_train.errors import InputError
 from toy_gpt_train.files import utf8_blocks
 from toy_gpt_train.progress import OnProgress
@@ -67,6 +67,8 @@ def encode_file(
         InputError: There is no text, a file is not UTF-8, or the tokenizer does not know a token, or the special one.
     """
     _check_byte_order()
+    if raw and out.suffix.lower() != ".bin" and not is_stream(out):
+        raise InputError(f"{out}: ids without a header are called NAME.bin, which says what they are")
     tokenizer, tokenizer_hash = load_tokenizer(tokenizer_folder), tokenizer_sha256(tokenizer_folder)
     if documents is not None:
         documents.check(tokenizer, tokenizer_folder)

@@ -16,6 +16,7 @@ from toy_gpt_train.math_training import SMALLEST_PROBABILITY, conditional_entrop
 
 _SHORT_CONTEXT = 8
 _MOST_COUNTED = 4_000_000  # tokens
+_SLOTS_PER_TOKEN = 8
 
 
 class Prediction(NamedTuple):
@@ -85,6 +86,12 @@ def longest_context_floor(token_ids: Sequence[int], context_size: int) -> float:
     text = "".join(map(chr, token_ids))  # slices of a string are the smallest windows there are
     short = min(context_size, _SHORT_CONTEXT)
     positions = range(context_size, len(text))
-    met = Counter(text[i - short : i] for i in positions)
-    twice = [i for i in positions if met[text[i - short : i]] > 1]
+    # WHY a table of bytes first: a window that shares its slot with no other one occurs once, and need not be counted.
+    slots = bytearray(_SLOTS_PER_TOKEN * len(text))
+    for i in positions:
+        slot = hash(text[i - short : i]) % len(slots)
+        slots[slot] = min(slots[slot] + 1, 2)
+    shared = [i for i in positions if slots[hash(text[i - short : i]) % len(slots)] > 1]
+    met = Counter(text[i - short : i] for i in shared)
+    twice = [i for i in shared if met[text[i - short : i]] > 1]
     return conditional_entropy((text[i - context_size : i], text[i]) for i in twice) * len(twice) / len(positions)
