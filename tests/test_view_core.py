@@ -490,7 +490,7 @@ def special_bpe(made: Callable[[str], Path]) -> BPETokenizer:
     )
 )
 def test_bpe_is_the_same(ask: Ask, special_bpe: BPETokenizer, parts: list[str]) -> None:
-    assert ask("bpe", files=special_bpe.files()) == ids_of(special_bpe)
+    assert ask("bpe", files=special_bpe.files(), special=special_bpe.special) == ids_of(special_bpe)
     texts = ["".join(parts), *parts]
     tokens = assert_same_bpe(ask, special_bpe, texts)
     assert ask("join", lists=tokens) == texts
@@ -535,7 +535,7 @@ def with_bpe(files: Files, tokenizer: BPETokenizer) -> Files:
     rows_before = csv.reader(io.StringIO(files[VOCABULARY].decode("utf-8"), newline=""))
     frequencies = {token: count for _, token, count in rows_before}
     rows = [csv_line([ids[token], token, frequencies.get(token, 0)]) for token in sorted(ids, key=ids.__getitem__)]
-    meta = {**json.loads(files[META]), "vocab_size": len(ids)}
+    meta = {**json.loads(files[META]), "vocab_size": len(ids), "tokenizer": tokenizer.description()}
     texts = {
         **tokenizer.files(),
         VOCABULARY: "token_id,token,frequency\n" + "".join(rows),
@@ -552,12 +552,20 @@ def test_a_vocabulary_with_other_ids_than_the_tokenizer_is_refused(
     with pytest.raises(ViewError, match=r'^01_vocabulary\.csv: token "B" has the id 65, but not in vocab\.json$'):
         load(ask, {**files, VOCABULARY: swapped.replace(b"\n65,tmp,", b"\n65,B,")})
     size = load(ask, with_bpe(files, special_bpe))["vocabSize"]
-    more = {**with_bpe(files, special_bpe), "vocab.json": files["vocab.json"], "tokenizer.json": b"{}"}
+    whole = with_bpe(files, special_bpe)
+    plain = json.dumps({**json.loads(whole[META]), "tokenizer": {"kind": "bpe"}}).encode()
+    more = {**whole, META: plain, "vocab.json": files["vocab.json"], "tokenizer.json": b"{}"}
     with pytest.raises(ViewError, match=r"^01_vocabulary\.csv: token .* has the id \d+, but not in vocab\.json$"):
         load(ask, more)
-    fewer = {**with_bpe(files, special_bpe), VOCABULARY: files[VOCABULARY], META: files[META]}
-    with pytest.raises(ViewError, match=rf"^01_vocabulary\.csv: \d+ tokens, but vocab\.json has {size}$"):
-        load(ask, fewer)
+    lines = whole[VOCABULARY].splitlines(keepends=True)
+    shorter = json.dumps({**json.loads(whole[META]), "vocab_size": size - 1}).encode()
+    with pytest.raises(ViewError, match=r'^01_vocabulary\.csv: the special token " x y" is missing$'):
+        load(ask, {**whole, VOCABULARY: b"".join(lines[:-1]), META: shorter})
+    added = whole["vocab.json"].replace(b"{", b'{"ABC": %d,' % size, 1)
+    with pytest.raises(ViewError, match=rf"^01_vocabulary\.csv: {size} tokens, but vocab\.json has {size + 1}$"):
+        load(ask, {**whole, "vocab.json": added})
+    with pytest.raises(ViewError, match=r"^tokenizer\.json: its special tokens are not those of the metadata$"):
+        load(ask, {**whole, META: plain})
 
 
 def test_words_and_characters_are_joined_as_in_python(ask: Ask, made: Callable[[str], Path]) -> None:
