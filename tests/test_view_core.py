@@ -37,7 +37,7 @@ from toy_gpt_train.models.kneser_ney import KneserNey, as_text, interpolate_all
 from toy_gpt_train.models.network import NetworkModel
 from toy_gpt_train.models.ngram_table import NGramTable
 from toy_gpt_train.models.parameter_tables import parameter_file
-from toy_gpt_train.run import Run
+from toy_gpt_train.run import Run, train
 from toy_gpt_train.run import load as load_run
 from toy_gpt_train.show import visible
 from toy_gpt_train.tokenizers.bpe import BPETokenizer
@@ -459,6 +459,44 @@ def test_random_text_is_cut_as_in_python(ask: Ask, texts: list[str]) -> None:
     assert ask("cut", kind="word", texts=texts) == [WordTokenizer().tokenize(text) for text in texts]
     assert ask("cut", kind="char", texts=texts) == [CharTokenizer().tokenize(text) for text in texts]
     assert ask("pretokenize", texts=texts) == [pretokenize(text) for text in texts]
+
+
+LISTED_SPECIAL = ["<e>", "<e><e>", "a.*(b", "ab", "bc", "\n", "😀😀", "😀|"]
+
+
+@settings(max_examples=40, deadline=None)
+@given(st.lists(st.one_of(STRANGE, st.sampled_from([*LISTED_SPECIAL, "<e", ">", "abc", "😀", "\ud83d"])), max_size=12))
+def test_special_tokens_are_cut_as_in_python(ask: Ask, parts: list[str]) -> None:
+    texts = ["".join(parts), *parts]
+    for tokenizer in (WordTokenizer(special=LISTED_SPECIAL), CharTokenizer(special=LISTED_SPECIAL)):
+        cut = ask("cut", kind=tokenizer.kind, special=LISTED_SPECIAL, texts=texts)
+        assert cut == [tokenizer.tokenize(text) for text in texts]
+
+
+@pytest.mark.parametrize("kind", ["word", "char", "bpe"])
+def test_special_tokens_that_are_no_list_of_texts_are_refused(ask: Ask, kind: str) -> None:
+    for special in ("ab", [1], [""], None, {"a": 1}, ["a", "a"]):
+        with pytest.raises(ViewError, match="special token"):
+            ask("cut", kind=kind, special=special, texts=["a"])
+    with pytest.raises(ViewError, match="stands between words"):
+        ask("cut", kind="word", special=["a b"], texts=["a"])
+
+
+@pytest.mark.parametrize("kind", ["word", "char", "bpe"])
+def test_a_run_with_special_tokens_opens(ask: Ask, kind: str, tmp_path: Path) -> None:
+    text = "the cat.<|end|>The dog<|end|>the cat"
+    train("kneser-ney", text=text, tokenizer=kind, special=["<|end|>"], bpe_vocab=260, context=2).save(tmp_path)
+    run = load_run(tmp_path)
+    files = files_of(tmp_path / "artifacts")
+    assert_same_interface(load(ask, files), run)
+    assert ask("tokenize", texts=[text]) == [run.tokenizer.tokenize(text)]
+    assert ask("join", lists=[run.tokenizer.tokenize(text)]) == [run.tokenizer.decode(run.tokenizer.encode(text))]
+    assert_same_predictions(ask, run, 3)
+    meta = json.loads(files[META])
+    for special in (["<|end|>", "<other>"], "<|end|>", [""]):
+        changed = json.dumps({**meta, "tokenizer": {"kind": kind, "special": special}}).encode()
+        with pytest.raises(ViewError, match="special token"):
+            load(ask, {**files, META: changed})
 
 
 def ids_of(tokenizer: BPETokenizer) -> dict[str, int]:

@@ -190,7 +190,10 @@ def _read_files(folder: Path, strict: bool) -> SavedRun:
     meta = metadata.read_meta(folder / META_NAME)
     tokens, frequencies = _read_vocabulary(folder, meta)
     described = meta["tokenizer"]
-    tokenizer = tokenizer_class(described["kind"]).from_vocabulary(tokens, folder, described.get("special", []))
+    try:
+        tokenizer = tokenizer_class(described["kind"]).from_vocabulary(tokens, folder, described.get("special", []))
+    except InputError as error:  # the messages about BPE's own files name them
+        raise InputError(str(error) if str(error).startswith(str(folder)) else f"{folder}: {error}") from error
     try:
         # WHY: a false size must not fill the memory before the weights are read.
         num_bytes = sum(path.stat().st_size for path in folder.iterdir() if path.is_file())

@@ -78,7 +78,7 @@ class TextSplitter:
 
     def split(self, text: str) -> list[str]:
         """Return the text between special tokens (even indices, may be empty) and these tokens (odd indices)."""
-        return self._pattern.split(text)
+        return self._pattern.split(text) if self.special_tokens else [text]
 
     def blocks(self, chunks: Iterable[str]) -> Iterator[str]:
         """Regroup a stream of text, cut anywhere, so that its blocks, tokenized one by one, give the whole's tokens.
@@ -102,6 +102,8 @@ class TextSplitter:
 
     def _settled(self, text: str) -> int:
         """Return how many characters are tokenized the same way whatever follows the text."""
+        if not self.special_tokens:
+            return self._last_cut(text, 0, len(text))
         tail = range(max(0, len(text) - self._longest + 1), len(text))
         # What starts here may become a special token.
         open_at = next((start for start in tail if text[start:] in self._beginnings), len(text))
