@@ -37,7 +37,7 @@ from toy_gpt_train.models.kneser_ney import KneserNey, as_text, interpolate_all
 from toy_gpt_train.models.network import NetworkModel
 from toy_gpt_train.models.ngram_table import NGramTable
 from toy_gpt_train.models.parameter_tables import parameter_file
-from toy_gpt_train.run import Run
+from toy_gpt_train.run import Run, train
 from toy_gpt_train.run import load as load_run
 from toy_gpt_train.show import visible
 from toy_gpt_train.tokenizers.bpe import BPETokenizer
@@ -461,6 +461,44 @@ def test_random_text_is_cut_as_in_python(ask: Ask, texts: list[str]) -> None:
     assert ask("pretokenize", texts=texts) == [pretokenize(text) for text in texts]
 
 
+LISTED_SPECIAL = ["<e>", "<e><e>", "a.*(b", "ab", "bc", "\n", "😀😀", "😀|"]
+
+
+@settings(max_examples=40, deadline=None)
+@given(st.lists(st.one_of(STRANGE, st.sampled_from([*LISTED_SPECIAL, "<e", ">", "abc", "😀", "\ud83d"])), max_size=12))
+def test_special_tokens_are_cut_as_in_python(ask: Ask, parts: list[str]) -> None:
+    texts = ["".join(parts), *parts]
+    for tokenizer in (WordTokenizer(special=LISTED_SPECIAL), CharTokenizer(special=LISTED_SPECIAL)):
+        cut = ask("cut", kind=tokenizer.kind, special=LISTED_SPECIAL, texts=texts)
+        assert cut == [tokenizer.tokenize(text) for text in texts]
+
+
+@pytest.mark.parametrize("kind", ["word", "char", "bpe"])
+def test_special_tokens_that_are_no_list_of_texts_are_refused(ask: Ask, kind: str) -> None:
+    for special in ("ab", [1], [""], None, {"a": 1}, ["a", "a"]):
+        with pytest.raises(ViewError, match="special token"):
+            ask("cut", kind=kind, special=special, texts=["a"])
+    with pytest.raises(ViewError, match="stands between words"):
+        ask("cut", kind="word", special=["a b"], texts=["a"])
+
+
+@pytest.mark.parametrize("kind", ["word", "char", "bpe"])
+def test_a_run_with_special_tokens_opens(ask: Ask, kind: str, tmp_path: Path) -> None:
+    text = "the cat.<|end|>The dog<|end|>the cat"
+    train("kneser-ney", text=text, tokenizer=kind, special=["<|end|>"], bpe_vocab=260, context=2).save(tmp_path)
+    run = load_run(tmp_path)
+    files = files_of(tmp_path / "artifacts")
+    assert_same_interface(load(ask, files), run)
+    assert ask("tokenize", texts=[text]) == [run.tokenizer.tokenize(text)]
+    assert ask("join", lists=[run.tokenizer.tokenize(text)]) == [run.tokenizer.decode(run.tokenizer.encode(text))]
+    assert_same_predictions(ask, run, 3)
+    meta = json.loads(files[META])
+    for special in (["<|end|>", "<other>"], "<|end|>", [""]):
+        changed = json.dumps({**meta, "tokenizer": {"kind": kind, "special": special}}).encode()
+        with pytest.raises(ViewError, match="special token"):
+            load(ask, {**files, META: changed})
+
+
 def ids_of(tokenizer: BPETokenizer) -> dict[str, int]:
     """The tokens and ids of a tokenizer's vocab.json."""
     ids: dict[str, int] = json.loads(tokenizer.files()["vocab.json"])
@@ -490,7 +528,7 @@ def special_bpe(made: Callable[[str], Path]) -> BPETokenizer:
     )
 )
 def test_bpe_is_the_same(ask: Ask, special_bpe: BPETokenizer, parts: list[str]) -> None:
-    assert ask("bpe", files=special_bpe.files()) == ids_of(special_bpe)
+    assert ask("bpe", files=special_bpe.files(), special=special_bpe.special) == ids_of(special_bpe)
     texts = ["".join(parts), *parts]
     tokens = assert_same_bpe(ask, special_bpe, texts)
     assert ask("join", lists=tokens) == texts
@@ -535,7 +573,7 @@ def with_bpe(files: Files, tokenizer: BPETokenizer) -> Files:
     rows_before = csv.reader(io.StringIO(files[VOCABULARY].decode("utf-8"), newline=""))
     frequencies = {token: count for _, token, count in rows_before}
     rows = [csv_line([ids[token], token, frequencies.get(token, 0)]) for token in sorted(ids, key=ids.__getitem__)]
-    meta = {**json.loads(files[META]), "vocab_size": len(ids)}
+    meta = {**json.loads(files[META]), "vocab_size": len(ids), "tokenizer": tokenizer.description()}
     texts = {
         **tokenizer.files(),
         VOCABULARY: "token_id,token,frequency\n" + "".join(rows),
@@ -552,12 +590,20 @@ def test_a_vocabulary_with_other_ids_than_the_tokenizer_is_refused(
     with pytest.raises(ViewError, match=r'^01_vocabulary\.csv: token "B" has the id 65, but not in vocab\.json$'):
         load(ask, {**files, VOCABULARY: swapped.replace(b"\n65,tmp,", b"\n65,B,")})
     size = load(ask, with_bpe(files, special_bpe))["vocabSize"]
-    more = {**with_bpe(files, special_bpe), "vocab.json": files["vocab.json"], "tokenizer.json": b"{}"}
+    whole = with_bpe(files, special_bpe)
+    plain = json.dumps({**json.loads(whole[META]), "tokenizer": {"kind": "bpe"}}).encode()
+    more = {**whole, META: plain, "vocab.json": files["vocab.json"], "tokenizer.json": b"{}"}
     with pytest.raises(ViewError, match=r"^01_vocabulary\.csv: token .* has the id \d+, but not in vocab\.json$"):
         load(ask, more)
-    fewer = {**with_bpe(files, special_bpe), VOCABULARY: files[VOCABULARY], META: files[META]}
-    with pytest.raises(ViewError, match=rf"^01_vocabulary\.csv: \d+ tokens, but vocab\.json has {size}$"):
-        load(ask, fewer)
+    lines = whole[VOCABULARY].splitlines(keepends=True)
+    shorter = json.dumps({**json.loads(whole[META]), "vocab_size": size - 1}).encode()
+    with pytest.raises(ViewError, match=r'^01_vocabulary\.csv: the special token " x y" is missing$'):
+        load(ask, {**whole, VOCABULARY: b"".join(lines[:-1]), META: shorter})
+    added = whole["vocab.json"].replace(b"{", b'{"ABC": %d,' % size, 1)
+    with pytest.raises(ViewError, match=rf"^01_vocabulary\.csv: {size} tokens, but vocab\.json has {size + 1}$"):
+        load(ask, {**whole, "vocab.json": added})
+    with pytest.raises(ViewError, match=r"^tokenizer\.json: its special tokens are not those of the metadata$"):
+        load(ask, {**whole, META: plain})
 
 
 def test_words_and_characters_are_joined_as_in_python(ask: Ask, made: Callable[[str], Path]) -> None:

@@ -125,7 +125,7 @@ def load_run(base_dir: Path) -> tuple[io.JsonObject, ArtifactVocabulary, SimpleN
         layout, num_lines = meta["weights"]["layout"], meta["weights"]["rows"]
         model = SimpleNextTokenModel(vocab.vocab_size(), int(meta["context_size"]))
         meta["start_tokens"] = " ".join(meta["start_tokens"]).split()  # a TypeError unless they are words
-        if meta["tokenizer"]["kind"] != "word" or layout not in ("all", "observed", "sparse"):
+        if meta["tokenizer"] != {"kind": "word"} or layout not in ("all", "observed", "sparse"):
             raise ValueError(f"{meta['model_kind']} needs toy-gpt infer")
     except (ValueError, TypeError, LookupError, RecursionError) as error:
         raise ValueError(f"{meta_path}: not the metadata of a table of words: {error}") from None

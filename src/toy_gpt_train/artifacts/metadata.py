@@ -16,6 +16,7 @@ from toy_gpt_train.math_training import SMALLEST_PROBABILITY
 from toy_gpt_train.models.registry import find_model
 from toy_gpt_train.project import MANIFEST_NAME, RESOURCE_ROOT, declared_repo_name
 from toy_gpt_train.tokenizers import tokenizer_class
+from toy_gpt_train.tokenizers.special import check_special
 
 Meta = dict[str, Any]
 
@@ -118,6 +119,10 @@ def _check_fields(meta: Meta) -> None:
     if not all(isinstance(token, str) for token in _require(meta, "start_tokens", list)):
         raise InputError("start_tokens are not all text")
     tokenizer_class(_require(meta, "tokenizer", dict).get("kind"))
+    special = meta["tokenizer"].get("special", [])
+    if not isinstance(special, list) or not all(isinstance(text, str) for text in special):
+        raise InputError("special of the tokenizer is not a list of texts")
+    check_special(special)
     for name in ("filename", "sha256"):
         _require(corpus, name, str)
     if "sha256" not in meta and (unknown := min(meta.keys() - _NAMES_BEFORE_SHA256, default="")):

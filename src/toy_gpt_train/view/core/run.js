@@ -288,8 +288,12 @@ function checkText({ model_kind: kind, context_size: contextSize, start_tokens: 
   }
 }
 
-/** Check that the vocabulary numbers tokens as the tokenizer's own files do, if it has such files. */
-function checkIds({ tokens }, { idOf }) {
+/** Check that the vocabulary has the special tokens, and numbers tokens as the tokenizer's own files do, if any. */
+function checkIds({ tokens, idOf: known }, { special, idOf }) {
+  const missing = special.find((text) => !known.has(text));
+  if (missing !== undefined) {
+    throw new Error(`${VOCABULARY_NAME}: the special token ${quoted(missing)} is missing`);
+  }
   if (idOf === null) {
     return;
   }
