@@ -95,7 +95,7 @@ def encode_file(
                 file.write(block)
                 count += len(block)
         except InputError as error:
-            named = str(error).startswith(str(current))
+            named = str(error).startswith(tuple(f"{text}{mark}" for text in texts for mark in ":,"))
             raise error if named else InputError(f"{current}: {error}") from error
         if count == 0:
             raise InputError(f"{current}: the text is empty: there is no token in it")
