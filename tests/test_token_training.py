@@ -2,8 +2,10 @@
 
 import random
 import struct
+import tracemalloc
 from array import array
 from collections.abc import Callable
+from math import log
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +19,8 @@ from toy_gpt_train.data.token_file import TokenFile, decode_file, encode_file
 from toy_gpt_train.data.token_layout import MAX_NUMPY_HEADER
 from toy_gpt_train.data.token_text import TokenIds, TokenSizes, encoded_files
 from toy_gpt_train.errors import InputError, InputWarning
+from toy_gpt_train.inference.evaluate import evaluate
+from toy_gpt_train.models.ngram_table import NGramTable
 from toy_gpt_train.models.registry import LADDER
 from toy_gpt_train.tokenizers.char import CharTokenizer
 from toy_gpt_train.tokenizers.word import WordTokenizer
@@ -425,3 +429,40 @@ def test_encoding_holds_a_block_and_not_the_text(peak, toy_gpt, tmp_path, kind):
         (tmp_path / name).write_bytes(data * (megabytes * 1_000_000 // len(data)))
         peaks.append(peak(tmp_path / name, "encode", tmp_path / kind))
     assert peaks[1] < peaks[0] + 5
+
+
+class Guarded(TokenIds):
+    """Ids that must not be looked at before a position."""
+
+    first = 90
+
+    def __iter__(self):
+        raise AssertionError("all of them are read")
+
+    def __getitem__(self, index):
+        position = index.start if isinstance(index, slice) else index
+        assert position is not None
+        assert position >= self.first
+        return super().__getitem__(index)
+
+
+@pytest.mark.parametrize("model", ["context-3", "gpt", "embeddings"])
+def test_scoring_looks_back_no_further_than_its_context(model):
+    ids = array("H", (DRAW.randrange(5) for _ in range(100)))
+    run = tg.train(model, text="a b c d e a c e", **small(model), context=3)
+    found = list(run.model.score(Guarded([memoryview(ids)]), 93))
+    assert found == list(run.model.score(list(ids), 93))
+    assert len(found) == 7
+
+
+def test_evaluation_keeps_nothing_of_each_token():
+    ids = TokenIds([memoryview(array("H", [1, 0] * 25_000))])
+    table = NGramTable(2, 1)
+    tracemalloc.start()
+    try:
+        scores = evaluate(table, ids, TokenSizes(ids, [1, 2]), [3, 1])
+        assert tracemalloc.get_traced_memory()[1] < 100_000  # a list of the losses alone takes 1,600,000
+    finally:
+        tracemalloc.stop()
+    assert (scores.num_tokens, scores.num_bytes) == (50_000, 75_000)
+    assert scores.loss == pytest.approx(log(2))
