@@ -123,10 +123,9 @@ def _read(path: Path, tokenizer: Tokenizer, folder: Path, on_progress: OnProgres
     ids = TokenFile(path, folder, tokenizer.vocab_size).ids
     counts: Counter[int] = Counter()
     for start in range(0, len(ids), BLOCK):
-        block = ids[start : start + BLOCK].tolist()
-        if wrong := [i for i in (min(block), max(block)) if not 0 <= i < tokenizer.vocab_size]:
+        counts.update(ids[start : start + BLOCK].tolist())
+        if wrong := [i for i in (min(counts), max(counts)) if not 0 <= i < tokenizer.vocab_size]:
             raise InputError(f"{path}: holds the id {wrong[0]}, but ids are 0 to {tokenizer.vocab_size - 1}")
-        counts.update(block)
         if on_progress is not None:
             on_progress(start / len(ids), f"{start} of {len(ids)} tokens")
     num_chars = sum(_num_chars(tokenizer, token_id) * count for token_id, count in counts.items())
