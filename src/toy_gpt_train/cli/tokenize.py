@@ -8,14 +8,13 @@ from typing import Final
 
 from toy_gpt_train.cli.arguments import add_numbers
 from toy_gpt_train.corpus import read_corpus
-from toy_gpt_train.data.token_rate import TokenRate, lines_read, token_rate
+from toy_gpt_train.data.token_rate import TokenRate, token_rate
 from toy_gpt_train.errors import InputError
 from toy_gpt_train.progress import Progress
 from toy_gpt_train.project import RESOURCE_ROOT
 from toy_gpt_train.show import say
 from toy_gpt_train.tokenizers import DEFAULT_VOCAB_SIZE, TOKENIZERS, Tokenizer, tokenizer_class
 from toy_gpt_train.tokenizers.bpe_files import spell
-from toy_gpt_train.tokenizers.listed import ListedTokenizer
 from toy_gpt_train.tokenizers.saved import load_tokenizer
 
 HELP: Final = "show how a text is cut into tokens, or learn and save a tokenizer"
@@ -100,17 +99,10 @@ def _saved_tokenizer(args: argparse.Namespace) -> Tokenizer:
 
 
 def _learned_tokenizer(args: argparse.Namespace) -> Tokenizer:
-    """Learn from a file of any size: only its different words, or characters, are in memory."""
     corpus = _CORPUS if args.corpus is None else args.corpus
     with closing(Progress(f"learning {corpus.name}")) as progress:
         kind = tokenizer_class(args.tokenizer)
-        if issubclass(kind, ListedTokenizer):
-            return kind.from_lines(lines_read(corpus, progress.update), args.special)
-        from toy_gpt_train.tokenizers.bpe import BPETokenizer  # WHY here: see TOKENIZERS
-        from toy_gpt_train.tokenizers.bpe_train import train_bpe
-
-        learned = train_bpe(corpus, args.vocab_size, args.special, workers=args.workers, on_progress=progress.update)
-    return BPETokenizer(*learned, args.special)
+        return kind.from_file(corpus, args.vocab_size, args.special, args.workers, progress.update)
 
 
 def _measured(rate: TokenRate, tokenizer: Tokenizer) -> str:
