@@ -461,6 +461,8 @@ def test_nothing_is_written_or_shown_where_the_file_cannot_be(
     blocked.write_text("old", encoding="utf-8")
     assert toy_gpt("infer", "--base-dir", trained("bigram"), "--output", blocked / "out").refused
     assert blocked.read_text("utf-8") == "old"
+    assert toy_gpt("infer", "--base-dir", trained("bigram"), "--output", tmp_path).refused
+    assert list(tmp_path.iterdir()) == [blocked]
 
 
 def test_greedy_settings_are_what_they_were() -> None:

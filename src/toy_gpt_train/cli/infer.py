@@ -2,7 +2,9 @@
 
 import argparse
 import json
-from collections.abc import Iterator, Sequence
+import sys
+from collections import deque
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass, field, replace
 from itertools import chain
@@ -147,21 +149,20 @@ def _infer(args: argparse.Namespace) -> int:
     most_likely = top_k(probs, args.topk)
     explained = explain(loaded.model, ids, loaded.tokenizer.tokens, args.topk) if args.explain else None
     texts = [one.pieces(steps, args.show_steps and args.topk) for one, steps in zip(samples, written, strict=True)]
+    head = _head(loaded, ids, most_likely)
+    watched = sys.stdout.isatty() and not args.json
     with nullcontext() if args.output is None else whole_file(args.output) as file:
-        if args.json:
-            for _ in chain.from_iterable(texts):
-                pass
-        else:
-            _show_start(loaded, ids, most_likely)
-            for one, pieces in zip(samples, texts, strict=True):
-                label = f"seed {one.sampling.seed}" if len(samples) > 1 else "generated"
-                say_pieces(chain([f"{label:9}  "], pieces), raw=args.raw)
+        if watched:
+            _show(head, samples, texts, raw=args.raw)
+        deque(chain.from_iterable(texts), maxlen=0)  # write what nobody has watched
         if file is not None:
             file.write(_BETWEEN_SAMPLES.join(one.text for one in samples).encode("utf-8", "replace"))
     if args.json:
         say(json.dumps(_answer(loaded, ids, most_likely, samples, explained)))
-    else:
-        _show_end(args, samples, loaded.tokenizer.tokens, explained)
+        return 0
+    if not watched:
+        _show(head, samples, [[one.text] for one in samples], raw=args.raw)
+    _show_end(args, samples, loaded.tokenizer.tokens, explained)
     return 0
 
 
@@ -177,13 +178,24 @@ def _start(args: argparse.Namespace, loaded: Run) -> tuple[list[int], str]:
     return loaded.start_ids(prompt), prompt_text(prompt, loaded.tokenizer)
 
 
-def _show_start(loaded: Run, ids: Sequence[int], most_likely: Sequence[tuple[int, float]]) -> None:
+def _head(loaded: Run, ids: Sequence[int], most_likely: Sequence[tuple[int, float]]) -> str:
+    """Return what is shown above the text: the model, what it looks at, and what it expects."""
     model, tokenizer = loaded.model, loaded.tokenizer
     context = model.context(ids)
     trained = "" if loaded.meta["metrics"] else ", untrained"
-    say(f"model      {loaded.name}{trained}, vocabulary {model.vocab_size}")
-    say(f"context    {visible(tokenizer.decode(context)) if context else '(none)'}")
-    say("next       " + "\n           ".join(bars([(tokenizer.tokens[i], p) for i, p in most_likely])))
+    next_bars = "\n           ".join(bars([(tokenizer.tokens[i], p) for i, p in most_likely]))
+    return (
+        f"model      {loaded.name}{trained}, vocabulary {model.vocab_size}\n"
+        f"context    {visible(tokenizer.decode(context)) if context else '(none)'}\n"
+        f"next       {next_bars}"
+    )
+
+
+def _show(head: str, samples: Sequence[_Sample], texts: Iterable[Iterable[str]], *, raw: bool) -> None:
+    say(head)
+    for one, pieces in zip(samples, texts, strict=True):
+        label = f"seed {one.sampling.seed}" if len(samples) > 1 else "generated"
+        say_pieces(chain([f"{label:9}  "], pieces), raw=raw)
 
 
 def _show_end(

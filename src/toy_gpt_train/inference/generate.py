@@ -93,6 +93,8 @@ def _certain(text: str, stop: Sequence[str]) -> tuple[int, bool]:
         >>> _certain("cat sat", ["sat"]), _certain("cat s", ["sat"])
         ((4, True), (4, False))
     """
+    if not stop:
+        return len(text), False
     if places := [place for one in stop if (place := text.find(one)) >= 0]:
         return min(places), True
     parts = [n for one in stop for n in range(1, min(len(one), len(text) + 1)) if text.endswith(one[:n])]
