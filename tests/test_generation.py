@@ -16,6 +16,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import toy_gpt_train as tg
+from conftest import needs_processes
 from toy_gpt_train import cli
 from toy_gpt_train.inference.generate import end_of_text, write
 from toy_gpt_train.inference.sampling import GREEDY, Sampling
@@ -258,7 +259,10 @@ def test_infer_untrained(toy_gpt: ToyGpt, tiny_corpus: Path, tmp_path: Path, lis
         ("--corpus", tmp_path / "none"),
     ):
         assert toy_gpt("infer", *options, *more).refused, more
-    assert toy_gpt("infer", "--layers", 2).refused
+    for flag in ("--layers", "--hidden", "--bpe-vocab"):
+        outcome = toy_gpt("infer", flag, 2)
+        assert outcome.refused
+        assert f"{flag} is for a model that is --untrained" in outcome.err
     assert toy_gpt("infer", "--corpus", tiny_corpus).refused
 
 
@@ -431,6 +435,7 @@ def test_each_piece_is_shown_before_the_next_is_asked_for(evil_base: Path, monke
     assert all(shown.endswith(plain(text)) for text, shown in seen)
 
 
+@needs_processes
 @pytest.mark.skipif(not hasattr(os, "openpty"), reason="no pseudo-terminals here")
 def test_a_real_terminal_gets_the_bytes_that_a_pipe_gets(evil_base: Path) -> None:
     termios = pytest.importorskip("termios")

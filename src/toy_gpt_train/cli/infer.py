@@ -13,7 +13,6 @@ from typing import Any, Final
 
 from toy_gpt_train.cli.arguments import add_run, add_sampling, load_run, sampling_of
 from toy_gpt_train.cli.config import add_config
-from toy_gpt_train.cli.train import model_options, option_flag
 from toy_gpt_train.disk import whole_file
 from toy_gpt_train.errors import InputError
 from toy_gpt_train.inference.explain import (
@@ -29,6 +28,8 @@ from toy_gpt_train.inference.explain import (
 from toy_gpt_train.inference.generate import Step, begun, prompt_text, write
 from toy_gpt_train.inference.sampling import Sampling
 from toy_gpt_train.math_training import top_k
+from toy_gpt_train.models.architecture import network_options
+from toy_gpt_train.models.base import Option
 from toy_gpt_train.noise import untrained
 from toy_gpt_train.project import load_manifest
 from toy_gpt_train.run import Run
@@ -49,7 +50,7 @@ examples:
   toy-gpt infer --untrained --model gpt --tokenizer char --corpus my.txt --temperature 1"""
 _BETWEEN_SAMPLES: Final = "\n---------------\n"
 _MOST_SAMPLES: Final = 1000
-_SHAPE: Final = ("size", "embedding_dim", "hidden_dim", "heads", "layers")  # options that an untrained model has too
+_SHAPE: Final = ("embedding_dim", "hidden_dim", "heads", "layers")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -83,28 +84,25 @@ def _add_untrained(parser: argparse.ArgumentParser) -> None:
     group.add_argument("--tokenizer", metavar="KIND", help=f"{', '.join(TOKENIZERS)}, or a folder (default: word)")
     group.add_argument("--bpe-vocab", type=int, metavar="V", help="tokens at which byte-level BPE stops merging")
     group.add_argument("--context", type=int, metavar="N", help="how many tokens the model looks back")
-    for name, option, _ in model_options():
-        if name in _SHAPE:
-            group.add_argument(
-                option_flag(name, option),
-                dest=name,
-                type=option.type,
-                metavar=None if option.choices else option.metavar,
-                choices=option.choices or None,
-                help=option.help,
-            )
+    for name, flag, option in _shape_options():
+        metavar, choices = (None, option.choices) if option.choices else (option.metavar, None)
+        group.add_argument(flag, dest=name, type=option.type, metavar=metavar, choices=choices, help=option.help)
+
+
+def _shape_options() -> list[tuple[str, str, Option]]:
+    """Return the options of a network that matter to an untrained one too: name, flag, and what it is."""
+    options = network_options(*_SHAPE)
+    return [(name, f"--{options[name].flag or name.replace('_', '-')}", options[name]) for name in ("size", *_SHAPE)]
 
 
 def _load(args: argparse.Namespace) -> Run:
-    given: dict[str, Any] = {
-        name: value
-        for name in ("model", "corpus", "tokenizer", "bpe_vocab", "context", *_SHAPE)
-        if (value := getattr(args, name)) is not None
-    }
+    flags = {name: f"--{name.replace('_', '-')}" for name in ("model", "corpus", "tokenizer", "bpe_vocab", "context")}
+    flags |= {name: flag for name, flag, _ in _shape_options()}
+    given = {name: value for name in flags if (value := getattr(args, name)) is not None}
     if args.untrained:
         return untrained(**{"model": load_manifest().model, **given}, seed=args.seed)
     if given:
-        raise InputError(f"--{next(iter(given)).replace('_', '-')} is for a model that is --untrained")
+        raise InputError(f"{flags[next(iter(given))]} is for a model that is --untrained")
     return load_run(args)
 
 

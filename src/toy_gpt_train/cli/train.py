@@ -59,7 +59,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     group = parser.add_argument_group("networks", "--size sets all the other numbers, and each can be set by itself")
     for name, option, is_network in model_options():
         (group if is_network else parser).add_argument(
-            option_flag(name, option),
+            _flag(name, option),
             dest=name,
             type=option.type,
             metavar=None if option.choices else option.metavar,
@@ -97,7 +97,7 @@ def model_options() -> Iterator[tuple[str, Option, bool]]:
         yield name, option, all(model.trains_in_steps for model in classes if name in model.options)
 
 
-def option_flag(name: str, option: Option | None = None) -> str:
+def _flag(name: str, option: Option | None = None) -> str:
     """Return how an option is typed."""
     return f"--{(option and option.flag) or name.replace('_', '-')}"
 
@@ -112,12 +112,12 @@ def train_arguments(args: argparse.Namespace) -> dict[str, Any]:
         InputError: There is no such model, or an option means nothing to it.
     """
     manifest = load_manifest()
-    flags = {name: option_flag(name, option) for name, option, _ in model_options()}
+    flags = {name: _flag(name, option) for name, option, _ in model_options()}
     options = {name: getattr(args, name) for name in flags if getattr(args, name) is not None}
     options |= {name: getattr(args, name) for name in STEP_OPTIONS}
     entry = find_model(manifest.model if args.model is None else args.model)
     for name in entry.unused_options(options):
-        flag = "--no-keep" if name == "keep_checkpoint" else flags.get(name, option_flag(name))
+        flag = "--no-keep" if name == "keep_checkpoint" else flags.get(name, _flag(name))
         raise InputError(f"{flag} means nothing to {entry.name}")
     return {
         "model": entry.name,
