@@ -8,15 +8,14 @@ from typing import Final
 
 from toy_gpt_train.cli.arguments import add_numbers
 from toy_gpt_train.corpus import read_corpus
-from toy_gpt_train.data.token_rate import TokenRate, lines_read, token_rate
+from toy_gpt_train.data.token_rate import TokenRate, token_rate
 from toy_gpt_train.errors import InputError
 from toy_gpt_train.progress import Progress
 from toy_gpt_train.project import RESOURCE_ROOT
 from toy_gpt_train.show import say
 from toy_gpt_train.tokenizers import DEFAULT_VOCAB_SIZE, TOKENIZERS, Tokenizer, tokenizer_class
 from toy_gpt_train.tokenizers.bpe_files import spell
-from toy_gpt_train.tokenizers.listed import ListedTokenizer
-from toy_gpt_train.tokenizers.saved import load_tokenizer
+from toy_gpt_train.tokenizers.saved import kind_or_folder, load_tokenizer
 
 HELP: Final = "show how a text is cut into tokens, or learn and save a tokenizer"
 LESSON: Final = """A model never sees letters, only the ids of tokens. Byte-level BPE begins with single bytes, and
@@ -67,7 +66,8 @@ def _tokenize(args: argparse.Namespace) -> int:
         raise InputError("--bytes-per-token measures a file: give --file")
     if args.documents is not None and not args.bytes_per_token:
         raise InputError("--documents goes with --bytes-per-token")
-    tokenizer = _learned_tokenizer(args) if args.tokenizer in TOKENIZERS else _saved_tokenizer(args)
+    made = kind_or_folder(args.tokenizer, ())
+    tokenizer = _saved_tokenizer(made, args) if isinstance(made, Path) else _learned_tokenizer(made, args)
     shown = []
     if args.bytes_per_token:
         with closing(Progress(f"reading {args.file.name}")) as progress:
@@ -80,7 +80,7 @@ def _tokenize(args: argparse.Namespace) -> int:
             shown.append(show_merges(tokenizer, args.word))
     if args.save is not None:
         tokenizer.save(args.save)
-    if args.tokenizer == "bpe" and (fewer := args.vocab_size - tokenizer.vocab_size):
+    if made == "bpe" and (fewer := args.vocab_size - tokenizer.vocab_size):
         found = tokenizer.vocab_size - 256 - len(args.special)
         say(f"found     {found} merges, not {found + fewer}: there are no more pairs to merge")
     if shown:
@@ -90,27 +90,16 @@ def _tokenize(args: argparse.Namespace) -> int:
     return 0
 
 
-def _saved_tokenizer(args: argparse.Namespace) -> Tokenizer:
-    folder = Path(args.tokenizer)
-    if not folder.is_dir():
-        raise InputError(f"unknown tokenizer {args.tokenizer!r:.60}; there are {', '.join(TOKENIZERS)}, and folders")
+def _saved_tokenizer(folder: Path, args: argparse.Namespace) -> Tokenizer:
     if args.corpus is not None:
         raise InputError(f"{folder}: a saved tokenizer learns nothing from --corpus")
     return load_tokenizer(folder, args.special)
 
 
-def _learned_tokenizer(args: argparse.Namespace) -> Tokenizer:
-    """Learn from a file of any size: only its different words, or characters, are in memory."""
+def _learned_tokenizer(kind: str, args: argparse.Namespace) -> Tokenizer:
     corpus = _CORPUS if args.corpus is None else args.corpus
     with closing(Progress(f"learning {corpus.name}")) as progress:
-        kind = tokenizer_class(args.tokenizer)
-        if issubclass(kind, ListedTokenizer):
-            return kind.from_lines(lines_read(corpus, progress.update), args.special)
-        from toy_gpt_train.tokenizers.bpe import BPETokenizer  # WHY here: see TOKENIZERS
-        from toy_gpt_train.tokenizers.bpe_train import train_bpe
-
-        learned = train_bpe(corpus, args.vocab_size, args.special, workers=args.workers, on_progress=progress.update)
-    return BPETokenizer(*learned, args.special)
+        return tokenizer_class(kind).from_file(corpus, args.vocab_size, args.special, args.workers, progress.update)
 
 
 def _measured(rate: TokenRate, tokenizer: Tokenizer) -> str:

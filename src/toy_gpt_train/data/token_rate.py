@@ -41,7 +41,7 @@ def token_rate(
         raise InputError(f"the number of documents must be at least 1, got {sample}")
     if seed < 0:
         raise InputError(f"the seed must be at least 0, got {seed}")
-    read = _Read(lines_read(path, on_progress))
+    read = _Read(_lines(path, on_progress))
     try:
         if sample is None:
             num_tokens = sum(1 for _ in tokenizer.encode_iterable(read))
@@ -58,7 +58,7 @@ def token_rate(
     return rate
 
 
-def lines_read(path: Path, on_progress: OnProgress | None) -> Iterator[str]:
+def _lines(path: Path, on_progress: OnProgress | None) -> Iterator[str]:
     """Yield the lines of a text, as text_lines() does, and tell how much of it is read."""
     size, read = path.stat().st_size or 1, 0
     for line in text_lines(path):

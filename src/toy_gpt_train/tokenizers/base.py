@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, ClassVar, Final, NamedTuple, Self
 
 from toy_gpt_train.errors import InputError
+from toy_gpt_train.progress import OnProgress
 from toy_gpt_train.tokenizers.special import outside_special
 
 DEFAULT_VOCAB_SIZE: Final = 512
@@ -51,6 +52,16 @@ class Tokenizer(ABC):
         """Return a tokenizer of a text's tokens; BPE stops merging at ``vocab_size``, InputError if it is too small.
 
         ``special`` texts are one token wherever they stand, and always in the vocabulary.
+        """
+
+    @classmethod
+    @abstractmethod
+    def from_file(
+        cls, path: Path, vocab_size: int, special: Sequence[str], workers: int, on_progress: OnProgress
+    ) -> Self:
+        """Return what from_text() does, of a text file of any size: it is read in blocks.
+
+        BPE counts words in ``workers`` processes. InputError if the file is not UTF-8.
         """
 
     @classmethod

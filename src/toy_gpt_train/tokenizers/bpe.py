@@ -21,11 +21,12 @@ from pathlib import Path
 from typing import Final, Self
 
 from toy_gpt_train.errors import InputError
+from toy_gpt_train.progress import OnProgress
 from toy_gpt_train.staging import write_texts
 from toy_gpt_train.tokenizers import bpe_files, bpe_naive, tokenizer_json
 from toy_gpt_train.tokenizers.base import DEFAULT_VOCAB_SIZE, MergeStep, Tokenizer
 from toy_gpt_train.tokenizers.bpe_files import MERGES_NAME, VOCAB_NAME, Merge, spell
-from toy_gpt_train.tokenizers.bpe_train import checked_splitter, count_block, learn_merges, number_tokens
+from toy_gpt_train.tokenizers.bpe_train import checked_splitter, count_block, learn_merges, number_tokens, train_bpe
 from toy_gpt_train.tokenizers.pretokenize import last_certain_cut, pretokenize
 from toy_gpt_train.tokenizers.special import TextSplitter
 from toy_gpt_train.tokenizers.tokenizer_json import TOKENIZER_NAME
@@ -94,7 +95,7 @@ class BPETokenizer(Tokenizer):
 
     @classmethod
     def from_text(cls, text: str, vocab_size: int = DEFAULT_VOCAB_SIZE, special: Sequence[str] = ()) -> Self:
-        """Train on a text in memory; train_bpe (bpe_train.py) trains on a file of any size.
+        """Train on a text in memory; from_file() trains on a file of any size.
 
         ``vocab_size`` has the special tokens and the 256 bytes; InputError if it is smaller, or the text holds a lone
         surrogate.
@@ -107,6 +108,14 @@ class BPETokenizer(Tokenizer):
         _utf8(text)
         merges = learn_merges(count_block(text, splitter), max_merges)
         return cls(number_tokens(merges, splitter.special_tokens), merges, splitter.special_tokens)
+
+    @classmethod
+    def from_file(
+        cls, path: Path, vocab_size: int, special: Sequence[str], workers: int, on_progress: OnProgress
+    ) -> Self:
+        """Train on a file of any size, in constant memory but for its different words; see train_bpe."""
+        vocab, merges = train_bpe(path, vocab_size, special, workers=workers, on_progress=on_progress)
+        return cls(vocab, merges, special)
 
     @classmethod
     def from_files(cls, vocab_path: Path, merges_path: Path, special_tokens: Iterable[str] = ()) -> Self:

@@ -17,14 +17,13 @@ from collections import Counter, defaultdict, deque
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor
 from heapq import heapify, heappop, heappush, heapreplace
-from itertools import chain, pairwise
+from itertools import pairwise
 from multiprocessing import get_context
 from pathlib import Path
 from typing import Final
 
-from toy_gpt_train.corpus import check_not_utf16
+from toy_gpt_train.corpus import text_blocks
 from toy_gpt_train.errors import InputError
-from toy_gpt_train.files import utf8_blocks
 from toy_gpt_train.progress import OnProgress
 from toy_gpt_train.tokenizers.bpe_naive import Merge
 from toy_gpt_train.tokenizers.pretokenize import last_certain_cut, pretokenize
@@ -84,7 +83,7 @@ def count_words(
     """
     counts: Counter[str] = Counter()
     size = path.stat().st_size
-    blocks = splitter.blocks(_read_blocks(path, size, on_progress))
+    blocks = splitter.blocks(text_blocks(path, BLOCK_BYTES, on_progress))
     if workers == 1 or size <= BLOCK_BYTES:
         for block in blocks:
             counts.update(count_block(block, splitter))
@@ -107,19 +106,6 @@ def count_block(block: str, splitter: TextSplitter) -> Counter[str]:
     for text in splitter.split(block)[::2]:
         counts.update(pretokenize(text))
     return counts
-
-
-def _read_blocks(path: Path, size: int, on_progress: OnProgress) -> Iterator[str]:
-    with path.open("rb") as file:
-        first = file.read(BLOCK_BYTES)
-        check_not_utf16(first, path)
-        try:
-            blocks = utf8_blocks(chain([first], iter(lambda: file.read(BLOCK_BYTES), b"")))
-            for number, block in enumerate(blocks):
-                yield block if number else block.removeprefix("\ufeff")
-                on_progress(min(number * BLOCK_BYTES / (size or 1), 1.0), "counting words")
-        except InputError as error:
-            raise InputError(f"{path}: {error}") from error
 
 
 def learn_merges(

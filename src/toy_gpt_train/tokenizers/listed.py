@@ -6,11 +6,14 @@ from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Final, Self
 
+from toy_gpt_train.corpus import text_blocks
 from toy_gpt_train.errors import InputError
+from toy_gpt_train.progress import OnProgress
 from toy_gpt_train.staging import write_texts
 from toy_gpt_train.tokenizers.base import DEFAULT_VOCAB_SIZE, Tokenizer
 from toy_gpt_train.tokenizers.special import TextSplitter
 
+_BLOCK_BYTES: Final = 1 << 20
 FILE_NAME: Final = "toy_tokenizer.json"
 
 
@@ -31,6 +34,13 @@ class ListedTokenizer(Tokenizer):
     def from_text(cls, text: str, vocab_size: int = DEFAULT_VOCAB_SIZE, special: Sequence[str] = ()) -> Self:
         """Return a tokenizer with an id for every token of a text, in sorted order; ``vocab_size`` is ignored."""
         return cls.from_lines([text], special)
+
+    @classmethod
+    def from_file(
+        cls, path: Path, vocab_size: int, special: Sequence[str], workers: int, on_progress: OnProgress
+    ) -> Self:
+        """Return the tokenizer of a file; ``vocab_size`` and ``workers`` are ignored."""
+        return cls.from_lines(text_blocks(path, _BLOCK_BYTES, on_progress), special)
 
     @classmethod
     def from_lines(cls, lines: Iterable[str], special: Sequence[str] = ()) -> Self:
