@@ -50,7 +50,7 @@ def encode_file(
     raw: bool = False,
     documents: Documents | None = None,
 ) -> tuple[int, int]:
-    """Write the ids of texts, one after the other, to a token file, with a block in memory at a time.
+    """Write the ids of texts to a token file, a block in memory at a time; return how many, and the bits of each.
 
     Args:
         texts: The files; a leading byte-order mark is dropped.
@@ -59,9 +59,6 @@ def encode_file(
         on_progress: Is told the fraction of the texts read.
         raw: Whether to leave out the header, so that the file is ids and nothing else.
         documents: What a document is, and the special token after each one; without it, none is added.
-
-    Returns:
-        How many ids were written, and the bits of each.
 
     Raises:
         InputError: There is no text, a file is not UTF-8, or the tokenizer does not know a token, or the special one.
@@ -95,8 +92,9 @@ def encode_file(
                 file.write(block)
                 count += len(block)
         except InputError as error:
-            named = str(error).startswith(tuple(f"{text}{mark}" for text in texts for mark in ":,"))
-            raise error if named else InputError(f"{current}: {error}") from error
+            if str(error).startswith(tuple(f"{text}{mark}" for text in texts for mark in ":,")):
+                raise
+            raise InputError(f"{current}: {error}") from error
         if count == 0:
             raise InputError(f"{current}: the text is empty: there is no token in it")
         if not raw:
