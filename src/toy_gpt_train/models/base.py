@@ -50,7 +50,12 @@ class Option(NamedTuple):
         return self.type(value)
 
 
-_KINDS: Final = {int: (Integral, "a whole number"), float: (Real, "a number"), str: (str, "a word")}
+_KINDS: Final = {
+    bool: (bool, "true or false"),
+    int: (Integral, "a whole number"),
+    float: (Real, "a number"),
+    str: (str, "a word"),
+}
 
 
 @dataclass(frozen=True)
