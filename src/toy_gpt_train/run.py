@@ -9,6 +9,7 @@ It does steps a to e with the rooms below it; nothing is printed, and nothing is
 """
 
 import time
+import warnings
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass, replace
@@ -26,7 +27,7 @@ from toy_gpt_train.artifacts.run_folder import (
     write_run,
 )
 from toy_gpt_train.corpus import Corpus, corpus_of, read_corpus
-from toy_gpt_train.errors import InputError
+from toy_gpt_train.errors import InputError, InputWarning
 from toy_gpt_train.inference.evaluate import Evaluation, evaluate, unigram_loss
 from toy_gpt_train.inference.generate import continuation, continued, prompt_ids
 from toy_gpt_train.inference.sampling import Sampling
@@ -93,8 +94,9 @@ class Run:
     def __repr__(self) -> str:
         metrics = self.meta["metrics"]
         kind = "val" if "val_loss" in metrics else "train"
-        loss = metrics[f"{kind}_loss"]
-        return f"<Run {self.name}, {self.tokenizer.kind}, V={self.model.vocab_size}, {kind} loss {loss:.2f}>"
+        loss = metrics.get(f"{kind}_loss")  # an older run may have none
+        scored = "" if loss is None else f", {kind} loss {loss:.2f}"
+        return f"<Run {self.name}, {self.tokenizer.kind}, V={self.model.vocab_size}{scored}>"
 
     def _repr_html_(self) -> str:
         return loss_curve_svg(repr(self)[1:-1], self.history)
@@ -134,13 +136,15 @@ class Run:
     def start_ids(self, prompt: str | None = None) -> list[int]:
         """Return the token ids that a prediction starts from: the prompt's last N, or the training text's first N."""
         if prompt is None:
+            if not self.meta["start_tokens"] and self.model.min_context:
+                raise InputError("the run records no start tokens: give a prompt")
             return self.tokenizer.token_ids(self.meta["start_tokens"])
         return prompt_ids(prompt, self.tokenizer, self.model)
 
     @property
     def start_text(self) -> str:
         """The first tokens of the training text, as text."""
-        return self.tokenizer.decode(self.start_ids())
+        return self.tokenizer.decode(self.tokenizer.token_ids(self.meta["start_tokens"]))
 
     def score(
         self,
@@ -211,7 +215,7 @@ class Run:
 
 
 def load(path: AnyPath, *, strict: bool = False) -> Run:
-    """Open a saved run.
+    """Open a saved run, also one of the older toy-gpt series; an InputWarning then says what it records.
 
     Args:
         path: The folder it was saved to, or a folder of artifacts.
@@ -222,6 +226,8 @@ def load(path: AnyPath, *, strict: bool = False) -> Run:
         OSError: A file cannot be read.
     """
     saved = read_run(find_artifacts(Path(path)), strict=strict)
+    if "origin" in saved.meta and "sha256" not in saved.meta:
+        warnings.warn(saved.meta["origin"], InputWarning, stacklevel=2)
     changed = saved.changed_files
     return Run(saved.model, saved.tokenizer, saved.frequencies, saved.meta, saved.history, changed_files=changed)
 
