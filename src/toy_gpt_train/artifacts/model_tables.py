@@ -121,7 +121,9 @@ class TableReader:
             rest, ids[place] = divmod(rest, len(self._tokens))
         names, wanted = label.split("|"), [self._tokens[i] for i in ids]
         if self._may_split and len(names) == len(ids) and self._ids.keys() >= {*names} and names != wanted:
-            raise InputError(f"{self.where} the row of {label[:40]!r} where that of {'|'.join(wanted)[:40]!r} should be")
+            raise InputError(
+                f"{self.where} the row of {label[:40]!r} where that of {'|'.join(wanted)[:40]!r} should be"
+            )
         return tuple(ids)
 
     def _label(self, label: str, count: int) -> tuple[int, ...]:

@@ -41,7 +41,7 @@ def as_today(meta: Mapping[str, Any], folder: Path) -> dict[str, Any]:
     context = found["context_size"]
     start = meta.get("start_tokens", [])
     missing = [] if start or context == 0 else ["start tokens"]
-    missing += ["final losses", "hashes of its files", *(["a bias"] if kind == "embeddings" else [])]
+    missing += [*(["bias"] if kind == "embeddings" else []), "final losses", "hashes of its files"]
     looks_back = f"looks back {context} token{'s' * (context != 1)}"
     origin = f"an older run of the toy-gpt series: {kind}, {vocab_size} tokens, {looks_back}"
     return {
@@ -60,7 +60,7 @@ def _table(kind: str, vocab_size: int, folder: Path) -> dict[str, Any]:
     """Return the metadata of a table; N is the one that its number of rows is the N-th power of V for."""
     entry = find_model(kind)
     if entry.context is None or entry.model_class.layouts[0] != "all":
-        raise InputError(f"{kind[:40]!r} of the older toy-gpt series cannot be read: not all that it needs is in its files")
+        raise InputError(f"{kind[:40]!r} of the older toy-gpt series cannot be read: its files lack what it needs")
     # WHY from the larger N: the series' unigram looks back one token, and its bigram two; with V = 1 both would do.
     sizes = [size for size in (entry.context + 1, entry.context) if entry.may_have(size)]
     num_rows = _num_rows(folder / WEIGHTS_NAME)

@@ -34,7 +34,7 @@ class Text(NamedTuple):
 
 
 class Option(NamedTuple):
-    """What the user can set for a model; the command line makes a flag of it. True or false is a flag without a value."""
+    """What the user can set for a model; the command line makes a flag of it, without a value if it is a bool."""
 
     type: type
     metavar: str

@@ -196,7 +196,7 @@ class NGramTable(Model):
         num_bytes = untrained + num_trained * self.vocab_size * _BYTES_PER_WEIGHT
         if num_bytes >= MOST_BYTES_OF_ALL_ROWS:
             raise InputError(
-                f"all {self.vocab_size} to the power of {self.context_size} rows would take {num_bytes / 1e6:.3g} MB; "
+                f"the {self.vocab_size} to the power of {self.context_size} rows would take {num_bytes / 1e6:.3g} MB; "
                 f"at most {MOST_BYTES_OF_ALL_ROWS / 1e6:.0f} MB are written"
             )
 
