@@ -81,9 +81,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     group.add_argument(
         "--checkpoint-every",
         type=int,
-        default=0,
         metavar="S",
-        help="steps from one checkpoint to the next (default: none)",
+        help="steps from one checkpoint to the next, 0 for none (default: one a minute)",
     )
     group.add_argument("--no-keep", dest="keep_checkpoint", action="store_false", help="keep no checkpoint of the end")
     group.add_argument("--resume", action="store_true", help="continue from the checkpoint, up to --steps in all")

@@ -12,7 +12,7 @@ from toy_gpt_train.models.base import Model
 # Only a model that trains in steps has a use for these; the values here ask for nothing.
 STEP_OPTIONS: Final = {
     "workers": 1,  # processes that share the work; they change no number
-    "checkpoint_every": 0,  # steps from one checkpoint to the next; 0 for none
+    "checkpoint_every": None,  # steps from one checkpoint to the next; 0 for none, None for one a minute
     "keep_checkpoint": True,  # whether the last one stays when the run is written, so that it can be resumed
     "resume": False,  # whether to continue from the newest one
     "more_steps": None,  # how many steps a resumed run does from there, instead of ``steps`` in all
