@@ -236,7 +236,7 @@ async function readMeta(text, entry) {
   }
   for (const [what, loss] of [["train_loss", meta.metrics.train_loss], ["loss_floor", meta.loss_floor]]) {
     const isLoss = typeof loss === "number" && loss >= 0 && loss <= LARGEST_LOSS;
-    require(isLoss || (Object.hasOwn(meta, "origin") && loss == null), `${what} is missing or is not a loss`);
+    require(isLoss || (Object.hasOwn(meta, "origin") && (loss ?? null) === null), `${what} is missing or is not a loss`);
   }
   const { layouts } = sourceOf(meta);
   require(layouts.includes(meta.weights.layout), `the layout of its weights does not fit ${meta.model_kind}`);
