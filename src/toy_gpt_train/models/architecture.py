@@ -17,7 +17,12 @@ _SHAPE_OPTIONS: Final = {
     "heads": Option(int, "H", "attention heads"),
     "layers": Option(int, "L", "Transformer blocks"),
     "dropout": Option(float, "P", "share of values set to 0 in training"),
-    "bias": Option(bool, "", "no bias in the output layer, as in the older toy-gpt projects' files", flag="no-bias"),
+    "bias": Option(
+        bool,
+        "",
+        "embeddings, attention: no bias in the output layer; older toy-gpt programs read such files exactly",
+        flag="no-bias",
+    ),
 }
 _TRAINING_OPTIONS: Final = {
     "steps": Option(int, "S", "batches to learn from"),
