@@ -147,6 +147,7 @@ OPTIONS: dict[str, tuple[object, ...]] = {
     "mixture of words": ("mixture",),
     "bpe": ("kneser-ney", "--tokenizer", "bpe", "--bpe-vocab", 270, "--context", 2),
     "embeddings": ("embeddings", *SMALL, *CHARACTERS, "--context", 3),
+    "without bias": ("attention", *SMALL, *CHARACTERS, "--context", 5, "--no-bias"),
     "hidden layer": ("embeddings", *SMALL, *CHARACTERS, "--hidden", 5),
     "attention": ("attention", *SMALL, *CHARACTERS, "--context", 9),
     "gpt": ("gpt", *SMALL, *CHARACTERS, "--heads", 2, "--layers", 2, "--context", 12),
@@ -259,7 +260,9 @@ def test_what_a_transformer_remembers_changes_nothing(ask: Ask, made: Callable[[
 # --- explanations -----------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("name", ["embeddings", "hidden layer", "attention", "gpt", "llama", "safetensors"])
+@pytest.mark.parametrize(
+    "name", ["embeddings", "without bias", "hidden layer", "attention", "gpt", "llama", "safetensors"]
+)
 def test_a_network_is_explained_as_infer_explain_does(ask: Ask, made: Callable[[str], Path], name: str) -> None:
     run = load_run(made(name))
     load(ask, files_of(made(name)))
