@@ -11,7 +11,7 @@ What is typed wins over the file, and the file over a preset. Tables ([training]
 import argparse
 import os
 import tomllib
-from collections.abc import Mapping, Sequence
+from collections.abc import Container, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
 
@@ -46,10 +46,17 @@ def config_arguments(parser: argparse.ArgumentParser, typed: Sequence[str]) -> l
         return []  # the parser itself says what is wrong
     files = [PRESETS / f"{found.preset}.toml"] if found.preset is not None else []
     files = [path for path in files if path.is_file()] + ([found.config] if found.config else [])
-    return [argument for path in files for argument in _arguments_of(parser, path)]
+    flags = {argument.partition("=")[0] for argument in typed}
+    groups = [
+        {flag for one in group._group_actions for flag in one.option_strings}
+        for group in parser._mutually_exclusive_groups
+    ]
+    beaten = set().union(*(group for group in groups if group & flags))
+    return [argument for path in files for argument in _arguments_of(parser, path, beaten)]
 
 
-def _arguments_of(parser: argparse.ArgumentParser, path: Path) -> list[str]:
+def _arguments_of(parser: argparse.ArgumentParser, path: Path, beaten: Container[str]) -> list[str]:
+    """Return a file's options as arguments, but for those ``beaten`` by a typed one that they cannot stand beside."""
     try:
         declared = tomllib.loads(read_text(path, _MOST_BYTES))
     except (ValueError, RecursionError) as error:
@@ -60,7 +67,7 @@ def _arguments_of(parser: argparse.ArgumentParser, path: Path) -> list[str]:
         action = parser._option_string_actions.get(flag)
         if action is None or name in ("config", "preset", "help"):
             raise InputError(f"{path}: {name[:40]!r} is no option of {parser.prog}")
-        arguments += _typed(action, flag, value, path)
+        arguments += [] if flag in beaten else _typed(action, flag, value, path)
     return arguments
 
 
