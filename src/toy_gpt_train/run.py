@@ -93,10 +93,15 @@ class Run:
         name: str = self.meta["model_kind"]
         return name
 
+    @property
+    def is_untrained(self) -> bool:
+        """Whether the model has learned nothing."""
+        return not self.meta["metrics"] and "origin" not in self.meta  # a run of the older series has no metrics
+
     def __repr__(self) -> str:
         metrics = self.meta["metrics"]
         kind = "val" if "val_loss" in metrics else "train"
-        unscored = "an older run" if "origin" in self.meta else "untrained"
+        unscored = "untrained" if self.is_untrained else "an older run"
         loss = f"{kind} loss {metrics[f'{kind}_loss']:.2f}" if metrics else unscored
         return f"<Run {self.name}, {self.tokenizer.kind}, V={self.model.vocab_size}, {loss}>"
 
@@ -232,7 +237,7 @@ class Run:
                 model is untrained().
             OSError: Something could not be written; what was there before is still there.
         """
-        if not self.meta["metrics"]:
+        if self.is_untrained:
             raise InputError("an untrained model has nothing to save")
         with locked_run(Path(base_dir), name) as folder:
             return self._write(folder)
