@@ -58,10 +58,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     group = parser.add_argument_group("networks", "--size sets all the other numbers, and each can be set by itself")
     for name, option, is_network in model_options():
-        if option.type is bool:  # it is on, and the flag turns it off
-            group.add_argument(_flag(name, option), dest=name, action="store_false", default=None, help=option.help)
+        place = group if is_network else parser
+        if option.type is bool:
+            action = "store_false" if option.flag.startswith("no-") else "store_true"
+            place.add_argument(_flag(name, option), dest=name, action=action, default=None, help=option.help)
             continue
-        (group if is_network else parser).add_argument(
+        place.add_argument(
             _flag(name, option),
             dest=name,
             type=option.type,

@@ -34,7 +34,7 @@ class Text(NamedTuple):
 
 
 class Option(NamedTuple):
-    """A number or word that the user can set for a model; the command line makes a flag of it."""
+    """What the user can set for a model; the command line makes a flag of it, without a value if it is a bool."""
 
     type: type
     metavar: str
