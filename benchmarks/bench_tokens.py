@@ -92,9 +92,9 @@ def main() -> None:
             ("gpt", 1, network),
             ("gpt", args.millions, network),
             ("bigram", 1, {"epochs": 1}),
-            ("bigram", 5, {"epochs": 1}),
+            ("bigram", 2, {"epochs": 1}),
             ("kneser-ney", 1, {"context": 2}),
-            ("kneser-ney", 5, {"context": 2}),
+            ("kneser-ney", 2, {"context": 2}),
         ):
             path = folder / f"{millions}.bin"
             if not path.exists():

@@ -208,6 +208,8 @@ def test_a_run_has_its_special_tokens_again(kind: str, tmp_path: Path) -> None:
     assert again.tokenizer.encode(text) == run.tokenizer.encode(text)
     assert run.frequencies[run.tokenizer.token_ids([END])[0]] == 2
     assert run.frequencies[run.tokenizer.token_ids(["<pad>"])[0]] == 0
+    space = " " if kind == "word" else ""
+    assert run.generate(f"cat{END}the", 0) == f"cat{space}{END}{space}the"
     assert tg.train("bigram", text=DOCUMENTS, tokenizer=kind, epochs=1).meta["tokenizer"] == {"kind": kind}
 
 

@@ -14,6 +14,7 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterator, Mapping
 from decimal import ROUND_HALF_UP, Decimal
+from itertools import product
 from math import dist, fsum, hypot, log
 from operator import mul
 from pathlib import Path
@@ -25,6 +26,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+import test_series
 from toy_gpt_train import io_artifacts
 from toy_gpt_train.artifacts.csv_files import csv_line, parse_numbers, read_csv
 from toy_gpt_train.errors import InputError
@@ -145,6 +147,7 @@ OPTIONS: dict[str, tuple[object, ...]] = {
     "mixture of words": ("mixture",),
     "bpe": ("kneser-ney", "--tokenizer", "bpe", "--bpe-vocab", 270, "--context", 2),
     "embeddings": ("embeddings", *SMALL, *CHARACTERS, "--context", 3),
+    "without bias": ("attention", *SMALL, *CHARACTERS, "--context", 5, "--no-bias"),
     "hidden layer": ("embeddings", *SMALL, *CHARACTERS, "--hidden", 5),
     "attention": ("attention", *SMALL, *CHARACTERS, "--context", 9),
     "gpt": ("gpt", *SMALL, *CHARACTERS, "--heads", 2, "--layers", 2, "--context", 12),
@@ -257,7 +260,9 @@ def test_what_a_transformer_remembers_changes_nothing(ask: Ask, made: Callable[[
 # --- explanations -----------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("name", ["embeddings", "hidden layer", "attention", "gpt", "llama", "safetensors"])
+@pytest.mark.parametrize(
+    "name", ["embeddings", "without bias", "hidden layer", "attention", "gpt", "llama", "safetensors"]
+)
 def test_a_network_is_explained_as_infer_explain_does(ask: Ask, made: Callable[[str], Path], name: str) -> None:
     run = load_run(made(name))
     load(ask, files_of(made(name)))
@@ -350,6 +355,44 @@ def test_a_mixture_is_explained_by_its_experts(ask: Ask, made: Callable[[str], P
         mixed = {entry["token"]: entry["probability"] for entry in answer["entries"]}
         assert [mixed[token] for token in scores] == pytest.approx(softmax(list(scores.values())))
         assert [mixed[token] for token in scores] == pytest.approx(run.model.next_probs(context))
+
+
+# --- runs of the older series -----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("kind", ["unigram 1", "unigram 0", "bigram 2", "bigram 1", "context2 2", "context3 3", "bars"])
+def test_an_older_table_predicts_the_same(ask: Ask, tmp_path: Path, kind: str) -> None:
+    name, _, context = kind.partition(" ")
+    folder = (
+        test_series.write_older(tmp_path, "context2", 2, ["a", "a|b", "b", "|"])
+        if kind == "bars"
+        else test_series.write_older(tmp_path, name, int(context))
+    )
+    run = test_series.open_older(folder)
+    loaded = load(ask, files_of(folder))
+    assert (loaded["kind"], loaded["contextSize"], loaded["lossFloor"]) == (run.name, run.model.context_size, None)
+    contexts = [list(ids) for ids in product(range(4), repeat=run.model.context_size)]
+    answers = ask("nextProbs", contexts=contexts)
+    for ids, probs in zip(contexts, answers, strict=True):
+        assert probs == pytest.approx(run.model.next_probs(ids), rel=TOLERANCE)
+    assert len(ask("matrices")[0]["rows"]) == len(contexts)
+    assert ask("session")["text"] == ""
+
+
+def test_older_embeddings_predict_the_same(ask: Ask, tmp_path: Path) -> None:
+    folder = test_series.write_older_embeddings(tmp_path)
+    assert load(ask, files_of(folder))["contextSize"] == 2
+    for first, second in product(range(4), repeat=2):
+        logits = test_series.older_logits(test_series.TOKENS[first], test_series.TOKENS[second])
+        (probs,) = ask("nextProbs", contexts=[[first, second]])
+        assert probs == pytest.approx(softmax(logits), rel=TOLERANCE)
+
+
+@pytest.mark.parametrize("damage", test_series.DAMAGE)
+def test_a_damaged_older_run_is_refused(ask: Ask, tmp_path: Path, damage: str) -> None:
+    folder = test_series.write_damaged(tmp_path, damage)
+    with pytest.raises(ViewError, match=r"\.(json|csv)"):
+        load(ask, files_of(folder))
 
 
 # --- matrices and vectors ---------------------------------------------------------------------------------------
@@ -926,7 +969,8 @@ DAMAGE: dict[str, tuple[str, Callable[[Files], object], str]] = {
     "another schema": ("all", in_meta(schema_version=2), META),
     "an unknown kind": ("all", in_meta(model_kind="oracle"), META),
     "a kind that is not text": ("all", in_meta(model_kind=3), META),
-    "another context": ("all", in_meta(context_size=2), META),
+    "another context": ("all", in_meta(context_size=3), META),
+    "the older series' context of a bigram": ("all", in_meta(context_size=2), WEIGHTS),
     "a context that is not a number": ("all", in_meta(context_size="1"), META),
     "a context beyond all counts": ("kneser-ney", in_meta(context_size=10**15), "03_discounts.csv"),
     "another vocabulary": ("all", in_meta(vocab_size=3), VOCABULARY),

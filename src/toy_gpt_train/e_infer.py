@@ -177,9 +177,8 @@ def infer(base_dir: Path, start_tokens: Sequence[str], num: int, topk: int) -> N
     generated = generate_tokens(model, vocab, start, num)
     context = start[len(start) - model.context_size :]
     probs = model.forward(*token_ids_of(context, vocab))
-    print(
-        f"model      {meta['model_kind']}, vocabulary {vocab.vocab_size()}\ncontext    {' '.join(context) or '(none)'}"
-    )
+    print(f"model      {meta['model_kind']}, vocabulary {vocab.vocab_size()}")
+    print(f"context    {' '.join(context) or '(none)'}")
     bars = [f"{vocab.get_id_token(i):14} {'#' * round(24 * p):.<24} {p:.4f}" for i, p in top_k(probs, topk)]
     print("next       " + "\n           ".join(bars))
     print(f"generated  {' '.join(generated)}")

@@ -230,7 +230,7 @@ def _check_text(meta: Meta, tokens: Sequence[str], frequencies: Sequence[int], m
     num_tokens, size, start = sum(frequencies), meta["context_size"], meta["start_tokens"]
     if num_tokens < min_tokens:
         raise InputError(f"context_size is {size}, but the model has learned {num_tokens} tokens")
-    if not min(size, num_tokens) <= len(start) <= size:
+    if not min(size, num_tokens) <= len(start) <= size and (start or "origin" not in meta):
         raise InputError(f"{len(start)} start_tokens for a context of {size}")
     known = dict(zip(tokens, frequencies, strict=True))
     for token, count in Counter(start[:num_tokens]).items():
@@ -291,7 +291,7 @@ def _read_content(folder: Path, meta: Meta, model: Model, tokens: Sequence[str],
         different = ", ".join(sorted(expected.keys() ^ num_rows.keys()))
         raise InputError(f"{folder / META_NAME}: the rows of other files than the model has: {different[:200]}")
     _require_files(folder, list(expected))
-    reader = TableReader(tokens, meta["context_size"])
+    reader = TableReader(tokens, meta["context_size"], in_order=meta["weights"].get("in_order") is True)
     try:
         model.load_tables({name: reader.rows(folder / name, expected[name], num_rows[name]) for name in expected})
     except ValueError as error:
