@@ -37,13 +37,13 @@ class Outcome(NamedTuple):
     @property
     def refused(self) -> bool:
         """Exit code 2, nothing on standard output, exactly one line on standard error."""
-        return (
-            self.code == 2
-            and self.out == ""
-            and self.err.endswith("\n")
-            and self.err.strip() != ""
-            and self.err.count("\n") == 1
-        )
+        return self.failed and self.out == ""
+
+    @property
+    def failed(self) -> bool:
+        """Exit code 2, exactly one line on standard error; training may have said its plan before."""
+        one_line = self.err.endswith("\n") and self.err.strip() != "" and self.err.count("\n") == 1
+        return self.code == 2 and one_line
 
 
 build_parser = cli.build_parser

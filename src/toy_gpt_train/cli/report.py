@@ -14,7 +14,7 @@ from toy_gpt_train.show import table
 # Columns of the log that are for its file: a newcomer has no use for them.
 _FOR_FILES: Final = ("loss_floor", "above_floor", "learning_rate", "grad_norm")
 _SMALLEST_FLOOR: Final = 0.00005  # a smaller one would be shown as 0
-_MOST_COUNTED: Final = 1_000_000  # tokens; to count the contexts of more would take seconds
+_MOST_COUNTED: Final = 1_000_000  # tokens in all contexts; to count more would take seconds
 
 
 def figures(run: Run, scored: Evaluation | None) -> dict[str, Any]:
@@ -82,7 +82,7 @@ def _weights(job: Job) -> str:
     """Return how many weights the model will have, where that is known before training."""
     ids, size = job.encoded.ids[: job.encoded.num_train], job.model.context_size
     number = job.model.num_parameters() if job.entry.model_class.trains_in_steps else 0
-    if "epochs" in job.numbers() and len(ids) <= _MOST_COUNTED:
+    if "epochs" in job.numbers() and len(ids) * max(size, 1) <= _MOST_COUNTED:
         contexts = {tuple(ids[i : i + size]) for i in range(len(ids) - size)}
         number = len(contexts) * job.model.vocab_size
     return f"; {number:,} weights" if number else ""
@@ -121,7 +121,7 @@ def training_report(run: Run, paths: Sequence[Path]) -> str:
     if run.held_out is not None:
         lines.append(figures_table(run, run.held_out, "the held-out part"))
     if advice := memorized(run.meta):
-        lines.append(advice)
+        lines.append("note      " + advice.replace(". ", ".\n          "))
     seconds = (run.train_seconds or 0.0) + (run.held_out.seconds if run.held_out else 0.0)
     folders = " and ".join(dict.fromkeys(_shown(path.parent) for path in reversed(paths)))
     lines.append(f"learned   {run.model.num_parameters():,} numbers in {seconds:.2f} s")
@@ -137,7 +137,7 @@ def memorized(meta: Mapping[str, Any]) -> str | None:
 
     Example:
         >>> memorized({"model_kind": "gpt", "metrics": {"train_loss": 1.0, "val_loss": 1.9}})
-        >>> memorized({"model_kind": "unigram", "metrics": {"train_loss": 0.9, "val_loss": 1.9}})[10:19]
+        >>> memorized({"model_kind": "unigram", "metrics": {"train_loss": 0.9, "val_loss": 1.9}})[:9]
         'memorized'
     """
     metrics = meta["metrics"]
@@ -148,8 +148,8 @@ def memorized(meta: Mapping[str, Any]) -> str | None:
     if "epochs" in options:
         advice = "fewer epochs or a shorter context help too"
     return (
-        "note      memorized: the train loss is less than half of the held-out loss, so much of it is known by heart.\n"
-        f"          More text helps most; {advice}."
+        "memorized: the train loss is less than half of the held-out loss, so much of the text is known by heart. "
+        f"More text helps most; {advice}."
     )
 
 

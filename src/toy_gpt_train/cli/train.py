@@ -204,6 +204,7 @@ def _config(args: argparse.Namespace, arguments: Mapping[str, Any], job: Job, me
     remarks = [
         f"How toy-gpt {__version__} trained {job.entry.name}. To do it again, in this folder:",
         f"    toy-gpt train --config {CONFIG_NAME} --base-dir NEW_FOLDER",
+        "A folder with the name of the old one gets the same files, byte for byte.",
         f"Paths are relative to this folder. {source.name} had the SHA-256 {source.sha256}.",
     ]
     if (step := meta["training"].get("resumed_from_step")) is not None:
