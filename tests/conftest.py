@@ -82,10 +82,11 @@ def run_python(*argv: object, stdin: bytes = b"", cwd: Path | None = None, **env
 
 
 def listing_of(folder: Path) -> dict[str, bytes | None]:
-    """Every path below a folder: the bytes of a file, None for a folder."""
+    """Every path below a folder: the bytes of a file, None for a folder; project.log, which has times, is left out."""
     return {
         path.relative_to(folder).as_posix(): path.read_bytes() if path.is_file() else None
         for path in sorted(folder.rglob("*"))
+        if path.name != "project.log"
     }
 
 

@@ -224,6 +224,7 @@ REFUSED: list[tuple[str, tuple[object, ...], str]] = [
     ("bigram", ("--keep", "best"), "--keep means nothing"),
     ("gpt", ("--more-steps", 3), "--more-steps needs --resume"),
     ("gpt", ("--keep", "first"), "'first'"),
+    ("gpt", ("--keep", "best"), "hold out at least 17 tokens (--val-fraction); the held-out part has 0"),
     ("gpt", ("--resume",), "there is no checkpoint, so there is nothing to resume"),
     ("unigram", ("--weight-decay", 0), "--weight-decay means nothing"),
     ("context-3", ("--checkpoint-every", 5), "--checkpoint-every means nothing"),
@@ -266,15 +267,6 @@ def test_options_that_cannot_be_used(
     refuse: Callable[..., str], corpus: Path, kind: str, options: tuple[object, ...], words: str
 ) -> None:
     assert words in refuse("train", "--model", kind, "--corpus", corpus, *options)
-
-
-def test_nothing_to_choose_the_best_weights_by(
-    toy_gpt: ToyGpt, listing: Callable[[Path], Any], corpus: Path, tmp_path: Path
-) -> None:
-    outcome = toy_gpt("train", "--model", "gpt", "--keep", "best", "--corpus", corpus, "--base-dir", tmp_path)
-    assert outcome.failed
-    assert "hold out at least 17 tokens (--val-fraction); the held-out part has 0" in outcome.err
-    assert not any(content for content in listing(tmp_path).values())
 
 
 def test_text_too_short_for_a_window(toy_gpt: ToyGpt, refuse: Callable[..., str], tmp_path: Path) -> None:

@@ -492,6 +492,8 @@ ABSURD: list[tuple[str, tuple[object, ...], str]] = [
     ("gpt", ("--context", 10_000), "30,000,000"),
     ("attention", ("--context", 10_000), "30,000,000"),
     ("embeddings", ("--context", 10_000, "--embedding-dim", 4, "--batch-size", 1000), "30,000,000"),
+    ("kneser-ney", ("--context", 10_000), "2,000,000,000"),
+    ("context-9999", (), "100,000,000"),
     ("gpt", ("--workers", 5000, "--context", 3), "256"),
 ]
 
@@ -503,20 +505,6 @@ def test_absurd_sizes_are_refused_with_the_limit(
     corpus = tmp_path / "long.txt"
     corpus.write_text("a b c d e " * 2_500, encoding="utf-8")
     assert limit in refused(toy_gpt, corpus, tmp_path / "run", model, *options)
-
-
-@pytest.mark.parametrize(
-    ("model", "options", "limit"),
-    [("kneser-ney", ("--context", 10_000), "2,000,000,000"), ("context-9999", (), "100,000,000")],
-)
-def test_what_does_not_fit_into_memory_is_refused_with_the_limit(
-    toy_gpt: ToyGpt, tmp_path: Path, model: str, options: tuple[object, ...], limit: str
-) -> None:
-    corpus = tmp_path / "long.txt"
-    corpus.write_text("a b c d e " * 2_500, encoding="utf-8")
-    outcome = toy_gpt("train", "--model", model, "--corpus", corpus, "--base-dir", tmp_path / "run", *options)
-    assert outcome.failed
-    assert limit in outcome.err
 
 
 @needs_processes

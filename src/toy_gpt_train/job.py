@@ -85,11 +85,23 @@ class Job:
             every, resume = self._in_steps["checkpoint_every"], self._in_steps["resume"]
             self._checkpoints = Checkpoints(folder.checkpoints, every, self._identity(), resume=resume)
 
-    def learn(self, on_progress: OnProgress | None, on_record: Callable[[Record], None] | None) -> None:
-        """Train the model."""
+    def learn(
+        self,
+        on_progress: OnProgress | None,
+        on_record: Callable[[Record], None] | None,
+        on_start: Callable[["Job"], None] | None = None,
+    ) -> None:
+        """Train the model; ``on_start`` is called when all is checked, before the first step."""
         text = Text(self.encoded.ids, self.encoded.num_train, self.encoded.tokenizer.tokens)
         how = {"workers": self._in_steps["workers"], "checkpoints": self._checkpoints, "on_progress": on_progress}
-        for record in self.model.fit(text, self.settings, seed=self.seed, **how):
+        waiting = [] if on_start is None else [on_start]
+
+        def start() -> None:
+            while waiting:
+                waiting.pop()(self)
+
+        for record in self.model.fit(text, self.settings, seed=self.seed, on_start=start, **how):
+            start()  # a model may not have done it
             self.history.append(record)
             if on_record is not None:
                 on_record(record)

@@ -35,8 +35,8 @@ examples:
 and then:
   toy-gpt infer --base-dir my_run"""
 CONFIG_NAME: Final = "config.toml"
-# Options that do not belong to a run: what it is given, where it goes, how it is shown, how far a former one came.
-_ELSEWHERE: Final = ("help", "config", "preset", "base_dir", "json", "resume", "more_steps")
+# Options that change nothing in a run: what stands for others, where it goes, how it is shown, who does the work.
+_WITHOUT_EFFECT: Final = ("help", "config", "preset", "base_dir", "json", *STEP_OPTIONS)
 _TEXT_OPTIONS: Final = (
     *("tokens", "val_tokens", "tokenizer", "special", "bpe_vocab", "val_fraction", "context", "seed"),
 )
@@ -227,7 +227,7 @@ def resolved_options(args: argparse.Namespace, arguments: Mapping[str, Any], job
     found: dict[str, Any] = {}
     for action in args.actions:
         name = action.dest
-        if name in _ELSEWHERE or (name in STEP_OPTIONS and not job.entry.model_class.trains_in_steps):
+        if name in _WITHOUT_EFFECT:
             continue
         given = arguments.get(name, getattr(args, name, None))
         value = numbers.get(name) if name in options else values.get(name, given)

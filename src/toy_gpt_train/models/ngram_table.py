@@ -142,7 +142,13 @@ class NGramTable(Model):
         return self.context_size
 
     def fit(
-        self, text: base.Text, settings: Any, *, on_progress: OnProgress | None = None, **_: Any
+        self,
+        text: base.Text,
+        settings: Any,
+        *,
+        on_start: base.OnStart | None = None,
+        on_progress: OnProgress | None = None,
+        **_: Any,
     ) -> Iterator[base.Record]:
         """Learn by gradient descent from the rows that there are: pairs in order, an update for each, ``epochs`` times.
 
@@ -157,6 +163,8 @@ class NGramTable(Model):
                 f"{len(ids)} training tokens with a context of {self.context_size} do not fit into memory: tokens "
                 f"times context must be at most {MOST_CONTEXT_TOKENS:,}"
             )
+        if on_start is not None:
+            on_start()
         pairs = training_pairs(ids, self.context_size)
         rows_of = self.rows_by_task(pairs)
         validated = text.num_train < len(text.ids)
