@@ -235,7 +235,7 @@ def test_memorized_is_less_than_half() -> None:
     assert advice(1.0, val_loss=2.0) is None
     assert "fewer epochs" in (advice(0.999, val_loss=2.0) or "")
     assert "--keep best" in (advice(0.5, "gpt", val_loss=2.0) or "")
-    assert "shorter context" in (advice(0.5, "kneser-ney", val_loss=2.0) or "")
+    assert "judge this model" in (advice(0.5, "kneser-ney", val_loss=2.0) or "")
 
 
 def test_memorized_is_said_in_the_report_and_the_log(toy_gpt: ToyGpt, tmp_path: Path) -> None:
