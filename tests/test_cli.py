@@ -636,7 +636,7 @@ def test_infer_json_gives_what_next_probs_gives(toy_gpt: ToyGpt, trained: Traine
     outcome = toy_gpt("infer", "--base-dir", base, "--json", "--num", 4, "--topk", 3, "--start-tokens", *start)
     assert (outcome.code, outcome.err) == (0, "")
     answer = strict_json(outcome.out)
-    assert list(answer) == ["start_tokens", "top_k", "generated"]
+    assert list(answer) == ["start_tokens", "top_k", "generated", "samples"]
     assert answer["start_tokens"] == start
     ids = [*run.tokenizer.token_ids(start)]
     probs = run.model.next_probs(ids)
@@ -681,6 +681,9 @@ def test_infer_from_a_prompt(toy_gpt: ToyGpt, trained: Trained) -> None:
     answer = strict_json(toy_gpt("infer", *options, "--prompt", "  zebras:  the\tcat \n").out)
     assert answer["start_tokens"] == ["the", "cat"]
     assert answer["generated"][:2] == ["the", "cat"]
+    (sample,) = answer["samples"]
+    assert sample["text"] == " ".join(["zebras:", *sample["generated"]])
+    sample["text"] = " ".join(sample["generated"])
     assert answer == strict_json(toy_gpt("infer", *options, "--start-tokens", "the", "cat").out)
     shown = toy_gpt("infer", *options[:2], "--prompt", "zebras: the cat", "--num", 1)
     assert shown.out.splitlines()[-1].startswith("generated  zebras: the cat ")
@@ -718,7 +721,8 @@ def test_seed_changes_sampled_text_only(toy_gpt: ToyGpt, trained: Trained) -> No
     argv = ("infer", "--base-dir", trained("bigram"), "--num", 30, "--json")
     sampled = {toy_gpt(*argv, "--temperature", 1, "--seed", seed).out for seed in range(5)}
     assert len(sampled) == 5
-    assert len({toy_gpt(*argv, "--seed", seed).out for seed in range(5)}) == 1
+    greedy = [strict_json(toy_gpt(*argv, "--seed", seed).out) for seed in range(5)]
+    assert len({tuple(answer["generated"]) for answer in greedy}) == 1
     # What can be said stays what was learned: the first token's distribution does not depend on the drawing.
     assert len({json.dumps(strict_json(out)["top_k"]) for out in sampled}) == 1
     # Almost no probability left to draw from is the most likely token alone.

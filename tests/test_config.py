@@ -117,7 +117,6 @@ BAD: dict[str, tuple[str | bytes, str]] = {
     "another file of options": ('config = "run.toml"', "'config' is no option"),
     "a preset": ('preset = "x"', "'preset' is no option"),
     "help": ("help = true", "'help' is no option"),
-    "output for programs": ("json = true", "'json' is no option"),
     "a name with an equals sign": ('"config=run.toml" = 1', "is no option"),
     "a name with a line end": ('"a\\nb" = 1', "is no option"),
     "a word for a number": ('steps = "many"', "--steps"),

@@ -681,7 +681,7 @@ def good_or_refused(outcome: Any, name: str, *, changed: bool = True) -> bool:
         likely = all(0 <= row["probability"] <= 1 for row in answer["top_k"])
         notice = "toy-gpt: changed since training: "
         noticed = outcome.err.startswith(notice) and name in outcome.err if changed else outcome.err == ""
-        return likely and noticed and answer.keys() == {"start_tokens", "top_k", "generated"}
+        return likely and noticed and answer.keys() == {"start_tokens", "top_k", "generated", "samples"}
     return outcome.refused and "Traceback" not in outcome.err
 
 

@@ -307,7 +307,7 @@ def test_infer_gives_what_the_model_predicts(toy_gpt: ToyGpt, base_of: Callable[
     outcome = toy_gpt("infer", "--base-dir", base, "--json", "--num", 6, "--topk", 3, "--start-tokens", *start)
     assert (outcome.code, outcome.err) == (0, "")
     answer = strict_json(outcome.out)
-    assert list(answer) == ["start_tokens", "top_k", "generated"]
+    assert list(answer) == ["start_tokens", "top_k", "generated", "samples"]
     run = tg.load(base)
     ids = run.tokenizer.token_ids(start)
     assert [(row["id"], row["probability"]) for row in answer["top_k"]] == top_k(run.model.next_probs(ids[-3:]), 3)
@@ -422,7 +422,7 @@ def test_explanation_as_json(toy_gpt: ToyGpt, base_of: Callable[[str], Path], ki
     base = base_of(kind)
     argv = ("infer", "--base-dir", base, "--json", "--topk", 11, "--start-tokens", "runs", "the", "cat", "sees")
     answer = strict_json(toy_gpt(*argv, "--explain").out)
-    assert list(answer) == ["start_tokens", "top_k", "generated", "explanation"]
+    assert list(answer) == ["start_tokens", "top_k", "generated", "samples", "explanation"]
     assert {**strict_json(toy_gpt(*argv).out), "explanation": answer["explanation"]} == answer
     places = answer["explanation"]
     assert [place["place"] for place in places] == PLACES[kind]

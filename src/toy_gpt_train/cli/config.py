@@ -12,7 +12,7 @@ What is typed wins over the file, and the file over a preset. Tables ([training]
 import argparse
 import json
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Container, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
 
@@ -46,24 +46,33 @@ def config_arguments(parser: argparse.ArgumentParser, typed: Sequence[str]) -> l
         found, _ = asked.parse_known_args(typed)
     except argparse.ArgumentError:
         return []  # the parser itself says what is wrong
+    flags = {argument.partition("=")[0] for argument in typed}
+    groups = [
+        {flag for one in group._group_actions for flag in one.option_strings}
+        for group in parser._mutually_exclusive_groups
+    ]
+    beaten = set().union(*(group for group in groups if group & flags))
     preset = PRESETS / f"{found.preset}.toml"
     arguments: dict[str, list[str]] = {}  # by option, so that the file's ``no_keep = false`` undoes the preset's
     if found.preset is not None and preset in PRESETS.glob("*.toml"):
-        arguments |= _arguments_of(parser, preset)
+        arguments |= _arguments_of(parser, preset, beaten)
     if found.config is not None:
-        arguments |= _arguments_of(parser, found.config)
+        arguments |= _arguments_of(parser, found.config, beaten)
     return [argument for option in arguments.values() for argument in option]
 
 
-def _arguments_of(parser: argparse.ArgumentParser, path: Path) -> dict[str, list[str]]:
-    """Return what a file says, as typed arguments by option."""
+def _arguments_of(parser: argparse.ArgumentParser, path: Path, beaten: Container[str]) -> dict[str, list[str]]:
+    """Return what a file says, as typed arguments by option.
+
+    Left out are those ``beaten`` by a typed one that they cannot stand beside.
+    """
     arguments: dict[str, list[str]] = {}
     for name, value in _flattened(read_toml(path)):
         flag = f"--{name.replace('_', '-')}"
         action = parser._option_string_actions.get(flag)
-        if action is None or action.dest in ("config", "preset", "help", "json"):
-            raise InputError(f"{path}: {name!r:.60} is no option of {parser.prog} that a file can set")
-        arguments[action.dest] = _typed(action, flag, value, path)
+        if action is None or action.dest in ("config", "preset", "help"):
+            raise InputError(f"{path}: {name!r:.60} is no option of {parser.prog}")
+        arguments[action.dest] = [] if flag in beaten else _typed(action, flag, value, path)
     return arguments
 
 

@@ -34,6 +34,7 @@ class Tokenizer(ABC):
     exact: ClassVar[bool]  # whether decode(encode(text)) is the text
     learned: ClassVar[bool] = False  # whether it is learned from a text; then a held-out part must not be seen
     separator: ClassVar[str] = ""  # what decode puts between two tokens
+    special: Sequence[str] = ()  # texts that are one token wherever they stand (special.py)
 
     def __init__(self, tokens: Sequence[str], token_bytes: Sequence[bytes]) -> None:
         self.tokens = tokens

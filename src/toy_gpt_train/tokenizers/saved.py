@@ -7,13 +7,15 @@ vocab.json, merges.txt                  a byte-level BPE tokenizer, as GPT-2 has
 It does not know how a tokenizer cuts text, or how it learned to.
 """
 
+from collections.abc import Sequence
 from hashlib import sha256
+from os import PathLike
 from pathlib import Path
 
 from toy_gpt_train.errors import InputError
 from toy_gpt_train.files import read_json_object, sha256_of_file
 from toy_gpt_train.staging import ensure_whole
-from toy_gpt_train.tokenizers import bpe_files, listed, tokenizer_class
+from toy_gpt_train.tokenizers import TOKENIZERS, bpe_files, listed, tokenizer_class
 from toy_gpt_train.tokenizers.base import Tokenizer
 
 
@@ -61,3 +63,16 @@ def tokenizer_sha256(folder: Path) -> str:
     """Return a tokenizer's fingerprint: what ``sha256sum FILES | sha256sum`` prints for tokenizer_files, by name."""
     lines = (f"{sha256_of_file(path)}  {path.name}\n" for path in tokenizer_files(folder))
     return sha256("".join(lines).encode("utf-8")).hexdigest()
+
+
+def kind_or_folder(tokenizer: str | PathLike[str], special: Sequence[str]) -> str | Path:
+    """Return a kind of tokenizer, or the folder of a saved one; InputError if it is neither."""
+    if str(tokenizer) in TOKENIZERS:
+        return str(tokenizer)
+    folder = Path(tokenizer)
+    if not folder.is_dir():
+        known = ", ".join(TOKENIZERS)
+        raise InputError(f"unknown tokenizer {str(folder)!r:.60}; there are {known}, and folders of saved ones")
+    if special:
+        raise InputError(f"{folder}: a saved tokenizer has special tokens of its own, or none")
+    return folder
