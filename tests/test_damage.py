@@ -563,7 +563,9 @@ def test_kind_of_another_model_is_refused(
     run_files: Callable[[str], Files], infer: Callable[..., Any], run: str, kind: str
 ) -> None:
     files = run_files(run)
-    if json.loads(files[META])["model_kind"] != kind:
+    meta = json.loads(files[META])
+    # WHY not each: the older series calls a table of one token a unigram, and one of two tokens a bigram.
+    if meta["model_kind"] != kind and (kind, meta["context_size"]) not in (("unigram", 1), ("bigram", 2)):
         assert_refused(infer({**files, META: changed_meta(files[META], ("model_kind",), kind)}))
 
 

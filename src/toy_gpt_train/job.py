@@ -201,7 +201,7 @@ def _check_steps(in_steps: Mapping[str, Any], numbers: Mapping[str, Any]) -> Non
     workers, every, more = in_steps["workers"], in_steps["checkpoint_every"], in_steps["more_steps"]
     if not 1 <= workers <= MOST_WORKERS:
         raise InputError(f"there must be at least 1 worker and at most {MOST_WORKERS}, got {workers}")
-    if every < 0:
+    if every is not None and every < 0:
         raise InputError(f"the steps between checkpoints must be at least 0, got {every}")
     if more is not None and more < 1:
         raise InputError(f"more steps must be at least 1, got {more}")

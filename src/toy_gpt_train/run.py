@@ -9,6 +9,7 @@ It does steps a to e with the rooms below it; nothing is printed, and nothing is
 """
 
 import time
+import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass, replace
@@ -27,7 +28,7 @@ from toy_gpt_train.artifacts.run_folder import (
     write_run,
 )
 from toy_gpt_train.corpus import Corpus, corpus_of, read_corpus
-from toy_gpt_train.errors import InputError
+from toy_gpt_train.errors import InputError, InputWarning
 from toy_gpt_train.inference.evaluate import Evaluation, evaluate, unigram_loss
 from toy_gpt_train.inference.generate import prompt_ids, prompt_text, write
 from toy_gpt_train.inference.sampling import Sampling
@@ -92,10 +93,16 @@ class Run:
         name: str = self.meta["model_kind"]
         return name
 
+    @property
+    def is_untrained(self) -> bool:
+        """Whether the model has learned nothing."""
+        return not self.meta["metrics"] and "origin" not in self.meta  # a run of the older series has no metrics
+
     def __repr__(self) -> str:
         metrics = self.meta["metrics"]
         kind = "val" if "val_loss" in metrics else "train"
-        loss = f"{kind} loss {metrics[f'{kind}_loss']:.2f}" if metrics else "untrained"
+        unscored = "untrained" if self.is_untrained else "an older run"
+        loss = f"{kind} loss {metrics[f'{kind}_loss']:.2f}" if metrics else unscored
         return f"<Run {self.name}, {self.tokenizer.kind}, V={self.model.vocab_size}, {loss}>"
 
     def _repr_html_(self) -> str:
@@ -164,13 +171,15 @@ class Run:
     def start_ids(self, prompt: str | None = None) -> list[int]:
         """Return the token ids that a prediction starts from: the prompt's last N, or the training text's first N."""
         if prompt is None:
+            if not self.meta["start_tokens"] and self.model.min_context:
+                raise InputError("the run records no start tokens: give a prompt")
             return self.tokenizer.token_ids(self.meta["start_tokens"])
         return prompt_ids(prompt, self.tokenizer, self.model)
 
     @property
     def start_text(self) -> str:
         """The first tokens of the training text, as text."""
-        return self.tokenizer.decode(self.start_ids())
+        return self.tokenizer.decode(self.tokenizer.token_ids(self.meta["start_tokens"]))
 
     def score(
         self,
@@ -228,7 +237,7 @@ class Run:
                 model is untrained().
             OSError: Something could not be written; what was there before is still there.
         """
-        if not self.meta["metrics"]:
+        if self.is_untrained:
             raise InputError("an untrained model has nothing to save")
         with locked_run(Path(base_dir), name) as folder:
             return self._write(folder)
@@ -244,7 +253,7 @@ class Run:
 
 
 def load(path: AnyPath, *, strict: bool = False) -> Run:
-    """Open a saved run.
+    """Open a saved run, also one of the older toy-gpt series; an InputWarning then says what it records.
 
     Args:
         path: The folder it was saved to, or a folder of artifacts.
@@ -255,6 +264,8 @@ def load(path: AnyPath, *, strict: bool = False) -> Run:
         OSError: A file cannot be read.
     """
     saved = read_run(find_artifacts(Path(path)), strict=strict)
+    if "origin" in saved.meta and "sha256" not in saved.meta:
+        warnings.warn(saved.meta["origin"], InputWarning, stacklevel=2)
     changed = saved.changed_files
     return Run(saved.model, saved.tokenizer, saved.frequencies, saved.meta, saved.history, changed_files=changed)
 

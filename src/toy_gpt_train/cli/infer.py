@@ -180,7 +180,7 @@ def _head(loaded: Run, ids: Sequence[int], most_likely: Sequence[tuple[int, floa
     """Return what is shown above the text: the model, what it looks at, and what it expects."""
     model, tokenizer = loaded.model, loaded.tokenizer
     context = model.context(ids)
-    trained = "" if loaded.meta["metrics"] else ", untrained"
+    trained = ", untrained" if loaded.is_untrained else ""
     next_bars = "\n           ".join(bars([(tokenizer.tokens[i], p) for i, p in most_likely]))
     return (
         f"model      {loaded.name}{trained}, vocabulary {model.vocab_size}\n"

@@ -27,7 +27,7 @@ def figures(run: Run, scored: Evaluation | None) -> dict[str, Any]:
     return {
         "model": run.name,
         "tokens": scored.num_tokens if scored else None,
-        "train_loss": run.meta["metrics"]["train_loss"],
+        "train_loss": run.meta["metrics"].get("train_loss"),
         "val_loss": scored.loss if scored else None,
         "val_accuracy": scored.accuracy if scored else None,
         "perplexity": scored.perplexity if scored else None,
@@ -35,7 +35,7 @@ def figures(run: Run, scored: Evaluation | None) -> dict[str, Any]:
         "bits_per_byte": scored.bits_per_byte if scored else None,
         "unigram_loss": baseline,
         "unigram_bits_per_byte": _unigram_bits_per_byte(scored) if scored else None,
-        "loss_floor": run.meta["loss_floor"],
+        "loss_floor": run.meta.get("loss_floor"),
         "unseen_context_share": scored.unseen_context_share if scored else None,
         "unknown_tokens": scored.unknown_tokens if scored else None,
         "parameters": run.model.num_parameters(),
@@ -173,12 +173,13 @@ def figures_table(run: Run, scored: Evaluation, text_name: str) -> str:
     compared = [
         (f"{run.name} on {text_name}", scored.loss, f"{scored.bits_per_byte:.4f}"),
         (f"guessing by frequency on {text_name}", scored.unigram_loss, f"{_unigram_bits_per_byte(scored):.4f}"),
-        (f"{run.name} on {run.model.train_loss_on}", run.meta["metrics"]["train_loss"], ""),
-        ("lowest possible on the training text", run.meta["loss_floor"], ""),
+        (f"{run.name} on {run.model.train_loss_on}", run.meta["metrics"].get("train_loss"), ""),
+        ("lowest possible on the training text", run.meta.get("loss_floor"), ""),
     ]
     rows = [
         [name, *(f"{value:.4f}" for value in (loss, exp(loss), loss / log(2))), bits_per_byte]
         for name, loss, bits_per_byte in compared
+        if loss is not None  # an older run does not record it
     ]
     share = f"{scored.num_tokens} tokens scored"
     if scored.unseen_context_share is not None:

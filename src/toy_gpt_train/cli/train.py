@@ -67,7 +67,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     group = parser.add_argument_group("networks", "--size sets all the other numbers, and each can be set by itself")
     for name, option, is_network in model_options():
-        (group if is_network else parser).add_argument(
+        place = group if is_network else parser
+        if option.type is bool:
+            action = "store_false" if option.flag.startswith("no-") else "store_true"
+            place.add_argument(_flag(name, option), dest=name, action=action, default=None, help=option.help)
+            continue
+        place.add_argument(
             _flag(name, option),
             dest=name,
             type=option.type,
@@ -85,9 +90,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     group.add_argument(
         "--checkpoint-every",
         type=int,
-        default=0,
         metavar="S",
-        help="steps from one checkpoint to the next (default: none)",
+        help="steps from one checkpoint to the next, 0 for none (default: one a minute)",
     )
     group.add_argument("--no-keep", dest="keep_checkpoint", action="store_false", help="keep no checkpoint of the end")
     group.add_argument("--resume", action="store_true", help="continue from the checkpoint, up to --steps in all")

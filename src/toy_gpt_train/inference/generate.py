@@ -128,4 +128,4 @@ def prompt_ids(prompt: str, tokenizer: Tokenizer, model: Model) -> list[int]:
 
 def prompt_text(prompt: str, tokenizer: Tokenizer) -> str:
     """Return a prompt as the text that continues it shows it: spaced as the tokenizer does it."""
-    return prompt if tokenizer.exact else " ".join(prompt.split())
+    return prompt if tokenizer.exact else tokenizer.separator.join(tokenizer.tokenize(prompt))

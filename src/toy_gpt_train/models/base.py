@@ -35,7 +35,7 @@ class Text(NamedTuple):
 
 
 class Option(NamedTuple):
-    """A number or word that the user can set for a model; the command line makes a flag of it."""
+    """What the user can set for a model; the command line makes a flag of it, without a value if it is a bool."""
 
     type: type
     metavar: str
@@ -51,7 +51,12 @@ class Option(NamedTuple):
         return self.type(value)
 
 
-_KINDS: Final = {int: (Integral, "a whole number"), float: (Real, "a number"), str: (str, "a word")}
+_KINDS: Final = {
+    bool: (bool, "true or false"),
+    int: (Integral, "a whole number"),
+    float: (Real, "a number"),
+    str: (str, "a word"),
+}
 
 
 @dataclass(frozen=True)

@@ -162,8 +162,8 @@ class ProcessWorkers:
             raise
         except (EOFError, OSError) as error:
             raise ChildProcessError(
-                "a worker process has ended; train again with --workers 1 to see why (a script that trains with several "
-                'must do so below: if __name__ == "__main__")'
+                "a worker process has ended; train again with --workers 1 to see why (a script that trains with more "
+                'than one must do so below: if __name__ == "__main__")'
             ) from error
 
     def _send(self, weights: bytes, messages: Sequence[tuple[Work, Sequence[MicroBatch]]]) -> None:
