@@ -60,7 +60,7 @@ def test_project_log(train: ToyGpt, tmp_path: Path, tiny_corpus: Path) -> None:
     assert said[1] == "model bigram (200): one token of context"
     assert said[2] == f"corpus tiny.txt, SHA-256 {run.meta['corpus']['sha256'][:12]}"
     assert said[3] == "tokenizer word: 14 tokens to learn, 5 held out, 8 different"
-    assert said[4] == "settings epochs=3, learning_rate=0.1, context=1, seed=0"
+    assert said[4] == "settings epochs=3, learning_rate=0.1, context=1, all_rows=False, seed=0"
     for record, line in zip(run.history, said[5:8], strict=True):
         assert line.startswith(f"epoch={record['epoch']:.0f}, avg_loss={record['avg_loss']:.6g}, accuracy=")
     assert said[8].startswith(f"result train_loss={run.meta['metrics']['train_loss']:.6g}, ")

@@ -223,6 +223,7 @@ def resolved_options(args: argparse.Namespace, arguments: Mapping[str, Any], job
     """Return every option that had an effect on a run, as a config file names it, with the value that it had."""
     options = job.entry.model_class.options
     numbers = job.numbers()
+    unused = job.settings.unused() if job.entry.model_class.trains_in_steps else {}
     # A default that matters is written too, so that another version's default changes nothing.
     always = {"model", "corpus", "tokens", "tokenizer", "context", "seed"}
     always |= {"bpe_vocab"} if arguments["tokenizer"] == "bpe" else set()
@@ -231,11 +232,13 @@ def resolved_options(args: argparse.Namespace, arguments: Mapping[str, Any], job
     found: dict[str, Any] = {}
     for action in args.actions:
         name = action.dest
-        if name in _WITHOUT_EFFECT:
+        if name in _WITHOUT_EFFECT or name in unused:
             continue
         given = arguments.get(name, getattr(args, name, None))
         value = numbers.get(name) if name in options else values.get(name, given)
         if value is None or value == [] or (name not in always and name not in options and value == action.default):
+            continue
+        if action.nargs == 0 and value != action.const:  # a flag that is not set
             continue
         found[action.option_strings[0][2:].replace("-", "_")] = True if action.nargs == 0 else value
     return found
