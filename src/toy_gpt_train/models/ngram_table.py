@@ -176,11 +176,11 @@ class NGramTable(Model):
                 f"{len(ids)} training tokens with a context of {self.context_size} do not fit into memory: tokens "
                 f"times context must be at most {MOST_CONTEXT_TOKENS:,}"
             )
-        if on_start is not None:
-            on_start()
         pairs = training_pairs(ids, self.context_size)
         if self.all_rows:
             self._check_size(len({context for context, _ in pairs}), text.tokens)
+        if on_start is not None:
+            on_start()
         rows_of = self.rows_by_task(pairs)
         validated = text.num_train < len(text.ids)
         weights: Mapping[Any, Sequence[float]] = {}
