@@ -2,6 +2,7 @@
 
 import io
 import os
+import signal
 import subprocess
 import sys
 from argparse import ArgumentParser
@@ -98,6 +99,15 @@ def lay_out(folder: Path, files: Mapping[str, bytes]) -> None:
     for name, content in files.items():
         if not (folder / name).exists():
             (folder / name).write_bytes(content)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _signals_end_processes() -> None:
+    """Let Ctrl-C and a closed terminal end the processes that tests start: in the background, both may be ignored."""
+    for name in ("SIGINT", "SIGHUP"):
+        number = getattr(signal, name, None)
+        if number is not None and signal.getsignal(number) == signal.SIG_IGN:
+            signal.signal(number, signal.default_int_handler if name == "SIGINT" else signal.SIG_DFL)
 
 
 @pytest.fixture(scope="session", autouse=True)
