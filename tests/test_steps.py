@@ -433,7 +433,7 @@ def test_a_training_that_blew_up_writes_nothing(tmp_path, tiny_corpus, toy_gpt, 
     before = listing(tmp_path)
     with mock.patch.dict(module.FALLING, cosine=exploding):
         outcome = toy_gpt(*command(tmp_path, tiny_corpus, "--weight-decay", 0))
-    assert outcome.refused
+    assert outcome.failed
     assert "step 4" in outcome.err
     assert listing(tmp_path) == before
 

@@ -137,7 +137,7 @@ def test_diverging_sgd_ends_in_one_line(tmp_path, toy_gpt, listing, tiny_corpus)
     size = ("--context", 4, "--embedding-dim", 4, "--heads", 2, "--steps", 60, "--batch-size", 4)
     before = listing(tmp_path)
     outcome = toy_gpt("train", "--model", "gpt", "--corpus", tiny_corpus, "--base-dir", tmp_path, *size, *options)
-    assert outcome.refused
+    assert outcome.failed
     assert listing(tmp_path) == before
 
 

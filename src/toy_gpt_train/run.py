@@ -339,10 +339,8 @@ def train(
             maker = load_tokenizer(made) if isinstance(made, Path) else made
             encoded = encode_corpus(read, maker, bpe_vocab, val_fraction, special)
         job.prepare(encoded, folder)
-        if on_start is not None:
-            on_start(job)
         with shown(progress, f"training {job.entry.name}") as told:
-            job.learn(told, on_record)
+            job.learn(told, on_record, on_start)
             run = _as_run(job, told, begun)
         if folder is None:
             return run

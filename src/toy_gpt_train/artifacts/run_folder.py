@@ -28,7 +28,7 @@ from toy_gpt_train.staging import JOURNAL_NAME, ensure_whole, only_writer, stage
 from toy_gpt_train.tokenizers import Tokenizer, tokenizer_class
 from toy_gpt_train.tokenizers.bpe_files import VOCAB_NAME
 
-CONFIG_NAME: Final = "config.toml"
+EVIDENCE_NAMES: Final = ("config.toml", "project.log", "train.log")  # what a run may have beside its log
 _LEAST_BYTES_PER_NUMBER: Final = 2  # a digit and a separator
 _SUFFIXES: Final = (".csv", ".json", ".safetensors", ".txt")  # of the files of runs
 _ATTEMPTS: Final = 10  # to read a run while others are written
@@ -109,15 +109,15 @@ def write_run(run: SavedRun, folder: RunFolder, corpus_path: Path | None = None)
 
 
 def write_evidence(folder: RunFolder, evidence: Mapping[str, str]) -> None:
-    """Write further files beside the log, by name, each whole or not at all; remove a former run's config.toml.
+    """Write further files beside the log, by name, each whole or not at all; remove those of a former run.
 
     Call it inside locked_run(), after write_run().
     """
     for name, text in evidence.items():
         with whole_file(folder.log.with_name(name)) as file:
             file.write(text.encode("utf-8", "replace"))
-    if CONFIG_NAME not in evidence:
-        folder.log.with_name(CONFIG_NAME).unlink(missing_ok=True)
+    for name in {*EVIDENCE_NAMES} - evidence.keys():
+        folder.log.with_name(name).unlink(missing_ok=True)
 
 
 def _weights_record(content: Content) -> dict[str, Any]:

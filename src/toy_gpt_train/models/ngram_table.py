@@ -155,7 +155,13 @@ class NGramTable(Model):
         return self.context_size
 
     def fit(
-        self, text: base.Text, settings: Any, *, on_progress: OnProgress | None = None, **_: Any
+        self,
+        text: base.Text,
+        settings: Any,
+        *,
+        on_start: base.OnStart | None = None,
+        on_progress: OnProgress | None = None,
+        **_: Any,
     ) -> Iterator[base.Record]:
         """Learn by gradient descent from the rows that there are: pairs in order, an update for each, ``epochs`` times.
 
@@ -173,6 +179,8 @@ class NGramTable(Model):
         num_pairs = len(ids) - self.context_size
         if self.all_rows:
             self._check_size(len({context for context, _ in training_pairs(ids, self.context_size)}), text.tokens)
+        if on_start is not None:
+            on_start()
         rows_of = self.rows_by_task(training_pairs(ids, self.context_size))
         validated = text.num_train < len(text.ids)
         weights: Mapping[Any, Sequence[float]] = {}

@@ -128,6 +128,7 @@ def train_steps(
     seed: int = 0,
     workers: int = 1,
     checkpoints: Any = None,
+    on_start: Callable[[], None] | None = None,
     on_progress: OnProgress | None = None,
 ) -> Generator[StepRecord, None, dict[str, Any]]:
     """Train a network on the first ``num_train`` ids, and return what the metadata say of it besides the settings.
@@ -149,6 +150,8 @@ def train_steps(
     if checkpoints is not None:
         state.restore(checkpoints.load())
     _announce(state.step, settings, len(ids) - num_train, measured=bool(held_out))
+    if on_start is not None:
+        on_start()
     yield from map(dict, state.history)
     with closing(_start_workers(network, settings, build, workers)) as pool:
         started, first_step = time.monotonic(), state.step
