@@ -30,6 +30,7 @@ def figures(run: Run, scored: Evaluation | None) -> dict[str, Any]:
         "unigram_loss": baseline,
         "unigram_bits_per_byte": _unigram_bits_per_byte(scored) if scored else None,
         "loss_floor": run.meta["loss_floor"],
+        "true_entropy": run.true_entropy,
         "unseen_context_share": scored.unseen_context_share if scored else None,
         "unknown_tokens": scored.unknown_tokens if scored else None,
         "parameters": run.model.num_parameters(),
@@ -68,6 +69,8 @@ def training_report(run: Run, paths: Sequence[Path]) -> str:
         lines.append(f"          best held-out loss {best['val_loss']:.3f} at {unit} {best[unit]:.0f}{kept}")
     if run.held_out is not None:
         lines.append(figures_table(run, run.held_out, "the held-out part"))
+    if run.true_entropy is not None:
+        lines.append(f"          true entropy of the held-out part {run.true_entropy:.4f}: no model can get below it")
     lines.append(f"written   {', '.join(path.name for path in paths)}")
     lines.append(f"          to {_shown(paths[-1].parent)} in {seconds:.2f} s")
     return "\n".join(lines)
