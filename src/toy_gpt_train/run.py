@@ -259,7 +259,8 @@ def train(
 
     Args:
         model: Its name; models() lists them.
-        corpus: A text file, or ``world:400k`` for stories of the story world; by default, and without ``text`` or ``tokens``, the project's corpus.
+        corpus: A text file, or ``world:400k`` for stories of the story world; by default, and without ``text`` or
+            ``tokens``, the project's corpus.
         text: The text itself.
         tokens: A file of token ids, which stays on disk; ``tokenizer`` is then the folder of the one that wrote it.
         val_tokens: Another one, which is held out for evaluation.

@@ -67,10 +67,10 @@ single spaces between them. A file that another tokenizer wrote is refused.
 
 example:  toy-gpt data decode --tokens names.tokens --tokenizer chars --text-check --out same.txt"""
 
-WORLD: Final = """A small language made for measuring. Two children go, give, take, paint and hide, and a wish comes true;
-everything said follows from what was told before. The stories are drawn at random with known probabilities, so their
-true entropy is known too, and no model can get below it. --truth has one row per token: the kind of knowledge it takes,
-the distance to the fact it needs, and its surprise.
+WORLD: Final = """A small language made for measuring. Two children go, give, take, paint and hide, and a wish comes
+true. Everything said follows from what was told before. The stories are drawn at random with known probabilities, so
+their true entropy is known too, and no model can get below it. --truth has one row per token: the kind of knowledge it
+takes, the distance to the fact it needs, and its surprise.
 
 example:  toy-gpt data world --tokens 400000 --seed 1 --out world.txt --truth truth.csv"""
 
