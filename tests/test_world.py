@@ -344,6 +344,12 @@ def test_data_world_refuses(toy_gpt: Callable[..., Any], tmp_path: Path, options
     assert list(tmp_path.iterdir()) == []
 
 
+def test_text_and_truth_need_two_files(toy_gpt: Callable[..., Any], tmp_path: Path) -> None:
+    same = tmp_path / "w.txt"
+    assert toy_gpt("data", "world", "--tokens", 9, "--out", same, "--truth", tmp_path / "." / "w.txt").refused
+    assert not same.exists()
+
+
 def test_train_and_evaluate_with_the_oracle(toy_gpt: Callable[..., Any], tmp_path: Path) -> None:
     base = tmp_path / "run"
     options = ("--model", "kneser-ney", "--val-fraction", 0.1, "--base-dir", base)

@@ -57,6 +57,8 @@ def write_world(
     out: Path, num_tokens: int, seed: int, truth: Path | None = None, on_progress: OnProgress | None = None
 ) -> Written:
     """Write stories to a file, one per line, and what is true of every token to a CSV file."""
+    if truth is not None and truth.resolve() == out.resolve():
+        raise InputError(f"{truth}: the text and the truth about it need two files")
     tokens = count = 0
     total = 0.0
     with ExitStack() as files:
