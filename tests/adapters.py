@@ -75,9 +75,10 @@ def exact(nested: Any) -> Tensor:
 # --- the Transformer ----------------------------------------------------------------------------------------
 
 
-def run_attention(query: Matrix, key: Matrix, value: Matrix) -> Matrix:
-    """Return softmax(Q K^T / sqrt(D)) V, where token t sees tokens 0 to t only (causal)."""
-    return attention.scaled_dot_product_attention(exact(query), exact(key), exact(value)).tolist()
+def run_attention(query: Matrix, key: Matrix, value: Matrix, mask: list[list[bool]] | None = None) -> Matrix:
+    """Return softmax(Q K^T / sqrt(D)) V, where token t sees tokens 0 to t only (causal), or those of the mask."""
+    seen = None if mask is None else from_lists(mask)
+    return attention.scaled_dot_product_attention(exact(query), exact(key), exact(value), seen).tolist()
 
 
 def run_multihead(x: Batch, weights: Weights, num_heads: int, rotary: bool) -> Batch:
@@ -155,7 +156,7 @@ def run_adamw(
 
 
 def run_schedule(step: int, peak: float, warmup: int, total: int, floor: float) -> float:
-    """Return the step size: peak (step + 1) / warmup at first, then floor + (peak - floor) (1 + cos(pi d)) / 2."""
+    """Return the step size: peak step / warmup at first, then floor + (peak - floor) (1 + cos(pi d)) / 2."""
     return cosine_schedule(step, peak=peak, warmup=warmup, total=total, floor=floor)
 
 

@@ -19,7 +19,9 @@ from toy_gpt_train.errors import InputError
 from toy_gpt_train.tokenizers import bpe, bpe_files, bpe_naive, bpe_train
 from toy_gpt_train.tokenizers.bpe import BPETokenizer
 from toy_gpt_train.tokenizers.bpe_train import train_bpe
-from toy_gpt_train.tokenizers.pretokenize import TextSplitter, pretokenize
+from toy_gpt_train.tokenizers.pretokenize import last_certain_cut, pretokenize
+from toy_gpt_train.tokenizers.special import TextSplitter
+from toy_gpt_train.tokenizers.tokenizer_json import TOKENIZER_NAME
 
 STORIES = Path(__file__).parent.parent / "corpus" / "030_stories.txt"
 BYTES = [bytes([byte]) for byte in range(256)]
@@ -187,11 +189,11 @@ def test_every_code_point_has_the_class_of_its_category() -> None:
 @settings(deadline=None, max_examples=300)
 @given(texts)
 def test_special_tokens_are_found_leftmost_and_longest(text: str) -> None:
-    assert TextSplitter(SPECIAL).split(text) == naive_split(text, SPECIAL)
+    assert TextSplitter(SPECIAL, last_certain_cut).split(text) == naive_split(text, SPECIAL)
 
 
 def test_a_stream_holds_back_only_what_may_change() -> None:
-    splitter = TextSplitter(["<end>"])
+    splitter = TextSplitter(["<end>"], last_certain_cut)
     stream = splitter.blocks(iter(["one two thr", "ee <en", "d> four", " it'", "ll", " "]))
     assert list(stream) == ["one two", " three", " <end>", " four it", "'ll "]
 
@@ -205,7 +207,7 @@ def test_blocks_of_a_stream_have_the_pretokens_of_the_whole(chunks: list[str]) -
             piece for place, part in enumerate(parts) for piece in ([part] if place % 2 else naive_pretokenize(part))
         ]
 
-    splitter = TextSplitter(SPECIAL)
+    splitter = TextSplitter(SPECIAL, last_certain_cut)
     found = [piece for block in splitter.blocks(chunks) for piece in pieces(splitter.split(block))]
     assert found == pieces(naive_split("".join(chunks), SPECIAL))
 
@@ -294,8 +296,8 @@ def test_text_that_is_not_utf8(
 @pytest.mark.parametrize(
     ("vocab_size", "special", "workers", "message"),
     [
-        (255, [], 1, "vocab_size must be 256"),
-        (257, ["<a>", "<b>"], 1, "vocab_size must be 258"),
+        (255, [], 1, "from 256"),
+        (257, ["<a>", "<b>"], 1, "from 258"),
         (1 << 21, [], 1, "to 1114112"),
         (300, [""], 1, "special token is empty"),
         (300, ["<a>", "<b>", "<a>"], 1, "'<a>' is given twice"),
@@ -559,7 +561,7 @@ def test_saving_replaces_all_files_or_none(tmp_path: Path, monkeypatch: pytest.M
     write_bytes = Path.write_bytes
 
     def full_disk(path: Path, data: bytes) -> int:
-        if bpe_files.TOKENIZER_NAME in path.name:
+        if TOKENIZER_NAME in path.name:
             raise OSError("disk full")
         return write_bytes(path, data)
 
@@ -704,9 +706,12 @@ DISAGREEING: dict[str, tuple[Callable[[dict[str, Any]], object], str]] = {
     "lstrip": (lambda d: d["added_tokens"][0].update(lstrip=True), "lstrip of the added token '<a>' is not supported"),
     "rstrip": (lambda d: d["added_tokens"][1].update(rstrip=True), "rstrip of the added token '<b>' is not supported"),
     "single_word": (lambda d: d["added_tokens"][0].update(single_word=1), "single_word of the added token '<a>'"),
-    "normalizer": (lambda d: d.update(normalizer={"type": "NFC"}), "its normalizer or its pre_tokenizer"),
-    "prefix space": (lambda d: d["pre_tokenizer"].update(add_prefix_space=True), "its normalizer or its pre_tokenizer"),
-    "other cuts": (lambda d: d.update(pre_tokenizer={"type": "Whitespace"}), "its normalizer or its pre_tokenizer"),
+    "normalizer": (lambda d: d.update(normalizer={"type": "NFC"}), "its normalizer (NFC) changes the text"),
+    "prefix space": (
+        lambda d: d["pre_tokenizer"].update(add_prefix_space=True),
+        "add_prefix_space of its pre_tokenizer is True",
+    ),
+    "other cuts": (lambda d: d.update(pre_tokenizer={"type": "Whitespace"}), "its pre_tokenizer (Whitespace) is not"),
     "no cuts": (lambda d: d.update(pre_tokenizer=None), "its pre_tokenizer is not an object"),
     "no object": (lambda d: d.update(model=[]), "its model or"),
     "dropout": (lambda d: d["model"].update(dropout=0.1), "dropout of its model is not supported"),

@@ -43,7 +43,7 @@ FIGURES = {
 OPTIONS = {
     "train": "--model --corpus --tokenizer --bpe-vocab --context --val-fraction --epochs --learning-rate --seed "
     "--base-dir --json --size --embedding-dim --hidden --heads --layers --dropout --steps --batch-size --piece-size "
-    "--warmup --weight-decay --clip --eval-every --workers --checkpoint-every --resume",
+    "--warmup --weight-decay --clip --eval-every --workers --checkpoint-every --resume --sample --log-to --config",
     "infer": "--base-dir --start-tokens --prompt --num --topk --temperature --top-p --seed --explain --json --raw "
     "--output",
     "evaluate": "--base-dir --text --unknown --json",
@@ -114,8 +114,9 @@ def test_help_names_the_options(toy_gpt: ToyGpt, command: str) -> None:
 
 def test_help_names_the_commands(toy_gpt: ToyGpt) -> None:
     outcome = toy_gpt("--help")
-    assert outcome.code == 0
+    assert (outcome.code, outcome.err) == (0, "")
     assert set(OPTIONS) <= set(outcome.out.split())
+    assert toy_gpt() == outcome  # who types no command asks what there is
 
 
 def test_every_option_has_a_help_text() -> None:
@@ -155,7 +156,6 @@ def test_version(toy_gpt: ToyGpt) -> None:
 @pytest.mark.parametrize(
     "argv",
     [
-        (),
         ("fly",),
         ("train", "--fly"),
         ("train", "text.txt"),
@@ -284,7 +284,7 @@ def test_control_c_leaves_the_old_run(
     time.sleep(0.3)
     child.send_signal(signal.SIGINT)
     out, err = child.communicate(timeout=60)
-    assert (child.returncode, out) == (130, b"")
+    assert (child.returncode, out.count(b"\n"), b"1,000,000 epochs" in out) == (130, 4, True)  # the plan
     # A terminal has shown ^C, so the message begins on a line of its own.
     assert err.strip() == b"stopped; nothing is half-written"
     assert listing(tmp_path) == before
@@ -543,17 +543,15 @@ def test_train_report(toy_gpt: ToyGpt, tiny_corpus: Path, tmp_path: Path) -> Non
     assert lines[0].startswith("model     bigram: ")
     assert "tiny.txt: 19 training tokens (word), 8 different" in lines[1]
     metrics = run_of(tmp_path).meta["metrics"]
-    assert f"train loss {metrics['train_loss']:.6f} nats" in outcome.out
+    # 18 pairs, one for each word but the first; every different word comes before another and so has a row.
+    assert lines[2:4] == [
+        "plan      3 epochs, each once through the text: 18 steps",
+        f"          looking back 1 token; {run_of(tmp_path).model.num_parameters()} weights",
+    ]
+    assert f"train loss {metrics['train_loss']:.4f} nats" in outcome.out
     epochs = [line.split()[0] for line in lines if line.split()[0].isdigit()]
     assert epochs == ["1", "2", "3"]
-    for name in (
-        "01_vocabulary.csv",
-        "02_model_weights.csv",
-        "03_token_embeddings.csv",
-        "train_log.csv",
-        "00_meta.json",
-    ):
-        assert name in outcome.out
+    assert lines[-1] == f"wrote     5 files to {tmp_path / 'artifacts'} and {tmp_path / 'outputs'}"
 
 
 def test_train_json(toy_gpt: ToyGpt, tiny_corpus: Path, tmp_path: Path) -> None:
@@ -622,7 +620,7 @@ def test_report_names_the_best_epoch_of_the_held_out_part(
     named = [line.strip() for line in outcome.out.splitlines() if "best held-out loss" in line]
     if "val_loss" in history[0]:
         best = min(history, key=lambda record: record["val_loss"])
-        assert named == [f"best held-out loss {best['val_loss']:.3f} at epoch {best['epoch']:.0f}"]
+        assert named == [f"best held-out loss {best['val_loss']:.4f} at epoch {best['epoch']:.0f}"]
     else:  # it only counts
         assert named == []
 
@@ -638,7 +636,7 @@ def test_infer_json_gives_what_next_probs_gives(toy_gpt: ToyGpt, trained: Traine
     outcome = toy_gpt("infer", "--base-dir", base, "--json", "--num", 4, "--topk", 3, "--start-tokens", *start)
     assert (outcome.code, outcome.err) == (0, "")
     answer = strict_json(outcome.out)
-    assert list(answer) == ["start_tokens", "top_k", "generated"]
+    assert list(answer) == ["start_tokens", "top_k", "generated", "samples"]
     assert answer["start_tokens"] == start
     ids = [*run.tokenizer.token_ids(start)]
     probs = run.model.next_probs(ids)
@@ -683,6 +681,9 @@ def test_infer_from_a_prompt(toy_gpt: ToyGpt, trained: Trained) -> None:
     answer = strict_json(toy_gpt("infer", *options, "--prompt", "  zebras:  the\tcat \n").out)
     assert answer["start_tokens"] == ["the", "cat"]
     assert answer["generated"][:2] == ["the", "cat"]
+    (sample,) = answer["samples"]
+    assert sample["text"] == " ".join(["zebras:", *sample["generated"]])
+    sample["text"] = " ".join(sample["generated"])
     assert answer == strict_json(toy_gpt("infer", *options, "--start-tokens", "the", "cat").out)
     shown = toy_gpt("infer", *options[:2], "--prompt", "zebras: the cat", "--num", 1)
     assert shown.out.splitlines()[-1].startswith("generated  zebras: the cat ")
@@ -720,7 +721,8 @@ def test_seed_changes_sampled_text_only(toy_gpt: ToyGpt, trained: Trained) -> No
     argv = ("infer", "--base-dir", trained("bigram"), "--num", 30, "--json")
     sampled = {toy_gpt(*argv, "--temperature", 1, "--seed", seed).out for seed in range(5)}
     assert len(sampled) == 5
-    assert len({toy_gpt(*argv, "--seed", seed).out for seed in range(5)}) == 1
+    greedy = [strict_json(toy_gpt(*argv, "--seed", seed).out) for seed in range(5)]
+    assert len({tuple(answer["generated"]) for answer in greedy}) == 1
     # What can be said stays what was learned: the first token's distribution does not depend on the drawing.
     assert len({json.dumps(strict_json(out)["top_k"]) for out in sampled}) == 1
     # Almost no probability left to draw from is the most likely token alone.

@@ -563,7 +563,9 @@ def test_kind_of_another_model_is_refused(
     run_files: Callable[[str], Files], infer: Callable[..., Any], run: str, kind: str
 ) -> None:
     files = run_files(run)
-    if json.loads(files[META])["model_kind"] != kind:
+    meta = json.loads(files[META])
+    # WHY not each: the older series calls a table of one token a unigram, and one of two tokens a bigram.
+    if meta["model_kind"] != kind and (kind, meta["context_size"]) not in (("unigram", 1), ("bigram", 2)):
         assert_refused(infer({**files, META: changed_meta(files[META], ("model_kind",), kind)}))
 
 
@@ -681,7 +683,7 @@ def good_or_refused(outcome: Any, name: str, *, changed: bool = True) -> bool:
         likely = all(0 <= row["probability"] <= 1 for row in answer["top_k"])
         notice = "toy-gpt: changed since training: "
         noticed = outcome.err.startswith(notice) and name in outcome.err if changed else outcome.err == ""
-        return likely and noticed and answer.keys() == {"start_tokens", "top_k", "generated"}
+        return likely and noticed and answer.keys() == {"start_tokens", "top_k", "generated", "samples"}
     return outcome.refused and "Traceback" not in outcome.err
 
 

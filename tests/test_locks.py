@@ -243,7 +243,7 @@ def test_four_loops_in_one_folder(tmp_path: Path, tiny_corpus: Path, toy_gpt: Ca
     assert toy_gpt("infer", "--base-dir", tmp_path / "run").code == 0
     names = sorted(path.name for path in (tmp_path / "run").rglob("*") if path.is_file())
     tables = ["01_vocabulary.csv", "02_model_weights.csv", "03_token_embeddings.csv"]
-    assert names == ["00_meta.json", *tables, "train_log.csv"]
+    assert names == ["00_meta.json", *tables, "config.toml", "project.log", "train.log", "train_log.csv"]
 
 
 # --- what cannot be written is not trained -----------------------------------------------------------------------

@@ -99,40 +99,39 @@ def test_train_prints_the_log_and_the_figures(toy_gpt: ToyGpt, corpus: Path, tmp
     assert (outcome.code, outcome.err) == (0, "")
     lines = outcome.out.splitlines()
     assert lines[0] == f"model     {kind}: {find_model(kind).adds}"
-    assert lines[1] == "corpus    tiny.txt: 21 training tokens (word), 11 different"
-    assert lines[2].startswith("context   3 tokens;")
-    header = lines[3].split()
-    assert header == [
-        "epoch",
-        "avg_loss",
-        "accuracy",
-        "step",
-        "learning_rate",
-        "grad_norm",
-        "val_loss",
-        "val_accuracy",
-        "above_floor",
-    ]
-    rows = [dict(zip(header, line.split(), strict=True)) for line in lines[4:6]]
+    assert lines[1] == "corpus    tiny.txt: 21 training tokens (word), 11 different; 6 more are held out"
+    metrics, weights = tg.load(tmp_path).meta["metrics"], tg.load(tmp_path).model.num_parameters()
+    # A window of embeddings has one prediction, one of the others N = 3.
+    predictions, per_epoch = (4, "5.2") if kind == "embeddings" else (12, "1.8")
+    assert lines[2] == (
+        f"plan      4 steps of {predictions} predictions each; an epoch, as many predictions as training tokens, "
+        f"is {per_epoch} steps"
+    )
+    assert lines[3] == f"          looking back 3 tokens; {weights:,} weights"
+    header = lines[4].split()
+    assert header == ["step", "epoch", "avg_loss", "accuracy", "val_loss", "val_accuracy"]
+    rows = [dict(zip(header, line.split(), strict=True)) for line in lines[5:7]]
     assert [row["step"] for row in rows] == ["2", "4"]
     log = [line.split(",") for line in (tmp_path / "outputs/train_log.csv").read_text("utf-8").splitlines()]
     for row, (found, cells) in zip(rows, ((log[0], log[1]), (log[0], log[2])), strict=True):
         written = dict(zip(found, map(float, cells), strict=True))
-        assert float(row["avg_loss"]) == written["avg_loss"]
-        assert float(row["val_loss"]) == written["val_loss"]
-    metrics = tg.load(tmp_path).meta["metrics"]
-    assert f"train loss {metrics['train_loss']:.6f} nats" in lines[6]
-    assert lines[6].endswith("on the end of the training text;")
+        assert row["avg_loss"] == f"{written['avg_loss']:.4f}"
+        assert row["val_loss"] == f"{written['val_loss']:.4f}"
+    assert f"train loss {metrics['train_loss']:.4f} nats" in lines[7]
+    assert f"on the end of the training text; {metrics['train_accuracy']:.0%} of" in lines[7]
     best = min(rows, key=lambda row: float(row["val_loss"]))
-    assert lines[8] == f"          best held-out loss {float(best['val_loss']):.3f} at step {best['step']}"
     # 6 of 27 tokens were held out; a network does not record which contexts it has seen.
-    assert lines[9] == "6 tokens scored"
-    assert f"{kind} on the held-out part" in lines[11]
-    assert f"{metrics['val_loss']:.4f}" in lines[11]
+    scored = lines.index("6 tokens scored")
+    assert lines[scored - 1] == f"          best held-out loss {float(best['val_loss']):.4f} at step {best['step']}"
+    assert f"{kind} on the held-out part" in lines[scored + 2]
+    assert f"{metrics['val_loss']:.4f}" in lines[scored + 2]
     assert "never seen" not in outcome.out
-    written_line = next(line for line in lines if line.startswith("written"))
-    names = [path.name for path in (tmp_path / "artifacts").iterdir()]
-    assert sorted(written_line.removeprefix("written").replace(",", " ").split()) == sorted([*names, "train_log.csv"])
+    num_files = len(list((tmp_path / "artifacts").iterdir())) + 1  # and the log
+    assert lines[-2].startswith(f"learned   {weights:,} numbers in ")
+    assert lines[-1] == f"wrote     {num_files} files to {tmp_path / 'artifacts'} and {tmp_path / 'outputs'}"
+    # The files keep their columns; a newcomer needs neither those nor the tables' words.
+    assert {"above_floor", "learning_rate", "grad_norm"} <= set(log[0])
+    assert not [word for word in ("table", "floor", "rows", "explode", "learning_rate") if word in outcome.out]
 
 
 @pytest.mark.parametrize("kind", NETWORKS)
@@ -177,7 +176,7 @@ def test_size_of_the_dial_with_one_number_changed(toy_gpt: ToyGpt, corpus: Path,
     assert toy_gpt("train", "--model", "gpt", "--size", "small", *options, "--embedding-dim", 8).code == 0
     meta, small = tg.load(tmp_path).meta, SIZES["gpt"]["small"]
     dial = {"heads": small.heads, "layers": small.layers}
-    assert meta["architecture"] == {"embedding_dim": 8, "hidden_dim": 32, **dial, "dropout": 0.0}
+    assert meta["architecture"] == {"embedding_dim": 8, "hidden_dim": 32, **dial, "dropout": 0.0, "bias": True}
     training = meta["training"]
     assert (training["steps"], training["warmup"], training["piece_size"]) == (1, 0, 1)
     assert training["learning_rate"] == small.learning_rate
@@ -187,7 +186,8 @@ def test_options_reach_the_metadata(toy_gpt: ToyGpt, corpus: Path, tmp_path: Pat
     more = ("--piece-size", 3, "--warmup", 2, "--weight-decay", 0.5, "--clip", 0.25, "--learning-rate", 0.125)
     assert toy_gpt(*few_steps("gpt", corpus, tmp_path), *more, "--seed", 7).code == 0
     meta = tg.load(tmp_path).meta
-    assert meta["architecture"] == {"embedding_dim": 4, "hidden_dim": 6, "heads": 2, "layers": 2, "dropout": 0.1}
+    size = {"embedding_dim": 4, "hidden_dim": 6, "heads": 2, "layers": 2, "dropout": 0.1, "bias": True}
+    assert meta["architecture"] == size
     assert (meta["context_size"], meta["seed"]) == (3, 7)
     expected = {
         "context": 3,
@@ -255,7 +255,7 @@ REFUSED: list[tuple[str, tuple[object, ...], str]] = [
     ("llama", ("--embedding-dim", 6, "--heads", 2, "--context", 3), "pairs"),
     *(("gpt", ("--dropout", value), "dropout must be") for value in (1, -0.1, "nan")),
     *(("llama", ("--learning-rate", value), "learning rate must be") for value in (0, -1, "nan", "inf", 1001)),
-    *(("llama", ("--clip", value), "clip must be") for value in (0, "nan", "inf")),
+    *(("llama", ("--clip", value), "clip must be") for value in (-1, "nan", "inf")),
     *(("llama", ("--weight-decay", value), "weight decay") for value in (-1, "nan", "inf", 10**6)),
     ("gpt", ("--steps", "many"), "--steps"),
     ("gpt", ("--heads", 2.5), "--heads"),
@@ -308,7 +308,7 @@ def test_infer_gives_what_the_model_predicts(toy_gpt: ToyGpt, base_of: Callable[
     outcome = toy_gpt("infer", "--base-dir", base, "--json", "--num", 6, "--topk", 3, "--start-tokens", *start)
     assert (outcome.code, outcome.err) == (0, "")
     answer = strict_json(outcome.out)
-    assert list(answer) == ["start_tokens", "top_k", "generated"]
+    assert list(answer) == ["start_tokens", "top_k", "generated", "samples"]
     run = tg.load(base)
     ids = run.tokenizer.token_ids(start)
     assert [(row["id"], row["probability"]) for row in answer["top_k"]] == top_k(run.model.next_probs(ids[-3:]), 3)
@@ -423,7 +423,7 @@ def test_explanation_as_json(toy_gpt: ToyGpt, base_of: Callable[[str], Path], ki
     base = base_of(kind)
     argv = ("infer", "--base-dir", base, "--json", "--topk", 11, "--start-tokens", "runs", "the", "cat", "sees")
     answer = strict_json(toy_gpt(*argv, "--explain").out)
-    assert list(answer) == ["start_tokens", "top_k", "generated", "explanation"]
+    assert list(answer) == ["start_tokens", "top_k", "generated", "samples", "explanation"]
     assert {**strict_json(toy_gpt(*argv).out), "explanation": answer["explanation"]} == answer
     places = answer["explanation"]
     assert [place["place"] for place in places] == PLACES[kind]

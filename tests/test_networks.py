@@ -743,6 +743,11 @@ def test_what_is_given_counts() -> None:
         "weight_decay": 0.0,
         "clip": 2.0,
         "eval_every": 6,
+        "eval_windows": 7,
+        "beta1": 0.5,
+        "beta2": 0.25,
+        "schedule": "linear",
+        "last_rate": 0.0,
     }
     found = settings_of("gpt", "medium", **numbers)
     assert found.architecture == Architecture(12, 7, 3, 4, 0.25)
@@ -785,7 +790,7 @@ WRONG_SETTINGS: list[tuple[str, dict[str, Any], str]] = [
     ),
     ("gpt", {"warmup": -1}, "warmup"),
     *(("gpt", {"learning_rate": value}, "learning rate") for value in (0.0, -1.0, 1001.0, math.nan, math.inf)),
-    *(("gpt", {"clip": value}, "clip") for value in (0.0, -1.0, 1e10, math.nan, math.inf)),
+    *(("gpt", {"clip": value}, "clip") for value in (-1.0, 1e10, math.nan, math.inf)),
     *(("gpt", {"weight_decay": value}, "weight decay") for value in (-0.1, 1e9, math.nan, math.inf)),
     *(("gpt", {"dropout": value}, "dropout") for value in (1.0, -0.1, math.nan)),
 ]
@@ -800,7 +805,8 @@ def test_settings_that_make_no_sense(kind: str, numbers: dict[str, Any], words: 
 
 def test_each_network_has_the_options_it_uses() -> None:
     shape = {"embedding_dim", "hidden_dim", "heads", "layers", "dropout"}
-    expected = {"embeddings": {"embedding_dim", "hidden_dim"}, "attention": {"embedding_dim"}, "gpt": shape}
+    with_bias = {"embedding_dim", "bias"}
+    expected = {"embeddings": with_bias | {"hidden_dim"}, "attention": with_bias, "gpt": shape}
     others = {field.name for field in fields(NetworkSettings)} - {"context", "architecture"} | {"size"}
     for kind in NETWORKS:
         assert set(class_of(kind).options) == expected.get(kind, shape) | others

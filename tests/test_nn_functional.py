@@ -81,6 +81,7 @@ def check_gradients(function: Callable[..., Tensor], *tensors: Tensor, places: i
 # --- every gradient of every operation ----------------------------------------------------------------------
 
 IDS = [[2, 0, 2], [1, 2, 4]]  # 2 three times, 3 never
+MASK = [[True, False, True], [False, True, False], [True, True, True], [False, False, False]]
 
 
 def through_rows(x: Tensor) -> Tensor:
@@ -147,6 +148,16 @@ GRADIENTS: list[tuple[str, Callable[..., Tensor], list[Shape]]] = [
     ("scaled_dot_product_attention of many heads", attend, [(2, 3, 3, 2)] * 3),
     ("scaled_dot_product_attention, fewer queries", attend, [(2, 2, 3), (2, 5, 3), (2, 5, 3)]),
     ("scaled_dot_product_attention, one query", attend, [(2, 2, 1, 3), (2, 2, 4, 3), (2, 2, 4, 3)]),
+    (
+        "scaled_dot_product_attention with a mask; the last query sees nothing",
+        lambda q, k, v: attend(q, k, v, from_lists(MASK)),
+        [(2, 4, 3), (2, 3, 3), (2, 3, 5)],
+    ),
+    (
+        "scaled_dot_product_attention with a mask for each head",
+        lambda q, k, v: attend(q, k, v, from_lists([MASK, MASK[::-1]])),
+        [(2, 4, 3), (2, 3, 3), (2, 3, 2)],
+    ),
     ("scaled_dot_product_attention to itself", lambda x: attend(x, x, x), [(2, 3, 2)]),
 ]
 
@@ -434,6 +445,29 @@ def test_attention_of_many_heads_is_each_head_alone(num_queries, num_keys):
     assert result.shape == (2, 3, num_queries, 3)
     expected = [x for head in heads for row in attention_by_hand(*head) for x in row]
     assert result.data == pytest.approx(expected, rel=1e-12)
+
+
+@given(st.integers(1, 4), st.integers(1, 5), st.integers(1, 3), st.booleans(), st.randoms(use_true_random=False))
+@settings(max_examples=60, deadline=None)
+def test_masked_attention_by_hand(num_queries, num_keys, heads, each, rng):
+    query, key, value = (
+        random_tensor(heads, n, 3, seed=n + i) for i, n in enumerate((num_queries, num_keys, num_keys))
+    )
+    masks = [[[rng.random() < 0.6 for _ in range(num_keys)] for _ in range(num_queries)] for _ in range(heads)]
+    masks = masks if each else masks[:1] * heads
+    result = attend(query, key, value, from_lists(masks if each else masks[0])).tolist()
+    for q, k, v, mask, found in zip(query.tolist(), key.tolist(), value.tolist(), masks, result, strict=True):
+        for t, row in enumerate(mask):
+            shares = [exp(fsum(map(mul, q[t], k[i])) / sqrt(3)) if row[i] else 0.0 for i in range(num_keys)]
+            total = fsum(shares) or 1.0  # a query that may attend to nothing gets zeros
+            expected = [fsum(share * v[i][d] for i, share in enumerate(shares)) / total for d in range(3)]
+            assert found[t] == pytest.approx(expected, rel=1e-12, abs=1e-14)
+
+
+def test_the_causal_mask_is_the_default():
+    query, key, value = (random_tensor(2, n, 3, seed=i) for i, n in enumerate((2, 4, 4)))
+    causal = from_lists([[True, True, True, False], [True] * 4])
+    assert attend(query, key, value, causal).data == attend(query, key, value).data
 
 
 @pytest.mark.parametrize(("num_queries", "num_keys"), [(1, 1), (1, 4), (3, 3), (2, 5)])
@@ -724,6 +758,11 @@ def two_by_two() -> Tensor:
             lambda: attention_weights(two_by_two(), Tensor([1.0, 2.0], (1, 2))),
             ValueError,
             "2 queries for 1 keys",
+        ),
+        (
+            lambda: attend(two_by_two(), two_by_two(), two_by_two(), Tensor([1.0, 1.0], (1, 2))),
+            ValueError,
+            r"a mask of shape \(1, 2\) does not fit 2 queries and 2 keys",
         ),
     ],
 )

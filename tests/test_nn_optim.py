@@ -3,6 +3,7 @@
 import random
 from array import array
 from collections.abc import Sequence
+from functools import partial
 from math import cos, exp, fsum, inf, log, pi, sqrt
 
 import pytest
@@ -10,7 +11,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from toy_gpt_train.nn.modules import Network
-from toy_gpt_train.nn.optim import SGD, AdamW, clip_grad_norm, cosine_schedule
+from toy_gpt_train.nn.optim import (
+    SGD,
+    AdamW,
+    clip_grad_norm,
+    constant_schedule,
+    cosine_schedule,
+    inverse_sqrt_schedule,
+    linear_schedule,
+)
 from toy_gpt_train.nn.tensor import Parameter, Tensor
 from toy_gpt_train.training.batches import draw_windows, window_loss
 
@@ -139,19 +148,38 @@ def test_a_valley_is_descended(make):
     [
         (
             {"warmup": 2, "total": 6},
-            {0: 0.5, 1: 1.0, 2: 1.0, 3: 0.5 + sqrt(0.5) / 2, 4: 0.5, 5: 0.5 - sqrt(0.5) / 2, 6: 0.0},
+            {0: 0.0, 1: 0.5, 2: 1.0, 3: 0.5 + sqrt(0.5) / 2, 4: 0.5, 5: 0.5 - sqrt(0.5) / 2, 6: 0.0},
         ),
-        ({"warmup": 4, "total": 10, "floor": 0.1}, {0: 0.25, 3: 1.0, 4: 1.0, 6: 0.775, 7: 0.55, 8: 0.325, 10: 0.1}),
+        (
+            {"warmup": 4, "total": 10, "floor": 0.1},
+            {0: 0.0, 1: 0.25, 3: 0.75, 4: 1.0, 6: 0.775, 7: 0.55, 8: 0.325, 10: 0.1},
+        ),
         ({"warmup": 0, "total": 4}, {0: 1.0, 2: 0.5, 4: 0.0}),
         ({"warmup": 0, "total": 4, "floor": 0.2}, {4: 0.2, 5: 0.2, 1000: 0.2}),  # past the end
-        ({"warmup": 3, "total": 3, "floor": 0.2}, {0: 1 / 3, 2: 1.0, 3: 1.0, 4: 0.2}),
-        ({"warmup": 10, "total": 5}, {0: 0.1, 4: 0.5}),  # it ends before the peak
+        ({"warmup": 3, "total": 3, "floor": 0.2}, {0: 0.0, 2: 2 / 3, 3: 1.0, 4: 0.2}),
+        ({"warmup": 10, "total": 5}, {0: 0.0, 4: 0.4}),  # it ends before the peak
         ({"warmup": 0, "total": 0}, {0: 1.0}),
     ],
     ids=str,
 )
 def test_the_schedule_by_hand(options, expected):
     assert {step: cosine_schedule(step, peak=1.0, **options) for step in expected} == pytest.approx(expected, abs=1e-12)
+
+
+@pytest.mark.parametrize(
+    ("schedule", "expected"),
+    [
+        (partial(linear_schedule, warmup=2, total=6), [0.0, 4.0, 8.0, 6.0, 4.0, 2.0, 0.0, 0.0]),
+        (partial(linear_schedule, warmup=0, total=4, floor=2.0), [8.0, 6.5, 5.0, 3.5, 2.0, 2.0]),
+        (partial(linear_schedule, warmup=3, total=2), [0.0, 8 / 3, 16 / 3, 8.0, 0.0]),  # it ends before the peak
+        (partial(constant_schedule, warmup=4), [0.0, 2.0, 4.0, 6.0, 8.0, 8.0, 8.0]),
+        (constant_schedule, [8.0, 8.0, 8.0]),
+        (inverse_sqrt_schedule, [8.0, 8 / sqrt(2), 8 / sqrt(3), 4.0]),
+        (partial(inverse_sqrt_schedule, warmup=2), [0.0, 4.0, 8.0, 8 / sqrt(2), 8 / sqrt(3), 4.0]),
+    ],
+)
+def test_the_other_schedules_by_hand(schedule, expected):
+    assert [schedule(step, peak=8.0) for step in range(len(expected))] == pytest.approx(expected, abs=1e-12)
 
 
 @given(st.integers(0, 20), st.integers(1, 50), st.floats(1e-5, 1.0), st.floats(0, 1))
@@ -162,7 +190,7 @@ def test_the_schedule_goes_up_in_a_line_and_down_along_a_cosine(warmup, rest, pe
         cosine_schedule(s, peak=peak, warmup=warmup, total=warmup + rest, floor=floor) for s in range(warmup + rest + 1)
     ]
     for step, size in enumerate(steps[:warmup]):
-        assert size == pytest.approx(peak * (step + 1) / warmup)
+        assert size == pytest.approx(peak * step / warmup)
     way_down = steps[warmup:]
     for step, size in enumerate(way_down):
         assert size == pytest.approx(floor + (peak - floor) * (1 + cos(pi * step / rest)) / 2)

@@ -12,6 +12,7 @@ import pytest
 
 import toy_gpt_train as tg
 from conftest import needs_processes
+from toy_gpt_train.artifacts.run_folder import EVIDENCE_NAMES
 from toy_gpt_train.cli.check import problems
 from toy_gpt_train.cli.ladder import LadderRun, declared_runs
 from toy_gpt_train.corpus import read_corpus
@@ -362,8 +363,8 @@ def committed_files(folder: Path) -> dict[str, bytes]:
         f"{name}/{path.relative_to(folder / name).as_posix()}": path.read_bytes()
         for name in ("artifacts", "outputs")
         for path in (folder / name).rglob("*")
-        # Not what benchmarks have printed, nor the checkpoint of a run that somebody has trained here.
-        if path.is_file() and not {"bench", "checkpoints"} & set(path.relative_to(folder).parts)
+        # Not what benchmarks have printed, nor the checkpoint and the logs of a run that somebody has trained here.
+        if path.is_file() and not {"bench", "checkpoints", *EVIDENCE_NAMES} & set(path.relative_to(folder).parts)
     }
 
 

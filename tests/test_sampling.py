@@ -10,8 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from toy_gpt_train.errors import InputError
-from toy_gpt_train.inference.generate import continued, next_tokens, prompt_ids
-from toy_gpt_train.inference.sampling import GREEDY, Sampling, choose_token
+from toy_gpt_train.inference.generate import next_tokens, prompt_ids, prompt_text, write
+from toy_gpt_train.inference.sampling import GREEDY, Sampling, choose_token, penalized
 from toy_gpt_train.math_training import argmax, softmax, top_k
 from toy_gpt_train.models.base import Text
 from toy_gpt_train.models.kneser_ney import KneserNey
@@ -34,8 +34,9 @@ def trained_table(text, context_size, kind="word"):
 
 def generate(model, tokenizer, start, num, sampling=GREEDY):
     """Return the start and the text that follows it."""
-    ids = [token_id for _, token_id in islice(next_tokens(model, tokenizer.encode(start), sampling), num)]
-    return continued(start, ids, tokenizer)
+    shown = prompt_text(start, tokenizer)
+    steps = write(model, tokenizer, tokenizer.encode(start), num, sampling, shown)
+    return shown + "".join(step.text for step in steps)
 
 
 def assert_drawn_as(expected, probs, sampling, draws=20_000):
@@ -184,6 +185,145 @@ def test_what_is_drawn_is_a_token_of_the_nucleus(probs, temperature, top_p, seed
     assert likelier < top_p * sum(weights) * (1 + 1e-9)
 
 
+# --- top-k, the repetition penalty, and all of it in the field's order -----------------------------------------
+
+
+class Recorder(random.Random):
+    """A generator that keeps the weights it was asked to draw by."""
+
+    def choices(self, population, weights=None, *, cum_weights=None, k=1):
+        self.drawn_by = {
+            i: (s - before) / cum_weights[-1]
+            for i, s, before in zip(population, cum_weights, [0, *cum_weights], strict=False)
+        }
+        return [population[0]]
+
+
+def drawn_by(probs, sampling):
+    """Return the probability that each token would be drawn with; 0 if it is left out."""
+    recorder = Recorder()
+    choose_token(probs, sampling, recorder)
+    return [recorder.drawn_by.get(i, 0.0) for i in range(len(probs))]
+
+
+def test_top_k_draws_among_the_k_most_likely_by_hand():
+    probs = [0.1, 0.4, 0.2, 0.3]
+    assert drawn_by(probs, Sampling(1.0, top_k=1)) == [0, 1, 0, 0]
+    assert drawn_by(probs, Sampling(1.0, top_k=2)) == pytest.approx([0, 4 / 7, 0, 3 / 7])
+    assert drawn_by(probs, Sampling(1.0, top_k=3)) == pytest.approx([0, 4 / 9, 2 / 9, 3 / 9])
+    for everything in (None, 0, 4, 99):
+        assert drawn_by(probs, Sampling(1.0, top_k=everything)) == pytest.approx(probs)
+    assert_drawn_as([0, 4 / 7, 0, 3 / 7], probs, Sampling(1.0, seed=16, top_k=2))
+
+
+def test_top_k_keeps_the_first_of_equals():
+    assert drawn_by([0.25] * 4, Sampling(1.0, top_k=2)) == [0.5, 0.5, 0, 0]
+
+
+def test_top_p_counts_what_top_k_left():
+    # Of 0.5, 0.3 and 0.2 top-k keeps 5/8 and 3/8. The first alone reaches 0.6 of it, though it has only half of all.
+    assert drawn_by([0.2, 0.5, 0.3], Sampling(1.0, 0.6, top_k=2)) == [0, 1, 0]
+    assert drawn_by([0.2, 0.5, 0.3], Sampling(1.0, 0.6)) == pytest.approx([0, 5 / 8, 3 / 8])
+
+
+def test_greedy_asks_no_top_k():
+    assert choose_token([0.2, 0.5, 0.3], Sampling(top_k=1), random.Random(0)) == 1
+
+
+def test_the_penalty_divides_what_is_positive_and_multiplies_what_is_negative():
+    assert penalized([3.0, -3.0, 0.0, 1.5, -1.5], {0, 1, 2}, 2.0) == [1.5, -6.0, 0.0, 1.5, -1.5]
+    assert penalized([3.0, -3.0], {0, 1}, 0.5) == [6.0, -1.5]
+    assert penalized([3.0, -3.0], set(), 5.0) == [3.0, -3.0]
+
+
+class Fixed(KneserNey):
+    """A model that always gives the same probabilities or, if they are there, logits."""
+
+    def __init__(self, probs, logits=None):
+        super().__init__(len(probs), 2)
+        self.given, self.given_logits = probs, logits
+
+    def next_probs(self, ids, cache=None):
+        return self.given
+
+    def logits(self, ids, cache=None):
+        return super().logits(ids, cache) if self.given_logits is None else self.given_logits
+
+
+def test_the_penalty_of_a_model_that_gives_probabilities_takes_their_logarithms():
+    # log 0.5 and log 0.3, doubled, are log 0.25 and log 0.09: token 0 loses to token 1, and both then to token 2.
+    model = Fixed([0.5, 0.3, 0.2])
+    steps = islice(next_tokens(model, [], Sampling(repetition_penalty=2.0)), 4)
+    assert [token_id for _, token_id in steps] == [0, 1, 0, 0]
+    assert [i for _, i in islice(next_tokens(model, [0], Sampling(repetition_penalty=2.0)), 2)] == [1, 0]
+
+
+def test_the_penalty_of_a_model_that_gives_logits_takes_these():
+    logits = [2.0, 1.5, -1.0]
+    model = Fixed(softmax(logits), logits)
+    # 2 / 1.2 = 1.67 is still above 1.5; 2 / 1.5 = 1.33 is not.
+    for penalty, second in ((1.0, 0), (1.2, 0), (1.5, 1)):
+        chosen = [i for _, i in islice(next_tokens(model, [], Sampling(repetition_penalty=penalty)), 2)]
+        assert chosen == [0, second]
+
+
+def test_the_penalty_changes_what_is_chosen_and_not_what_is_reported():
+    model, tokenizer = trained_table(SENTENCE, 1)
+    ids = tokenizer.encode("the cat")
+    for probs, token_id in islice(next_tokens(model, ids, Sampling(1.0, seed=4, repetition_penalty=1.5)), 8):
+        assert probs == pytest.approx(model.next_probs(ids), rel=1e-12)
+        ids.append(token_id)
+
+
+def test_a_strong_penalty_says_every_token_once():
+    model, tokenizer = trained_table("abcabcabcb", 1, "char")
+    assert generate(model, tokenizer, "a", 7) == "abcabcab"
+    probs = Fixed([0.4, 0.3, 0.2, 0.1])
+    chosen = [i for _, i in islice(next_tokens(probs, [], Sampling(repetition_penalty=100.0)), 4)]
+    assert chosen == [0, 1, 2, 3]
+
+
+def reference(logits, seen, sampling):
+    """Return what to draw by, as the field computes it on logits: penalty, temperature, top-k, top-p, softmax.
+
+    Top-p goes by the other end: the least likely tokens leave while their sum is at most 1 - P.
+    """
+    scores = [
+        (z / sampling.repetition_penalty if z > 0 else z * sampling.repetition_penalty) if i in seen else z
+        for i, z in enumerate(logits)
+    ]
+    scores = [z / sampling.temperature for z in scores]
+    threshold = sorted(scores, reverse=True)[min(sampling.top_k or len(scores), len(scores)) - 1]
+    scores = [z if z >= threshold else -inf for z in scores]
+    probs = softmax(scores)
+    left = 0.0
+    for i in sorted(range(len(probs)), key=probs.__getitem__)[:-1]:
+        left += probs[i]
+        if left <= 1 - sampling.top_p:
+            scores[i] = -inf
+    return softmax(scores)
+
+
+@given(
+    st.lists(st.integers(-400, 400).map(lambda n: n / 40), min_size=2, max_size=9, unique=True),
+    st.sets(st.integers(0, 8)),
+    st.sampled_from([0.3, 0.7, 1.0, 1.9]),
+    st.integers(0, 10),
+    st.sampled_from([0.13, 0.5, 0.871, 0.95, 1.0]),
+    st.sampled_from([0.7, 1.0, 1.2, 3.0]),
+)
+@settings(max_examples=200, deadline=None)
+def test_what_is_drawn_by_is_what_the_field_computes(logits, seen, temperature, k, top_p, penalty):
+    seen = {i for i in seen if i < len(logits)}
+    after = sorted(penalized(logits, seen, penalty))
+    if any(b - a < 1e-9 for a, b in pairwise(after)):
+        return  # of equals, top-k keeps the first; elsewhere all of them
+    sampling = Sampling(temperature, top_p, 0, k, penalty)
+    assert drawn_by(softmax(penalized(logits, seen, penalty)), sampling) == pytest.approx(
+        reference(logits, seen, sampling), abs=1e-9
+    )
+
+
 # --- settings that make no sense ----------------------------------------------------------------------------
 
 
@@ -191,6 +331,23 @@ def test_what_is_drawn_is_a_token_of_the_nucleus(probs, temperature, top_p, seed
 def test_a_temperature_that_makes_no_sense_is_refused(temperature):
     with pytest.raises(InputError, match="temperature"):
         Sampling(temperature=temperature)
+
+
+@pytest.mark.parametrize("k", [-1, -100])
+def test_a_top_k_that_makes_no_sense_is_refused(k):
+    with pytest.raises(InputError, match="top-k"):
+        Sampling(top_k=k)
+
+
+@pytest.mark.parametrize("penalty", [0.0, -1.0, 0.0099, 100.1, inf, nan])
+def test_a_penalty_that_makes_no_sense_is_refused(penalty):
+    with pytest.raises(InputError, match="repetition penalty"):
+        Sampling(repetition_penalty=penalty)
+
+
+def test_an_empty_stop_text_is_refused():
+    with pytest.raises(InputError, match="stop text"):
+        Sampling(stop=("x", ""))
 
 
 @pytest.mark.parametrize("top_p", [0.0, -0.5, 1.0001, inf, nan])
@@ -298,11 +455,14 @@ def test_a_model_that_backs_off_needs_no_start():
 
 
 def test_a_text_is_continued_as_its_tokenizer_spaces_it():
-    words, characters = (tokenizer_class(kind).from_text(SENTENCE) for kind in ("word", "char"))
-    assert continued("  the \n cat ", words.encode("runs ."), words) == "the cat runs ."
-    assert continued("", words.encode("runs ."), words) == "runs ."
-    assert continued("the cat", [], words) == "the cat"
-    assert continued("  the \n cat ", characters.encode("s."), characters) == "  the \n cat s."
+    words, unigram = trained_table(SENTENCE, 1)[1], NGramTable(6, 0)
+    assert generate(trained_table("the cat runs .", 2)[0], words, "  the \n cat ", 0) == "the cat"
+    assert generate(trained_table(SENTENCE, 2)[0], words, "  the \n dog ", 2) == "the dog runs ."
+    assert generate(unigram, words, "", 2) == ". ."
+    assert generate(unigram, words, "the", 1) == "the ."
+    assert generate(unigram, words, "the cat", 0) == "the cat"
+    characters = tokenizer_class("char").from_text(f"\n{SENTENCE}")
+    assert generate(NGramTable(characters.vocab_size, 0), characters, " the  ", 2) == " the  \n\n"
 
 
 # --- what to start from -------------------------------------------------------------------------------------

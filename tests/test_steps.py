@@ -149,7 +149,7 @@ def train_by_hand(weights, gradient_of, settings, seed):
         shorten = settings.clip / (norm + 1e-6) if norm > settings.clip else 1.0
         peak, floor = settings.learning_rate, settings.learning_rate / 10
         if t <= settings.warmup:
-            rate = peak * t / settings.warmup
+            rate = peak * (t - 1) / settings.warmup
         else:
             rate = floor + (peak - floor) * (
                 0.5 + 0.5 * cos(pi * (t - 1 - settings.warmup) / (settings.steps - settings.warmup))
@@ -268,10 +268,10 @@ def test_an_epoch_is_as_many_predictions_as_the_text_has_tokens(kind, targets):
 
 
 def test_the_learning_rate_of_the_log_is_the_schedules():
-    # Up to 1 in two steps, then from 1 along half a cosine towards 0.1 in four.
+    # From 0 up to 1 in two steps, then from 1 along half a cosine towards 0.1 in four.
     _, history = train("embeddings", steps=6, eval_every=1, learning_rate=1.0, warmup=2)
     half = sqrt(0.5)
-    expected = [0.5, 1.0, 1.0, 0.1 + 0.45 * (1 + half), 0.55, 0.1 + 0.45 * (1 - half)]
+    expected = [0.0, 0.5, 1.0, 0.1 + 0.45 * (1 + half), 0.55, 0.1 + 0.45 * (1 - half)]
     assert [record["learning_rate"] for record in history] == pytest.approx(expected, rel=1e-12)
 
 
@@ -411,7 +411,7 @@ def exploding(step, **_):
 def test_a_learning_rate_that_is_too_high_ends_the_training_and_the_step_is_named(kind):
     fractions = []
     with (
-        mock.patch.object(module, "cosine_schedule", exploding),
+        mock.patch.dict(module.FALLING, cosine=exploding),
         pytest.raises(
             InputError, match=r"^the loss is no longer a number at step 4: the learning rate 0\.02 is too high$"
         ),
@@ -431,9 +431,9 @@ def command(base, corpus, *options):
 def test_a_training_that_blew_up_writes_nothing(tmp_path, tiny_corpus, toy_gpt, listing):
     assert toy_gpt(*command(tmp_path, tiny_corpus)).code == 0
     before = listing(tmp_path)
-    with mock.patch.object(module, "cosine_schedule", exploding):
+    with mock.patch.dict(module.FALLING, cosine=exploding):
         outcome = toy_gpt(*command(tmp_path, tiny_corpus, "--weight-decay", 0))
-    assert outcome.refused
+    assert outcome.failed
     assert "step 4" in outcome.err
     assert listing(tmp_path) == before
 

@@ -248,7 +248,7 @@ def test_listed_tokens_keep_the_order_of_a_run(cls: type[Tokenizer], tmp_path: P
 def test_bpe_must_number_the_tokens_of_the_run(tmp_path: Path) -> None:
     tokenizer = small_bpe("<end>")
     tokenizer.save(tmp_path)
-    loaded = BPETokenizer.from_vocabulary(tokenizer.tokens, tmp_path)
+    loaded = BPETokenizer.from_vocabulary(tokenizer.tokens, tmp_path, ["<end>"])
     assert (loaded.tokens, loaded.merges, loaded.special_tokens) == (tokenizer.tokens, tokenizer.merges, {"<end>": 260})
     swapped = [*tokenizer.tokens[:-2], *tokenizer.tokens[:-3:-1]]
     assert sorted(swapped) == sorted(tokenizer.tokens)

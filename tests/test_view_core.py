@@ -14,6 +14,7 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterator, Mapping
 from decimal import ROUND_HALF_UP, Decimal
+from itertools import product
 from math import dist, fsum, hypot, log
 from operator import mul
 from pathlib import Path
@@ -25,6 +26,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+import test_series
 from toy_gpt_train import io_artifacts
 from toy_gpt_train.artifacts.csv_files import csv_line, parse_numbers, read_csv
 from toy_gpt_train.errors import InputError
@@ -37,7 +39,7 @@ from toy_gpt_train.models.kneser_ney import KneserNey, as_text, interpolate_all
 from toy_gpt_train.models.network import NetworkModel
 from toy_gpt_train.models.ngram_table import NGramTable
 from toy_gpt_train.models.parameter_tables import parameter_file
-from toy_gpt_train.run import Run
+from toy_gpt_train.run import Run, train
 from toy_gpt_train.run import load as load_run
 from toy_gpt_train.show import visible
 from toy_gpt_train.tokenizers.bpe import BPETokenizer
@@ -145,6 +147,7 @@ OPTIONS: dict[str, tuple[object, ...]] = {
     "mixture of words": ("mixture",),
     "bpe": ("kneser-ney", "--tokenizer", "bpe", "--bpe-vocab", 270, "--context", 2),
     "embeddings": ("embeddings", *SMALL, *CHARACTERS, "--context", 3),
+    "without bias": ("attention", *SMALL, *CHARACTERS, "--context", 5, "--no-bias"),
     "hidden layer": ("embeddings", *SMALL, *CHARACTERS, "--hidden", 5),
     "attention": ("attention", *SMALL, *CHARACTERS, "--context", 9),
     "gpt": ("gpt", *SMALL, *CHARACTERS, "--heads", 2, "--layers", 2, "--context", 12),
@@ -257,7 +260,9 @@ def test_what_a_transformer_remembers_changes_nothing(ask: Ask, made: Callable[[
 # --- explanations -----------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("name", ["embeddings", "hidden layer", "attention", "gpt", "llama", "safetensors"])
+@pytest.mark.parametrize(
+    "name", ["embeddings", "without bias", "hidden layer", "attention", "gpt", "llama", "safetensors"]
+)
 def test_a_network_is_explained_as_infer_explain_does(ask: Ask, made: Callable[[str], Path], name: str) -> None:
     run = load_run(made(name))
     load(ask, files_of(made(name)))
@@ -350,6 +355,44 @@ def test_a_mixture_is_explained_by_its_experts(ask: Ask, made: Callable[[str], P
         mixed = {entry["token"]: entry["probability"] for entry in answer["entries"]}
         assert [mixed[token] for token in scores] == pytest.approx(softmax(list(scores.values())))
         assert [mixed[token] for token in scores] == pytest.approx(run.model.next_probs(context))
+
+
+# --- runs of the older series -----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("kind", ["unigram 1", "unigram 0", "bigram 2", "bigram 1", "context2 2", "context3 3", "bars"])
+def test_an_older_table_predicts_the_same(ask: Ask, tmp_path: Path, kind: str) -> None:
+    name, _, context = kind.partition(" ")
+    folder = (
+        test_series.write_older(tmp_path, "context2", 2, ["a", "a|b", "b", "|"])
+        if kind == "bars"
+        else test_series.write_older(tmp_path, name, int(context))
+    )
+    run = test_series.open_older(folder)
+    loaded = load(ask, files_of(folder))
+    assert (loaded["kind"], loaded["contextSize"], loaded["lossFloor"]) == (run.name, run.model.context_size, None)
+    contexts = [list(ids) for ids in product(range(4), repeat=run.model.context_size)]
+    answers = ask("nextProbs", contexts=contexts)
+    for ids, probs in zip(contexts, answers, strict=True):
+        assert probs == pytest.approx(run.model.next_probs(ids), rel=TOLERANCE)
+    assert len(ask("matrices")[0]["rows"]) == len(contexts)
+    assert ask("session")["text"] == ""
+
+
+def test_older_embeddings_predict_the_same(ask: Ask, tmp_path: Path) -> None:
+    folder = test_series.write_older_embeddings(tmp_path)
+    assert load(ask, files_of(folder))["contextSize"] == 2
+    for first, second in product(range(4), repeat=2):
+        logits = test_series.older_logits(test_series.TOKENS[first], test_series.TOKENS[second])
+        (probs,) = ask("nextProbs", contexts=[[first, second]])
+        assert probs == pytest.approx(softmax(logits), rel=TOLERANCE)
+
+
+@pytest.mark.parametrize("damage", test_series.DAMAGE)
+def test_a_damaged_older_run_is_refused(ask: Ask, tmp_path: Path, damage: str) -> None:
+    folder = test_series.write_damaged(tmp_path, damage)
+    with pytest.raises(ViewError, match=r"\.(json|csv)"):
+        load(ask, files_of(folder))
 
 
 # --- matrices and vectors ---------------------------------------------------------------------------------------
@@ -461,6 +504,44 @@ def test_random_text_is_cut_as_in_python(ask: Ask, texts: list[str]) -> None:
     assert ask("pretokenize", texts=texts) == [pretokenize(text) for text in texts]
 
 
+LISTED_SPECIAL = ["<e>", "<e><e>", "a.*(b", "ab", "bc", "\n", "😀😀", "😀|"]
+
+
+@settings(max_examples=40, deadline=None)
+@given(st.lists(st.one_of(STRANGE, st.sampled_from([*LISTED_SPECIAL, "<e", ">", "abc", "😀", "\ud83d"])), max_size=12))
+def test_special_tokens_are_cut_as_in_python(ask: Ask, parts: list[str]) -> None:
+    texts = ["".join(parts), *parts]
+    for tokenizer in (WordTokenizer(special=LISTED_SPECIAL), CharTokenizer(special=LISTED_SPECIAL)):
+        cut = ask("cut", kind=tokenizer.kind, special=LISTED_SPECIAL, texts=texts)
+        assert cut == [tokenizer.tokenize(text) for text in texts]
+
+
+@pytest.mark.parametrize("kind", ["word", "char", "bpe"])
+def test_special_tokens_that_are_no_list_of_texts_are_refused(ask: Ask, kind: str) -> None:
+    for special in ("ab", [1], [""], None, {"a": 1}, ["a", "a"]):
+        with pytest.raises(ViewError, match="special token"):
+            ask("cut", kind=kind, special=special, texts=["a"])
+    with pytest.raises(ViewError, match="stands between words"):
+        ask("cut", kind="word", special=["a b"], texts=["a"])
+
+
+@pytest.mark.parametrize("kind", ["word", "char", "bpe"])
+def test_a_run_with_special_tokens_opens(ask: Ask, kind: str, tmp_path: Path) -> None:
+    text = "the cat.<|end|>The dog<|end|>the cat"
+    train("kneser-ney", text=text, tokenizer=kind, special=["<|end|>"], bpe_vocab=260, context=2).save(tmp_path)
+    run = load_run(tmp_path)
+    files = files_of(tmp_path / "artifacts")
+    assert_same_interface(load(ask, files), run)
+    assert ask("tokenize", texts=[text]) == [run.tokenizer.tokenize(text)]
+    assert ask("join", lists=[run.tokenizer.tokenize(text)]) == [run.tokenizer.decode(run.tokenizer.encode(text))]
+    assert_same_predictions(ask, run, 3)
+    meta = json.loads(files[META])
+    for special in (["<|end|>", "<other>"], "<|end|>", [""]):
+        changed = json.dumps({**meta, "tokenizer": {"kind": kind, "special": special}}).encode()
+        with pytest.raises(ViewError, match="special token"):
+            load(ask, {**files, META: changed})
+
+
 def ids_of(tokenizer: BPETokenizer) -> dict[str, int]:
     """The tokens and ids of a tokenizer's vocab.json."""
     ids: dict[str, int] = json.loads(tokenizer.files()["vocab.json"])
@@ -490,7 +571,7 @@ def special_bpe(made: Callable[[str], Path]) -> BPETokenizer:
     )
 )
 def test_bpe_is_the_same(ask: Ask, special_bpe: BPETokenizer, parts: list[str]) -> None:
-    assert ask("bpe", files=special_bpe.files()) == ids_of(special_bpe)
+    assert ask("bpe", files=special_bpe.files(), special=special_bpe.special) == ids_of(special_bpe)
     texts = ["".join(parts), *parts]
     tokens = assert_same_bpe(ask, special_bpe, texts)
     assert ask("join", lists=tokens) == texts
@@ -535,7 +616,7 @@ def with_bpe(files: Files, tokenizer: BPETokenizer) -> Files:
     rows_before = csv.reader(io.StringIO(files[VOCABULARY].decode("utf-8"), newline=""))
     frequencies = {token: count for _, token, count in rows_before}
     rows = [csv_line([ids[token], token, frequencies.get(token, 0)]) for token in sorted(ids, key=ids.__getitem__)]
-    meta = {**json.loads(files[META]), "vocab_size": len(ids)}
+    meta = {**json.loads(files[META]), "vocab_size": len(ids), "tokenizer": tokenizer.description()}
     texts = {
         **tokenizer.files(),
         VOCABULARY: "token_id,token,frequency\n" + "".join(rows),
@@ -552,12 +633,20 @@ def test_a_vocabulary_with_other_ids_than_the_tokenizer_is_refused(
     with pytest.raises(ViewError, match=r'^01_vocabulary\.csv: token "B" has the id 65, but not in vocab\.json$'):
         load(ask, {**files, VOCABULARY: swapped.replace(b"\n65,tmp,", b"\n65,B,")})
     size = load(ask, with_bpe(files, special_bpe))["vocabSize"]
-    more = {**with_bpe(files, special_bpe), "vocab.json": files["vocab.json"], "tokenizer.json": b"{}"}
+    whole = with_bpe(files, special_bpe)
+    plain = json.dumps({**json.loads(whole[META]), "tokenizer": {"kind": "bpe"}}).encode()
+    more = {**whole, META: plain, "vocab.json": files["vocab.json"], "tokenizer.json": b"{}"}
     with pytest.raises(ViewError, match=r"^01_vocabulary\.csv: token .* has the id \d+, but not in vocab\.json$"):
         load(ask, more)
-    fewer = {**with_bpe(files, special_bpe), VOCABULARY: files[VOCABULARY], META: files[META]}
-    with pytest.raises(ViewError, match=rf"^01_vocabulary\.csv: \d+ tokens, but vocab\.json has {size}$"):
-        load(ask, fewer)
+    lines = whole[VOCABULARY].splitlines(keepends=True)
+    shorter = json.dumps({**json.loads(whole[META]), "vocab_size": size - 1}).encode()
+    with pytest.raises(ViewError, match=r'^01_vocabulary\.csv: the special token " x y" is missing$'):
+        load(ask, {**whole, VOCABULARY: b"".join(lines[:-1]), META: shorter})
+    added = whole["vocab.json"].replace(b"{", b'{"ABC": %d,' % size, 1)
+    with pytest.raises(ViewError, match=rf"^01_vocabulary\.csv: {size} tokens, but vocab\.json has {size + 1}$"):
+        load(ask, {**whole, "vocab.json": added})
+    with pytest.raises(ViewError, match=r"^tokenizer\.json: its special tokens are not those of the metadata$"):
+        load(ask, {**whole, META: plain})
 
 
 def test_words_and_characters_are_joined_as_in_python(ask: Ask, made: Callable[[str], Path]) -> None:
@@ -880,7 +969,8 @@ DAMAGE: dict[str, tuple[str, Callable[[Files], object], str]] = {
     "another schema": ("all", in_meta(schema_version=2), META),
     "an unknown kind": ("all", in_meta(model_kind="oracle"), META),
     "a kind that is not text": ("all", in_meta(model_kind=3), META),
-    "another context": ("all", in_meta(context_size=2), META),
+    "another context": ("all", in_meta(context_size=3), META),
+    "the older series' context of a bigram": ("all", in_meta(context_size=2), WEIGHTS),
     "a context that is not a number": ("all", in_meta(context_size="1"), META),
     "a context beyond all counts": ("kneser-ney", in_meta(context_size=10**15), "03_discounts.csv"),
     "another vocabulary": ("all", in_meta(vocab_size=3), VOCABULARY),

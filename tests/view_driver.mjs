@@ -46,8 +46,8 @@ const answers = {
       log: run.log, lossFloor, kind, vocabSize, contextSize, minContext, milliseconds,
     };
   },
-  bpe({ files }) {
-    tokenizer = tokenizers.tokenizerFromMeta({ kind: "bpe" }, new Map(Object.entries(files)));
+  bpe({ files, special = [] }) {
+    tokenizer = tokenizers.tokenizerFromMeta({ kind: "bpe", special }, new Map(Object.entries(files)));
     return Object.fromEntries(tokenizer.idOf);
   },
   nextProbs: ({ contexts }) => contexts.map((ids) => [...run.model.nextProbs(ids)]),
@@ -59,7 +59,10 @@ const answers = {
   },
   tokenize: ({ texts }) => texts.map((text) => tokenizer.tokenize(text)),
   join: ({ lists }) => lists.map((tokens) => tokenizer.join(tokens)),
-  cut: ({ kind, texts }) => texts.map((text) => tokenizers.tokenizerFromMeta({ kind }, new Map()).tokenize(text)),
+  cut({ kind, special = [], texts }) {
+    const { tokenize } = tokenizers.tokenizerFromMeta({ kind, special }, new Map());
+    return texts.map(tokenize);
+  },
   pretokenize: ({ texts }) => texts.map((text) => tokenizers.pretokenize(text)),
   rows({ text, header }) {
     const rows = [];

@@ -21,7 +21,7 @@ from pyodide.ffi import can_run_sync, run_sync
 
 from toy_gpt_train import run
 from toy_gpt_train.cli import build_parser, collect_rarely
-from toy_gpt_train.cli.report import training_report
+from toy_gpt_train.cli.report import plan, training_report
 from toy_gpt_train.cli.train import train_arguments
 from toy_gpt_train.errors import InputError, StopTraining
 from toy_gpt_train.models.registry import find_model
@@ -65,8 +65,10 @@ def train(line: str, corpus_name: str, text: str, page: Page, turn: Callable[[],
             arguments = train_arguments(_parsed(line, corpus_name, text))
         if find_model(arguments["model"]).model_class.trains_in_steps:
             arguments["keep_checkpoint"] = False  # WHY: it is larger than all other files of the run together
+        plans: list[str] = []
         trained = run.train(
             **arguments,
+            on_start=lambda job: plans.append(plan(job)),
             progress=_Told(page, turn).progress,
             on_record=lambda record: page.record(json.dumps(record)),
         )
@@ -77,7 +79,7 @@ def train(line: str, corpus_name: str, text: str, page: Page, turn: Callable[[],
         return {"problem": "Stopped. This model learns in one pass, so there is nothing to show before its end."}
     except (InputError, OSError) as error:
         return {"problem": " ".join(str(error).split())}
-    return {"report": training_report(trained, trained.paths), **_files()}
+    return {"report": "\n".join([*plans, training_report(trained, trained.paths)]), **_files()}
 
 
 def _parsed(line: str, corpus_name: str, text: str) -> argparse.Namespace:

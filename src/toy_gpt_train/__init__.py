@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from toy_gpt_train.errors import InputError, InputWarning, StopTraining
+    from toy_gpt_train.noise import untrained
     from toy_gpt_train.run import Run, load, train
 
     models: Callable[[], list[str]]
@@ -26,9 +27,10 @@ _PLACES = {
     "Run": "run",
     "load": "run",
     "train": "run",
+    "untrained": "noise",
 }
 
-__all__ = ["InputError", "InputWarning", "Run", "StopTraining", "__version__", "load", "models", "train"]
+__all__ = ["InputError", "InputWarning", "Run", "StopTraining", "__version__", "load", "models", "train", "untrained"]
 
 
 def __getattr__(name: str) -> Any:

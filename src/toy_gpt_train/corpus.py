@@ -10,12 +10,15 @@ import hashlib
 import io
 import warnings
 from codecs import BOM_UTF16_BE, BOM_UTF16_LE
+from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 from typing import NamedTuple
 
 from toy_gpt_train.errors import InputError, InputWarning
-from toy_gpt_train.files import decode_utf8, read_bytes
+from toy_gpt_train.files import decode_utf8, read_bytes, utf8_blocks
+from toy_gpt_train.progress import OnProgress
 
 
 class Source(NamedTuple):
@@ -57,6 +60,23 @@ def read_corpus(path: Path) -> Corpus:
         odd = "a byte-order mark (U+FEFF) inside the text, as where two files were joined"
         warnings.warn(f"{path}, line {line}: {odd}; it is learned as part of a token", InputWarning, stacklevel=2)
     return Corpus(text, path.name, hashlib.sha256(data).hexdigest(), path)
+
+
+def text_blocks(path: Path, block_bytes: int, on_progress: OnProgress) -> Iterator[str]:
+    """Yield a text of any size in blocks, cut anywhere, without a leading byte-order mark; tell how much is read.
+
+    InputError if it is not UTF-8.
+    """
+    size = path.stat().st_size or 1
+    with path.open("rb") as file:
+        first = file.read(block_bytes)
+        check_not_utf16(first, path)
+        try:
+            for number, block in enumerate(utf8_blocks(chain([first], iter(lambda: file.read(block_bytes), b"")))):
+                yield block if number else block.removeprefix("\ufeff")
+                on_progress(min(number * block_bytes / size, 1.0), "reading the text")
+        except InputError as error:
+            raise InputError(f"{path}: {error}") from error
 
 
 def check_not_utf16(start: bytes, path: Path) -> None:

@@ -113,6 +113,7 @@ def row_labeler(vocab: VocabularyLike, context_size: int) -> RowLabeler:
 
 
 # The names of the older series.
+Context2Pair = Context3Pair = Pair
 token_row_index_context2 = token_row_index_context3 = token_row_index
 
 

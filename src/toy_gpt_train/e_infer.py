@@ -125,7 +125,7 @@ def load_run(base_dir: Path) -> tuple[io.JsonObject, ArtifactVocabulary, SimpleN
         layout, num_lines = meta["weights"]["layout"], meta["weights"]["rows"]
         model = SimpleNextTokenModel(vocab.vocab_size(), int(meta["context_size"]))
         meta["start_tokens"] = " ".join(meta["start_tokens"]).split()  # a TypeError unless they are words
-        if meta["tokenizer"]["kind"] != "word" or layout not in ("all", "observed", "sparse"):
+        if meta["tokenizer"] != {"kind": "word"} or layout not in ("all", "observed", "sparse"):
             raise ValueError(f"{meta['model_kind']} needs toy-gpt infer")
     except (ValueError, TypeError, LookupError, RecursionError) as error:
         raise ValueError(f"{meta_path}: not the metadata of a table of words: {error}") from None
@@ -177,9 +177,8 @@ def infer(base_dir: Path, start_tokens: Sequence[str], num: int, topk: int) -> N
     generated = generate_tokens(model, vocab, start, num)
     context = start[len(start) - model.context_size :]
     probs = model.forward(*token_ids_of(context, vocab))
-    print(
-        f"model      {meta['model_kind']}, vocabulary {vocab.vocab_size()}\ncontext    {' '.join(context) or '(none)'}"
-    )
+    print(f"model      {meta['model_kind']}, vocabulary {vocab.vocab_size()}")
+    print(f"context    {' '.join(context) or '(none)'}")
     bars = [f"{vocab.get_id_token(i):14} {'#' * round(24 * p):.<24} {p:.4f}" for i, p in top_k(probs, topk)]
     print("next       " + "\n           ".join(bars))
     print(f"generated  {' '.join(generated)}")

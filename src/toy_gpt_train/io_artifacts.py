@@ -340,7 +340,8 @@ def write_artifacts(
         write_token_embeddings_csv(paths[EMBEDDINGS_NAME], model, row_labeler=row_labeler)
         if history:
             write_training_log(outputs_dir_from_base_dir(stage) / TRAIN_LOG_NAME, history)
-        details["sha256"] = {file.name: sha256(file.read_bytes()).hexdigest() for file in stage.glob("*/*.csv")}
+        files = [outputs_dir_from_base_dir(base_dir) / TRAIN_LOG_NAME, *stage.glob("*/*.csv")]  # an older log stays
+        details["sha256"] = {file.name: sha256(file.read_bytes()).hexdigest() for file in files if file.is_file()}
         meta = write_meta_json(
             paths[META_NAME],
             base_dir=base_dir,

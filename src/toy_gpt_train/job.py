@@ -34,7 +34,8 @@ class Job:
         encoded: The text, once prepare() was called.
         model: The model, once prepare() was called.
         history: The log so far.
-        evidence: Further files for outputs/, by name; whoever watches the run may add some.
+        evidence: Further files for outputs/, by name; a watcher may add some until the run is written.
+        on_measured: Called with the metadata when all is learned and measured, before the run is written.
     """
 
     def __init__(self, model: str, context: int | None, seed: int, options: Mapping[str, Any]) -> None:
@@ -44,6 +45,7 @@ class Job:
         self.entry = find_model(model)
         self.history: list[Record] = []
         self.evidence: dict[str, str] = {}
+        self.on_measured: Callable[[Meta], None] = lambda meta: None
         given = {name: value for name, value in options.items() if value is not None}
         known = self.entry.model_class.options
         if unused := self.entry.unused_options(given):
@@ -56,6 +58,11 @@ class Job:
 
     def _settings_of(self, numbers: Mapping[str, Any]) -> Any:
         return self.entry.model_class.settings(self.entry.name, self._context, **numbers)
+
+    def numbers(self) -> dict[str, Any]:
+        """Return every number of the settings, by name."""
+        numbers = asdict(self.settings)
+        return {**numbers.pop("architecture", {}), **numbers}
 
     def prepare(self, encoded: EncodedText, folder: RunFolder | None) -> None:
         """Build the model for a text; ``folder`` is where the run will be written, if it will be.
@@ -78,11 +85,23 @@ class Job:
             every, resume = self._in_steps["checkpoint_every"], self._in_steps["resume"]
             self._checkpoints = Checkpoints(folder.checkpoints, every, self._identity(), resume=resume)
 
-    def learn(self, on_progress: OnProgress | None, on_record: Callable[[Record], None] | None) -> None:
-        """Train the model."""
+    def learn(
+        self,
+        on_progress: OnProgress | None,
+        on_record: Callable[[Record], None] | None,
+        on_start: Callable[["Job"], None] | None = None,
+    ) -> None:
+        """Train the model; ``on_start`` is called when all is checked, before the first step."""
         text = Text(self.encoded.ids, self.encoded.num_train, self.encoded.tokenizer.tokens)
         how = {"workers": self._in_steps["workers"], "checkpoints": self._checkpoints, "on_progress": on_progress}
-        for record in self.model.fit(text, self.settings, seed=self.seed, **how):
+        waiting = [] if on_start is None else [on_start]
+
+        def start() -> None:
+            while waiting:
+                waiting.pop()(self)
+
+        for record in self.model.fit(text, self.settings, seed=self.seed, on_start=start, **how):
+            start()  # a model may not have done it
             self.history.append(record)
             if on_record is not None:
                 on_record(record)
@@ -122,6 +141,7 @@ class Job:
             start_tokens=[text.tokenizer.tokens[i] for i in text.ids[: model.context_size]],
             **figures,
         )
+        self.on_measured(meta)
         return meta, held_out
 
     def finish(self) -> None:
@@ -161,7 +181,7 @@ class Job:
 
     def _identity(self) -> dict[str, Any]:
         """Return what a run is: every number that changes what it learns."""
-        numbers, text = asdict(self.settings), self.encoded
+        text = self.encoded
         tokens = "\n".join(text.tokenizer.tokens).encode("utf-8", "surrogatepass")
         return {
             "corpus": text.source.sha256,
@@ -171,8 +191,7 @@ class Job:
             "held-out share": text.val_fraction,
             "held-out text": text.held_out_source.sha256 if text.held_out_source else "",
             "model": self.entry.name,
-            **numbers.pop("architecture", {}),
-            **numbers,
+            **self.numbers(),
             "seed": self.seed,
         }
 
@@ -182,7 +201,7 @@ def _check_steps(in_steps: Mapping[str, Any], numbers: Mapping[str, Any]) -> Non
     workers, every, more = in_steps["workers"], in_steps["checkpoint_every"], in_steps["more_steps"]
     if not 1 <= workers <= MOST_WORKERS:
         raise InputError(f"there must be at least 1 worker and at most {MOST_WORKERS}, got {workers}")
-    if every < 0:
+    if every is not None and every < 0:
         raise InputError(f"the steps between checkpoints must be at least 0, got {every}")
     if more is not None and more < 1:
         raise InputError(f"more steps must be at least 1, got {more}")

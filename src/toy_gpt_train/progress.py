@@ -23,9 +23,14 @@ _BAR_WIDTH: Final = 30
 
 
 class Progress:
-    """Shows how much of some work is done, by default in the notebook that runs this process, or on standard error."""
+    """Shows how much of some work is done, by default in the notebook that runs this process, or on standard error.
 
-    def __init__(self, title: str, stream: TextIO | None = None) -> None:
+    ``on_estimate`` is called once, after a second of work, with the seconds that it will take in all.
+    """
+
+    def __init__(
+        self, title: str, stream: TextIO | None = None, on_estimate: Callable[[float], None] | None = None
+    ) -> None:
         self._title = one_line(title)
         self._display = _notebook_display() if stream is None else None
         self._stream = stream or sys.stderr or io.StringIO()  # a program without a console has no standard error
@@ -34,6 +39,7 @@ class Progress:
         self._first: tuple[float, float] | None = None  # when it was told how far it is, and how far
         self._tenths_shown = 0
         self._shown: Any = None  # the bar on the screen, once it is drawn
+        self._on_estimate = on_estimate
 
     def update(self, fraction: float, status: str = "") -> None:
         """Show that ``fraction`` (0 to 1) of the work is done; cheap enough to call often."""
@@ -44,7 +50,13 @@ class Progress:
             return
         # WHY since then: a run that is resumed begins in the middle.
         began, base = self._first if fraction > self._first[1] else (self._start, 0.0)
-        left = f", {(now - began) * (1 - fraction) / (fraction - base):.0f} s left" if 0 < fraction < 1 else ""
+        seconds_left = (now - began) * (1 - fraction) / (fraction - base) if 0 < fraction < 1 else 0.0
+        left = f", {seconds_left:.0f} s left" if 0 < fraction < 1 else ""
+        if self._on_estimate is not None and self._first[1] < fraction < 1:
+            if self._shown is not None and self._display is None:
+                self._draw("")  # WHY: the line may be for the same screen
+            self._on_estimate(elapsed + seconds_left)
+            self._on_estimate = None
         if self._has_bar:
             if now - self._last < _REDRAW_SECONDS:
                 return

@@ -31,7 +31,7 @@ def declared_repo_name(manifest: Path) -> str | None:
     """
     if not manifest.is_file():
         return None
-    repo = _declarations(manifest).get("repo")
+    repo = read_toml(manifest).get("repo")
     name = repo.get("name") if isinstance(repo, dict) else None
     if not isinstance(name, str):
         raise InputError(f"{manifest}: it declares no repository name")
@@ -75,7 +75,7 @@ def load_manifest(root: Path = RESOURCE_ROOT) -> Manifest:
         'context-3'
     """
     path = root / MANIFEST_NAME
-    declared = _declarations(path)
+    declared = read_toml(path)
     try:
         run = declared["default_run"]
         return Manifest(
@@ -110,11 +110,14 @@ def _texts(values: Any) -> tuple[str, ...]:
     return tuple(map(_text, values))
 
 
-def _declarations(path: Path) -> dict[str, Any]:
+def read_toml(path: Path) -> dict[str, Any]:
+    """Read a small TOML file; InputError if it cannot be read, or is not valid."""
     try:
         text = read_text(path, _MOST_BYTES)
     except OSError as error:
         raise InputError(f"{path}: {error.strerror}") from error
+    except ValueError as error:
+        raise InputError(str(error) if isinstance(error, InputError) else f"{path}: no file has this name") from error
     # WHY: the time and the memory that a dotted name takes grow with the square of its parts.
     if any(line.count(".") > _MOST_DOTS for line in text.splitlines()):
         raise InputError(f"{path}: a line has more than {_MOST_DOTS} dots")

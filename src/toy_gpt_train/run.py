@@ -9,9 +9,11 @@ It does steps a to e with the rooms below it; nothing is printed, and nothing is
 """
 
 import time
-from collections.abc import Callable, Mapping, Sequence
+import warnings
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass, replace
+from itertools import chain
 from os import PathLike
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -26,9 +28,9 @@ from toy_gpt_train.artifacts.run_folder import (
     write_run,
 )
 from toy_gpt_train.corpus import Corpus, corpus_of
-from toy_gpt_train.errors import InputError
+from toy_gpt_train.errors import InputError, InputWarning
 from toy_gpt_train.inference.evaluate import Evaluation, evaluate, unigram_loss
-from toy_gpt_train.inference.generate import continuation, continued, prompt_ids
+from toy_gpt_train.inference.generate import prompt_ids, prompt_text, write
 from toy_gpt_train.inference.sampling import Sampling
 from toy_gpt_train.job import Job
 from toy_gpt_train.loss_curve import loss_curve_svg
@@ -36,12 +38,13 @@ from toy_gpt_train.math_training import top_k
 from toy_gpt_train.models.base import Model, Record
 from toy_gpt_train.progress import OnProgress, shown
 from toy_gpt_train.project import RESOURCE_ROOT, load_manifest
-from toy_gpt_train.tokenizers import DEFAULT_VOCAB_SIZE, TOKENIZERS, Tokenizer
+from toy_gpt_train.tokenizers import DEFAULT_VOCAB_SIZE, Tokenizer
 from toy_gpt_train.tokenizers.encoded import EncodedText, encode_corpus
-from toy_gpt_train.tokenizers.saved import load_tokenizer
+from toy_gpt_train.tokenizers.saved import kind_or_folder, load_tokenizer
 from toy_gpt_train.world.text import corpus_at, true_entropy
 
 AnyPath = str | PathLike[str]
+Stop = str | Sequence[str]
 
 
 # --- a run --------------------------------------------------------------------------------------------------
@@ -94,11 +97,17 @@ class Run:
         name: str = self.meta["model_kind"]
         return name
 
+    @property
+    def is_untrained(self) -> bool:
+        """Whether the model has learned nothing."""
+        return not self.meta["metrics"] and "origin" not in self.meta  # a run of the older series has no metrics
+
     def __repr__(self) -> str:
         metrics = self.meta["metrics"]
         kind = "val" if "val_loss" in metrics else "train"
-        loss = metrics[f"{kind}_loss"]
-        return f"<Run {self.name}, {self.tokenizer.kind}, V={self.model.vocab_size}, {kind} loss {loss:.2f}>"
+        unscored = "untrained" if self.is_untrained else "an older run"
+        loss = f"{kind} loss {metrics[f'{kind}_loss']:.2f}" if metrics else unscored
+        return f"<Run {self.name}, {self.tokenizer.kind}, V={self.model.vocab_size}, {loss}>"
 
     def _repr_html_(self) -> str:
         return loss_curve_svg(repr(self)[1:-1], self.history)
@@ -106,24 +115,52 @@ class Run:
     # --- using it ------------------------------------------------------------------------------------------
 
     def generate(
-        self, prompt: str | None = None, num: int = 100, *, temperature: float = 0.8, top_p: float = 1.0, seed: int = 0
+        self,
+        prompt: str | None = None,
+        num: int = 100,
+        *,
+        temperature: float = 0.8,
+        top_k: int | None = None,
+        top_p: float = 1.0,
+        repetition_penalty: float = 1.0,
+        seed: int = 0,
+        stop: Stop = (),
+        ignore_eos: bool = False,
     ) -> str:
         """Continue a text; returns the prompt and what follows.
 
         Args:
             prompt: The beginning; by default the first tokens of the training text.
-            num: How many tokens to add.
+            num: How many tokens to add at most.
             temperature: 0: always the most likely token; 1: draw by probability.
+            top_k: Draw only among the k most likely tokens; None or 0 for all.
             top_p: Draw only among the most likely tokens that together have this probability.
+            repetition_penalty: Above 1, tokens that the text already has become less likely.
             seed: The same seed gives the same text.
+            stop: A text or several; what is written ends before the first of them.
+            ignore_eos: Whether to write on after the token that ends a text, if the tokenizer has one.
 
         Raises:
-            InputError: A number makes no sense, or the model does not know the last tokens of the prompt.
+            InputError: A value makes no sense, or the model does not know the last tokens of the prompt.
+        """
+        how = {"top_k": top_k, "top_p": top_p, "repetition_penalty": repetition_penalty, "ignore_eos": ignore_eos}
+        return "".join(self.stream(prompt, num, temperature=temperature, seed=seed, stop=stop, **how))
+
+    def stream(
+        self, prompt: str | None = None, num: int = 100, *, temperature: float = 0.8, stop: Stop = (), **how: Any
+    ) -> Iterator[str]:
+        """Yield the text of generate() piece by piece, as it is written; arguments and errors are the same.
+
+        Example:
+            >>> list(train("bigram", text="one fish two fish", epochs=20).stream("one", 2, temperature=0))
+            ['one', ' fish', ' two']
         """
         if num < 0:
             raise InputError(f"num must be at least 0, got {num}")
-        _, chosen = continuation(self.model, self.start_ids(prompt), num, Sampling(temperature, top_p, seed))
-        return continued(self.start_text if prompt is None else prompt, chosen, self.tokenizer)
+        sampling = Sampling(temperature, stop=(stop,) if isinstance(stop, str) else tuple(stop), **how)
+        start = prompt_text(self.start_text if prompt is None else prompt, self.tokenizer)
+        steps = write(self.model, self.tokenizer, self.start_ids(prompt), num, sampling, start)
+        return chain([start], (step.text for step in steps))
 
     def next(self, prompt: str | None = None, k: int = 5) -> list[NextToken]:
         """Return the ``k`` most likely next tokens after the ``prompt``, by default the start of the training text.
@@ -138,13 +175,15 @@ class Run:
     def start_ids(self, prompt: str | None = None) -> list[int]:
         """Return the token ids that a prediction starts from: the prompt's last N, or the training text's first N."""
         if prompt is None:
+            if not self.meta["start_tokens"] and self.model.min_context:
+                raise InputError("the run records no start tokens: give a prompt")
             return self.tokenizer.token_ids(self.meta["start_tokens"])
         return prompt_ids(prompt, self.tokenizer, self.model)
 
     @property
     def start_text(self) -> str:
         """The first tokens of the training text, as text."""
-        return self.tokenizer.decode(self.start_ids())
+        return self.tokenizer.decode(self.tokenizer.token_ids(self.meta["start_tokens"]))
 
     def score(
         self,
@@ -173,7 +212,7 @@ class Run:
             raise InputError(f"unknown must be uniform, skip or error, got {unknown!r:.40}")
         if corpus is None and text is None:
             raise InputError("give a text file, or text=")
-        read = _corpus(corpus, text)
+        read = chosen_corpus(corpus, text)
         name, vocab_size = read.path or read.name, self.model.vocab_size
         ids = self.tokenizer.encode(read.text, vocab_size)
         if not ids:
@@ -203,9 +242,12 @@ class Run:
             name: A folder below artifacts/ and outputs/.
 
         Raises:
-            InputError: Another process is writing a run there, or the name or a manifest there cannot be used.
+            InputError: Another process is writing a run there, or the name or a manifest there cannot be used; or the
+                model is untrained().
             OSError: Something could not be written; what was there before is still there.
         """
+        if self.is_untrained:
+            raise InputError("an untrained model has nothing to save")
         with locked_run(Path(base_dir), name) as folder:
             return self._write(folder)
 
@@ -220,7 +262,7 @@ class Run:
 
 
 def load(path: AnyPath, *, strict: bool = False) -> Run:
-    """Open a saved run.
+    """Open a saved run, also one of the older toy-gpt series; an InputWarning then says what it records.
 
     Args:
         path: The folder it was saved to, or a folder of artifacts.
@@ -231,6 +273,8 @@ def load(path: AnyPath, *, strict: bool = False) -> Run:
         OSError: A file cannot be read.
     """
     saved = read_run(find_artifacts(Path(path)), strict=strict)
+    if "origin" in saved.meta and "sha256" not in saved.meta:
+        warnings.warn(saved.meta["origin"], InputWarning, stacklevel=2)
     changed = saved.changed_files
     return Run(saved.model, saved.tokenizer, saved.frequencies, saved.meta, saved.history, changed_files=changed)
 
@@ -290,17 +334,12 @@ def train(
     """
     begun = time.perf_counter()
     job = Job(model, context, seed, options)
-    made: str | Path = str(tokenizer) if str(tokenizer) in TOKENIZERS else Path(tokenizer)
-    if isinstance(made, Path) and not made.is_dir():
-        known = ", ".join(TOKENIZERS)
-        raise InputError(f"unknown tokenizer {str(made)!r:.60}; there are {known}, and folders of saved ones")
-    if special and isinstance(made, Path):
-        raise InputError(f"{made}: a saved tokenizer has special tokens of its own, or none")
+    made = kind_or_folder(tokenizer, special)
     if tokens is None and val_tokens is not None:
         raise InputError("held-out tokens go with training tokens: give both files")
     if tokens is not None and (corpus is not None or text is not None):
         raise InputError("give a file of tokens or a text, not both")
-    read = corpus if isinstance(corpus, Corpus) else None if tokens is not None else _corpus(corpus, text)
+    read = corpus if isinstance(corpus, Corpus) else None if tokens is not None else chosen_corpus(corpus, text)
     with nullcontext() if save_to is None else locked_run(Path(save_to), name) as folder:
         if read is None:
             encoded = _encoded_files(tokens, val_tokens, made, val_fraction)
@@ -308,10 +347,8 @@ def train(
             maker = load_tokenizer(made) if isinstance(made, Path) else made
             encoded = encode_corpus(read, maker, bpe_vocab, val_fraction, special)
         job.prepare(encoded, folder)
-        if on_start is not None:
-            on_start(job)
         with shown(progress, f"training {job.entry.name}") as told:
-            job.learn(told, on_record)
+            job.learn(told, on_record, on_start)
             run = _as_run(job, told, begun)
         if folder is None:
             return run
@@ -355,7 +392,8 @@ def _encoded_files(
     return encoded_files(Path(tokens), None if val_tokens is None else Path(val_tokens), tokenizer, val_fraction)
 
 
-def _corpus(path: AnyPath | Corpus | None, text: str | None) -> Corpus:
+def chosen_corpus(path: AnyPath | Corpus | None, text: str | None) -> Corpus:
+    """Return a text file or a text; the project's corpus if neither is given, InputError if both are."""
     if isinstance(path, Corpus):
         return path
     if path is not None and text is not None:

@@ -1,6 +1,7 @@
 """show.py - Numbers and texts on a terminal: bars, tables, and text that cannot command it."""
 
-from collections.abc import Sequence
+import sys
+from collections.abc import Iterable, Sequence
 from typing import Final
 from unicodedata import category
 
@@ -12,13 +13,25 @@ _HIDDEN: Final = ("Cc", "Cf", "Cs", "Zl", "Zp")
 _HARMLESS: Final = "\n\t\u200c\u200d"  # the last two shape Persian words and emoji
 
 
-def say(text: str = "", *, raw: bool = False) -> None:
+def say(text: str = "", *, raw: bool = False, end: str = "\n") -> None:
     """Print to standard output; ``raw`` as it is, otherwise as plain() text. An OSError names standard output."""
     try:
-        print(text if raw else plain(text), flush=True)
+        print(text if raw else plain(text), end=end, flush=True)
     except OSError as error:
         error.filename = "standard output"
         raise
+
+
+def say_pieces(pieces: Iterable[str], *, raw: bool = False) -> str:
+    """Print a text that comes in pieces, and a line end; return the text. A terminal shows each piece at once."""
+    shown: list[str] = []
+    for piece in pieces:
+        shown.append(piece)
+        if sys.stdout.isatty():
+            say(piece, raw=raw, end="")
+    text = "".join(shown)
+    say("" if sys.stdout.isatty() else text, raw=raw)
+    return text
 
 
 def plain(text: str) -> str:

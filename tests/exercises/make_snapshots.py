@@ -219,6 +219,31 @@ def softmax() -> list[Case]:
     return [{"x": ROWS, "expected": [list(map(float, exact_softmax(row))) for row in ROWS]}]
 
 
+def masked_attention() -> list[Case]:
+    rng = random.Random("masked attention")
+    cases = []
+    for hidden in (1, 9):
+        case = {"query": numbers(rng, 5, 4), "key": numbers(rng, 5, 4), "value": numbers(rng, 5, 4)}
+        mask = [[True] * 5 for _ in range(5)]
+        for place in rng.sample(range(25), hidden):
+            mask[place // 5][place % 5] = False
+        mask[3] = [hidden == 1] * 5  # in the second case it sees nothing
+        expected = [
+            attended_by(query, case["key"], case["value"], seen)
+            for query, seen in zip(case["query"], mask, strict=True)
+        ]
+        cases.append(case | {"mask": mask, "expected": expected})
+    return cases
+
+
+def attended_by(query: list[float], keys: Any, values: Any, seen: list[bool]) -> list[float]:
+    places = [i for i, one in enumerate(seen) if one]
+    scores = [sum(map(Decimal.__mul__, map(Decimal, query), map(Decimal, keys[i]))) for i in places]
+    exps = [(score / Decimal(len(query)).sqrt()).exp() for score in scores]
+    columns = [[Decimal(values[i][d]) for i in places] for d in range(len(values[0]))]
+    return [float(sum(map(Decimal.__mul__, exps, column)) / sum(exps)) if exps else 0.0 for column in columns]
+
+
 def cross_entropy() -> list[Case]:
     cases = []
     for targets in ([2, 0, 1, 0], [0, 2, 2, 2]):
@@ -280,7 +305,7 @@ def schedule() -> list[Case]:
         for step in (*range(total + 1), 2 * total):
             case = {"step": step, "peak": peak, "warmup": warmup, "total": total, "floor": floor}
             if step < warmup:
-                size = Decimal(peak) * (step + 1) / warmup
+                size = Decimal(peak) * step / warmup
             else:
                 done = min(Decimal(step - warmup) / (total - warmup), Decimal(1))
                 size = Decimal(floor) + (Decimal(peak) - Decimal(floor)) * (1 + cosine(PI * done)) / 2
@@ -399,7 +424,7 @@ def merged(word: list[str], pair: tuple[str, str]) -> list[str]:
 
 MAKERS: Final[dict[str, tuple[Callable[[], list[Case]], ...]]] = {
     "torch": (linear, embedding, rmsnorm, rope, swiglu, attention, multihead, block, lm),
-    "decimal": (softmax, cross_entropy, clipping, adamw, schedule),
+    "decimal": (softmax, masked_attention, cross_entropy, clipping, adamw, schedule),
     "tokenizers": (tokenizer, bpe_training),
 }
 

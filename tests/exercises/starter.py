@@ -155,13 +155,14 @@ def run_cross_entropy(logits: Matrix, targets: list[int]) -> float:
 # --- the Transformer ----------------------------------------------------------------------------------------
 
 
-def run_attention(query: Matrix, key: Matrix, value: Matrix) -> Matrix:
-    """Return softmax(Q K^T / sqrt(D)) V, where token t sees tokens 0 to t only (causal).
+def run_attention(query: Matrix, key: Matrix, value: Matrix, mask: list[list[bool]] | None = None) -> Matrix:
+    """Return softmax(Q K^T / sqrt(D)) V, where token t sees tokens 0 to t only (causal), or those of the mask.
 
     Args:
         query: Q, (T, D).
         key: K, (T, D).
         value: V, (T, D).
+        mask: (T, T), true where the row's token sees the column's; one that sees none gets zeros. None for causal.
 
     Returns:
         (T, D).
@@ -286,7 +287,7 @@ def run_adamw(
 
 
 def run_schedule(step: int, peak: float, warmup: int, total: int, floor: float) -> float:
-    """Return the step size: peak (step + 1) / warmup at first, then floor + (peak - floor) (1 + cos(pi d)) / 2.
+    """Return the step size: peak step / warmup at first, then floor + (peak - floor) (1 + cos(pi d)) / 2.
 
     d = (step - warmup) / (total - warmup), the share of the descent that is done.
 
@@ -301,7 +302,7 @@ def run_schedule(step: int, peak: float, warmup: int, total: int, floor: float) 
         The step size.
 
     Example:
-        [round(run_schedule(step, 1.0, 2, 6, 0.0), 4) for step in range(6)] == [0.5, 1.0, 1.0, 0.8536, 0.5, 0.1464]
+        [round(run_schedule(step, 1.0, 2, 6, 0.0), 4) for step in range(6)] == [0.0, 0.5, 1.0, 0.8536, 0.5, 0.1464]
 
     Source:
         Loshchilov and Hutter (2017), "SGDR", for the cosine; Goyal et al. (2017) for the warm-up.

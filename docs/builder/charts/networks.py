@@ -22,9 +22,10 @@ def step_sizes() -> Chart:
     logged = dict(zip(map(int, log["step"]), log["learning_rate"], strict=True))
     training = run_meta("800-llama", "030_stories")["training"]
     peak, warmup, total = training["learning_rate"], training["warmup"], training["steps"]
+    floor = peak * training["last_rate"]
 
     def size(step: int) -> float:
-        return round(cosine_schedule(step - 1, peak=peak, warmup=warmup, total=total, floor=peak * 0.1), 6)
+        return round(cosine_schedule(step - 1, peak=peak, warmup=warmup, total=total, floor=floor), 6)
 
     in_log = "lines of the log"
     return Chart(

@@ -1,8 +1,8 @@
 """checkpoints.py - A training run that was stopped can be resumed.
 
-A checkpoint is a folder with everything that the next step depends on: the weights and AdamW's averages (safetensors),
-and the step, the random state, the log so far, and what the run is (JSON). It is written under a temporary name and
-renamed, so there is either a whole checkpoint or none.
+A checkpoint is a folder with everything that the next step depends on: the weights and what the optimizer remembers
+(safetensors), and the step, the random state, the log so far, and what the run is (JSON). It is written under a
+temporary name and renamed, so there is either a whole checkpoint or none.
 
 REQ: a run that was killed and resumed ends with the same weights and the same log, bit for bit, as one that was not.
 """
@@ -11,6 +11,7 @@ import json
 import os
 import re
 import shutil
+import time
 import warnings
 from collections.abc import Iterable, Mapping
 from contextlib import suppress
@@ -27,6 +28,7 @@ STATE_NAME: Final = "state.json"
 WEIGHTS_NAME: Final = "weights.safetensors"
 OPTIMIZER_NAME: Final = "optimizer.safetensors"
 BEST_NAME: Final = "best.safetensors"  # only where the best weights are to be kept
+SECONDS: Final = 60.0  # of training from one checkpoint to the next, where nobody has said how many steps
 RESUMED_NUMBERS: Final = ("steps", "warmup", "eval_every", "keep")  # a run may be resumed with others
 
 _WHOLE: Final = re.compile(r"step-[0-9]{8}")
@@ -70,17 +72,24 @@ class Checkpoints:
 
     Args:
         folder: Where they are. Only the newest is kept; nothing else in the folder is touched.
-        every: Steps from one to the next; 0 to write none.
+        every: Steps from one to the next; 0 to write none, None for one a minute.
         identity: What the run is, as JSON: its text, its model and all its numbers.
         resume: Whether to continue from the newest.
     """
 
-    def __init__(self, folder: Path, every: int, identity: Mapping[str, Any], *, resume: bool = True) -> None:
+    def __init__(self, folder: Path, every: int | None, identity: Mapping[str, Any], *, resume: bool = True) -> None:
         self.folder = folder
         self.every = every
         self.last: Checkpoint | None = None  # that of the end
         self._identity = identity
         self._resume = resume
+        self._saved_at = time.monotonic()
+
+    def is_due(self, step: int) -> bool:
+        """Return whether to save a checkpoint, now that this step is done."""
+        if self.every is None:
+            return time.monotonic() - self._saved_at >= SECONDS
+        return self.every > 0 and step % self.every == 0
 
     def save(self, checkpoint: Checkpoint, *, finished: bool = False) -> None:
         """Write a checkpoint, and remove the previous one, which is still there after an OSError."""
@@ -106,6 +115,7 @@ class Checkpoints:
             self._remove_folder()
             raise
         self._remove_all_but(target)
+        self._saved_at = time.monotonic()
 
     def load(self) -> Checkpoint | None:
         """Read the newest checkpoint; None if there is none, or the run is not to be resumed.

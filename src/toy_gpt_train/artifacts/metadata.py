@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from toy_gpt_train import io_artifacts
+from toy_gpt_train.artifacts import older_series
 from toy_gpt_train.corpus import Source
 from toy_gpt_train.errors import InputError
 from toy_gpt_train.files import read_bytes, read_json_object
@@ -16,6 +17,7 @@ from toy_gpt_train.math_training import SMALLEST_PROBABILITY
 from toy_gpt_train.models.registry import find_model
 from toy_gpt_train.project import MANIFEST_NAME, RESOURCE_ROOT, declared_repo_name
 from toy_gpt_train.tokenizers import tokenizer_class
+from toy_gpt_train.tokenizers.special import check_special
 
 Meta = dict[str, Any]
 
@@ -68,8 +70,8 @@ def saved_meta(meta: Meta, base_dir: Path, corpus_path: Path | None, **fields: A
 
 def rounded_figures(meta: Meta) -> Meta:
     """Return the figures of a run as its folder has them; in memory they have all their digits."""
-    metrics = {name: round(value, _METRIC_DECIMALS) for name, value in meta["metrics"].items()}
-    return {"metrics": metrics, "loss_floor": round(meta["loss_floor"], _METRIC_DECIMALS)}
+    figures = {"metrics": {name: round(value, _METRIC_DECIMALS) for name, value in meta["metrics"].items()}}
+    return figures | {name: round(meta[name], _METRIC_DECIMALS) for name in ("loss_floor",) if name in meta}
 
 
 def _as_utf8(name: str) -> str:  # with "?" for what UTF-8 cannot hold: some systems allow such file names
@@ -83,11 +85,16 @@ def write_meta(path: Path, meta: Meta) -> None:
 
 
 def read_meta(path: Path) -> Meta:
-    """Read 00_meta.json and check what inference relies on; InputError if it is damaged, too large or unknown."""
+    """Read 00_meta.json and check what inference relies on; InputError if it is damaged, too large or unknown.
+
+    Metadata of the older toy-gpt series are completed from the other files; ``origin`` then says what the run is.
+    """
     vocabulary = path.with_name(VOCABULARY_NAME)
     limit = _MOST_BYTES + 8 * (vocabulary.stat().st_size if vocabulary.is_file() else 0)
     meta = read_json_object(path, unique=True, limit=limit, values=_MOST_VALUES)
     try:
+        if older_series.is_older(meta):
+            meta = older_series.as_today(meta, path.parent)
         _check_fields(meta)
         _check_model(meta)
     except InputError as error:
@@ -118,21 +125,28 @@ def _check_fields(meta: Meta) -> None:
     if not all(isinstance(token, str) for token in _require(meta, "start_tokens", list)):
         raise InputError("start_tokens are not all text")
     tokenizer_class(_require(meta, "tokenizer", dict).get("kind"))
+    special = meta["tokenizer"].get("special", [])
+    if not isinstance(special, list) or not all(isinstance(text, str) for text in special):
+        raise InputError("special of the tokenizer is not a list of texts")
+    check_special(special)
     for name in ("filename", "sha256"):
         _require(corpus, name, str)
-    if "sha256" not in meta and (unknown := min(meta.keys() - _NAMES_BEFORE_SHA256, default="")):
+    if "origin" in meta:
+        _require(meta, "origin", str)
+    elif "sha256" not in meta and (unknown := min(meta.keys() - _NAMES_BEFORE_SHA256, default="")):
         raise InputError(f"no sha256, but {unknown[:40]!r}: a name that no metadata has")  # the damaged name of sha256?
     for name, value in (_require(meta, "sha256", dict) if "sha256" in meta else {}).items():
         if not _FILE_NAME.fullmatch(name) or not isinstance(value, str):
             raise InputError("sha256 is not the hash of each file by its name")
     metrics = _require(meta, "metrics", dict)
-    for owner, name in ((metrics, "train_loss"), *((metrics, name) for name in metrics), (meta, "loss_floor")):
+    required = () if "origin" in meta else ((metrics, "train_loss"), (meta, "loss_floor"))
+    for owner, name in (*required, *((metrics, name) for name in metrics)):
         _require_number(owner, name, MAX_LOSS)
 
 
 def _check_model(meta: Meta) -> None:
     entry = find_model(_require(meta, "model_kind", str))
-    if entry.context not in (None, meta["context_size"]):
+    if not entry.may_have(meta["context_size"]):
         raise InputError(f"context_size is {meta['context_size']}, but {entry.name} has {entry.context}")
     weights = _require(meta, "weights", dict)
     layout = weights.get("layout")

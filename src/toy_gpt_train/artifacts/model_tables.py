@@ -46,12 +46,18 @@ def _text_of(column: Column, tokens: Sequence[str]) -> Callable[[Any], str]:
 
 
 class TableReader:
-    """Reads the tables of one run, and remembers where it is: a model may refuse a row after it was read."""
+    """Reads the tables of one run, and remembers where it is: a model may refuse a row after it was read.
 
-    def __init__(self, tokens: Sequence[str], context_size: int) -> None:
+    ``in_order``: the rows stand in the order of their contexts or numbers, and their labels may be anything.
+    """
+
+    def __init__(self, tokens: Sequence[str], context_size: int, *, in_order: bool = False) -> None:
         self._tokens = tokens
         self._ids = {token: token_id for token_id, token in enumerate(tokens)}
         self._context_size = context_size
+        self._in_order = in_order
+        self._may_split = not any("|" in token for token in tokens)
+        self._index = 0  # of the row that was read last
         self.where = ""  # the file and the line that was read last
 
     def rows(self, path: Path, columns: Sequence[Column], num_rows: int) -> Iterator[tuple[Any, ...]]:
@@ -62,7 +68,7 @@ class TableReader:
         parts = list(self._parts(columns))
         count = 0
         for line, cells in read_csv(path, _header(columns, self._tokens), self._longest_row(columns)):
-            self.where = f"{path}, line {line}:"
+            self.where, self._index = f"{path}, line {line}:", count
             count += 1
             if count > num_rows:
                 raise InputError(f"{path}: more rows than the {num_rows} that the metadata says")
@@ -83,10 +89,10 @@ class TableReader:
     def _parts(self, columns: Sequence[Column]) -> Iterator[tuple[int, int, Callable[[list[str]], Iterable[Any]]]]:
         """Yield (begin, end, function) for runs of cells that hold the same; they are parsed at once."""
         parse: dict[str, Callable[[list[str]], Iterable[Any]]] = {
-            CONTEXT: lambda cells: map(self._context, cells),
+            CONTEXT: lambda cells: map(self._context_here if self._in_order else self._context, cells),
             TOKEN: lambda cells: map(self._token, cells),
             OTHER_TOKENS: lambda cells: [None if cell == REST_MARK else self._label(cell, 1)[0] for cell in cells],
-            TEXT: lambda cells: cells,
+            TEXT: lambda cells: [None] * len(cells) if self._in_order else cells,
             COUNT: lambda cells: [parse_int(cell, f"{self.where} count") for cell in cells],
             NUMBER: lambda cells: parse_numbers(cells, f"{self.where} weight"),
         }
@@ -107,6 +113,18 @@ class TableReader:
         if label != NO_CONTEXT_LABEL:
             raise InputError(f"{self.where} the row is {label[:40]!r} instead of {NO_CONTEXT_LABEL!r}")
         return ()
+
+    def _context_here(self, label: str) -> tuple[int, ...]:
+        """Return the context of this row by its index; InputError if the label plainly names another one."""
+        ids, rest = [0] * self._context_size, self._index
+        for place in reversed(range(self._context_size)):
+            rest, ids[place] = divmod(rest, len(self._tokens))
+        names, wanted = label.split("|"), [self._tokens[i] for i in ids]
+        if self._may_split and len(names) == len(ids) and self._ids.keys() >= {*names} and names != wanted:
+            raise InputError(
+                f"{self.where} the row of {label[:40]!r} where that of {'|'.join(wanted)[:40]!r} should be"
+            )
+        return tuple(ids)
 
     def _label(self, label: str, count: int) -> tuple[int, ...]:
         """Return the token ids of a label that names ``count`` tokens."""

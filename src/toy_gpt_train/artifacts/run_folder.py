@@ -28,7 +28,7 @@ from toy_gpt_train.staging import JOURNAL_NAME, ensure_whole, only_writer, stage
 from toy_gpt_train.tokenizers import Tokenizer, tokenizer_class
 from toy_gpt_train.tokenizers.bpe_files import VOCAB_NAME
 
-CONFIG_NAME: Final = "config.toml"
+EVIDENCE_NAMES: Final = ("config.toml", "project.log", "train.log")  # what a run may have beside its log
 _LEAST_BYTES_PER_NUMBER: Final = 2  # a digit and a separator
 _SUFFIXES: Final = (".csv", ".json", ".safetensors", ".txt")  # of the files of runs
 _ATTEMPTS: Final = 10  # to read a run while others are written
@@ -109,15 +109,15 @@ def write_run(run: SavedRun, folder: RunFolder, corpus_path: Path | None = None)
 
 
 def write_evidence(folder: RunFolder, evidence: Mapping[str, str]) -> None:
-    """Write further files beside the log, by name, each whole or not at all; remove a former run's config.toml.
+    """Write further files beside the log, by name, each whole or not at all; remove those of a former run.
 
     Call it inside locked_run(), after write_run().
     """
     for name, text in evidence.items():
         with whole_file(folder.log.with_name(name)) as file:
             file.write(text.encode("utf-8", "replace"))
-    if CONFIG_NAME not in evidence:
-        folder.log.with_name(CONFIG_NAME).unlink(missing_ok=True)
+    for name in {*EVIDENCE_NAMES} - evidence.keys():
+        folder.log.with_name(name).unlink(missing_ok=True)
 
 
 def _weights_record(content: Content) -> dict[str, Any]:
@@ -189,7 +189,11 @@ def _read_files(folder: Path, strict: bool) -> SavedRun:
     _require_files(folder, [META_NAME, VOCABULARY_NAME])
     meta = metadata.read_meta(folder / META_NAME)
     tokens, frequencies = _read_vocabulary(folder, meta)
-    tokenizer = tokenizer_class(meta["tokenizer"]["kind"]).from_vocabulary(tokens, folder)
+    described = meta["tokenizer"]
+    try:
+        tokenizer = tokenizer_class(described["kind"]).from_vocabulary(tokens, folder, described.get("special", []))
+    except InputError as error:  # the messages about BPE's own files name them
+        raise InputError(str(error) if str(error).startswith(str(folder)) else f"{folder}: {error}") from error
     try:
         # WHY: a false size must not fill the memory before the weights are read.
         num_bytes = sum(path.stat().st_size for path in folder.iterdir() if path.is_file())
@@ -226,7 +230,7 @@ def _check_text(meta: Meta, tokens: Sequence[str], frequencies: Sequence[int], m
     num_tokens, size, start = sum(frequencies), meta["context_size"], meta["start_tokens"]
     if num_tokens < min_tokens:
         raise InputError(f"context_size is {size}, but the model has learned {num_tokens} tokens")
-    if not min(size, num_tokens) <= len(start) <= size:
+    if not min(size, num_tokens) <= len(start) <= size and (start or "origin" not in meta):
         raise InputError(f"{len(start)} start_tokens for a context of {size}")
     known = dict(zip(tokens, frequencies, strict=True))
     for token, count in Counter(start[:num_tokens]).items():
@@ -269,7 +273,9 @@ def _read_content(folder: Path, meta: Meta, model: Model, tokens: Sequence[str],
     layout, rows = meta["weights"]["layout"], meta["weights"].get("rows")
     expected = {} if layout == "safetensors" else model.expected_tables(layout, tokens)
     in_columns = any(column.by_token for columns in expected.values() for column in columns)
-    if meta["tokenizer"]["kind"] != "bpe" and not in_columns and list(tokens) != sorted(tokens):
+    # WHY the hash: a saved tokenizer may have another order; then the file must be the one that training wrote.
+    known_order = meta.get("sha256", {}).get(VOCABULARY_NAME) == sha256_of_file(folder / VOCABULARY_NAME)
+    if meta["tokenizer"]["kind"] != "bpe" and not in_columns and not known_order and list(tokens) != sorted(tokens):
         # WHY: without columns named by token, the order alone says which weight belongs to which token.
         raise InputError(f"{folder / VOCABULARY_NAME}: the tokens are not in sorted order")
     if layout == "safetensors":
@@ -285,7 +291,7 @@ def _read_content(folder: Path, meta: Meta, model: Model, tokens: Sequence[str],
         different = ", ".join(sorted(expected.keys() ^ num_rows.keys()))
         raise InputError(f"{folder / META_NAME}: the rows of other files than the model has: {different[:200]}")
     _require_files(folder, list(expected))
-    reader = TableReader(tokens, meta["context_size"])
+    reader = TableReader(tokens, meta["context_size"], in_order=meta["weights"].get("in_order") is True)
     try:
         model.load_tables({name: reader.rows(folder / name, expected[name], num_rows[name]) for name in expected})
     except ValueError as error:

@@ -23,7 +23,7 @@ from toy_gpt_train.cli import chat, check, data, evaluate, infer, ladder, levels
 from toy_gpt_train.cli.arguments import LessonFormatter
 from toy_gpt_train.cli.config import config_arguments
 from toy_gpt_train.errors import InputError, InputWarning
-from toy_gpt_train.show import one_line
+from toy_gpt_train.show import one_line, say
 
 # Each module adds the options and the handler of the command that has its name.
 _COMMANDS: Final[tuple[Any, ...]] = (train, infer, evaluate, chat, ladder, tokenize, data, view, levels, check)
@@ -84,7 +84,11 @@ def main(argv: Sequence[str] | None = None) -> int:
 def _run(argv: Sequence[str] | None) -> int:
     """Run one command; every user error becomes one line and an exit code."""
     try:
-        args = build_parser().parse_args(argv)
+        parser = build_parser()
+        if not (sys.argv[1:] if argv is None else argv):
+            say(parser.format_help().rstrip())
+            return 0
+        args = parser.parse_args(argv)
         code: int = args.handler(args)
         return code
     except SystemExit as stop:  # argparse

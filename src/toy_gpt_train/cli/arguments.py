@@ -52,7 +52,7 @@ def add_text_options(parser: argparse.ArgumentParser, *, saved: bool = False) ->
     """Add how a text is cut into tokens, and how much of it is held out; ``saved``: by a saved tokenizer too."""
     if saved:
         meaning = f"what a token is: {', '.join(TOKENIZERS)}, or the folder of a saved tokenizer (default: %(default)s)"
-        parser.add_argument("--tokenizer", default="word", metavar="KIND", help=meaning)
+        parser.add_argument("--tokenizer", type=kind_or_folder, default="word", metavar="KIND", help=meaning)
     else:
         meaning = "what a token is (default: %(default)s)"
         parser.add_argument("--tokenizer", choices=TOKENIZERS, default="word", help=meaning)
@@ -63,16 +63,30 @@ def add_text_options(parser: argparse.ArgumentParser, *, saved: bool = False) ->
     )
 
 
+def kind_or_folder(text: str) -> str | Path:
+    """Return a kind of tokenizer, or else the folder of a saved one."""
+    return text if text in TOKENIZERS else Path(text)
+
+
 def add_sampling(parser: argparse.ArgumentParser) -> None:
-    """Add how much to write, and how the next token is chosen."""
+    """Add how much to write, how the next token is chosen, and where to end."""
+    meaning = "tokens to add (default: %(default)s)"
+    parser.add_argument("--num", "--num-tokens", type=int, default=10, metavar="K", help=meaning)
     add_numbers(
         parser,
-        ("--num", 10, "K", "tokens to add (default: %(default)s)"),
         ("--topk", 5, "K", "most likely tokens to show (default: %(default)s)"),
         ("--temperature", 0.0, "T", "0: always the most likely token (default); 1: draw by probability"),
+        ("--top-k", 0, "K", "draw among the K most likely tokens only (default: 0, all)"),
         ("--top-p", 1.0, "P", "draw among the most likely P of the probability only"),
+        ("--repetition-penalty", 1.0, "R", "above 1: tokens that the text has become less likely (default: 1, none)"),
         ("--seed", 0, "S", "same seed, same text (default: 0)"),
     )
+    meaning = "end before any of these texts, which are not printed"
+    parser.add_argument("--stop", nargs="+", action="extend", default=[], metavar="TEXT", help=meaning)
+    parser.add_argument("--stop-at-newline", action="store_true", help="end before a line end")
+    meaning = "write on after the token that ends a text, such as <|endoftext|>"
+    parser.add_argument("--ignore-eos", action="store_true", help=meaning)
+    parser.add_argument("--lowercase", action="store_true", help="make the prompt lower-case first")
 
 
 def sampling_of(args: argparse.Namespace) -> Sampling:
@@ -80,4 +94,5 @@ def sampling_of(args: argparse.Namespace) -> Sampling:
     for name, least in (("num", 0), ("topk", 1)):
         if (value := getattr(args, name)) < least:
             raise InputError(f"--{name} must be at least {least}, got {value}")
-    return Sampling(args.temperature, args.top_p, args.seed)
+    stop = (*args.stop, *(["\n"] if args.stop_at_newline else []))
+    return Sampling(args.temperature, args.top_p, args.seed, args.top_k, args.repetition_penalty, stop, args.ignore_eos)

@@ -2,13 +2,17 @@
 
 import argparse
 import sys
+from collections.abc import Iterator, Sequence
+from itertools import chain
 from typing import Final
 
 from toy_gpt_train.cli.arguments import add_run, add_sampling, load_run, sampling_of
 from toy_gpt_train.errors import InputError
-from toy_gpt_train.inference.generate import continuation
+from toy_gpt_train.inference.generate import begun, write
+from toy_gpt_train.inference.sampling import Sampling
 from toy_gpt_train.math_training import top_k
-from toy_gpt_train.show import bars, one_line, say
+from toy_gpt_train.run import Run
+from toy_gpt_train.show import bars, one_line, say, say_pieces
 
 HELP: Final = "type a prompt, see the continuation and the runners-up; Ctrl-D ends"
 LESSON: Final = """Each prompt stands alone: the model sees the last tokens of it, and remembers nothing that was said
@@ -28,22 +32,30 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def _chat(args: argparse.Namespace) -> int:
     sampling = sampling_of(args)
     loaded = load_run(args)
-    model, tokenizer = loaded.model, loaded.tokenizer
     if sys.stdin.isatty():
-        tokens = f"{model.context_size} token{'s' * (model.context_size != 1)}"
+        context = loaded.model.context_size
+        tokens = f"{context} token{'s' * (context != 1)}"
         say(f"{loaded.name} on {loaded.meta['corpus']['filename']}: it looks back {tokens}.")
         say(f"Try: {loaded.start_text}    (Ctrl-D ends)")
     while (prompt := _read_prompt()) is not None:
         if not prompt.strip():
             continue
+        prompt = prompt.lower() if args.lowercase else prompt
         try:
-            probs, chosen = continuation(model, loaded.start_ids(prompt), args.num, sampling)
+            probs, pieces = _reply(loaded, prompt, args.num, sampling)
         except InputError as error:
             say(one_line(str(error)))
             continue
-        say("\n".join(bars([(tokenizer.tokens[i], p) for i, p in top_k(probs, args.topk)])))
-        say(f"{prompt} > {tokenizer.decode(chosen)}")
+        say("\n".join(bars([(loaded.tokenizer.tokens[i], p) for i, p in top_k(probs, args.topk)])))
+        say_pieces(chain([f"{prompt} > "], pieces))
     return 0
+
+
+def _reply(loaded: Run, prompt: str, num: int, sampling: Sampling) -> tuple[Sequence[float], Iterator[str]]:
+    """Return the probabilities of the next token, and the text that follows, as it comes."""
+    ids = loaded.start_ids(prompt)
+    probs, steps = begun(write(loaded.model, loaded.tokenizer, ids, num, sampling), loaded.model, ids)
+    return probs, (step.text for step in steps)
 
 
 def _read_prompt() -> str | None:

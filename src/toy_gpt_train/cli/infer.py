@@ -2,15 +2,39 @@
 
 import argparse
 import json
+import sys
+from collections import deque
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import nullcontext
+from dataclasses import dataclass, field, replace
+from itertools import chain
 from pathlib import Path
 from typing import Any, Final
 
 from toy_gpt_train.cli.arguments import add_run, add_sampling, load_run, sampling_of
+from toy_gpt_train.cli.config import add_config
 from toy_gpt_train.disk import whole_file
-from toy_gpt_train.inference.explain import as_json, as_text, explain
-from toy_gpt_train.inference.generate import continuation, continued
+from toy_gpt_train.errors import InputError
+from toy_gpt_train.inference.explain import (
+    Choice,
+    Explanation,
+    as_json,
+    as_text,
+    candidates_json,
+    choices_json,
+    choices_text,
+    explain,
+)
+from toy_gpt_train.inference.generate import Step, begun, prompt_text, write
+from toy_gpt_train.inference.sampling import Sampling
 from toy_gpt_train.math_training import top_k
-from toy_gpt_train.show import bars, say, visible
+from toy_gpt_train.models.architecture import network_options
+from toy_gpt_train.models.base import Option
+from toy_gpt_train.noise import untrained
+from toy_gpt_train.project import load_manifest
+from toy_gpt_train.run import Run
+from toy_gpt_train.show import bars, say, say_pieces, visible
+from toy_gpt_train.tokenizers import TOKENIZERS
 
 HELP: Final = "read the artifacts, show what comes next, continue a text"
 LESSON: Final = """A model gives a probability to every token that may come next. Greedy (temperature 0) always takes
@@ -20,8 +44,13 @@ move the cursor or color the terminal: they are shown as escapes such as \\x1b, 
 examples:
   toy-gpt infer
   toy-gpt infer --base-dir my_run --prompt "the cat" --num 50 --temperature 0.8 --seed 1
+  toy-gpt infer --base-dir my_run --num 50 --temperature 1 --top-k 20 --repetition-penalty 1.2 --show-steps
   toy-gpt infer --base-dir my_gpt --prompt "The " --explain
-  toy-gpt infer --base-dir my_run --num 500 --temperature 0.8 --output story.txt"""
+  toy-gpt infer --base-dir my_run --num 500 --temperature 0.8 --output story.txt
+  toy-gpt infer --untrained --model gpt --tokenizer char --corpus my.txt --temperature 1"""
+_BETWEEN_SAMPLES: Final = "\n---------------\n"
+_MOST_SAMPLES: Final = 1000
+_SHAPE: Final = ("embedding_dim", "hidden_dim", "heads", "layers")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -32,45 +61,176 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     start.add_argument("--start-tokens", nargs="+", metavar="TOKEN", help=meaning)
     start.add_argument("--prompt", metavar="TEXT", help="text to start from; the model sees its last tokens")
     add_sampling(parser)
+    meaning = "write M texts, with the seeds S, S + 1, ... (default: %(default)s)"
+    parser.add_argument("--num-samples", type=int, default=1, metavar="M", help=meaning)
+    meaning = "show the most likely tokens at each step, and how likely the chosen one was"
+    parser.add_argument("--show-steps", action="store_true", help=meaning)
     meaning = "show how a network arrives at its next token: logits step by step, and attention"
     parser.add_argument("--explain", action="store_true", help=meaning)
     shown = parser.add_mutually_exclusive_group()
     shown.add_argument("--json", action="store_true", help="print one JSON object instead of text")
     shown.add_argument("--raw", action="store_true", help="print the generated text with its control characters")
     parser.add_argument("--output", type=Path, metavar="FILE", help="write the generated text to a file, as it is")
+    add_config(parser, presets=False)
+    _add_untrained(parser)
     parser.set_defaults(handler=_infer)
+
+
+def _add_untrained(parser: argparse.ArgumentParser) -> None:
+    group = parser.add_argument_group("an untrained model", "what it writes is noise; no run is read or written")
+    group.add_argument("--untrained", action="store_true", help="use a model that has learned nothing")
+    group.add_argument("--model", metavar="MODEL", help="which one, as in toy-gpt train")
+    group.add_argument("--corpus", type=Path, metavar="PATH", help="the text that its vocabulary is made from")
+    group.add_argument("--tokenizer", metavar="KIND", help=f"{', '.join(TOKENIZERS)}, or a folder (default: word)")
+    group.add_argument("--bpe-vocab", type=int, metavar="V", help="tokens at which byte-level BPE stops merging")
+    group.add_argument("--context", type=int, metavar="N", help="how many tokens the model looks back")
+    for name, flag, option in _shape_options():
+        metavar, choices = (None, option.choices) if option.choices else (option.metavar, None)
+        group.add_argument(flag, dest=name, type=option.type, metavar=metavar, choices=choices, help=option.help)
+
+
+def _shape_options() -> list[tuple[str, str, Option]]:
+    """Return the options of a network that matter to an untrained one too: name, flag, and what it is."""
+    options = network_options(*_SHAPE)
+    return [(name, f"--{options[name].flag or name.replace('_', '-')}", options[name]) for name in ("size", *_SHAPE)]
+
+
+def _load(args: argparse.Namespace) -> Run:
+    flags = {name: f"--{name.replace('_', '-')}" for name in ("model", "corpus", "tokenizer", "bpe_vocab", "context")}
+    flags |= {name: flag for name, flag, _ in _shape_options()}
+    given = {name: value for name in flags if (value := getattr(args, name)) is not None}
+    if args.untrained:
+        return untrained(**{"model": load_manifest().model, **given}, seed=args.seed)
+    if given:
+        raise InputError(f"{flags[next(iter(given))]} is for a model that is --untrained")
+    return load_run(args)
+
+
+@dataclass
+class _Sample:
+    """A text as it is written."""
+
+    sampling: Sampling
+    parts: list[str]  # what it starts from, and what follows
+    ids: list[int] = field(default_factory=list)  # the chosen tokens
+    choices: list[Choice] = field(default_factory=list)
+    stopped: bool = False
+
+    @property
+    def text(self) -> str:
+        """The text so far."""
+        return "".join(self.parts)
+
+    def pieces(self, steps: Iterator[Step], k: int) -> Iterator[str]:
+        """Yield the text piece by piece, and keep what comes; k candidates of each step, for none 0."""
+        yield from self.parts
+        for step in steps:
+            self.ids.append(step.token_id)
+            if k:
+                self.choices.append(Choice(step.token_id, step.probs[step.token_id], top_k(step.probs, k)))
+            self.parts.append(step.text)
+            self.stopped = step.stopped
+            yield step.text
 
 
 def _infer(args: argparse.Namespace) -> int:
     sampling = sampling_of(args)
-    loaded = load_run(args)
-    model, tokenizer = loaded.model, loaded.tokenizer
-    ids = loaded.start_ids(args.prompt) if args.start_tokens is None else tokenizer.token_ids(args.start_tokens)
-    probs, chosen = continuation(model, ids, args.num, sampling)
-    most_likely = [(tokenizer.tokens[i], i, p) for i, p in top_k(probs, args.topk)]
-    explained = explain(model, ids, tokenizer.tokens, args.topk) if args.explain else None
-    generated = continued(args.prompt or tokenizer.decode(ids), chosen, tokenizer)
-    if args.output is not None:
-        with whole_file(args.output) as file:
-            file.write(generated.encode("utf-8", "replace"))
+    if not 1 <= args.num_samples <= _MOST_SAMPLES:
+        raise InputError(f"--num-samples must be from 1 to {_MOST_SAMPLES}, got {args.num_samples}")
+    if args.num_samples > 1 and args.temperature == 0:
+        raise InputError("at temperature 0 all samples are the same: set --temperature, for example to 1")
+    loaded = _load(args)
+    ids, start = _start(args, loaded)
+    samples = [_Sample(replace(sampling, seed=args.seed + i), [start]) for i in range(args.num_samples)]
+    written = [write(loaded.model, loaded.tokenizer, ids, args.num, one.sampling, start) for one in samples]
+    probs, written[0] = begun(written[0], loaded.model, ids)
+    most_likely = top_k(probs, args.topk)
+    explained = explain(loaded.model, ids, loaded.tokenizer.tokens, args.topk) if args.explain else None
+    texts = [one.pieces(steps, args.show_steps and args.topk) for one, steps in zip(samples, written, strict=True)]
+    head = _head(loaded, ids, most_likely)
+    watched = sys.stdout.isatty() and not args.json
+    with nullcontext() if args.output is None else whole_file(args.output) as file:
+        if watched:
+            _show(head, samples, texts, raw=args.raw)
+        deque(chain.from_iterable(texts), maxlen=0)  # write what nobody has watched
+        if file is not None:
+            file.write(_BETWEEN_SAMPLES.join(one.text for one in samples).encode("utf-8", "replace"))
     if args.json:
-        start = [tokenizer.tokens[i] for i in ids]
-        answer: dict[str, Any] = {
-            "start_tokens": start,
-            "top_k": [{"token": token, "id": token_id, "probability": p} for token, token_id, p in most_likely],
-            "generated": start + [tokenizer.tokens[i] for i in chosen],
-        }
-        if explained is not None:
-            answer["explanation"] = as_json(explained)
-        say(json.dumps(answer))
+        say(json.dumps(_answer(loaded, ids, most_likely, samples, explained)))
         return 0
+    if not watched:
+        _show(head, samples, [[one.text] for one in samples], raw=args.raw)
+    _show_end(args, samples, loaded.tokenizer.tokens, explained)
+    return 0
+
+
+def _start(args: argparse.Namespace, loaded: Run) -> tuple[list[int], str]:
+    """Return the ids to start from, and their text."""
+    if args.start_tokens is not None:
+        tokens = [token.lower() if args.lowercase else token for token in args.start_tokens]
+        ids = loaded.tokenizer.token_ids(tokens)
+        return ids, loaded.tokenizer.decode(ids)
+    if args.prompt is None:
+        return loaded.start_ids(), loaded.start_text
+    prompt = args.prompt.lower() if args.lowercase else args.prompt
+    return loaded.start_ids(prompt), prompt_text(prompt, loaded.tokenizer)
+
+
+def _head(loaded: Run, ids: Sequence[int], most_likely: Sequence[tuple[int, float]]) -> str:
+    """Return what is shown above the text: the model, what it looks at, and what it expects."""
+    model, tokenizer = loaded.model, loaded.tokenizer
     context = model.context(ids)
-    say(f"model      {loaded.name}, vocabulary {model.vocab_size}")
-    say(f"context    {visible(tokenizer.decode(context)) if context else '(none)'}")
-    say("next       " + "\n           ".join(bars([(token, p) for token, _, p in most_likely])))
-    say(f"generated  {generated}", raw=args.raw)
+    trained = ", untrained" if loaded.is_untrained else ""
+    next_bars = "\n           ".join(bars([(tokenizer.tokens[i], p) for i, p in most_likely]))
+    return (
+        f"model      {loaded.name}{trained}, vocabulary {model.vocab_size}\n"
+        f"context    {visible(tokenizer.decode(context)) if context else '(none)'}\n"
+        f"next       {next_bars}"
+    )
+
+
+def _show(head: str, samples: Sequence[_Sample], texts: Iterable[Iterable[str]], *, raw: bool) -> None:
+    say(head)
+    for one, pieces in zip(samples, texts, strict=True):
+        label = f"seed {one.sampling.seed}" if len(samples) > 1 else "generated"
+        say_pieces(chain([f"{label:9}  "], pieces), raw=raw)
+
+
+def _show_end(
+    args: argparse.Namespace, samples: Sequence[_Sample], tokens: Sequence[str], explained: Explanation | None
+) -> None:
     if args.output is not None:
         say(f"written    to {args.output}")
+    if args.show_steps:
+        for one in samples:
+            say(f"\n{choices_text(one.choices, tokens)}")
     if explained is not None:
         say(f"\n{as_text(explained)}")
-    return 0
+
+
+def _answer(
+    loaded: Run,
+    ids: Sequence[int],
+    most_likely: Sequence[tuple[int, float]],
+    samples: Sequence[_Sample],
+    explained: Explanation | None,
+) -> dict[str, Any]:
+    """Return what --json prints; ``generated`` is that of the first sample."""
+    tokens = loaded.tokenizer.tokens
+    start = [tokens[i] for i in ids]
+    answer = {
+        "start_tokens": start,
+        "top_k": candidates_json(most_likely, tokens),
+        "generated": start + [tokens[i] for i in samples[0].ids],
+        "samples": [
+            {
+                "seed": one.sampling.seed,
+                "generated": start + [tokens[i] for i in one.ids],
+                "text": one.text,
+                "finish_reason": "stop" if one.stopped else "length",
+                **({"steps": choices_json(one.choices, tokens)} if one.choices else {}),
+            }
+            for one in samples
+        ],
+    }
+    return answer if explained is None else answer | {"explanation": as_json(explained)}

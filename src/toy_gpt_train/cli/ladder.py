@@ -84,7 +84,9 @@ def _ladder(args: argparse.Namespace) -> int:
 
 
 def _train(one: LadderRun, corpus: Corpus, args: argparse.Namespace) -> list[object]:  # the row of its run
-    in_steps = {"workers": args.workers, "keep_checkpoint": False} if one.entry.model_class.trains_in_steps else {}
+    # WHY no checkpoint: a ladder that was stopped begins again, and has no --resume.
+    without = {"checkpoint_every": 0, "keep_checkpoint": False}
+    in_steps = {"workers": args.workers, **without} if one.entry.model_class.trains_in_steps else {}
     trained = run.train(
         one.entry.name,
         corpus,

@@ -2,17 +2,23 @@
 
 import argparse
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from contextlib import closing, suppress
 from pathlib import Path
 from typing import Any, Final
 
-from toy_gpt_train import run
+from toy_gpt_train import __version__, run
+from toy_gpt_train.artifacts.metadata import Meta
 from toy_gpt_train.cli.arguments import add_base_dir, add_text_options
-from toy_gpt_train.cli.config import add_config
-from toy_gpt_train.cli.report import figures, training_report
+from toy_gpt_train.cli.config import add_config, config_text
+from toy_gpt_train.cli.report import figures, memorized, plan, training_report
+from toy_gpt_train.cli.tracker import TRACKERS, tracking
 from toy_gpt_train.errors import InputError
-from toy_gpt_train.models.base import Option
+from toy_gpt_train.io_artifacts import outputs_dir_from_base_dir
+from toy_gpt_train.job import Job
+from toy_gpt_train.models.base import Option, Record
 from toy_gpt_train.models.registry import LADDER, STEP_OPTIONS, find_model
+from toy_gpt_train.progress import Progress
 from toy_gpt_train.project import RESOURCE_ROOT, load_manifest
 from toy_gpt_train.show import say
 
@@ -28,6 +34,9 @@ examples:
   toy-gpt train --model gpt --tokenizer char --steps 200 --corpus my.txt --base-dir my_run
 and then:
   toy-gpt infer --base-dir my_run"""
+CONFIG_NAME: Final = "config.toml"
+# Options that change nothing in a run: what stands for others, where it goes, how it is shown, who does the work.
+_WITHOUT_EFFECT: Final = ("help", "config", "preset", "base_dir", "json", *STEP_OPTIONS)
 _TEXT_OPTIONS: Final = (
     *("tokens", "val_tokens", "tokenizer", "special", "bpe_vocab", "val_fraction", "context", "seed"),
 )
@@ -58,7 +67,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     group = parser.add_argument_group("networks", "--size sets all the other numbers, and each can be set by itself")
     for name, option, is_network in model_options():
-        (group if is_network else parser).add_argument(
+        place = group if is_network else parser
+        if option.type is bool:
+            action = "store_false" if option.flag.startswith("no-") else "store_true"
+            place.add_argument(_flag(name, option), dest=name, action=action, default=None, help=option.help)
+            continue
+        place.add_argument(
             _flag(name, option),
             dest=name,
             type=option.type,
@@ -76,9 +90,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     group.add_argument(
         "--checkpoint-every",
         type=int,
-        default=0,
         metavar="S",
-        help="steps from one checkpoint to the next (default: none)",
+        help="steps from one checkpoint to the next, 0 for none (default: one a minute)",
     )
     group.add_argument("--no-keep", dest="keep_checkpoint", action="store_false", help="keep no checkpoint of the end")
     group.add_argument("--resume", action="store_true", help="continue from the checkpoint, up to --steps in all")
@@ -86,7 +99,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_base_dir(parser, "artifacts/ and outputs/ are written below it")
     add_config(parser, presets=True)
     parser.add_argument("--json", action="store_true", help="print the final figures as one JSON object")
-    parser.set_defaults(handler=_train)
+    meaning = "then write N tokens of text (default: 100), drawn at temperature 0.8 with seed 0"
+    parser.add_argument("--sample", type=int, nargs="?", const=100, metavar="N", help=meaning)
+    meaning = "also send the log to outputs/tensorboard/, as it is made (needs the extra [log])"
+    parser.add_argument("--log-to", choices=TRACKERS, help=meaning)
+    parser.set_defaults(handler=_train, actions=parser._actions)
 
 
 def model_options() -> Iterator[tuple[str, Option, bool]]:
@@ -129,6 +146,99 @@ def train_arguments(args: argparse.Namespace) -> dict[str, Any]:
 
 
 def _train(args: argparse.Namespace) -> int:
-    trained = run.train(**train_arguments(args), progress=True)
-    say(json.dumps(figures(trained, trained.held_out)) if args.json else training_report(trained, trained.paths))
+    # WHY here: other commands do without logging.
+    from toy_gpt_train.cli.run_log import RunLog, chosen_level
+
+    level = chosen_level()
+    if args.sample is not None and args.sample < 1:
+        raise InputError(f"--sample must be at least 1, got {args.sample}")
+    arguments = train_arguments(args)
+    log, outputs = RunLog(level), outputs_dir_from_base_dir(args.base_dir)
+
+    def tell(line: str) -> None:
+        if not args.json:
+            with suppress(OSError):  # training goes on when nobody can read it; the report will fail
+                say(line)
+
+    def start(job: Job) -> None:
+        tell(plan(job))
+        log.start(job, arguments)
+
+        def measured(meta: Meta) -> None:
+            job.evidence[CONFIG_NAME] = _config(args, arguments, job, meta)
+            job.evidence |= log.close(job, meta["metrics"], memorized(meta), args.base_dir)
+
+        job.on_measured = measured
+
+    title = f"training {arguments['model']}"
+    bar = Progress(title, on_estimate=lambda seconds: tell(f"time      about {_duration(seconds)}"))
+    with tracking(args.log_to, outputs) as track, closing(bar):
+
+        def record(line: Record) -> None:
+            log.record(line)
+            track(line)
+
+        # WHY no bar beside the log's lines: they say the same, and a terminal would mix them.
+        trained = run.train(**arguments, progress=level is None and bar.update, on_start=start, on_record=record)
+    sample = None if args.sample is None else trained.generate(num=args.sample)
+    if args.json:
+        shown = figures(trained, trained.held_out) | ({} if sample is None else {"sample": sample})
+        say(json.dumps(shown))
+    else:
+        say(training_report(trained, trained.paths))
+        if sample is not None:
+            say(f"\na sample of {args.sample} tokens:\n{sample}")
     return 0
+
+
+def _duration(seconds: float) -> str:
+    """Return a rough time in words.
+
+    >>> _duration(41.7), _duration(400), _duration(9000)
+    ('42 s', '7 minutes', '2.5 hours')
+    """
+    if seconds < 120:
+        return f"{seconds:.0f} s"
+    return f"{seconds / 60:.0f} minutes" if seconds < 7200 else f"{seconds / 3600:.1f} hours"
+
+
+def _config(args: argparse.Namespace, arguments: Mapping[str, Any], job: Job, meta: Meta) -> str:
+    """Return the options that this run had, as a file that repeats it."""
+    source = job.encoded.source
+    remarks = [
+        f"How toy-gpt {__version__} trained {job.entry.name}. To do it again, in this folder:",
+        f"    toy-gpt train --config {CONFIG_NAME} --base-dir NEW_FOLDER",
+        "A folder with the name of the old one gets the same files, byte for byte.",
+        f"Paths are relative to this folder. {source.name} had the SHA-256 {source.sha256}.",
+    ]
+    if (step := meta["training"].get("resumed_from_step")) is not None:
+        remarks.append(
+            f"It was resumed from step {step} with another plan: from the first step on, it learns otherwise."
+        )
+    outputs = outputs_dir_from_base_dir(args.base_dir)
+    return config_text(resolved_options(args, arguments, job), outputs, remarks)
+
+
+def resolved_options(args: argparse.Namespace, arguments: Mapping[str, Any], job: Job) -> dict[str, Any]:
+    """Return every option that had an effect on a run, as a config file names it, with the value that it had."""
+    options = job.entry.model_class.options
+    numbers = job.numbers()
+    unused = job.settings.unused() if job.entry.model_class.trains_in_steps else {}
+    # A default that matters is written too, so that another version's default changes nothing.
+    always = {"model", "corpus", "tokens", "tokenizer", "context", "seed"}
+    always |= {"bpe_vocab"} if arguments["tokenizer"] == "bpe" else set()
+    always |= set() if arguments["val_tokens"] else {"val_fraction"}
+    values = {"context": job.model.context_size} if job.entry.context is None else {}
+    found: dict[str, Any] = {}
+    for action in args.actions:
+        name = action.dest
+        if name in _WITHOUT_EFFECT or name in unused:
+            continue
+        given = arguments.get(name, getattr(args, name, None))
+        value = numbers.get(name) if name in options else values.get(name, given)
+        if value is None or value == [] or (name not in always and name not in options and value == action.default):
+            continue
+        if action.nargs == 0 and value != action.const:  # a flag that is not set
+            continue
+        found[action.option_strings[0][2:].replace("-", "_")] = True if action.nargs == 0 else value
+    return found

@@ -1,6 +1,7 @@
-"""explain.py - Why this token? One prediction of a network, taken apart.
+"""explain.py - Why this token? One prediction of a network, taken apart; and what else could have been written.
 
-The logits of the most likely tokens after each step, and how much each head attended to each token of the context.
+The logits of the most likely tokens after each step, and how much each head attended to each token of the context. For
+a text that a model writes, the candidates at each position.
 """
 
 from collections.abc import Sequence
@@ -55,3 +56,48 @@ def as_json(explanation: Explanation) -> list[dict[str, Any]]:
         }
         for step in explanation.steps
     ]
+
+
+# --- what a text could have been -----------------------------------------------------------------------------
+
+
+class Choice(NamedTuple):
+    """One position of a text that a model wrote; the probabilities are the model's own, before penalty and drawing."""
+
+    token_id: int  # the chosen one
+    confidence: float  # its probability
+    candidates: list[tuple[int, float]]  # the most likely tokens and their probabilities
+
+
+def choices_text(choices: Sequence[Choice], tokens: Sequence[str]) -> str:
+    """Return a table of the candidates at each position, the chosen one marked."""
+    most = max((len(choice.candidates) for choice in choices), default=0)
+    header = ["step", "chosen", "confidence", *(f"candidate {rank}" for rank in range(1, most + 1))]
+    rows = [
+        [
+            str(number),
+            visible(tokens[choice.token_id]),
+            f"{choice.confidence:.4f}",
+            *(f"{'*' if i == choice.token_id else ' '}{visible(tokens[i])} {p:.4f}" for i, p in choice.candidates),
+        ]
+        for number, choice in enumerate(choices, start=1)
+    ]
+    return f"steps, the chosen token marked with *\n{table(header, rows)}"
+
+
+def choices_json(choices: Sequence[Choice], tokens: Sequence[str]) -> list[dict[str, Any]]:
+    """Return the same as data: a record per position."""
+    return [
+        {
+            "token": tokens[choice.token_id],
+            "id": choice.token_id,
+            "confidence": choice.confidence,
+            "top_k": candidates_json(choice.candidates, tokens),
+        }
+        for choice in choices
+    ]
+
+
+def candidates_json(candidates: Sequence[tuple[int, float]], tokens: Sequence[str]) -> list[dict[str, Any]]:
+    """Return tokens and their probabilities as data."""
+    return [{"token": tokens[i], "id": i, "probability": p} for i, p in candidates]

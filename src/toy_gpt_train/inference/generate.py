@@ -1,37 +1,119 @@
-"""generate.py - Continuing a text: predict, choose, append, repeat."""
+"""generate.py - Continuing a text: predict, choose, append, repeat; and the text of it as it comes.
+
+Concepts:
+    stop text: generation ends as soon as the new text contains one. The stop text and what follows are cut off.
+    end of text: a special token that training texts end with; generation ends there too.
+"""
 
 import random
+from codecs import getincrementaldecoder
 from collections.abc import Iterator, Sequence
-from itertools import islice
+from itertools import chain, islice
+from typing import Final, NamedTuple
 
-from toy_gpt_train.inference.sampling import GREEDY, Sampling, choose_token
+from toy_gpt_train.errors import InputError
+from toy_gpt_train.inference.sampling import GREEDY, Sampling, choose_token, penalized
+from toy_gpt_train.math_training import softmax
 from toy_gpt_train.models.base import Model
 from toy_gpt_train.tokenizers.base import Tokenizer
+
+END_OF_TEXT: Final = "<|endoftext|>"
 
 
 def next_tokens(model: Model, ids: Sequence[int], sampling: Sampling = GREEDY) -> Iterator[tuple[Sequence[float], int]]:
     """Continue a text, token by token, without end; InputError if it has fewer than ``model.min_context`` tokens.
 
     Yields:
-        The V probabilities of the next token, and the id that was chosen.
+        The V probabilities that the model gives to the next token, and the id that was chosen.
     """
     generator = random.Random(sampling.seed)
     cache = model.new_cache()
     text = list(ids)
+    seen = set(ids)
     while True:
-        probs = model.next_probs(text, cache)
-        chosen = choose_token(probs, sampling, generator)
+        if sampling.repetition_penalty == 1:
+            probs = weighed = model.next_probs(text, cache)
+        else:
+            logits = model.logits(text, cache)
+            probs, weighed = softmax(logits), softmax(penalized(logits, seen, sampling.repetition_penalty))
+        chosen = choose_token(weighed, sampling, generator)
         yield probs, chosen
         text.append(chosen)
+        seen.add(chosen)
 
 
-def continuation(
-    model: Model, ids: Sequence[int], num: int, sampling: Sampling = GREEDY
-) -> tuple[Sequence[float], list[int]]:
-    """Return the V probabilities of the next token, and the ids of the next ``num`` tokens; errors as next_tokens()."""
-    steps = next_tokens(model, ids, sampling)
-    probs, first = next(steps)
-    return probs, [first, *(token_id for _, token_id in islice(steps, max(num - 1, 0)))][:num]
+class Step(NamedTuple):
+    """One token that was chosen, and what it adds to the text."""
+
+    probs: Sequence[float]  # of all V tokens, as the model gives them
+    token_id: int
+    text: str  # what is certain now; part of a character, or of what may be a stop text, waits for a later step
+    stopped: bool  # whether the text ends here: a stop text is complete, or this is the end-of-text token
+
+
+def write(
+    model: Model, tokenizer: Tokenizer, ids: Sequence[int], num: int, sampling: Sampling = GREEDY, start: str = ""
+) -> Iterator[Step]:
+    """Continue a text by at most ``num`` tokens; the steps' texts, joined, are what follows ``start``.
+
+    ``start`` is the text of ``ids``, and of what was before them. InputError as in next_tokens(), or if a stop text can
+    never come.
+
+    Cost: what the model takes, and O(1) for the text; the stop texts add their own length for each token.
+    """
+    end = None if sampling.ignore_eos else end_of_text(tokenizer)
+    stop = _stop_texts(sampling.stop, tokenizer)
+    decoder = getincrementaldecoder("utf-8")("replace")
+    separator = tokenizer.separator.encode() if start else b""
+    held = ""
+    for number, (probs, token_id) in enumerate(islice(next_tokens(model, ids, sampling), num), start=1):
+        ended = token_id == end
+        last = ended or number == num
+        held += decoder.decode(b"" if ended else separator + tokenizer.decode_bytes([token_id]), last)
+        separator = tokenizer.separator.encode()
+        certain, found = _certain(held, stop)
+        if last and not found:
+            certain = len(held)
+        yield Step(probs, token_id, held[:certain], ended or found)
+        if ended or found:
+            return
+        held = held[certain:]
+
+
+def begun(steps: Iterator[Step], model: Model, ids: Sequence[int]) -> tuple[Sequence[float], Iterator[Step]]:
+    """Take the first step of write(); return the probabilities of the token after ``ids``, and all the steps."""
+    first = next(steps, None)
+    return (model.next_probs(ids), steps) if first is None else (first.probs, chain([first], steps))
+
+
+def _certain(text: str, stop: Sequence[str]) -> tuple[int, bool]:
+    """Return how much of a text comes before any stop text, even one that is only begun, and whether one is there.
+
+    Example:
+        >>> _certain("cat sat", ["sat"]), _certain("cat s", ["sat"])
+        ((4, True), (4, False))
+    """
+    if not stop:
+        return len(text), False
+    if places := [place for one in stop if (place := text.find(one)) >= 0]:
+        return min(places), True
+    parts = [n for one in stop for n in range(1, min(len(one), len(text) + 1)) if text.endswith(one[:n])]
+    return len(text) - max(parts, default=0), False
+
+
+def _stop_texts(stop: Sequence[str], tokenizer: Tokenizer) -> list[str]:
+    for text in stop:
+        if not tokenizer.exact and any(char.isspace() and char != tokenizer.separator for char in text):
+            raise InputError(f"the stop text {text!r:.60} never comes: this tokenizer writes no such white space")
+    # WHY: what separates the stop text from the word before it goes with it.
+    return [*stop, *(tokenizer.separator + text for text in stop if tokenizer.separator)]
+
+
+def end_of_text(tokenizer: Tokenizer) -> int | None:
+    """Return the id of the special token that ends a text: <|endoftext|> or the first one; None if there is none."""
+    if not tokenizer.special:
+        return None
+    return tokenizer.token_ids([END_OF_TEXT if END_OF_TEXT in tokenizer.special else tokenizer.special[0]])[0]
 
 
 def prompt_ids(prompt: str, tokenizer: Tokenizer, model: Model) -> list[int]:
@@ -44,7 +126,6 @@ def prompt_ids(prompt: str, tokenizer: Tokenizer, model: Model) -> list[int]:
     return last
 
 
-def continued(prompt: str, ids: Sequence[int], tokenizer: Tokenizer) -> str:
-    """Return a prompt and the tokens that follow it as one text, spaced as the tokenizer does it."""
-    start = prompt if tokenizer.exact else " ".join(prompt.split())
-    return start + (tokenizer.separator if start and ids else "") + tokenizer.decode(ids)
+def prompt_text(prompt: str, tokenizer: Tokenizer) -> str:
+    """Return a prompt as the text that continues it shows it: spaced as the tokenizer does it."""
+    return prompt if tokenizer.exact else tokenizer.separator.join(tokenizer.tokenize(prompt))

@@ -6,6 +6,7 @@ from typing import Any, Final
 
 from toy_gpt_train.errors import InputError
 from toy_gpt_train.models.base import Option
+from toy_gpt_train.training.steps import OPTIMIZERS, SCHEDULES
 
 KEPT: Final = ("last", "best")
 _LARGEST_DIMENSION: Final = 65_536
@@ -16,16 +17,35 @@ _SHAPE_OPTIONS: Final = {
     "heads": Option(int, "H", "attention heads"),
     "layers": Option(int, "L", "Transformer blocks"),
     "dropout": Option(float, "P", "share of values set to 0 in training"),
+    "bias": Option(
+        bool,
+        "",
+        "embeddings, attention: no bias in the output layer; older toy-gpt programs read such files exactly",
+        flag="no-bias",
+    ),
 }
 _TRAINING_OPTIONS: Final = {
     "steps": Option(int, "S", "batches to learn from"),
     "batch_size": Option(int, "B", "windows per batch"),
     "micro_batch": Option(int, "B", "windows processed at a time (default: a quarter of the batch)", flag="piece-size"),
-    "learning_rate": Option(float, "LR", "the largest step size of AdamW"),
-    "warmup": Option(int, "S", "steps until the full learning rate (default: a twentieth of all)"),
-    "weight_decay": Option(float, "D", "share of the learning rate taken off every weight (default: 0.1)"),
-    "clip": Option(float, "G", "greatest length of a gradient (default: 1)"),
+    "learning_rate": Option(float, "LR", "the largest step size"),
+    "schedule": Option(str, "HOW", "how the step size changes after the warm-up (default: cosine)", choices=SCHEDULES),
+    "warmup": Option(
+        int, "S", "steps until the full learning rate (default: a twentieth of all; none if constant or inverse-sqrt)"
+    ),
+    "last_rate": Option(
+        float, "P", "cosine, linear: the share of the learning rate that is left at the end (default: 0.1)"
+    ),
+    "optimizer": Option(str, "WHICH", "what turns gradients into steps (default: adamw)", choices=OPTIMIZERS),
+    "beta1": Option(float, "B", "AdamW: how slowly the average of the gradient forgets (default: 0.9)"),
+    "beta2": Option(float, "B", "AdamW: how slowly the average of its square forgets (default: 0.95)"),
+    "weight_decay": Option(float, "D", "AdamW: share of the learning rate taken off every weight (default: 0.1)"),
+    "momentum": Option(float, "M", "SGD: share of the previous step that is kept (default: 0)"),
+    "clip": Option(float, "G", "greatest length of a gradient, 0 for any (default: 1)"),
     "eval_every": Option(int, "S", "steps from one line of the log to the next (default: a twentieth of all)"),
+    "eval_windows": Option(
+        int, "W", "windows of the held-out text measured for each line (default: about 1,000 tokens)"
+    ),
     "keep": Option(str, "WHICH", "the weights to keep: the last, or the best on held-out text", choices=KEPT),
 }
 SIZE_NAMES: Final = ("tiny", "small", "medium")
@@ -51,6 +71,7 @@ class Architecture:
     heads: int = 1  # H, which share the C values
     layers: int = 1  # L blocks
     dropout: float = 0.0  # the share of values set to 0 in training
+    bias: bool = True  # whether the output layer of embeddings and attention has one
 
     def __post_init__(self) -> None:
         for name, least in (("embedding_dim", 1), ("hidden_dim", 0), ("heads", 1), ("layers", 1)):
@@ -74,13 +95,13 @@ class Architecture:
             >>> Architecture.from_mapping(numbers).heads
             2
         """
-        known = {field.name: float if field.name == "dropout" else int for field in fields(Architecture)}
+        known = {field.name: int for field in fields(Architecture)} | {"dropout": float, "bias": bool}
         for name, value in numbers.items():
             if name not in known:
                 raise InputError(f"the architecture has an unknown number {name[:40]!r}")
-            if isinstance(value, bool) or not isinstance(value, (int, known[name])):
+            if isinstance(value, bool) != (known[name] is bool) or not isinstance(value, (int, known[name])):
                 raise InputError(f"{name} of the architecture is no {known[name].__name__}")
         for name in known:
-            if name not in numbers:
+            if name not in numbers and name != "bias":  # older files do not have it
                 raise InputError(f"the architecture has no {name}")
         return Architecture(**numbers)

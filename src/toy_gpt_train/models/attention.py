@@ -50,7 +50,7 @@ class AttentionNetwork(Network):
         self.token_embeddings = Embedding(vocab_size, size, generator=generator, std=1.0)
         self.position_embeddings = Embedding(context_size, size, generator=generator, std=1.0)
         self.attention = OneHead(size, generator)
-        self.output = Linear(size, vocab_size, generator=generator)
+        self.output = Linear(size, vocab_size, bias=architecture.bias, generator=generator)
 
     def forward(self, ids: Sequence[Sequence[int]], *, exact: bool = False) -> Tensor:
         """Return (B, T, V): the logits of the token after each token."""
@@ -64,15 +64,16 @@ class AttentionNetwork(Network):
     def logit_lens(self, ids: Sequence[int]) -> list[LensStep]:
         """Return what the network predicts before it looks at any token, and after."""
         weights = self.attention.weights(self._embed([ids], exact=True))[-len(ids) :]
-        after = list(self([ids], exact=True).data[-self.output.weight.shape[0] :])
-        assert self.output.bias is not None
-        return [LensStep("no token", [], list(self.output.bias.data)), LensStep("attention", [weights], after)]
+        vocab_size, bias = self.output.weight.shape[0], self.output.bias
+        before = [0.0] * vocab_size if bias is None else list(bias.data)
+        after = list(self([ids], exact=True).data[-vocab_size:])
+        return [LensStep("no token", [], before), LensStep("attention", [weights], after)]
 
 
 class AttentionModel(NetworkModel):
     """Model 600; see NetworkModel for the arguments."""
 
-    options = network_options("embedding_dim")
+    options = network_options("embedding_dim", "bias")
     default_context = 16
 
     @classmethod
@@ -84,4 +85,4 @@ class AttentionModel(NetworkModel):
     def count_parameters(cls, vocab_size: int, context_size: int, architecture: Architecture) -> int:
         """Return how many weights a network would have."""
         size = architecture.embedding_dim
-        return (vocab_size + context_size) * size + 3 * size * size + (size + 1) * vocab_size
+        return (vocab_size + context_size) * size + 3 * size * size + (size + architecture.bias) * vocab_size

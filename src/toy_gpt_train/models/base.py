@@ -8,7 +8,7 @@ A model knows ids and numbers, but no files: it describes its content as tables,
 """
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from math import log
 from numbers import Integral, Real
@@ -20,6 +20,7 @@ from toy_gpt_train.models.scores import Prediction, longest_context_floor
 from toy_gpt_train.progress import OnProgress
 
 Record = dict[str, float]  # one line of the training log
+OnStart = Callable[[], None]
 
 # WHY: counting models keep a token id as one character of a string, and need two ids more.
 MAX_VOCABULARY: Final = 0x110000 - 2
@@ -34,7 +35,7 @@ class Text(NamedTuple):
 
 
 class Option(NamedTuple):
-    """A number or word that the user can set for a model; the command line makes a flag of it."""
+    """What the user can set for a model; the command line makes a flag of it, without a value if it is a bool."""
 
     type: type
     metavar: str
@@ -50,7 +51,12 @@ class Option(NamedTuple):
         return self.type(value)
 
 
-_KINDS: Final = {int: (Integral, "a whole number"), float: (Real, "a number"), str: (str, "a word")}
+_KINDS: Final = {
+    bool: (bool, "true or false"),
+    int: (Integral, "a whole number"),
+    float: (Real, "a number"),
+    str: (str, "a word"),
+}
 
 
 @dataclass(frozen=True)
@@ -175,13 +181,15 @@ class Model(ABC):
         seed: int = 0,
         workers: int = 1,
         checkpoints: Any = None,
+        on_start: OnStart | None = None,
         on_progress: OnProgress | None = None,
     ) -> Iterator[Record]:
         """Learn a text.
 
         ``settings`` are from settings(); errors are those of training_ids(). ``workers`` processes share the work and
-        change no number. ``checkpoints`` say where to keep checkpoints and what to resume from. ``on_progress`` may
-        raise StopTraining: the model keeps what it has learned so far, or re-raises if that is nothing.
+        change no number. ``checkpoints`` say where to keep checkpoints and what to resume from. ``on_start`` is called
+        when all is checked, before the first step. ``on_progress`` may raise StopTraining: the model keeps what it has
+        learned so far, or re-raises if that is nothing.
 
         REQ: at the end the model is the one that its files will hold, with the same rounded numbers.
 

@@ -29,7 +29,8 @@ class EmbeddingsNetwork(Network):
         size = context_size * architecture.embedding_dim
         self.token_embeddings = Embedding(vocab_size, architecture.embedding_dim, generator=generator, std=1.0)
         self.hidden = Linear(size, architecture.hidden_dim, generator=generator) if architecture.hidden_dim else None
-        self.output = Linear(architecture.hidden_dim or size, vocab_size, generator=generator)
+        size = architecture.hidden_dim or size
+        self.output = Linear(size, vocab_size, bias=architecture.bias, generator=generator)
 
     def forward(self, ids: Sequence[Sequence[int]], *, exact: bool = False) -> Tensor:
         """Return (B, 1, V): the logits of the token after B contexts of N ids."""
@@ -55,7 +56,7 @@ class EmbeddingsNetwork(Network):
 class EmbeddingsModel(NetworkModel):
     """Model 500; see NetworkModel for the arguments."""
 
-    options = network_options("embedding_dim", "hidden_dim")
+    options = network_options("embedding_dim", "hidden_dim", "bias")
     default_context = 8
 
     @classmethod
@@ -68,7 +69,8 @@ class EmbeddingsModel(NetworkModel):
         """Return how many weights a network would have."""
         size, hidden = context_size * architecture.embedding_dim, architecture.hidden_dim
         into_hidden = (size + 1) * hidden
-        return vocab_size * architecture.embedding_dim + into_hidden + ((hidden or size) + 1) * vocab_size
+        output = ((hidden or size) + architecture.bias) * vocab_size
+        return vocab_size * architecture.embedding_dim + into_hidden + output
 
     @property
     def min_context(self) -> int:

@@ -25,7 +25,19 @@ from operator import itemgetter
 from typing import Any, ClassVar, Final
 
 from toy_gpt_train.errors import InputError
-from toy_gpt_train.models.base import CONTEXT, COUNT, NUMBER, TOKEN, Column, Content, Model, ModelTable, Record, Text
+from toy_gpt_train.models.base import (
+    CONTEXT,
+    COUNT,
+    NUMBER,
+    TOKEN,
+    Column,
+    Content,
+    Model,
+    ModelTable,
+    OnStart,
+    Record,
+    Text,
+)
 from toy_gpt_train.models.scores import Prediction
 
 COUNTS_NAME: Final = "02_counts.csv"
@@ -129,7 +141,7 @@ class KneserNey(Model):
         self.orders = [Order(FALLBACK_DISCOUNTS, {"": Followers({}, {}, 1.0)})]
         self._most_likely: dict[str, tuple[int, float]] = {}
 
-    def fit(self, text: Text, settings: Any = None, **_: Any) -> Iterator[Record]:
+    def fit(self, text: Text, settings: Any = None, *, on_start: OnStart | None = None, **_: Any) -> Iterator[Record]:
         """Learn a text by counting: one pass, then a few dictionary look-ups for each different n-gram.
 
         Its one record has ``avg_loss`` and ``accuracy`` of the finished model on the tokens with a full context.
@@ -139,6 +151,8 @@ class KneserNey(Model):
             what = f"the counts of {len(ids)} training tokens with a context of {self.context_size}"
             bound = f"tokens times context squared must be at most {MOST_WORK:,}"
             raise InputError(f"{what} do not fit into memory: {bound}")
+        if on_start is not None:
+            on_start()
         letters = as_text(ids)
         size = self.context_size + 1
         self.fit_ngrams(Counter(letters[start : start + size] for start in range(len(letters) - size + 1)))

@@ -29,7 +29,19 @@ from typing import Any, ClassVar, Final, NamedTuple
 
 from toy_gpt_train.errors import InputError
 from toy_gpt_train.math_training import SMALLEST_PROBABILITY, add_up, argmax, softmax
-from toy_gpt_train.models.base import COUNT, NUMBER, TEXT, TOKEN, Column, Content, Model, ModelTable, Record, Text
+from toy_gpt_train.models.base import (
+    COUNT,
+    NUMBER,
+    TEXT,
+    TOKEN,
+    Column,
+    Content,
+    Model,
+    ModelTable,
+    OnStart,
+    Record,
+    Text,
+)
 from toy_gpt_train.models.kneser_ney import (
     DISCOUNTS,
     DISCOUNTS_NAME,
@@ -119,7 +131,14 @@ class Mixture(Model):
         return LONGEST_LAG + 2
 
     def fit(
-        self, text: Text, settings: Any = None, *, seed: int = 0, on_progress: OnProgress | None = None, **_: Any
+        self,
+        text: Text,
+        settings: Any = None,
+        *,
+        seed: int = 0,
+        on_start: OnStart | None = None,
+        on_progress: OnProgress | None = None,
+        **_: Any,
     ) -> Iterator[Record]:
         """Count most of the text, learn the weights on the rest, then count all of it.
 
@@ -127,6 +146,8 @@ class Mixture(Model):
         Cost: K distributions over V tokens for each token of the last tenth; counting is quick in comparison.
         """
         ids = self.training_ids(text)
+        if on_start is not None:
+            on_start()
         cut = len(ids) - max(int(len(ids) * SLICE), 1)
         self._prepare(text.tokens or [""] * self.vocab_size)
         columns = self._views.columns(ids)

@@ -81,9 +81,9 @@ class NetworkModel(Model):
         """Return an untrained model; refuse a batch that would end the memory."""
         size, n = settings.architecture, settings.context
         model = cls(vocab_size, n, size, seed)
-        tokens = settings.batch_size * (n + 1)
-        if tokens > MOST_BATCH_TOKENS:
-            raise InputError(f"a batch would have {tokens:,} tokens; the limit is {MOST_BATCH_TOKENS:,}")
+        for what, windows in (("a batch", settings.batch_size), ("the evaluation", settings.eval_windows)):
+            if (tokens := windows * (n + 1)) > MOST_BATCH_TOKENS:
+                raise InputError(f"{what} would have {tokens:,} tokens; the limit is {MOST_BATCH_TOKENS:,}")
         per_token = vocab_size + size.layers * (16 * size.embedding_dim + 2 * size.hidden_dim + 5 * size.heads * n)
         numbers = min(settings.batch_size, settings.micro_batch) * n * per_token
         if numbers > MOST_NUMBERS:
@@ -148,9 +148,10 @@ class NetworkModel(Model):
         return max(num_train - SCORED_OF_TRAINING, self.min_context)
 
     def training_record(self, settings: Any, history: Sequence[Record]) -> dict[str, Any]:
-        """Return all numbers of the settings, and how many epochs the steps made."""
+        """Return all numbers of the settings that mean something, and how many epochs the steps made."""
         numbers = asdict(settings)
-        del numbers["architecture"], numbers["keep"]
+        for name in ("architecture", "keep", *settings.unused()):
+            del numbers[name]
         numbers["piece_size"] = numbers.pop("micro_batch")  # its name in the files
         last = history[-1]
         if last["step"] < settings.steps:

@@ -9,8 +9,8 @@ the rest. c_model.py and d_train.py have the same model the textbook way.
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import product
-from math import exp
-from typing import Any, ClassVar, Final, NamedTuple
+from math import exp, log
+from typing import Any, ClassVar, Final, NamedTuple, Self
 
 from toy_gpt_train.errors import InputError
 from toy_gpt_train.io_artifacts import EMBEDDINGS_NAME, WEIGHT_DECIMALS, WEIGHTS_NAME, weights_layout
@@ -24,6 +24,8 @@ Context = tuple[int, ...]
 RowsByTask = dict[Any, list[tuple[Context, list[int]]]]  # of each task, the contexts, and the token ids of the cells
 
 MOST_CONTEXT_TOKENS: Final = 100_000_000  # in the contexts of all rows together
+MOST_BYTES_OF_ALL_ROWS: Final = 100_000_000  # of the weights file
+_BYTES_PER_WEIGHT: Final = 10  # "-0.123456,"
 
 _DENSE: Final = (Column("input_token", CONTEXT), Column("", WEIGHT, by_token=True))
 _SPARSE: Final = (Column("input_token", CONTEXT), Column("output_token", OTHER_TOKENS), Column("weight", WEIGHT))
@@ -120,12 +122,16 @@ class NGramTable(Model):
         "learning_rate": base.Option(
             float, "LR", "step size of gradient descent (default: 0.1 for a table; a network's by its size)"
         ),
+        "all_rows": base.Option(
+            bool, "", "write every row of a table, also those never trained, if that takes less than 100 MB"
+        ),
     }
     layouts: ClassVar[tuple[str, ...]] = ("all", "observed", "sparse")
 
     def __init__(self, vocab_size: int, context_size: int) -> None:
         super().__init__(vocab_size, context_size)
         self.rows: dict[Context, TableRow] = {}
+        self.all_rows = False  # whether every row is written, however many there are
         self._layout = self.layouts[0]  # of the tables to be loaded
 
     @classmethod
@@ -136,13 +142,26 @@ class NGramTable(Model):
 
         return TableSettings(context=cls.default_context if context is None else context, **given)
 
+    @classmethod
+    def build(cls, vocab_size: int, settings: Any, seed: int) -> Self:
+        """Return an untrained table."""
+        model = cls(vocab_size, settings.context)
+        model.all_rows = settings.all_rows
+        return model
+
     @property
     def min_context(self) -> int:
         """All N tokens: a row belongs to a full context."""
         return self.context_size
 
     def fit(
-        self, text: base.Text, settings: Any, *, on_progress: OnProgress | None = None, **_: Any
+        self,
+        text: base.Text,
+        settings: Any,
+        *,
+        on_start: base.OnStart | None = None,
+        on_progress: OnProgress | None = None,
+        **_: Any,
     ) -> Iterator[base.Record]:
         """Learn by gradient descent from the rows that there are: pairs in order, an update for each, ``epochs`` times.
 
@@ -158,6 +177,10 @@ class NGramTable(Model):
                 f"times context must be at most {MOST_CONTEXT_TOKENS:,}"
             )
         pairs = training_pairs(ids, self.context_size)
+        if self.all_rows:
+            self._check_size(len({context for context, _ in pairs}), text.tokens)
+        if on_start is not None:
+            on_start()
         rows_of = self.rows_by_task(pairs)
         validated = text.num_train < len(text.ids)
         weights: Mapping[Any, Sequence[float]] = {}
@@ -171,6 +194,19 @@ class NGramTable(Model):
             yield record
         self._take_over(rows_of, weights)
         self._round_weights()
+
+    def _check_size(self, num_trained: int, tokens: Sequence[str]) -> None:
+        """Refuse, with InputError, a weights file of all rows that would be too large."""
+        # WHY floats: V to the N may have more digits than there is time to compute.
+        num_rows = exp(min(self.context_size * log(self.vocab_size), 700))
+        label = self.context_size * (1 + sum(len(token.encode("utf-8")) for token in tokens) / self.vocab_size)
+        untrained = num_rows * (label + 2 * self.vocab_size)  # a zero and a comma for each weight
+        num_bytes = untrained + num_trained * self.vocab_size * _BYTES_PER_WEIGHT
+        if num_bytes >= MOST_BYTES_OF_ALL_ROWS:
+            raise InputError(
+                f"the {self.vocab_size} to the power of {self.context_size} rows would take {num_bytes / 1e6:.3g} MB; "
+                f"at most {MOST_BYTES_OF_ALL_ROWS / 1e6:.0f} MB are written"
+            )
 
     def rows_by_task(self, pairs: Sequence[tuple[Context, int]]) -> RowsByTask:
         """Group the rows of (context, next token) pairs by task; rows of one task learn the same weights."""
@@ -244,7 +280,7 @@ class NGramTable(Model):
 
     def content(self) -> Content:
         """Return the weights, in the layout that suits their number, and the first two of each row as a view."""
-        layout = weights_layout(self.vocab_size, self.context_size, len(self.rows))
+        layout = "all" if self.all_rows else weights_layout(self.vocab_size, self.context_size, len(self.rows))
         num_rows = self.vocab_size**self.context_size if layout == "all" else len(self.rows)
         if layout == "sparse":
             num_lines = len(self.rows) + sum(len(row.weights) for row in self.rows.values())
@@ -277,6 +313,7 @@ class NGramTable(Model):
     def expected_tables(self, layout: str, tokens: Sequence[str]) -> dict[str, tuple[Column, ...]]:
         """Return the columns of the weights file; the view is not read."""
         self._layout = layout
+        self.all_rows = layout == "all"
         return {WEIGHTS_NAME: _SPARSE if layout == "sparse" else _DENSE}
 
     def load_tables(self, tables: Mapping[str, Iterable[tuple[Any, ...]]]) -> None:

@@ -95,7 +95,7 @@ def read_parameter(name: str, parameter: Parameter, input_label: InputLabel, row
         raise InputError(f"{parameter_file(name)}: {more} rows where the network has {len(labels)}")
     numbers: list[float] = []
     for label, row in zip(labels, read, strict=True):
-        if row[: len(label)] != label:
+        if row[: len(label)] not in (label, (None,)):  # None: its place says which row it is
             found = str(row[0])[:40]
             raise InputError(f"{parameter_file(name)}: a row begins {found!r} where {label[0]!r} should be")
         numbers += row[len(label) :]

@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib import import_module
 from typing import Any, Final
 
@@ -12,11 +12,13 @@ from toy_gpt_train.models.base import Model
 # Only a model that trains in steps has a use for these; the values here ask for nothing.
 STEP_OPTIONS: Final = {
     "workers": 1,  # processes that share the work; they change no number
-    "checkpoint_every": 0,  # steps from one checkpoint to the next; 0 for none
+    "checkpoint_every": None,  # steps from one checkpoint to the next; 0 for none, None for one a minute
     "keep_checkpoint": True,  # whether the last one stays when the run is written, so that it can be resumed
     "resume": False,  # whether to continue from the newest one
     "more_steps": None,  # how many steps a resumed run does from there, instead of ``steps`` in all
 }
+# N where the older toy-gpt series uses a name of today for a table that looks back one token more.
+_OLDER_CONTEXTS: Final = {"unigram": 1, "bigram": 2}
 MOST_WORKERS: Final = 256  # each is a Python of its own, of 20 MB and more
 
 
@@ -58,6 +60,10 @@ class ModelEntry:
             raise InputError(f"the context must be at least {smallest}, got {context}")
         return context
 
+    def may_have(self, context: int) -> bool:
+        """Whether a run of this name may look back so many tokens."""
+        return self.context in (None, context) or _OLDER_CONTEXTS.get(self.name) == context
+
     def unused_options(self, options: Mapping[str, Any]) -> list[str]:
         """Return the names of the options that mean nothing to the model; some may be those of STEP_OPTIONS."""
         model = self.model_class
@@ -93,15 +99,19 @@ LADDER: Final = (
 
 
 def find_model(name: str) -> ModelEntry:
-    """Return the entry of a model, or raise InputError; ``context-N`` exists for any N, from 4 on with the code 400."""
+    """Return the entry of a model, or raise InputError; ``context-N`` exists for any N, from 4 on with the code 400.
+
+    ``context2``, as the older toy-gpt series calls it, is context-2, and keeps its name.
+    """
     for entry in LADDER:
         if entry.name == name:
             return entry
-    window = re.fullmatch(r"context-([0-9]{1,4})", name)
+    window = re.fullmatch(r"context(-?)([0-9]{1,4})", name)
     if window is None:
         known = ", ".join(entry.name for entry in LADDER)
         raise InputError(f"unknown model {name!r:.60}; there are {known}, and context-N for any N")
-    size = int(window[1])
+    size = int(window[2])
     named = {entry.context: entry for entry in LADDER if entry.where == _TABLE}
     adds = f"a window of {size} tokens; a full table would have V to the {size} rows"
-    return named.get(size) or ModelEntry(400, f"context-{size}", adds, _TABLE, size)
+    entry = named.get(size) or ModelEntry(400, f"context-{size}", adds, _TABLE, size)
+    return entry if window[1] else replace(entry, name=f"context{size}")

@@ -11,7 +11,7 @@ from typing import Any, Final
 from toy_gpt_train.errors import InputError
 from toy_gpt_train.models.architecture import SIZE_NAMES, Architecture
 from toy_gpt_train.models.base import Settings
-from toy_gpt_train.training.steps import StepSettings
+from toy_gpt_train.training.steps import EVALUATED_TOKENS, OPEN, StepSettings
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -77,16 +77,20 @@ def settings_for(name: str, size: str = SIZE_NAMES[0], **numbers: Any) -> Networ
     if "hidden_dim" not in given:
         merged["hidden_dim"] = _feed_forward_dim(name, merged["embedding_dim"]) or start.hidden_dim
     steps = merged["steps"]
+    predictions = 1 if name == "embeddings" else max(merged["context"], 1)  # in a window
     follow = {
-        "warmup": steps // 20,
+        "warmup": 0 if given.get("schedule") in OPEN else steps // 20,
         "eval_every": max(steps // 20, 1),
+        "eval_windows": max(EVALUATED_TOKENS // predictions, 1),
         "micro_batch": max(merged["batch_size"] // 4, 1),  # so that up to four processes can share a batch
     }
     rest = {**follow, **merged, **given}
-    return NetworkSettings(
-        architecture=Architecture(**{f.name: rest.pop(f.name) for f in fields(Architecture) if f.name in rest}),
-        **rest,
-    )
+    architecture = Architecture(**{f.name: rest.pop(f.name) for f in fields(Architecture) if f.name in rest})
+    settings = NetworkSettings(architecture=architecture, **rest)
+    for number, to in settings.unused().items():
+        if number in given:
+            raise InputError(f"--{number.replace('_', '-')} means nothing to {to}")
+    return settings
 
 
 def _feed_forward_dim(name: str, embedding_dim: int) -> int:

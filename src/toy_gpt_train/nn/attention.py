@@ -1,12 +1,12 @@
 """attention.py - How a token looks at the tokens before it.
 
 Every token has a query (what it asks), a key (what it can answer) and a value (what it tells). A softmax over the
-products of its query with the earlier keys says how much it attends to each; it receives the values in these shares:
+products of its query with their keys says how much it attends to each; it receives the values in these shares:
 
     attention(Q, K, V) = softmax(Q K^T / sqrt(D)) V
 
 Heads do this in parallel, each on its own D of the C values. Because a token only looks back (causal attention), one
-pass over a sequence trains a prediction at every position at once.
+pass over a sequence trains a prediction at every position at once. A mask says otherwise who may look at whom.
 
 Shapes: B sequences, H heads, T tokens, D values per head; C = H * D.
 
@@ -16,7 +16,7 @@ Source: Vaswani et al. (2017), "Attention is all you need".
 import math
 from collections.abc import Sequence
 from functools import lru_cache
-from itertools import cycle
+from itertools import compress, cycle
 
 from toy_gpt_train.math_training import softmax
 from toy_gpt_train.nn.functional import softmax_backward
@@ -101,30 +101,35 @@ def _rotation(length: int, size: int, start: int, base: float) -> tuple[list[flo
     return list(map(math.cos, angles)), list(map(math.sin, angles))
 
 
-def scaled_dot_product_attention(query: Tensor, key: Tensor, value: Tensor) -> Tensor:
-    """Return softmax(Q K^T / sqrt(D)) V, where a token attends only to itself and to earlier tokens.
+def scaled_dot_product_attention(query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None = None) -> Tensor:
+    """Return softmax(Q K^T / sqrt(D)) V, where a token attends only to itself and to earlier tokens, or as masked.
 
-    The query and the result are (..., Tq, D), key and value (..., Tk, D). If Tq is below Tk, the queries belong to the
-    last tokens; ValueError if it is above.
+    The query is (..., Tq, D), the key (..., Tk, D), the value (..., Tk, E), the result (..., Tq, E). Without a mask, if
+    Tq is below Tk, the queries belong to the last tokens; ValueError if it is above.
+
+    A mask is (Tq, Tk), the same for all, or (..., Tq, Tk): 0 where the query may not attend to the key, 1 elsewhere. A
+    query that may attend to nothing gets zeros; softmax of nothing would be NaN. ValueError if the mask does not fit.
 
     Cost: 2 B H T^2 D multiply-adds forward, and twice as many backward; B H T^2 / 2 exponentials.
 
     >>> x = Tensor([1.0, 2.0], (2, 1)); q = Tensor([0.0, 0.0], (2, 1))
     >>> scaled_dot_product_attention(q, x, x).tolist()
     [[1.0], [1.5]]
+    >>> scaled_dot_product_attention(q, x, x, mask=Tensor([1, 1, 0, 0], (2, 2))).tolist()
+    [[1.5], [0.0]]
     """
     *outer, num_queries, size = query.shape
-    num_keys = key.shape[-2]
+    num_keys, width = value.shape[-2:]
     batch = math.prod(outer)
     exact = query.exact or key.exact or value.exact
-    weights = attention_weights(query, key)
-    y = matmul(weights, value.data, num_queries, num_keys, size, batch, exact=exact)
+    weights = attention_weights(query, key, mask)
+    y = matmul(weights, value.data, num_queries, num_keys, width, batch, exact=exact)
 
     def backward(grad: Floats) -> Gradients:
         transposed = transpose(weights, num_queries, num_keys, batch)
-        grad_value = matmul(transposed, grad, num_keys, num_queries, size, batch, exact=exact)
-        values = transpose(value.data, num_keys, size, batch)
-        grad_weights = matmul(grad, values, num_queries, size, num_keys, batch, exact=exact)
+        grad_value = matmul(transposed, grad, num_keys, num_queries, width, batch, exact=exact)
+        values = transpose(value.data, num_keys, width, batch)
+        grad_weights = matmul(grad, values, num_queries, width, num_keys, batch, exact=exact)
         # Through softmax row by row; a hidden token has weight 0 and gets gradient 0.
         scale = 1 / math.sqrt(size)
         grad_scores: list[float] = []
@@ -136,29 +141,43 @@ def scaled_dot_product_attention(query: Tensor, key: Tensor, value: Tensor) -> T
         grad_key = matmul(transposed, query.data, num_keys, num_queries, size, batch, exact=exact)
         return grad_query, grad_key, grad_value
 
-    return Tensor(y, query.shape, (query, key, value), backward)
+    return Tensor(y, (*outer, num_queries, width), (query, key, value), backward)
 
 
-def attention_weights(query: Tensor, key: Tensor) -> list[float]:
+def attention_weights(query: Tensor, key: Tensor, mask: Tensor | None = None) -> list[float]:
     """Return how much every token attends to itself and to each earlier token: (..., Tq, Tk) as a flat list.
 
-    Each row sums to 1, and is 0 for later tokens. Arguments as for scaled_dot_product_attention.
+    Each row sums to 1, and is 0 for hidden tokens. Arguments as for scaled_dot_product_attention.
 
     >>> attention_weights(Tensor([0.0, 0.0], (2, 1)), Tensor([1.0, 2.0], (2, 1)))
     [1.0, 0.0, 0.5, 0.5]
     """
     *outer, num_queries, size = query.shape
     num_keys = key.shape[-2]
-    if num_queries > num_keys:
+    if mask is None and num_queries > num_keys:
         raise ValueError(f"{num_queries} queries for {num_keys} keys: each token has a key")
+    if mask is not None and mask.shape not in ((num_queries, num_keys), (*outer, num_queries, num_keys)):
+        raise ValueError(f"a mask of shape {mask.shape} does not fit {num_queries} queries and {num_keys} keys")
     batch = math.prod(outer)
     keys, exact = transpose(key.data, num_keys, size, batch), query.exact or key.exact
     scores = matmul(query.data, keys, num_queries, size, num_keys, batch, exact=exact)
     scale = 1 / math.sqrt(size)
     weights: list[float] = []
     for row in range(batch * num_queries):
-        visible = num_keys - num_queries + row % num_queries + 1
         start = row * num_keys
+        if mask is not None:
+            begin = start % len(mask.data)
+            seen = mask.data[begin : begin + num_keys]
+            weights += _masked_softmax([scale * score for score in scores[start : start + num_keys]], seen)
+            continue
+        visible = num_keys - num_queries + row % num_queries + 1
         weights += softmax([scale * score for score in scores[start : start + visible]])
         weights += [0.0] * (num_keys - visible)
     return weights
+
+
+def _masked_softmax(scores: list[float], seen: Floats) -> list[float]:
+    if not any(seen):
+        return [0.0] * len(seen)
+    probs = iter(softmax(list(compress(scores, seen))))
+    return [next(probs) if one else 0.0 for one in seen]

@@ -4,7 +4,7 @@ Concepts:
     momentum: keep part of the previous steps, so that oscillations cancel.
     AdamW: each weight has its own step size, small where its gradient is large or noisy.
     weight decay: every step also shrinks every weight by a small share.
-    schedule: large steps after a short warm-up, then smaller and smaller ones.
+    schedule: large steps after a short warm-up, then usually smaller and smaller ones.
 
 It knows parameters and their gradients, not what they are for.
 """
@@ -17,6 +17,8 @@ from operator import mul
 from toy_gpt_train.math_training import add_up
 from toy_gpt_train.nn.kernels import doubles
 from toy_gpt_train.nn.tensor import Parameter
+
+State = dict[str, list["array[float]"]]  # by name, an array for each parameter
 
 
 class SGD:
@@ -32,10 +34,16 @@ class SGD:
     def __init__(self, parameters: Sequence[Parameter], lr: float, momentum: float = 0.0) -> None:
         self.parameters = list(parameters)
         self.lr, self.momentum = lr, momentum
-        self.velocities = _zeros_like(self.parameters)
+        self.steps = 0
+        self.velocities = _zeros_like(self.parameters)  # v, an array for each parameter
+
+    def state(self) -> State:
+        """Return what it remembers from step to step, besides how many there were."""
+        return {"velocity": self.velocities}
 
     def step(self) -> None:
         """Change every parameter that has a gradient."""
+        self.steps += 1
         for i, parameter in enumerate(self.parameters):
             if parameter.grad is None:
                 continue
@@ -73,6 +81,10 @@ class AdamW:
         self.steps = 0  # t
         self.first = _zeros_like(self.parameters)  # m, an array for each parameter
         self.second = _zeros_like(self.parameters)  # v
+
+    def state(self) -> State:
+        """Return what it remembers from step to step, besides how many there were."""
+        return {"first": self.first, "second": self.second}
 
     def step(self) -> None:
         """Change every parameter that has a gradient, in about ten floating-point operations per weight."""
@@ -125,17 +137,54 @@ def clip_grad_norm(parameters: Sequence[Parameter], max_norm: float) -> float:
     return norm
 
 
+# --- schedules: the step size of each step, counted from 0 ---------------------------------------------------
+
+
 def cosine_schedule(step: int, *, peak: float, warmup: int, total: int, floor: float = 0.0) -> float:
-    """Return the step size of one of ``total`` steps, from 0: up in a straight line, then down along half a cosine.
+    """Go up in a straight line, then down along half a cosine.
 
-    It reaches ``peak`` at the end of the warm-up, and ``floor`` at the end.
+    It is 0 at step 0, ``peak`` at step ``warmup``, and ``floor`` from step ``total`` on.
 
-    >>> [round(cosine_schedule(step, peak=1.0, warmup=2, total=6), 4) for step in range(6)]
-    [0.5, 1.0, 1.0, 0.8536, 0.5, 0.1464]
+    >>> [round(cosine_schedule(step, peak=1.0, warmup=2, total=6), 4) for step in range(7)]
+    [0.0, 0.5, 1.0, 0.8536, 0.5, 0.1464, 0.0]
 
     Source: Loshchilov and Hutter (2017), "SGDR", for the cosine; Goyal et al. (2017) for the warm-up.
     """
     if step < warmup:
-        return peak * (step + 1) / warmup
-    done = min((step - warmup) / max(total - warmup, 1), 1.0)
-    return floor + (peak - floor) * 0.5 * (1 + cos(pi * done))
+        return peak * step / warmup
+    return floor + (peak - floor) * 0.5 * (1 + cos(pi * _share_done(step, warmup, total)))
+
+
+def linear_schedule(step: int, *, peak: float, warmup: int, total: int, floor: float = 0.0) -> float:
+    """Go up as in cosine_schedule, then down in a straight line, too.
+
+    >>> [linear_schedule(step, peak=1.0, warmup=2, total=6) for step in range(7)]
+    [0.0, 0.5, 1.0, 0.75, 0.5, 0.25, 0.0]
+    """
+    if step < warmup:
+        return peak * step / warmup
+    return peak + (floor - peak) * _share_done(step, warmup, total)
+
+
+def _share_done(step: int, warmup: int, total: int) -> float:
+    return min((step - warmup) / max(total - warmup, 1), 1.0)
+
+
+def constant_schedule(step: int, *, peak: float, warmup: int = 0) -> float:
+    """Go up as in cosine_schedule, if there is a warm-up, and stay there.
+
+    >>> [constant_schedule(step, peak=1.0, warmup=2) for step in range(4)]
+    [0.0, 0.5, 1.0, 1.0]
+    """
+    return peak * step / warmup if step < warmup else peak
+
+
+def inverse_sqrt_schedule(step: int, *, peak: float, warmup: int = 0) -> float:
+    """Go up as in cosine_schedule, if there is a warm-up, then divide by the root of 1, 2, 3, ...
+
+    >>> [inverse_sqrt_schedule(step, peak=6.0) for step in (0, 3, 8)]
+    [6.0, 3.0, 2.0]
+
+    Source: Robbins and Monro (1951): steps that shrink, but not so fast that they end before the goal.
+    """
+    return peak * step / warmup if step < warmup else peak / sqrt(step - warmup + 1)

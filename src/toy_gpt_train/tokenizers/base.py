@@ -10,6 +10,8 @@ from pathlib import Path
 from typing import Any, ClassVar, Final, NamedTuple, Self
 
 from toy_gpt_train.errors import InputError
+from toy_gpt_train.progress import OnProgress
+from toy_gpt_train.tokenizers.special import outside_special
 
 DEFAULT_VOCAB_SIZE: Final = 512
 _MAX_NAMED: Final = 5  # unknown tokens in one message
@@ -34,6 +36,7 @@ class Tokenizer(ABC):
     exact: ClassVar[bool]  # whether decode(encode(text)) is the text
     learned: ClassVar[bool] = False  # whether it is learned from a text; then a held-out part must not be seen
     separator: ClassVar[str] = ""  # what decode puts between two tokens
+    special: Sequence[str] = ()  # texts that are one token wherever they stand (special.py)
 
     def __init__(self, tokens: Sequence[str], token_bytes: Sequence[bytes]) -> None:
         self.tokens = tokens
@@ -53,17 +56,27 @@ class Tokenizer(ABC):
 
     @classmethod
     @abstractmethod
-    def from_vocabulary(cls, tokens: Sequence[str], folder: Path) -> Self:
-        """Return the tokenizer of a saved run from its vocabulary by id; BPE reads its own files from the run's folder.
+    def from_file(
+        cls, path: Path, vocab_size: int, special: Sequence[str], workers: int, on_progress: OnProgress
+    ) -> Self:
+        """Return what from_text() does, of a text file of any size: it is read in blocks.
 
-        InputError if a file is damaged, or numbers other tokens than the vocabulary.
+        BPE counts words in ``workers`` processes. InputError if the file is not UTF-8.
         """
 
     @classmethod
-    def cut(cls, text: str, share: float) -> int:
+    @abstractmethod
+    def from_vocabulary(cls, tokens: Sequence[str], folder: Path, special: Sequence[str] = ()) -> Self:
+        """Return the tokenizer of a saved run from its vocabulary by id; BPE reads its own files from the run's folder.
+
+        InputError if a file is damaged, or numbers other tokens than the vocabulary, or a special token is not in it.
+        """
+
+    @classmethod
+    def cut(cls, text: str, share: float, special: Sequence[str] = ()) -> int:
         """Return the character at which the first ``share`` of a text ends, from 0 to 1; never inside a token."""
         # WHY round first: 20 * (1 - 0.8) is a hair below 4 in floating point.
-        return int(round(len(text) * share, 6))
+        return outside_special(text, int(round(len(text) * share, 6)), special)
 
     @property
     def vocab_size(self) -> int:
@@ -135,7 +148,7 @@ class Tokenizer(ABC):
 
     def description(self) -> dict[str, Any]:
         """Return what the metadata say of it; from_vocabulary() and the run's files give the rest."""
-        return {"kind": self.kind}
+        return {"kind": self.kind, "special": list(self.special)} if self.special else {"kind": self.kind}
 
     def files(self) -> dict[str, str]:
         """Return the text of the files that a run keeps beside its vocabulary, by name."""

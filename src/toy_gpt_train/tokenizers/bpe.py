@@ -6,14 +6,14 @@ them, step by step, as far as its merges go. bpe_naive.py shows the steps; here 
 Concepts:
     rank: a merge's position in the order of learning. To encode a word, the merge of lowest rank among its neighbors
         is done first (at its leftmost position), until no neighbors can be merged.
-    special token: text that is one token wherever it stands, whatever the merges ("<|endoftext|>").
+    special token: text that is one token wherever it stands, whatever the merges (special.py).
 
 REQ: decode(encode(text)) == text for every text that UTF-8 can hold, and every id is a number in vocab.json.
 
 Source: Sennrich, Haddow and Birch (2016); Radford et al. (2019) for bytes instead of characters.
 """
 
-from collections import Counter, defaultdict
+from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from heapq import heappop, heappush
 from itertools import chain, pairwise
@@ -21,12 +21,15 @@ from pathlib import Path
 from typing import Final, Self
 
 from toy_gpt_train.errors import InputError
+from toy_gpt_train.progress import OnProgress
 from toy_gpt_train.staging import write_texts
-from toy_gpt_train.tokenizers import bpe_files, bpe_naive
+from toy_gpt_train.tokenizers import bpe_files, bpe_naive, tokenizer_json
 from toy_gpt_train.tokenizers.base import DEFAULT_VOCAB_SIZE, MergeStep, Tokenizer
-from toy_gpt_train.tokenizers.bpe_files import MERGES_NAME, TOKENIZER_NAME, VOCAB_NAME, Merge, spell
-from toy_gpt_train.tokenizers.bpe_train import MAX_VOCAB_SIZE, learn_merges, number_tokens
-from toy_gpt_train.tokenizers.pretokenize import TextSplitter, pretokenize
+from toy_gpt_train.tokenizers.bpe_files import MERGES_NAME, VOCAB_NAME, Merge, spell
+from toy_gpt_train.tokenizers.bpe_train import checked_splitter, count_block, learn_merges, number_tokens, train_bpe
+from toy_gpt_train.tokenizers.pretokenize import last_certain_cut, pretokenize
+from toy_gpt_train.tokenizers.special import TextSplitter
+from toy_gpt_train.tokenizers.tokenizer_json import TOKENIZER_NAME
 
 # WHY two bounds: 32,768 words of at most 32 bytes take some 7 MB in ordinary text, and never more than 16 MB.
 CACHED_WORDS: Final = 1 << 15
@@ -59,10 +62,11 @@ class BPETokenizer(Tokenizer):
         bpe_files.check_vocab(vocab)
         self.vocab = dict(sorted(vocab.items()))
         self.merges = list(merges)
-        self._splitter = TextSplitter(special_tokens)
+        self._splitter = TextSplitter(special_tokens, last_certain_cut)
+        self.special = self._splitter.special_tokens
         id_of = {token: token_id for token_id, token in self.vocab.items()}
         self.special_tokens: dict[str, int] = {}
-        for text in self._splitter.special_tokens:
+        for text in self.special:
             self.special_tokens[text] = id_of.setdefault(text.encode(), len(self.vocab))
             self.vocab[self.special_tokens[text]] = text.encode()
         self._byte_ids = [id_of[bytes([byte])] for byte in range(256)]
@@ -91,49 +95,72 @@ class BPETokenizer(Tokenizer):
 
     @classmethod
     def from_text(cls, text: str, vocab_size: int = DEFAULT_VOCAB_SIZE, special: Sequence[str] = ()) -> Self:
-        """Train on a text in memory; train_bpe (bpe_train.py) trains on a file of any size.
+        """Train on a text in memory; from_file() trains on a file of any size.
 
-        ``vocab_size`` has the 256 bytes; InputError if it is smaller, or the text holds a lone surrogate.
+        ``vocab_size`` has the special tokens and the 256 bytes; InputError if it is smaller, or the text holds a lone
+        surrogate.
 
         Example:
             >>> BPETokenizer.from_text("hug pug hug", 258).tokens[256:]
             ['ug', 'hug']
         """
-        if not 256 <= vocab_size <= MAX_VOCAB_SIZE:
-            raise InputError(f"the vocabulary size must be from 256 (the bytes) to {MAX_VOCAB_SIZE}, got {vocab_size}")
+        splitter, max_merges = checked_splitter(vocab_size, special)
         _utf8(text)
-        merges = learn_merges(Counter(pretokenize(text)), vocab_size - 256)
-        return cls(number_tokens(merges), merges)
+        merges = learn_merges(count_block(text, splitter), max_merges)
+        return cls(number_tokens(merges, splitter.special_tokens), merges, splitter.special_tokens)
+
+    @classmethod
+    def from_file(
+        cls, path: Path, vocab_size: int, special: Sequence[str], workers: int, on_progress: OnProgress
+    ) -> Self:
+        """Train on a file of any size, in constant memory but for its different words; see train_bpe."""
+        vocab, merges = train_bpe(path, vocab_size, special, workers=workers, on_progress=on_progress)
+        return cls(vocab, merges, special)
 
     @classmethod
     def from_files(cls, vocab_path: Path, merges_path: Path, special_tokens: Iterable[str] = ()) -> Self:
-        """Read GPT-2's two files, which do not say which tokens are special; InputError if one is damaged."""
-        special = tuple(special_tokens)
-        return cls(*bpe_files.read_files(vocab_path, merges_path, dict.fromkeys(special)), special)
+        """Read GPT-2's two files; InputError if one is damaged.
+
+        They do not say which tokens are special: those given are, and those like <|endoftext|> that no merge makes.
+        """
+        special = dict.fromkeys(special_tokens)
+        vocab, merges, found = bpe_files.read_files(vocab_path, merges_path, special)
+        return cls(vocab, merges, dict.fromkeys([*found, *special]))
 
     @classmethod
-    def load(cls, folder: Path) -> Self:
-        """Read what save wrote, special tokens included; InputError if a file is damaged, or two disagree."""
-        path = folder / TOKENIZER_NAME
-        described = bpe_files.read_description(path) if path.is_file() else {}
-        special = bpe_files.special_tokens_of(described, path)
-        tokenizer = cls(*bpe_files.read_files(folder / VOCAB_NAME, folder / MERGES_NAME, special), special)
+    def load(cls, folder: Path, special_tokens: Iterable[str] = ()) -> Self:
+        """Read what save wrote, or two files as in from_files, or a tokenizer.json without those two.
+
+        Only two files do not say which tokens are special, and need ``special_tokens``. InputError if a file is
+        damaged, or two disagree.
+        """
+        path, vocab_path, merges_path = (folder / name for name in (TOKENIZER_NAME, VOCAB_NAME, MERGES_NAME))
+        if not path.is_file():
+            return cls.from_files(vocab_path, merges_path, special_tokens)
+        if not vocab_path.exists() and not merges_path.exists():
+            return cls(*tokenizer_json.read_alone(path))
+        described = tokenizer_json.read_description(path)
+        special = tokenizer_json.special_tokens_of(described, path)
+        tokenizer = cls(*bpe_files.read_files(vocab_path, merges_path, special))
         if tokenizer.special_tokens != special:
             raise InputError(f"{folder}: {TOKENIZER_NAME} and {VOCAB_NAME} give special tokens different ids")
-        bpe_files.check_description(described, path, tokenizer.tokens, tokenizer.merges)
+        tokenizer_json.check_description(described, path, tokenizer.tokens, tokenizer.merges)
         return tokenizer
 
     @classmethod
-    def from_vocabulary(cls, tokens: Sequence[str], folder: Path) -> Self:
+    def from_vocabulary(cls, tokens: Sequence[str], folder: Path, special: Sequence[str] = ()) -> Self:
         """Return the tokenizer in a run's folder; see Tokenizer.from_vocabulary."""
         tokenizer = cls.load(folder)
         if list(tokens) != tokenizer.tokens:
             raise InputError(f"{folder}: 01_vocabulary.csv and {VOCAB_NAME} do not number the same tokens")
+        if sorted(special) != sorted(tokenizer.special):
+            raise InputError(f"{folder}: 00_meta.json and {TOKENIZER_NAME} do not have the same special tokens")
         return tokenizer
 
     def files(self) -> dict[str, str]:
         """Return vocab.json and merges.txt as GPT-2 has them, and tokenizer.json for Hugging Face's library."""
-        return bpe_files.file_texts(self.tokens, self.merges, self.special_tokens)
+        described = tokenizer_json.description_text(self.tokens, self.merges, self.special_tokens)
+        return {**bpe_files.file_texts(self.tokens, self.merges), TOKENIZER_NAME: described}
 
     def save(self, folder: Path) -> list[Path]:
         """Write files() to a folder."""

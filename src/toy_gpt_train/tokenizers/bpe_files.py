@@ -1,18 +1,18 @@
-r"""bpe_files.py - The files of a byte-level BPE tokenizer: GPT-2's vocab.json and merges.txt, and tokenizer.json.
+r"""bpe_files.py - The two files of a byte-level BPE tokenizer, as GPT-2 has them: vocab.json and merges.txt.
 
 Concepts:
     printable alphabet: GPT-2 writes each byte as one printable character, so a token is a word without spaces in a
         text file. Bytes that print stand for themselves; the others take the code points from 256 on: the space is
         "Ġ", the line end "Ċ". Special tokens are written as plain text.
     vocab.json: token -> id. merges.txt: a version line, then one merge per line, in the order of learning.
-    tokenizer.json: all of it in one file, for Hugging Face's ``tokenizers`` library. It is read for its special tokens,
-        and must not contradict the others.
+    tokenizer.json: all of it in one file (tokenizer_json.py), with the special tokens, which GPT-2's files do not mark.
 
 REQ: a damaged file is refused with its name, and with the line for merges. One that cannot be read is an OSError.
 """
 
 import json
-from collections.abc import Collection, Mapping, Sequence
+import re
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
 
@@ -21,13 +21,14 @@ from toy_gpt_train.files import read_json_object, read_text
 
 VOCAB_NAME: Final = "vocab.json"
 MERGES_NAME: Final = "merges.txt"
-TOKENIZER_NAME: Final = "tokenizer.json"
 MERGES_HEADER: Final = "#version: 0.2"
 Merge = tuple[bytes, bytes]
 
 _PRINTABLE: Final = (*range(ord("!"), ord("~") + 1), *range(ord("¡"), ord("¬") + 1), *range(ord("®"), ord("ÿ") + 1))
 _OTHERS: Final = [byte for byte in range(256) if byte not in _PRINTABLE]
 BYTE_CHARS: Final = {byte: chr(byte) for byte in _PRINTABLE} | {byte: chr(256 + i) for i, byte in enumerate(_OTHERS)}
+# WHY ASCII: there, a special token in plain text and in the printable alphabet are the same.
+_MARKED: Final = re.compile(rb"<\|[!-~]+\|>")
 _CHAR_BYTES: Final = {char: byte for byte, char in BYTE_CHARS.items()}
 
 
@@ -77,33 +78,34 @@ def check_merge(merge: Merge, tokens: Collection[bytes], earlier: Collection[Mer
 
 def read_files(
     vocab_path: Path, merges_path: Path, special_tokens: Mapping[str, int | None]
-) -> tuple[dict[int, bytes], list[Merge]]:
-    """Read a vocab.json and its merges.txt; InputError if one is damaged, or a token is made by no merge.
+) -> tuple[dict[int, bytes], list[Merge], list[str]]:
+    """Read a vocab.json and its merges.txt: the vocabulary, the merges, and the special tokens.
 
-    Special tokens are plain text there; those with an id need not be in the vocabulary.
-    WHY together: neither can be much larger than the other.
+    Special tokens are plain text there; those with an id need not be in the vocabulary. InputError if a file is
+    damaged, or no merge makes a token. WHY together: neither can be much larger than the other.
     """
     merges_bytes = merges_path.stat().st_size
-    vocab = _read_vocab(vocab_path, special_tokens, merges_bytes)
-    merges = _read_merges(merges_path, vocab, 16 * vocab_path.stat().st_size)
-    made = {left + right for left, right in merges} | {_plain(text) for text in special_tokens}
-    for token in vocab.values():
-        if len(token) > 1 and token not in made:
-            raise InputError(f"{merges_path}: no merge makes {spell(token)!r:.60}, which is in {vocab_path.name}")
-    return vocab, merges
-
-
-def _read_vocab(path: Path, special_tokens: Mapping[str, int | None], merges_bytes: int) -> dict[int, bytes]:
-    vocab: dict[int, bytes] = {}
     # Each token has at least its own bytes, a space and a line end in the merges; here, an id and quotes as well.
     most_bytes, most_values = 32 * merges_bytes + 20_000, merges_bytes + 1000
     more = 2000 * len(special_tokens)
-    members = read_json_object(path, unique=True, limit=most_bytes + more, values=most_values + more)
-    for text, special_id in special_tokens.items():
-        if special_id is not None:
-            members.setdefault(text, special_id)
+    members = read_json_object(vocab_path, unique=True, limit=most_bytes + more, values=most_values + more)
+    vocab = parse_vocab(members, special_tokens, vocab_path)
+    merges = _read_merges(merges_path, vocab, 16 * vocab_path.stat().st_size)
+    return vocab, merges, all_special(vocab, merges, special_tokens, f"{merges_path}: no merge makes", vocab_path.name)
+
+
+def parse_vocab(members: Mapping[str, Any], special_tokens: Mapping[str, int | None], path: Path) -> dict[int, bytes]:
+    """Return the bytes of each id from the members of a vocab.json, and the special tokens that have an id.
+
+    Members may also be id -> token, as {"0": "<|endoftext|>", "1": "!"}. InputError, with the path, if they are
+    damaged.
+    """
+    vocab: dict[int, bytes] = {}
     try:
-        for spelling, token_id in members.items():
+        pairs = _id_and_spelling(members)
+        known = {spelling for _, spelling in pairs}
+        pairs += [(i, text) for text, i in special_tokens.items() if i is not None and text not in known]
+        for token_id, spelling in pairs:
             token = _plain(spelling) if spelling in special_tokens else unspell(spelling)
             if type(token_id) is not int:  # WHY not isinstance: true is an int to Python, but no id.
                 raise InputError(f"the id of {spelling!r:.60} is not a whole number")
@@ -116,19 +118,34 @@ def _read_vocab(path: Path, special_tokens: Mapping[str, int | None], merges_byt
     return vocab
 
 
+def _id_and_spelling(members: Mapping[str, Any]) -> list[tuple[Any, str]]:
+    # WHY all of them: "0" to "9" are tokens too, but no vocabulary has only numbers, and texts as ids.
+    by_id = all(isinstance(value, str) for value in members.values())
+    if by_id and members.keys() == set(map(str, range(len(members)))):
+        return [(int(token_id), spelling) for token_id, spelling in members.items()]
+    return [(token_id, spelling) for spelling, token_id in members.items()]
+
+
 def _plain(text: str) -> bytes:
     return text.encode("utf-8", "surrogatepass")  # half a character is refused with the special tokens
 
 
 def _read_merges(path: Path, vocab: Mapping[int, bytes], most_bytes: int) -> list[Merge]:
+    text = read_text(path, most_bytes).replace("\r\n", "\n")
+    *lines, end = text.split("\n")
+    has_header = text.startswith("#version")
+    # WHY only with a header: files without one come from programs that may leave out the last line end.
+    if end and has_header:
+        raise InputError(f"{path}, line {len(lines) + 1}: the file is cut off in its last line")
+    numbered = list(enumerate([*lines, end] if end else lines, start=1))[has_header:]
+    return parse_merges(((f"{path}, line {number}", line) for number, line in numbered), vocab)
+
+
+def parse_merges(lines: Iterable[tuple[str, str]], vocab: Mapping[int, bytes]) -> list[Merge]:
+    """Return the merges of lines, each with its place; InputError, with the place, if one is damaged."""
     tokens = set(vocab.values())
     merges: dict[Merge, None] = {}  # WHY a dictionary: it keeps the order, and looks up in O(1).
-    *lines, end = read_text(path, most_bytes).replace("\r\n", "\n").split("\n")
-    if end:
-        raise InputError(f"{path}, line {len(lines) + 1}: the file is cut off in its last line")
-    for number, line in enumerate(lines, start=1):
-        if number == 1 and line.startswith("#version"):
-            continue
+    for where, line in lines:
         try:
             parts = line.split(" ")
             if len(parts) != 2:
@@ -136,88 +153,35 @@ def _read_merges(path: Path, vocab: Mapping[int, bytes], most_bytes: int) -> lis
             merge = unspell(parts[0]), unspell(parts[1])
             check_merge(merge, tokens, merges)
         except InputError as error:
-            raise InputError(f"{path}, line {number}: {error}") from error
+            raise InputError(f"{where}: {error}") from error
         merges[merge] = None
     return list(merges)
 
 
-def read_description(path: Path) -> dict[str, Any]:
-    """Read a tokenizer.json; the files beside it bound its size."""
-    beside = sum(path.with_name(name).stat().st_size for name in (VOCAB_NAME, MERGES_NAME))
-    return read_json_object(path, limit=16 * beside + 100_000, values=beside + 10_000)
+def all_special(
+    vocab: Mapping[int, bytes], merges: Iterable[Merge], named: Iterable[str], problem: str, vocab_name: str
+) -> list[str]:
+    """Return the special tokens by id: the ``named`` ones, and those like <|endoftext|> that no merge makes.
+
+    InputError, which begins with ``problem``, if there is another token that no merge makes.
+    """
+    special = {_plain(text) for text in named}
+    made = special | {left + right for left, right in merges}
+    for token in vocab.values():
+        if len(token) > 1 and token not in made:
+            if not _MARKED.fullmatch(token):
+                raise InputError(f"{problem} {spell(token)!r:.60}, which is in {vocab_name}")
+            special.add(token)
+    return [token.decode("utf-8", "surrogatepass") for _, token in sorted(vocab.items()) if token in special]
 
 
-def special_tokens_of(description: Mapping[str, Any], path: Path) -> dict[str, int]:
-    """Return the special tokens that a tokenizer.json names, by id; vocab.json does not mark them."""
-    found: dict[str, int] = {}
-    added = description.get("added_tokens") or []
-    for token in added if isinstance(added, list) else [added]:
-        text, token_id = (token.get("content"), token.get("id")) if isinstance(token, dict) else (None, None)
-        if not isinstance(text, str) or type(token_id) is not int or text in found:
-            raise InputError(f"{path}: its added_tokens are not a list of different texts and ids")
-        for setting in ("lstrip", "rstrip", "single_word"):
-            if token.get(setting, False) is not False:
-                raise InputError(f"{path}: {setting} of the added token {text!r:.60} is not supported")
-        found[text] = token_id
-    return dict(sorted(found.items(), key=lambda item: item[1]))
-
-
-def check_description(
-    description: Mapping[str, Any], path: Path, tokens: Sequence[str], merges: Sequence[Merge]
-) -> None:
-    """Refuse a tokenizer.json that describes another tokenizer than the files beside it; it may name tokens only."""
-    if "model" not in description:
-        return
-    model, cut = description["model"], description.get("pre_tokenizer")
-    if not isinstance(model, dict) or not isinstance(cut, dict):
-        raise InputError(f"{path}: its model or its pre_tokenizer is not an object")
-    cuts = cut.get("type"), cut.get("add_prefix_space"), cut.get("use_regex", True)
-    if description.get("normalizer") is not None or cuts != ("ByteLevel", False, True):
-        raise InputError(f"{path}: its normalizer or its pre_tokenizer does not leave and cut text as GPT-2 does")
-    for setting in ("dropout", "continuing_subword_prefix", "end_of_word_suffix", "byte_fallback", "ignore_merges"):
-        if model.get(setting):
-            raise InputError(f"{path}: {setting} of its model is not supported")
-    ids = {token: token_id for token_id, token in enumerate(tokens)}
-    vocab, listed = model.get("vocab"), model.get("merges")
-    if not isinstance(vocab, dict) or ids != {**special_tokens_of(description, path), **vocab}:
-        raise InputError(f"{path}: its tokens are not those of {VOCAB_NAME}")
-    pairs = listed if isinstance(listed, list) else []
-    lines = [" ".join(map(str, pair)) if isinstance(pair, list) else pair for pair in pairs]
-    if lines != [f"{spell(left)} {spell(right)}" for left, right in merges]:
-        raise InputError(f"{path}: its merges are not those of {MERGES_NAME}")
-
-
-def file_texts(tokens: Sequence[str], merges: Sequence[Merge], special: Mapping[str, int]) -> dict[str, str]:
-    """Return the text of vocab.json, merges.txt and tokenizer.json, by file name; ``tokens`` are spelled, by id."""
+def file_texts(tokens: Sequence[str], merges: Sequence[Merge]) -> dict[str, str]:
+    """Return the text of vocab.json and merges.txt, by file name; ``tokens`` are spelled, by id."""
     ids = {token: token_id for token_id, token in enumerate(tokens)}
     merge_lines = [f"{spell(left)} {spell(right)}" for left, right in merges]
-    return {
-        VOCAB_NAME: _json_text(ids),
-        MERGES_NAME: "\n".join([MERGES_HEADER, *merge_lines, ""]),
-        TOKENIZER_NAME: _json_text(_hugging_face(ids, merge_lines, special)),
-    }
+    return {VOCAB_NAME: json_text(ids), MERGES_NAME: "\n".join([MERGES_HEADER, *merge_lines, ""])}
 
 
-def _hugging_face(ids: Mapping[str, int], merge_lines: Sequence[str], special: Mapping[str, int]) -> dict[str, Any]:
-    # Source: https://huggingface.co/docs/tokenizers (BPE, ByteLevel and AddedToken).
-    byte_level = {"type": "ByteLevel", "add_prefix_space": False, "trim_offsets": True, "use_regex": True}
-    literal = {"single_word": False, "lstrip": False, "rstrip": False, "normalized": False, "special": True}
-    by_id = sorted(special.items(), key=lambda item: item[1])
-    model: dict[str, Any] = {"type": "BPE"}
-    model |= dict.fromkeys(("dropout", "unk_token", "continuing_subword_prefix", "end_of_word_suffix"))
-    model |= dict.fromkeys(("fuse_unk", "byte_fallback", "ignore_merges"), False)
-    return {
-        "version": "1.0",
-        "truncation": None,
-        "padding": None,
-        "added_tokens": [{"id": token_id, "content": text, **literal} for text, token_id in by_id],
-        "normalizer": None,
-        "pre_tokenizer": byte_level,
-        "post_processor": None,
-        "decoder": byte_level,
-        "model": {**model, "vocab": ids, "merges": merge_lines},
-    }
-
-
-def _json_text(content: Mapping[str, Any]) -> str:
+def json_text(content: Mapping[str, Any]) -> str:
+    """Return a JSON object as these files have it."""
     return json.dumps(content, ensure_ascii=False, indent=1) + "\n"

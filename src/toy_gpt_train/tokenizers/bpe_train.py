@@ -22,10 +22,12 @@ from multiprocessing import get_context
 from pathlib import Path
 from typing import Final
 
+from toy_gpt_train.corpus import text_blocks
 from toy_gpt_train.errors import InputError
-from toy_gpt_train.files import utf8_blocks
+from toy_gpt_train.progress import OnProgress
 from toy_gpt_train.tokenizers.bpe_naive import Merge
-from toy_gpt_train.tokenizers.pretokenize import TextSplitter, pretokenize
+from toy_gpt_train.tokenizers.pretokenize import last_certain_cut, pretokenize
+from toy_gpt_train.tokenizers.special import TextSplitter
 
 BLOCK_BYTES: Final = 1 << 20  # read, and handed to a process, at a time
 # A token is one character while training, and there are only so many characters.
@@ -34,46 +36,63 @@ _COMPLEMENT: Final = bytes(range(255, -1, -1))
 
 
 def train_bpe(
-    input_path: Path, vocab_size: int, special_tokens: Iterable[str] = (), *, workers: int = 1
+    input_path: Path,
+    vocab_size: int,
+    special_tokens: Iterable[str] = (),
+    *,
+    workers: int = 1,
+    on_progress: OnProgress = lambda fraction, status: None,
 ) -> tuple[dict[int, bytes], list[Merge]]:
     """Train a byte-level BPE tokenizer on a text file of any size, in UTF-8; every byte counts, line ends too.
 
     Return the bytes of each token id (see number_tokens), and the merges in the order of learning. It stops at
     ``vocab_size`` tokens (special tokens, 256 bytes and merges), or when the text has no pairs left. Special tokens are
-    boundaries in the text, not trained on. InputError if the file is not UTF-8, or an argument makes no sense.
+    boundaries in the text, not trained on. A leading byte-order mark is dropped. InputError if the file is not UTF-8,
+    or an argument makes no sense.
 
     ``workers`` are processes that cut and count the words of a large file. OBS: with more than one, the calling script
     must keep its work below ``if __name__ == "__main__":``, as always with multiprocessing.
     """
-    splitter = TextSplitter(special_tokens)
+    splitter, max_merges = checked_splitter(vocab_size, special_tokens)
+    if workers < 1:
+        raise InputError(f"workers must be at least 1, got {workers}")
+    counts = count_words(input_path, splitter, workers, lambda share, status: on_progress(share / 2, status))
+    merges = learn_merges(counts, max_merges, lambda share, status: on_progress(0.5 + share / 2, status))
+    return number_tokens(merges, splitter.special_tokens), merges
+
+
+def checked_splitter(vocab_size: int, special_tokens: Iterable[str]) -> tuple[TextSplitter, int]:
+    """Return what cuts a text to be trained on, and the most merges; InputError if an argument makes no sense."""
+    splitter = TextSplitter(special_tokens, last_certain_cut)
     for token in splitter.special_tokens:
         if len(token.encode()) == 1:
             raise InputError(f"special token {token!r} is a single byte, and every byte is a token already")
     smallest = 256 + len(splitter.special_tokens)
     if not smallest <= vocab_size <= MAX_VOCAB_SIZE:
-        raise InputError(f"vocab_size must be {smallest} (bytes and special tokens) to {MAX_VOCAB_SIZE}: {vocab_size}")
-    if workers < 1:
-        raise InputError(f"workers must be at least 1, got {workers}")
-    merges = learn_merges(count_words(input_path, splitter, workers), vocab_size - smallest)
-    return number_tokens(merges, splitter.special_tokens), merges
+        what = "the bytes and the special tokens" if splitter.special_tokens else "the bytes"
+        raise InputError(f"the vocabulary size must be from {smallest} ({what}) to {MAX_VOCAB_SIZE}, got {vocab_size}")
+    return splitter, vocab_size - smallest
 
 
-def count_words(path: Path, splitter: TextSplitter, workers: int = 1) -> Counter[str]:
+def count_words(
+    path: Path, splitter: TextSplitter, workers: int = 1, on_progress: OnProgress = lambda fraction, status: None
+) -> Counter[str]:
     """Count the pre-tokens of a file, without special tokens; InputError if it is not UTF-8.
 
     Cost: O(n) characters, nearly all in ``re`` and Counter; memory is bounded by the different words.
     """
     counts: Counter[str] = Counter()
-    blocks = splitter.blocks(_read_blocks(path))
-    if workers == 1 or path.stat().st_size <= BLOCK_BYTES:
+    size = path.stat().st_size
+    blocks = splitter.blocks(text_blocks(path, BLOCK_BYTES, on_progress))
+    if workers == 1 or size <= BLOCK_BYTES:
         for block in blocks:
-            counts.update(_count_block(block, splitter))
+            counts.update(count_block(block, splitter))
         return counts
     # WHY spawn: the one way to start a process that works alike everywhere, and beside threads.
     with ProcessPoolExecutor(workers, mp_context=get_context("spawn")) as pool:
         pending: deque[Future[Counter[str]]] = deque()
         for block in blocks:
-            pending.append(pool.submit(_count_block, block, splitter))
+            pending.append(pool.submit(count_block, block, splitter))
             if len(pending) > 2 * workers:  # WHY: the file is not read faster than it is counted.
                 counts.update(pending.popleft().result())
         for future in pending:
@@ -81,22 +100,17 @@ def count_words(path: Path, splitter: TextSplitter, workers: int = 1) -> Counter
     return counts
 
 
-def _count_block(block: str, splitter: TextSplitter) -> Counter[str]:
+def count_block(block: str, splitter: TextSplitter) -> Counter[str]:
+    """Count the pre-tokens of a text, without special tokens."""
     counts: Counter[str] = Counter()
     for text in splitter.split(block)[::2]:
         counts.update(pretokenize(text))
     return counts
 
 
-def _read_blocks(path: Path) -> Iterator[str]:
-    with path.open("rb") as file:
-        try:
-            yield from utf8_blocks(iter(lambda: file.read(BLOCK_BYTES), b""))
-        except InputError as error:
-            raise InputError(f"{path}: {error}") from error
-
-
-def learn_merges(word_counts: Mapping[str, int], max_merges: int) -> list[Merge]:
+def learn_merges(
+    word_counts: Mapping[str, int], max_merges: int, on_progress: OnProgress = lambda fraction, status: None
+) -> list[Merge]:
     """Merge the most frequent pair of neighbors, again and again: bpe_naive.train, fast.
 
     >>> learn_merges({"hug": 2, "pug": 1}, 2)
@@ -128,6 +142,7 @@ def learn_merges(word_counts: Mapping[str, int], max_merges: int) -> list[Merge]
         pair_counts.update(new_counts)
         for new_pair, count in new_counts.items():
             heappush(heap, _heap_entry(new_pair, count, token_of))
+        on_progress(len(merges) / max_merges, f"merge {len(merges)}")
     return merges
 
 

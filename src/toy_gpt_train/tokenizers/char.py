@@ -7,7 +7,7 @@ from toy_gpt_train.tokenizers.listed import ListedTokenizer
 
 
 class CharTokenizer(ListedTokenizer):
-    r"""Single characters (Unicode code points).
+    r"""Single characters (Unicode code points), and special tokens.
 
     >>> chars = CharTokenizer.from_text("a b\n")
     >>> chars.tokens, chars.encode("ab")
@@ -19,13 +19,14 @@ class CharTokenizer(ListedTokenizer):
     kind = "char"
     exact = True
 
-    def tokenize(self, text: str) -> list[str]:
-        """Return the characters of a text, in order."""
+    @staticmethod
+    def _cut_ordinary(text: str) -> list[str]:
         return list(text)
 
-    def sizes(self, text: str) -> list[int]:
-        """Return the UTF-8 bytes of each character."""
-        return [len(char.encode()) for char in text]
+    @staticmethod
+    def _last_cut(text: str, start: int, end: int) -> int:
+        return end
 
-    def _complete(self, text: str) -> int:
-        return len(text)
+    def sizes(self, text: str) -> list[int]:
+        """Return the UTF-8 bytes of each token."""
+        return [len(token.encode()) for token in self.tokenize(text)]

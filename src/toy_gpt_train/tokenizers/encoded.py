@@ -50,7 +50,7 @@ def encode_corpus(
     """
     check_val_fraction(val_fraction)
     kind = tokenizer_class(tokenizer) if isinstance(tokenizer, str) else type(tokenizer)
-    cut = kind.cut(corpus.text, 1 - val_fraction)
+    cut = kind.cut(corpus.text, 1 - val_fraction, special if isinstance(tokenizer, str) else tokenizer.special)
     train_text, held_out_text = corpus.text[:cut], corpus.text[cut:]
     if isinstance(tokenizer, str):
         tokenizer = kind.from_text(train_text if kind.learned else corpus.text, bpe_vocab, special)

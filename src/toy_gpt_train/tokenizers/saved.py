@@ -3,56 +3,68 @@
 toy_tokenizer.json                      a word or character tokenizer
 vocab.json, merges.txt                  a byte-level BPE tokenizer, as GPT-2 has it;
     tokenizer.json beside them          names its special tokens, if it has any
+tokenizer.json alone                    a byte-level BPE tokenizer, as Hugging Face's library has it
 
 It does not know how a tokenizer cuts text, or how it learned to.
 """
 
+from collections.abc import Sequence
 from hashlib import sha256
+from os import PathLike
 from pathlib import Path
 
 from toy_gpt_train.errors import InputError
 from toy_gpt_train.files import read_json_object, sha256_of_file
 from toy_gpt_train.staging import ensure_whole
-from toy_gpt_train.tokenizers import bpe_files, listed, tokenizer_class
+from toy_gpt_train.tokenizers import TOKENIZERS, bpe_files, listed, tokenizer_class, tokenizer_json
 from toy_gpt_train.tokenizers.base import Tokenizer
 
 
 def tokenizer_files(folder: Path) -> list[Path]:
-    """Return the files that make a tokenizer, by name; tokenizer.json only if it names special tokens.
+    """Return the files that make a tokenizer, by name; tokenizer.json only if it is alone or names special tokens.
 
     InputError if the folder holds no tokenizer, or two, or a damaged tokenizer.json.
     """
     ensure_whole(folder)
     list_file = folder / listed.FILE_NAME
     merges, vocab = folder / bpe_files.MERGES_NAME, folder / bpe_files.VOCAB_NAME
-    described = folder / bpe_files.TOKENIZER_NAME
+    described = folder / tokenizer_json.TOKENIZER_NAME
     is_bpe = merges.is_file() and vocab.is_file()
-    if list_file.is_file() and is_bpe:
-        raise InputError(f"{folder}: holds two tokenizers, {list_file.name} and {vocab.name} with {merges.name}")
+    is_alone = described.is_file() and not merges.exists() and not vocab.exists()
+    if list_file.is_file() and (is_bpe or is_alone):
+        other = f"{vocab.name} with {merges.name}" if is_bpe else described.name
+        raise InputError(f"{folder}: holds two tokenizers, {list_file.name} and {other}")
     if is_bpe:
-        description = bpe_files.read_description(described) if described.is_file() else {}
-        has_special = bpe_files.special_tokens_of(description, described)
+        description = tokenizer_json.read_description(described) if described.is_file() else {}
+        has_special = tokenizer_json.special_tokens_of(description, described)
         return [merges, described, vocab] if has_special else [merges, vocab]
-    if not list_file.is_file():
-        raise InputError(f"{folder}: no tokenizer: neither {list_file.name} nor {vocab.name} with {merges.name}")
-    return [list_file]
+    if not list_file.is_file() and not is_alone:
+        names = f"{list_file.name} nor {vocab.name} with {merges.name}, nor {described.name} alone"
+        raise InputError(f"{folder}: no tokenizer: neither {names}")
+    return [described] if is_alone else [list_file]
 
 
-def load_tokenizer(folder: Path) -> Tokenizer:
-    """Read a tokenizer of any kind that save() has written; errors as in tokenizer_files."""
+def load_tokenizer(folder: Path, special: Sequence[str] = ()) -> Tokenizer:
+    """Read a tokenizer of any kind that save() has written, or another program; errors as in tokenizer_files.
+
+    ``special`` names the special tokens of GPT-2's two files, which do not mark them; other files do.
+    """
     first = tokenizer_files(folder)[0]
+    if special and (first.name != bpe_files.MERGES_NAME or (folder / tokenizer_json.TOKENIZER_NAME).exists()):
+        raise InputError(f"{folder}: a saved tokenizer has special tokens of its own, or none")
     if first.name != listed.FILE_NAME:
         from toy_gpt_train.tokenizers.bpe import BPETokenizer  # WHY here: see TOKENIZERS
 
-        return BPETokenizer.load(folder)
-    content = read_json_object(first)
-    kind, tokens = content.get("kind"), content.get("tokens")
+        return BPETokenizer.load(folder, special)
+    content = read_json_object(first, unique=True)
+    kind, tokens, named = content.get("kind"), content.get("tokens", ""), content.get("special", [])
     if kind not in ("word", "char"):
         raise InputError(f"{first}: not a word or char tokenizer")
-    if not isinstance(tokens, list) or not all(isinstance(token, str) for token in tokens):
-        raise InputError(f"{first}: its tokens are not a list of texts")
+    for name, texts in (("tokens", tokens), ("special", named)):
+        if not isinstance(texts, list) or not all(isinstance(text, str) for text in texts):
+            raise InputError(f"{first}: its {name} are not a list of texts")
     try:
-        return tokenizer_class(kind).from_vocabulary(tokens, folder)
+        return tokenizer_class(kind).from_vocabulary(tokens, folder, named)
     except InputError as error:
         raise InputError(f"{first}: {error}") from error
 
@@ -61,3 +73,16 @@ def tokenizer_sha256(folder: Path) -> str:
     """Return a tokenizer's fingerprint: what ``sha256sum FILES | sha256sum`` prints for tokenizer_files, by name."""
     lines = (f"{sha256_of_file(path)}  {path.name}\n" for path in tokenizer_files(folder))
     return sha256("".join(lines).encode("utf-8")).hexdigest()
+
+
+def kind_or_folder(tokenizer: str | PathLike[str], special: Sequence[str]) -> str | Path:
+    """Return a kind of tokenizer, or the folder of a saved one; InputError if it is neither."""
+    if str(tokenizer) in TOKENIZERS:
+        return str(tokenizer)
+    folder = Path(tokenizer)
+    if not folder.is_dir():
+        known = ", ".join(TOKENIZERS)
+        raise InputError(f"unknown tokenizer {str(folder)!r:.60}; there are {known}, and folders of saved ones")
+    if special:
+        raise InputError(f"{folder}: a saved tokenizer has special tokens of its own, or none")
+    return folder

@@ -16,7 +16,7 @@ class Checkpoint(NamedTuple):
 
     step: int  # how many steps were done
     weights: Arrays  # the parameters
-    optimizer: Arrays  # the two averages that AdamW keeps for each
+    optimizer: Arrays  # what the optimizer remembers of each: AdamW two averages, SGD the velocity
     progress: dict[str, Any]  # the random state, the log, the batches since its last line, the schedules, as JSON
     best: Arrays | None = None  # the best weights so far, where those are to be kept
 

@@ -1,6 +1,6 @@
 """steps.py - How a network learns: one step after the other, each on a batch of windows drawn at random.
 
-    draw windows -> gradient, micro-batch by micro-batch -> clip -> learning rate -> AdamW -> log, checkpoint
+    draw windows -> gradient, micro-batch by micro-batch -> clip -> learning rate -> optimizer -> log, checkpoint
 
 A table reads a text in order; a network gets windows from anywhere in it. Neighboring windows are alike, so many steps
 in a row on the same few pages would make the updates correlated.
@@ -19,13 +19,21 @@ from array import array
 from collections.abc import Callable, Generator, Sequence
 from contextlib import closing, suppress
 from dataclasses import dataclass
-from math import isfinite
+from math import inf, isfinite
 from typing import Any, Final
 
 from toy_gpt_train.errors import InputError, InputWarning, StopTraining
 from toy_gpt_train.nn.modules import Network
-from toy_gpt_train.nn.optim import AdamW, clip_grad_norm, cosine_schedule
-from toy_gpt_train.nn.tensor import Tensor
+from toy_gpt_train.nn.optim import (
+    SGD,
+    AdamW,
+    clip_grad_norm,
+    constant_schedule,
+    cosine_schedule,
+    inverse_sqrt_schedule,
+    linear_schedule,
+)
+from toy_gpt_train.nn.tensor import Parameter, Tensor
 from toy_gpt_train.progress import OnProgress
 from toy_gpt_train.training.batches import Window, draw_windows
 from toy_gpt_train.training.checkpoint import (
@@ -48,10 +56,14 @@ from toy_gpt_train.training.workers import (
     sum_stats,
 )
 
-BETAS: Final = (0.9, 0.95)
-LAST_LEARNING_RATE: Final = 0.1  # of the largest
+FALLING: Final = {"cosine": cosine_schedule, "linear": linear_schedule}  # to a share of the largest rate, at the end
+OPEN: Final = {"constant": constant_schedule, "inverse-sqrt": inverse_sqrt_schedule}  # the same for any number of steps
+OPTIMIZERS: Final = ("adamw", "sgd")
+SCHEDULES: Final = (*FALLING, *OPEN)
 EVALUATED_TOKENS: Final = 1024  # of the held-out text, for each line of the log
 KEEP_NOTE: Final = "The held-out loss was used to choose these weights, and not only to measure them."
+_MOST_RATE: Final = 1000.0
+_MOST_CLIP: Final = 1e9
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -62,29 +74,47 @@ class StepSettings:
     steps: int  # how many batches it learns from
     batch_size: int  # windows per batch
     micro_batch: int  # windows processed at a time; processes share a batch's micro-batches
-    learning_rate: float  # the largest step size of AdamW
-    warmup: int  # steps until it is reached; from there it falls along a cosine to a tenth
-    weight_decay: float = 0.1  # the share of the step size that is taken off every weight
-    clip: float = 1.0  # the largest norm of a gradient
+    learning_rate: float  # the largest step size
+    warmup: int  # steps until it is reached
+    schedule: str = "cosine"  # how it goes on from there, one of SCHEDULES
+    last_rate: float = 0.1  # the share of the step size that is left at the end, if the schedule has one
+    optimizer: str = "adamw"
+    beta1: float = 0.9  # of AdamW: how slowly its averages of the gradient ...
+    beta2: float = 0.95  # ... and of its square forget
+    weight_decay: float = 0.1  # of AdamW: the share of the step size that is taken off every weight
+    momentum: float = 0.0  # of SGD: the share of the previous step that is kept
+    clip: float = 1.0  # the largest norm of a gradient; 0 for any
     eval_every: int = 50  # steps from one line of the log to the next
+    eval_windows: int = EVALUATED_TOKENS  # of the held-out text, for each of them; fewer if that is short
     keep: str = "last"  # which weights the model has in the end: "last", or "best" on the held-out text
 
     def __post_init__(self) -> None:
-        if self.keep not in ("last", "best"):
-            raise InputError(f"keep must be last or best, got {self.keep!r:.40}")
-        for name in ("context", "steps", "batch_size", "micro_batch", "eval_every", "warmup"):
+        for name, words in (("keep", ("last", "best")), ("optimizer", OPTIMIZERS), ("schedule", SCHEDULES)):
+            if (word := getattr(self, name)) not in words:
+                raise InputError(f"{name} must be {', '.join(words[:-1])} or {words[-1]}, got {word!r:.40}")
+        for name in ("context", "steps", "batch_size", "micro_batch", "eval_every", "eval_windows", "warmup"):
             if getattr(self, name) < (least := int(name != "warmup")):
                 raise InputError(f"the {name.replace('_', ' ')} must be at least {least}, got {getattr(self, name)}")
-        for name, most in (("learning_rate", 1000.0), ("clip", 1e9)):
-            if not 0 < getattr(self, name) <= most:
-                raise InputError(
-                    f"the {name.replace('_', ' ')} must be above 0 and at most {most:g}, got {getattr(self, name)}"
-                )
-        if not (isfinite(self.weight_decay) and 0 <= self.weight_decay * self.learning_rate < 1):
+        if not 0 < self.learning_rate <= _MOST_RATE:
+            raise InputError(f"the learning rate must be above 0 and at most {_MOST_RATE:g}, got {self.learning_rate}")
+        if not 0 <= self.clip <= _MOST_CLIP:
+            raise InputError(f"clip must be from 0 (none) to {_MOST_CLIP:g}, got {self.clip}")
+        if not 0 <= self.last_rate <= 1:
+            raise InputError(f"the last rate is a share of the learning rate, from 0 to 1, got {self.last_rate}")
+        for name in ("beta1", "beta2", "momentum"):
+            if not 0 <= getattr(self, name) < 1:
+                raise InputError(f"{name} must be at least 0 and below 1, got {getattr(self, name)}")
+        if self.optimizer == "adamw" and not 0 <= self.weight_decay * self.learning_rate < 1:
             rate, decay = f"{self.learning_rate:g}", self.weight_decay
             if decay == StepSettings.weight_decay:  # nobody has set it
                 raise InputError(f"the learning rate must be above 0 and below {1 / decay:g}, got {rate}")
             raise InputError(f"the learning rate times the weight decay must be from 0 to 1, got {rate} and {decay:g}")
+
+    def unused(self) -> dict[str, str]:
+        """Return the names of the settings that mean nothing to the optimizer or the schedule, and to which."""
+        of_optimizer = ("momentum",) if self.optimizer == "adamw" else ("beta1", "beta2", "weight_decay")
+        of_schedule = ("last_rate",) if self.schedule in OPEN else ()
+        return dict.fromkeys(of_optimizer, self.optimizer) | dict.fromkeys(of_schedule, self.schedule)
 
 
 def train_steps(
@@ -98,6 +128,7 @@ def train_steps(
     seed: int = 0,
     workers: int = 1,
     checkpoints: Any = None,
+    on_start: Callable[[], None] | None = None,
     on_progress: OnProgress | None = None,
 ) -> Generator[StepRecord, None, dict[str, Any]]:
     """Train a network on the first ``num_train`` ids, and return what the metadata say of it besides the settings.
@@ -119,6 +150,8 @@ def train_steps(
     if checkpoints is not None:
         state.restore(checkpoints.load())
     _announce(state.step, settings, len(ids) - num_train, measured=bool(held_out))
+    if on_start is not None:
+        on_start()
     yield from map(dict, state.history)
     with closing(_start_workers(network, settings, build, workers)) as pool:
         started, first_step = time.monotonic(), state.step
@@ -127,7 +160,7 @@ def train_steps(
                 state.do_step(pool)
                 if state.step % settings.eval_every == 0 or state.step == settings.steps:
                     yield state.record(pool)
-                if checkpoints is not None and checkpoints.every and state.step % checkpoints.every == 0:
+                if checkpoints is not None and checkpoints.is_due(state.step):
                     checkpoints.save(state.checkpoint())
                 if on_progress is not None:
                     done = state.step - first_step
@@ -166,7 +199,7 @@ def _note(message: str) -> None:
 
 def _held_out_windows(ids: Sequence[int], settings: StepSettings, num_targets: int) -> list[Window]:
     """Return the windows to measure on while training; InputError if there are none to choose the best weights by."""
-    windows = _spread_windows(ids, settings.context, num_targets)
+    windows = _spread_windows(ids, settings, num_targets)
     if not windows and settings.keep == "best":
         raise InputError(
             f"to keep the best weights, hold out at least {settings.context + 1} tokens (--val-fraction); "
@@ -175,14 +208,21 @@ def _held_out_windows(ids: Sequence[int], settings: StepSettings, num_targets: i
     return windows
 
 
-def _spread_windows(ids: Sequence[int], context_size: int, num_targets: int) -> list[Window]:
-    """Return windows spread evenly over a text, as many as EVALUATED_TOKENS allows."""
-    room = len(ids) - context_size
+def _spread_windows(ids: Sequence[int], settings: StepSettings, num_targets: int) -> list[Window]:
+    """Return windows spread evenly over a text: as many as are asked for, or as predict no token twice."""
+    room = len(ids) - settings.context
     if room < 1:
         return []
-    number = max(min(room, EVALUATED_TOKENS) // num_targets, 1)
+    number = max(min(room // num_targets, settings.eval_windows), 1)
     starts = [i * room // number for i in range(number)]
-    return [list(ids[start : start + context_size + 1]) for start in starts]
+    return [list(ids[start : start + settings.context + 1]) for start in starts]
+
+
+def _new_optimizer(parameters: Sequence[Parameter], settings: StepSettings) -> AdamW | SGD:
+    if settings.optimizer == "sgd":
+        return SGD(parameters, settings.learning_rate, settings.momentum)
+    betas = settings.beta1, settings.beta2
+    return AdamW(parameters, settings.learning_rate, betas, weight_decay=settings.weight_decay)
 
 
 class _TrainingState:
@@ -196,7 +236,7 @@ class _TrainingState:
         self._held_out = held_out
         self._settings = settings
         self._parameters = network.parameters()
-        self._optimizer = AdamW(self._parameters, betas=BETAS, weight_decay=settings.weight_decay)
+        self._optimizer = _new_optimizer(self._parameters, settings)
         self._generator = random.Random(seed)
         self._grad_norm = 0.0
         self.pending: list[BatchStats] = []  # the batches since the last record
@@ -214,7 +254,7 @@ class _TrainingState:
         seeds = random.Random(self._generator.getrandbits(32))
         micro_batches = cut_batch(windows, settings.micro_batch, lambda: seeds.getrandbits(32))
         stats = batch_gradient(self._network, pool, micro_batches)
-        self._grad_norm = clip_grad_norm(self._parameters, settings.clip)
+        self._grad_norm = clip_grad_norm(self._parameters, settings.clip or inf)
         if not (isfinite(stats.loss) and isfinite(self._grad_norm)):
             raise InputError(
                 f"the loss is no longer a number at step {self.step + 1}: "
@@ -227,8 +267,11 @@ class _TrainingState:
         self.step += 1
 
     def _learning_rate(self) -> float:
-        warmup, total, peak = self._settings.warmup, self._settings.steps, self._settings.learning_rate
-        return cosine_schedule(self.step, peak=peak, warmup=warmup, total=total, floor=peak * LAST_LEARNING_RATE)
+        settings, peak, warmup = self._settings, self._settings.learning_rate, self._settings.warmup
+        if settings.schedule in OPEN:
+            return OPEN[settings.schedule](self.step, peak=peak, warmup=warmup)
+        floor = peak * settings.last_rate
+        return FALLING[settings.schedule](self.step, peak=peak, warmup=warmup, total=settings.steps, floor=floor)
 
     def record(self, pool: Workers) -> StepRecord:
         """Return a new line of the log."""
@@ -271,17 +314,17 @@ class _TrainingState:
 
     def checkpoint(self) -> Checkpoint:
         """Return all that is needed to continue from here."""
-        averages = {
-            f"{moment}.{name}": (parameter.shape, numbers)
-            for moment, arrays in (("first", self._optimizer.first), ("second", self._optimizer.second))
+        remembered = {
+            f"{part}.{name}": (parameter.shape, numbers)
+            for part, arrays in self._optimizer.state().items()
             for (name, parameter), numbers in zip(self._network.named_parameters(), arrays, strict=True)
         }
         progress = {"random": list(self._generator.getstate()), "history": self.history, "pending": self.pending}
         progress["schedules"] = self._schedules
         if self._best is None:
-            return Checkpoint(self.step, self._weights(), averages, progress)
+            return Checkpoint(self.step, self._weights(), remembered, progress)
         best = {"best": [self._best.step, self._best.loss]}
-        return Checkpoint(self.step, self._weights(), averages, progress | best, self._best.weights)
+        return Checkpoint(self.step, self._weights(), remembered, progress | best, self._best.weights)
 
     def _weights(self) -> Arrays:
         return {name: (p.shape, array("d", p.data)) for name, p in self._network.named_parameters()}
@@ -293,7 +336,7 @@ class _TrainingState:
         try:
             self._restore_best(checkpoint)
             self._take_over(checkpoint.weights)
-            self._restore_averages(checkpoint.optimizer)
+            self._restore_optimizer(checkpoint.optimizer)
             self._restore_progress(checkpoint.step, checkpoint.progress)
         except (ValueError, KeyError, TypeError, OverflowError) as error:
             raise InputError(f"the checkpoint of step {checkpoint.step} cannot be used: {error}") from error
@@ -316,15 +359,15 @@ class _TrainingState:
             self._take_over(checkpoint.best)  # WHY: they are checked like the others, which follow
             self._best = Best(step, loss, checkpoint.best)
 
-    def _restore_averages(self, optimizer: Arrays) -> None:
-        """Take over the averages that AdamW keeps."""
-        for moment, arrays in (("first", self._optimizer.first), ("second", self._optimizer.second)):
+    def _restore_optimizer(self, optimizer: Arrays) -> None:
+        """Take over what the optimizer remembers."""
+        for part, arrays in self._optimizer.state().items():
             for i, (name, parameter) in enumerate(self._network.named_parameters()):
-                shape, data = optimizer[f"{moment}.{name}"]
+                shape, data = optimizer[f"{part}.{name}"]
                 if shape != parameter.shape or data.typecode != "d":
-                    raise ValueError(f"{moment}.{name} of the optimizer does not fit")
-                if moment == "second" and min(data) < 0:
-                    raise ValueError(f"{moment}.{name} of the optimizer, an average of squares, is below zero")
+                    raise ValueError(f"{part}.{name} of the optimizer does not fit")
+                if part == "second" and min(data) < 0:
+                    raise ValueError(f"{part}.{name} of the optimizer, an average of squares, is below zero")
                 arrays[i] = data
 
     def _restore_progress(self, step: int, progress: dict[str, Any]) -> None:

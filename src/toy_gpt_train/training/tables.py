@@ -32,6 +32,7 @@ class TableSettings:
     epochs: int = 50  # passes over the text
     learning_rate: float = 0.1  # step size of gradient descent
     context: int = 3  # N, how many tokens the table looks back
+    all_rows: bool = False  # whether every row is written, however many there are
 
     def __post_init__(self) -> None:
         if not (isfinite(self.learning_rate) and 0 < self.learning_rate <= 1000):

@@ -161,7 +161,10 @@ class ProcessWorkers:
         except ChildProcessError:
             raise
         except (EOFError, OSError) as error:
-            raise ChildProcessError("a worker process has ended; train again with --workers 1 to see why") from error
+            raise ChildProcessError(
+                "a worker process has ended; train again with --workers 1 to see why (a script that trains with more "
+                'than one must do so below: if __name__ == "__main__")'
+            ) from error
 
     def _send(self, weights: bytes, messages: Sequence[tuple[Work, Sequence[MicroBatch]]]) -> None:
         with suppress(OSError):  # the process has ended

@@ -83,7 +83,7 @@ def runs_index(base_dir: Path) -> dict[str, Any]:
 
     ``runs`` has the name, artifacts and log of each run, the default run first. Addresses are relative to ``base_dir``,
     the folder that holds artifacts/ and outputs/; if it is itself a folder of artifacts, its address is ``run/``.
-    ``notes`` has a sentence for each run left out.
+    ``notes`` has a sentence for each run left out, and for each of the older toy-gpt series.
 
     >>> from toy_gpt_train.project import RESOURCE_ROOT
     >>> runs_index(RESOURCE_ROOT / "artifacts" / "ladder" / "200-bigram" / "001_animals")["runs"]
@@ -93,13 +93,16 @@ def runs_index(base_dir: Path) -> dict[str, Any]:
     notes: list[str] = []
     for place in _places(base_dir):
         try:
-            name = _name_of(_metadata(place, base_dir), place.url)
+            meta = _metadata(place, base_dir)
+            name = _name_of(meta, place.url)
         except (InputError, OSError) as error:
             why = error.strerror if isinstance(error, OSError) else str(error)
             # WHY without the folder: the index may be published, and should not say where it was made.
             why = str(why).removeprefix(f"{place.artifacts / META_NAME}: ")
             notes.append(f"{place.url}{META_NAME} cannot be used: {why}")
         else:
+            if "origin" in meta:
+                notes.append(f"{name}: {meta['origin']}")
             log = _real_file(place.outputs, TRAIN_LOG_NAME, base_dir)
             log_url = quote(place.log_url + TRAIN_LOG_NAME, errors=_ANY_BYTES) if log else None
             runs.append({"name": name, "artifacts": quote(place.url, errors=_ANY_BYTES), "log": log_url})

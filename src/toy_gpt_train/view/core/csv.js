@@ -208,6 +208,27 @@ export function knownId(token, idOf) {
   return id;
 }
 
+/**
+ * Return the token ids of the row with this index, in a file whose rows stand in the order of their contexts.
+ *
+ * @type {(label: string, index: number, vocabulary: import("./run.js").Vocabulary, count: number) => number[]}
+ * @throws {Error} The label plainly names another context.
+ */
+export function idsInOrder(label, index, { tokens, idOf }, count) {
+  const ids = Array(count);
+  let rest = index;
+  for (let at = count - 1; at >= 0; at--) {
+    ids[at] = rest % tokens.length;
+    rest = Math.floor(rest / tokens.length);
+  }
+  const names = label.split("|");
+  const another = names.length === count && names.some((name, i) => name !== tokens[ids[i]]);
+  if (another && names.every((name) => idOf.has(name)) && !tokens.some((token) => token.includes("|"))) {
+    throw new Error(`the row of ${quoted(label)} where that of ${quoted(ids.map((id) => tokens[id]).join("|"))} should be`);
+  }
+  return ids;
+}
+
 function splitEscaped(label) {
   const tokens = [""];
   for (let at = 0; at < label.length; at++) {

@@ -76,7 +76,7 @@ function isLinear({ name, shape }) {
 }
 
 /** Return how a parameter's table looks: the names of its rows and columns, its header, and how rows begin. */
-function layoutOf(parameter, { model_kind: kind, context_size: context, architecture }, tokens) {
+function layoutOf(parameter, { model_kind: kind, context_size: context, architecture, weights }, tokens) {
   const { name, shape } = parameter;
   const [numRows, numColumns] = isLinear(parameter) ? shape.toReversed() : shape;
   const numbered = (label, count) => Array.from({ length: count }, (_, i) => label(i));
@@ -87,7 +87,8 @@ function layoutOf(parameter, { model_kind: kind, context_size: context, architec
     const sideBySide = kind === "embeddings" && !architecture.hidden_dim; // the vectors of all context tokens
     const label = (i) => `${Math.floor(i / size) - context}|dim_${i % size}`;
     const rows = sideBySide ? numbered(label, numRows) : dims(numRows);
-    return { rows, columns: tokens, header: ["input_token", ...tokens], begins: [rows] };
+    const begins = [weights.in_order === true ? null : rows]; // null: its place says which row it is
+    return { rows, columns: tokens, header: ["input_token", ...tokens], begins };
   }
   const ids = numbered(String, numRows);
   if (name === "token_embeddings.weight" || name === "output.bias") {
@@ -139,7 +140,7 @@ function readParameter(parameter, { rows, columns, header, begins }, text, expec
   const [rowStep, columnStep] = isLinear(parameter) ? [1, high] : [wide, 1];
   let row = 0;
   const take = (cells) => {
-    if (begins.some((labels, i) => cells[i] !== labels[row])) {
+    if (begins.some((labels, i) => labels !== null && cells[i] !== labels[row])) {
       throw new Error(`expected the row ${quoted(rows[row] ?? "nothing more")}`);
     }
     for (let j = 0; j < wide; j++) {

@@ -67,7 +67,7 @@ const LARGEST_LOSS = -Math.log(1e-12);
  * @property {import("./tokenizers.js").Tokenizer} tokenizer
  * @property {Model} model
  * @property {Log | null} log
- * @property {number} lossFloor - In nats per token; no table with this context can go below it.
+ * @property {number | null} lossFloor - In nats per token; no table with this context can go below it. Null if unknown.
  */
 
 // For each model its layouts, and the module that names its files (filesOf) and rebuilds it (rebuild).
@@ -82,7 +82,8 @@ const MODELS = {
   gpt: NETWORK,
   llama: NETWORK,
 };
-const FIXED_CONTEXTS = { unigram: 0, bigram: 1, mixture: 64 };
+// The contexts that a name fixes; the older toy-gpt series' unigram looks back one token, and its bigram two.
+const FIXED_CONTEXTS = { unigram: [0, 1], bigram: [1, 2], mixture: [64] };
 const SHORTEST_TEXTS = { mixture: 10 }; // in tokens; the other models need one more than their context
 
 // --- opening runs -------------------------------------------------------------------------------------------
@@ -124,7 +125,7 @@ export async function loadRun(entry) {
     fetchText(urlOf(entry, VOCABULARY_NAME), VOCABULARY_NAME),
     log === null ? null : fetchText(new URL(log, globalThis.location?.href), "train_log.csv"),
   ]);
-  const meta = readMeta(metaText);
+  const meta = await readMeta(metaText, entry);
   const vocabulary = readVocabulary(vocabularyText, meta.vocab_size);
   const { filesOf, rebuild } = await sourceOf(meta).code();
   const files = await fetchAll(entry, [...filesOf(meta, vocabulary), ...tokenizerFiles(meta)]);
@@ -139,7 +140,7 @@ export async function loadRun(entry) {
     tokenizer,
     model,
     log: logText === null ? null : readLog(logText),
-    lossFloor: meta.loss_floor,
+    lossFloor: meta.loss_floor ?? null,
   };
 }
 
@@ -215,9 +216,10 @@ async function fetchText(url, file) {
 
 // --- checking what was fetched ------------------------------------------------------------------------------
 
-/** Read 00_meta.json and check what this page relies on. */
-function readMeta(text) {
-  const meta = parseObject(text, META_NAME);
+/** Read 00_meta.json, complete it if it is of the older series, and check what this page relies on. */
+async function readMeta(text, entry) {
+  const found = parseObject(text, META_NAME);
+  const meta = Object.hasOwn(found, "schema_version") ? found : await completed(found, entry);
   const require = (holds, what) => {
     if (!holds) {
       throw new Error(`${META_NAME}: ${what}`);
@@ -233,7 +235,8 @@ function readMeta(text) {
     require(isObject(meta[name]), `${name} is missing`);
   }
   for (const [what, loss] of [["train_loss", meta.metrics.train_loss], ["loss_floor", meta.loss_floor]]) {
-    require(typeof loss === "number" && loss >= 0 && loss <= LARGEST_LOSS, `${what} is missing or is not a loss`);
+    const isLoss = typeof loss === "number" && loss >= 0 && loss <= LARGEST_LOSS;
+    require(isLoss || (Object.hasOwn(meta, "origin") && (loss ?? null) === null), `${what} is missing or is not a loss`);
   }
   const { layouts } = sourceOf(meta);
   require(layouts.includes(meta.weights.layout), `the layout of its weights does not fit ${meta.model_kind}`);
@@ -243,15 +246,27 @@ function readMeta(text) {
   return meta;
 }
 
+async function completed(meta, entry) {
+  const { asToday, isOlder } = await import("./older_series.js");
+  if (!isOlder(meta)) {
+    return meta;
+  }
+  try {
+    return await asToday(meta, (name) => fetchText(urlOf(entry, name), name));
+  } catch (error) {
+    throw new Error(`${META_NAME}: ${error.message}`);
+  }
+}
+
 /** Return the layouts and the code of a model; context-N exists for any N. */
 function sourceOf({ model_kind: kind, context_size: contextSize }) {
-  const window = /^context-([0-9]{1,4})$/u.exec(kind);
-  const fixed = window ? Number(window[1]) : Object.hasOwn(FIXED_CONTEXTS, kind) ? FIXED_CONTEXTS[kind] : null;
+  const window = /^context-?([0-9]{1,4})$/u.exec(kind);
+  const fixed = window ? [Number(window[1])] : Object.hasOwn(FIXED_CONTEXTS, kind) ? FIXED_CONTEXTS[kind] : null;
   if (fixed === null && !Object.hasOwn(MODELS, kind)) {
     throw new Error(`${META_NAME}: unknown model ${quoted(kind)}`);
   }
-  if (fixed !== null && fixed !== contextSize) {
-    throw new Error(`${META_NAME}: context_size is ${contextSize}, but ${kind} has ${fixed}`);
+  if (fixed !== null && !fixed.includes(contextSize)) {
+    throw new Error(`${META_NAME}: context_size is ${contextSize}, but ${kind} has ${fixed[0]}`);
   }
   return MODELS[kind] ?? TABLE;
 }
@@ -288,8 +303,12 @@ function checkText({ model_kind: kind, context_size: contextSize, start_tokens: 
   }
 }
 
-/** Check that the vocabulary numbers tokens as the tokenizer's own files do, if it has such files. */
-function checkIds({ tokens }, { idOf }) {
+/** Check that the vocabulary has the special tokens, and numbers tokens as the tokenizer's own files do, if any. */
+function checkIds({ tokens, idOf: known }, { special, idOf }) {
+  const missing = special.find((text) => !known.has(text));
+  if (missing !== undefined) {
+    throw new Error(`${VOCABULARY_NAME}: the special token ${quoted(missing)} is missing`);
+  }
   if (idOf === null) {
     return;
   }

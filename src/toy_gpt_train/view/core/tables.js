@@ -8,7 +8,7 @@
 //
 // It does not know how weights are learned, or where files come from.
 
-import { contextLabel, eachRow, finiteNumber, idsOfLabel, quoted } from "./csv.js";
+import { contextLabel, eachRow, finiteNumber, idsInOrder, idsOfLabel, quoted } from "./csv.js";
 import { topK } from "./sampling.js";
 
 const WEIGHTS_NAME = "02_model_weights.csv";
@@ -35,8 +35,11 @@ export function rebuild(meta, vocabulary, files) {
   const { tokens } = vocabulary;
   const rows = new Map();
   const labels = [];
+  const idsOf = meta.weights.in_order === true
+    ? (label) => idsInOrder(label, labels.length, vocabulary, meta.context_size)
+    : (label) => idsOfLabel(label, vocabulary.idOf, meta.context_size);
   const add = (label, row) => {
-    const key = idsOfLabel(label, vocabulary.idOf, meta.context_size).join(" ");
+    const key = idsOf(label).join(" ");
     if (rows.has(key)) {
       throw new Error(`row ${quoted(label)} appears twice`);
     }

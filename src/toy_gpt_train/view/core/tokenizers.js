@@ -4,6 +4,7 @@
 //     code point: what Python calls a character. A JavaScript string counts 16-bit units, and a code point may take
 //         two of them, so text is split by code points, never by index.
 //     pre-token: a piece of text that no merge crosses; " the", "2024", "!?" and "'s" are pre-tokens.
+//     special token: text that is one token wherever it stands, as "<|endoftext|>" between documents.
 //     spelling: a token's bytes, each as one printable character of GPT-2's alphabet; the space is "Ġ".
 //
 // OBS: what counts as a letter depends on the browser's Unicode version, and in Python on Python's.
@@ -33,28 +34,54 @@ const LONE_SURROGATE = /\p{Surrogate}/u;
  * @property {string} kind
  * @property {(text: string) => string[]} tokenize
  * @property {(tokens: string[]) => string} join
+ * @property {string[]} special - The special tokens.
  * @property {Map<string, number> | null} idOf - The ids of vocab.json; null if the tokenizer has no files of its own.
  */
 
 /**
  * Return the tokenizer that a run's metadata describe.
  *
- * @param {{kind: string}} described - The metadata's `tokenizer`.
+ * @param {{kind: string, special?: string[]}} described - The metadata's `tokenizer`.
  * @param {Map<string, string>} files - The text of byte-level BPE's files, by name.
  * @returns {Tokenizer}
  * @throws {Error} There is no such tokenizer, or its files are damaged.
  */
 export function tokenizerFromMeta(described, files) {
-  if (described.kind === "word") {
-    return { kind: "word", tokenize: (text) => text.match(WORD) ?? [], join: (tokens) => tokens.join(" "), idOf: null };
+  const { kind } = described;
+  const special = specialOfMeta(described);
+  if (kind === "word") {
+    const tokenize = around(special, (text) => text.match(WORD) ?? []);
+    return { kind, special, tokenize, join: (tokens) => tokens.join(" "), idOf: null };
   }
-  if (described.kind === "char") {
-    return { kind: "char", tokenize: (text) => [...text], join: (tokens) => tokens.join(""), idOf: null };
+  if (kind === "char") {
+    return { kind, special, tokenize: around(special, (text) => [...text]), join: (tokens) => tokens.join(""), idOf: null };
   }
-  if (described.kind === "bpe") {
-    return bpeTokenizer(files);
+  if (kind === "bpe") {
+    return bpeTokenizer(files, special);
   }
-  throw new Error(`unknown tokenizer ${quoted(String(described.kind))}; choose word, char or bpe`);
+  throw new Error(`unknown tokenizer ${quoted(String(kind))}; choose word, char or bpe`);
+}
+
+/** Return the special tokens that metadata name; none if they name none. */
+function specialOfMeta({ kind, special = [] }) {
+  if (!Array.isArray(special) || !special.every((text) => typeof text === "string" && text)) {
+    throw new Error("the special tokens of the tokenizer are not a list of texts");
+  }
+  if (new Set(special).size !== special.length) {
+    throw new Error("a special token of the tokenizer appears twice");
+  }
+  // WHY: a space stands between two words, which could become a special token.
+  if (kind === "word" && special.some((text) => text.includes(" "))) {
+    throw new Error("a special token has a space, which stands between words");
+  }
+  return special;
+}
+
+/** Return what cuts a text into tokens: each special token is one, and `cut` cuts the text between them. */
+function around(special, cut) {
+  const pattern = special.length ? patternOf(special) : null;
+  return (text) =>
+    pattern === null ? cut(text) : text.split(pattern).flatMap((part, place) => (place % 2 ? [part] : cut(part)));
 }
 
 /**
@@ -94,11 +121,13 @@ function unspell(spelling) {
 }
 
 /** Return the tokenizer of vocab.json, merges.txt and, if it has special tokens, tokenizer.json. */
-function bpeTokenizer(files) {
+function bpeTokenizer(files, named) {
   const special = specialTokens(files.get(DESCRIBED_NAME));
+  if (named.length !== special.size || !named.every((text) => special.has(text))) {
+    throw new Error(`${DESCRIBED_NAME}: its special tokens are not those of the metadata`);
+  }
   const idOf = readVocab(files.get(VOCAB_NAME), special);
   const ranks = readMerges(files.get(MERGES_NAME), idOf);
-  const splitter = special.size ? patternOf(special.keys()) : null;
   const known = new Map();
   const encodeWord = (word) => {
     if (!known.has(word)) {
@@ -106,18 +135,18 @@ function bpeTokenizer(files) {
     }
     return known.get(word);
   };
+  const cut = around(named, (text) => pretokenize(text).flatMap(encodeWord));
   const tokenize = (text) => {
     if (LONE_SURROGATE.test(text)) {
       throw new Error("the text holds a lone surrogate, which UTF-8 cannot encode");
     }
-    const pieces = splitter === null ? [text] : text.split(splitter);
-    return pieces.flatMap((piece, place) => (place % 2 ? [piece] : pretokenize(piece).flatMap(encodeWord)));
+    return cut(text);
   };
   // Invalid UTF-8, as when a text ends inside a character, becomes U+FFFD.
   const decoder = new TextDecoder("utf-8", { ignoreBOM: true });
   const bytesOf = (token) => (special.has(token) ? [...new TextEncoder().encode(token)] : unspell(token));
   const join = (tokens) => decoder.decode(Uint8Array.from(tokens.flatMap(bytesOf)));
-  return { kind: "bpe", tokenize, join, idOf };
+  return { kind: "bpe", special: named, tokenize, join, idOf };
 }
 
 /**
