@@ -41,7 +41,7 @@ from toy_gpt_train.project import RESOURCE_ROOT, load_manifest
 from toy_gpt_train.tokenizers import DEFAULT_VOCAB_SIZE, Tokenizer
 from toy_gpt_train.tokenizers.encoded import EncodedText, encode_corpus
 from toy_gpt_train.tokenizers.saved import kind_or_folder, load_tokenizer
-from toy_gpt_train.world.text import corpus_at, true_entropy
+from toy_gpt_train.world.text import corpus_at
 
 AnyPath = str | PathLike[str]
 Stop = str | Sequence[str]
@@ -339,7 +339,7 @@ def train(
         raise InputError("held-out tokens go with training tokens: give both files")
     if tokens is not None and (corpus is not None or text is not None):
         raise InputError("give a file of tokens or a text, not both")
-    read = corpus if isinstance(corpus, Corpus) else None if tokens is not None else chosen_corpus(corpus, text)
+    read = None if tokens is not None else chosen_corpus(corpus, text)
     with nullcontext() if save_to is None else locked_run(Path(save_to), name) as folder:
         if read is None:
             encoded = _encoded_files(tokens, val_tokens, made, val_fraction)
@@ -368,18 +368,11 @@ def _as_run(job: Job, told: OnProgress | None, begun: float) -> Run:
         job.history,
         held_out,
         held_out.unigram_loss if held_out else unigram_loss(text.frequencies, text.ids),
-        _true_entropy(text) if held_out else None,
+        text.true_entropy() if held_out else None,
         time.perf_counter() - begun - (held_out.seconds if held_out else 0.0),
         _corpus_path=text.source.path
         and text.source.path.absolute(),  # the current folder may be another when it is saved
     )
-
-
-def _true_entropy(text: EncodedText) -> float | None:
-    if text.tokenizer.kind != "word":
-        return None
-    tokens = [*text.tokenizer.tokens, ""]  # WHY one more: its id stands for an unknown token
-    return true_entropy(map(tokens.__getitem__, text.ids), text.num_train)
 
 
 def _encoded_files(
