@@ -30,8 +30,8 @@ LAYERS: Final = (
         *("errors", "progress", "math_training", "show", "loss_curve"),
         *("files", "disk", "locks", "staging", "project", "corpus"),
     ),
-    *((room,) for room in ("course", "tokenizers", "nn", "training", "models", "inference", "artifacts", "data")),
-    *((room,) for room in ("job", "run", "noise", "view", "cli")),
+    *((room,) for room in ("course", "world", "tokenizers", "nn", "training", "models", "inference", "artifacts")),
+    *((room,) for room in ("data", "job", "run", "noise", "view", "cli")),
 )
 LAYER_OF: Final = {room: number for number, layer in enumerate(LAYERS) for room in layer}
 COURSE: Final = re.compile(r"[a-f]_[a-z]+|io_artifacts|prompts")

@@ -3,13 +3,15 @@
 import json
 import re
 import shlex
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from conftest import ToyGpt
 from toy_gpt_train import cli
 
+ToyGpt = Callable[..., Any]
 PAGE = Path(__file__).resolve().parents[1] / "docs" / "coming-from.md"
 if not PAGE.is_file():
     pytest.skip("the docs lie in the repository", allow_module_level=True)
@@ -71,7 +73,7 @@ def test_tiny_little_gpt(here: Path, toy_gpt: ToyGpt) -> None:
     assert toy_gpt(*the_command("data encode", "code.txt")).code == 0
     assert toy_gpt(*the_command("--model gpt --tokens"), *SMALL.split()).code == 0
     written = toy_gpt(
-        *the_command('--prompt "def"'), *["--top-k", "40", "--temperature", "0.8", "--output", "out.txt"], "--show-steps"
+        *the_command('--prompt "def"'), "--top-k", 40, "--temperature", 0.8, "--output", "out.txt", "--show-steps"
     )
     assert written.code == 0
     assert Path("out.txt").read_text("utf-8").startswith("def")

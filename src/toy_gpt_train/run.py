@@ -27,7 +27,7 @@ from toy_gpt_train.artifacts.run_folder import (
     write_evidence,
     write_run,
 )
-from toy_gpt_train.corpus import Corpus, corpus_of, read_corpus
+from toy_gpt_train.corpus import Corpus, corpus_of
 from toy_gpt_train.errors import InputError, InputWarning
 from toy_gpt_train.inference.evaluate import Evaluation, evaluate, unigram_loss
 from toy_gpt_train.inference.generate import prompt_ids, prompt_text, write
@@ -41,6 +41,7 @@ from toy_gpt_train.project import RESOURCE_ROOT, load_manifest
 from toy_gpt_train.tokenizers import DEFAULT_VOCAB_SIZE, Tokenizer
 from toy_gpt_train.tokenizers.encoded import EncodedText, encode_corpus
 from toy_gpt_train.tokenizers.saved import kind_or_folder, load_tokenizer
+from toy_gpt_train.world.text import corpus_at
 
 AnyPath = str | PathLike[str]
 Stop = str | Sequence[str]
@@ -70,6 +71,8 @@ class Run:
         held_out: The scores on the held-out part; None where nothing was held out, or the run was loaded.
         unigram_loss: The loss of guessing by frequency, in nats per token: on the held-out part, or else on the
             training part; None where the run was loaded.
+        true_entropy: The mean surprise of the held-out tokens for one who knows the language, in nats: no model can get
+            below it. Only where a text of the story world was held out and learned word by word, otherwise None.
         train_seconds: How long training took; None where the run was loaded.
         paths: The files that train() wrote, the metadata last; none if it had no ``save_to``.
         changed_files: The names of the loaded files that are not as training wrote them.
@@ -82,6 +85,7 @@ class Run:
     history: list[Record]
     held_out: Evaluation | None = None
     unigram_loss: float | None = None
+    true_entropy: float | None = None
     train_seconds: float | None = None
     paths: Sequence[Path] = ()
     changed_files: Sequence[str] = ()
@@ -183,11 +187,12 @@ class Run:
 
     def score(
         self,
-        corpus: AnyPath | None = None,
+        corpus: AnyPath | Corpus | None = None,
         *,
         text: str | None = None,
         unknown: str = "uniform",
         progress: bool | OnProgress = False,
+        surprises: list[float] | None = None,
     ) -> Evaluation:
         """Score every token of a text.
 
@@ -197,6 +202,7 @@ class Run:
             unknown: What to do with tokens outside the vocabulary: ``uniform`` gives each the probability 1/V,
                 ``skip`` leaves them out, ``error`` refuses.
             progress: Whether to show a bar, or a function that is told the fraction done.
+            surprises: A list to which the surprise of each scored token is added, in nats.
 
         Raises:
             InputError: The text is empty, or has unknown tokens where that is an error.
@@ -223,7 +229,10 @@ class Run:
                 raise InputError(f"{name}: none of its tokens is in the vocabulary")
         sizes = self.tokenizer.sizes(read.text)
         with shown(progress, f"scoring {read.name}") as told:
-            return evaluate(self.model, ids, sizes, self.frequencies, skip_unknown=unknown == "skip", on_progress=told)
+            skip = unknown == "skip"
+            return evaluate(
+                self.model, ids, sizes, self.frequencies, skip_unknown=skip, on_progress=told, surprises=surprises
+            )
 
     def save(self, base_dir: AnyPath, name: str = "") -> list[Path]:
         """Write the run to a folder, all of it or nothing: artifacts/ (what ``load`` reads) and outputs/ (the log).
@@ -294,7 +303,8 @@ def train(
 
     Args:
         model: Its name; models() lists them.
-        corpus: A text file; by default, and without ``text`` or ``tokens``, the project's corpus.
+        corpus: A text file, or ``world:400k`` for stories of the story world; by default, and without ``text`` or
+            ``tokens``, the project's corpus.
         text: The text itself.
         tokens: A file of token ids (.bin and .npy too), which stays on disk; ``tokenizer`` is then the folder of the
             one that wrote it.
@@ -330,7 +340,7 @@ def train(
         raise InputError("held-out tokens go with training tokens: give both files")
     if tokens is not None and (corpus is not None or text is not None):
         raise InputError("give a file of tokens or a text, not both")
-    read = corpus if isinstance(corpus, Corpus) else None if tokens is not None else chosen_corpus(corpus, text)
+    read = None if tokens is not None else chosen_corpus(corpus, text)
     with nullcontext() if save_to is None else locked_run(Path(save_to), name) as folder:
         if read is None:
             with shown(progress, "reading tokens") as told:
@@ -360,6 +370,7 @@ def _as_run(job: Job, told: OnProgress | None, begun: float) -> Run:
         job.history,
         held_out,
         held_out.unigram_loss if held_out else unigram_loss(text.frequencies, text.ids),
+        text.true_entropy() if held_out else None,
         time.perf_counter() - begun - (held_out.seconds if held_out else 0.0),
         _corpus_path=text.source.path
         and text.source.path.absolute(),  # the current folder may be another when it is saved
@@ -381,10 +392,12 @@ def _encoded_files(
     return encoded_files(Path(tokens), held_out, tokenizer, val_fraction, on_progress)
 
 
-def chosen_corpus(path: AnyPath | None, text: str | None) -> Corpus:
+def chosen_corpus(path: AnyPath | Corpus | None, text: str | None) -> Corpus:
     """Return a text file or a text; the project's corpus if neither is given, InputError if both are."""
+    if isinstance(path, Corpus):
+        return path
     if path is not None and text is not None:
         raise InputError("give a corpus or a text, not both")
     if text is not None:
         return corpus_of(text)
-    return read_corpus(RESOURCE_ROOT / load_manifest().corpus if path is None else Path(path))
+    return corpus_at(RESOURCE_ROOT / load_manifest().corpus if path is None else Path(path))

@@ -24,6 +24,7 @@ from toy_gpt_train.show import say, table
 from toy_gpt_train.tokenizers.char import CharTokenizer
 from toy_gpt_train.tokenizers.listed import ListedTokenizer
 from toy_gpt_train.tokenizers.word import WordTokenizer
+from toy_gpt_train.world.text import write_world
 
 _LISTED: Final[dict[str, type[ListedTokenizer]]] = {"word": WordTokenizer, "char": CharTokenizer}
 
@@ -79,6 +80,13 @@ DECODE: Final = """What is left of the text? Characters and byte-level BPE resto
 single spaces between them. A file that another tokenizer wrote is refused.
 
 example:  toy-gpt data decode --tokens names.tokens --tokenizer chars --text-check --out same.txt"""
+
+WORLD: Final = """A small language made for measuring. Two children go, give, take, paint and hide, and a wish comes
+true. Everything said follows from what was told before. The stories are drawn at random with known probabilities, so
+their true entropy is known too, and no model can get below it. --truth has one row per token: the kind of knowledge it
+takes, the distance to the fact it needs, and its surprise.
+
+example:  toy-gpt data world --tokens 400000 --seed 1 --out world.txt --truth truth.csv"""
 
 
 def _fetch(args: argparse.Namespace) -> str:
@@ -148,6 +156,13 @@ def _decode(args: argparse.Namespace) -> str:
     return f"{args.out}: {decode_file(args.tokens, args.tokenizer, args.out, text_check=args.text_check)} bytes"
 
 
+def _world(args: argparse.Namespace) -> str:
+    with closing(Progress("telling stories")) as progress:
+        written = write_world(args.out, args.tokens, args.seed, args.truth, progress.update)
+    entropy = f"true entropy {written.true_entropy:.4f} nats per token"
+    return f"{args.out}: {written.tokens} tokens, {written.stories} stories, {entropy}"
+
+
 # Each command: what it does, its line of help, and its lesson.
 _COMMANDS: Final = {
     "fetch": (_fetch, "download a well-known text, and check it", FETCH),
@@ -158,6 +173,7 @@ _COMMANDS: Final = {
     "vocabulary": (_vocabulary, "number the words or characters of a text: a tokenizer in a folder", VOCABULARY),
     "encode": (_encode, "turn a text into a file of token ids", ENCODE),
     "decode": (_decode, "turn a file of token ids back into text", DECODE),
+    "world": (_world, "write stories in a language whose true entropy is known", WORLD),
 }
 _ONE_OF: Final = ("--lines", "--fraction")  # exactly one of them must be given
 
@@ -215,6 +231,10 @@ _OPTIONS: Final[tuple[tuple[str, str, dict[str, Any]], ...]] = (
     ("encode", "--raw", {"action": "store_true", "help": "write the ids only, with no header"}),
     ("decode", "--tokens", _file("the token file")),
     ("encode decode", "--tokenizer", _file(_TOKENIZER, "FOLDER")),
+    ("world", "--tokens", _value("N", "stop at the end of the story that reaches N tokens", int, required=True)),
+    ("world", "--seed", _value("S", "same seed, same stories (default: 0)", int, default=0)),
+    ("world", "--out", _value("FILE", "the text file to write (default: %(default)s)", Path, default="world.txt")),
+    ("world", "--truth", _value("FILE", "a CSV file of what is true of each token", Path)),
     ("decode", "--text-check", {"action": "store_true", "help": _CHECK}),
 )
 

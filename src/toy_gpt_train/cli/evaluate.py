@@ -6,8 +6,10 @@ from pathlib import Path
 from typing import Final
 
 from toy_gpt_train.cli.arguments import add_run, load_run
+from toy_gpt_train.cli.oracle import oracle_figures, oracle_tables, truth_of
 from toy_gpt_train.cli.report import figures, figures_table
 from toy_gpt_train.show import say
+from toy_gpt_train.world.text import corpus_at
 
 HELP: Final = "score a text with a trained model: loss, perplexity, bits per byte"
 LESSON: Final = """The loss is the average surprise in nats per token: 0 for a model that is always sure and right.
@@ -16,7 +18,8 @@ cut the text differently. Score a text that the model has not seen: its own it m
 
 examples:
   toy-gpt evaluate --base-dir my_run --text other.txt
-  toy-gpt evaluate --base-dir my_run --text other.txt --unknown uniform"""
+  toy-gpt evaluate --base-dir my_run --text other.txt --unknown uniform
+  toy-gpt evaluate --base-dir my_run --text world:10k:7 --oracle"""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -25,13 +28,22 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--text", type=Path, required=True, metavar="FILE", help="the text to score, every token of it")
     meaning = "tokens outside the vocabulary: refuse (default), leave out, or give each the probability 1/V"
     parser.add_argument("--unknown", choices=("error", "skip", "uniform"), default="error", help=meaning)
+    meaning = "for a text of the story world: compare with its true entropy, by kind of knowledge and by distance"
+    parser.add_argument("--oracle", action="store_true", help=meaning)
     parser.add_argument("--json", action="store_true", help="print the figures as one JSON object")
     parser.set_defaults(handler=_evaluate)
 
 
 def _evaluate(args: argparse.Namespace) -> int:
     loaded = load_run(args)
-    evaluation = loaded.score(args.text, unknown=args.unknown, progress=True)
-    shown = json.dumps(figures(loaded, evaluation)) if args.json else figures_table(loaded, evaluation, args.text.name)
-    say(shown)
+    corpus = corpus_at(args.text)
+    truth = truth_of(loaded, corpus, args.unknown) if args.oracle else []
+    surprises: list[float] = []
+    evaluation = loaded.score(corpus, unknown=args.unknown, progress=True, surprises=surprises)
+    if args.json:
+        say(json.dumps(figures(loaded, evaluation) | (oracle_figures(truth, surprises) if args.oracle else {})))
+        return 0
+    say(figures_table(loaded, evaluation, corpus.name))
+    if args.oracle:
+        say("\n" + oracle_tables(truth, surprises))
     return 0

@@ -36,6 +36,7 @@ def figures(run: Run, scored: Evaluation | None) -> dict[str, Any]:
         "unigram_loss": baseline,
         "unigram_bits_per_byte": _unigram_bits_per_byte(scored) if scored else None,
         "loss_floor": run.meta.get("loss_floor"),
+        "true_entropy": run.true_entropy,
         "unseen_context_share": scored.unseen_context_share if scored else None,
         "unknown_tokens": scored.unknown_tokens if scored else None,
         "parameters": run.model.num_parameters(),
@@ -120,6 +121,8 @@ def training_report(run: Run, paths: Sequence[Path]) -> str:
         lines.append(f"          best held-out loss {best['val_loss']:.4f} at {unit} {best[unit]:.0f}{kept}")
     if run.held_out is not None:
         lines.append(figures_table(run, run.held_out, "the held-out part"))
+    if run.true_entropy is not None:
+        lines.append(f"          true entropy of the held-out part {run.true_entropy:.4f}: no model can get below it")
     if advice := memorized(run.meta):
         lines.append("note      " + advice.replace(". ", ".\n          "))
     seconds = (run.train_seconds or 0.0) + (run.held_out.seconds if run.held_out else 0.0)

@@ -47,7 +47,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     names = ", ".join(entry.name for entry in LADDER)
     declared = "(default: what SE_MANIFEST.toml declares)"
     parser.add_argument("--model", metavar="MODEL", help=f"{names}, or context-N for any N {declared}")
-    parser.add_argument("--corpus", type=Path, metavar="PATH", help=f"a UTF-8 text file {declared}")
+    parser.add_argument("--corpus", type=Path, metavar="PATH", help=f"a UTF-8 text file, or world:400k {declared}")
     parser.add_argument(
         "--tokens", type=Path, metavar="FILE", help="learn a file of token ids instead (needs --tokenizer)"
     )

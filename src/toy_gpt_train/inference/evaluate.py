@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from math import fsum, log
 from typing import Final
 
+from toy_gpt_train.math_training import SMALLEST_PROBABILITY
 from toy_gpt_train.models.base import Model
 from toy_gpt_train.models.scores import Prediction, Scores, summarize
 from toy_gpt_train.progress import OnProgress
@@ -49,13 +50,14 @@ def evaluate(
     *,
     skip_unknown: bool = False,
     on_progress: OnProgress | None = None,
+    surprises: list[float] | None = None,
 ) -> Evaluation:
     """Score every token of a text from ``start`` on; ValueError if none is left to score.
 
     The id V stands for an unknown token: it gets the probability 1/V, or is left out with ``skip_unknown``. A context
     with one in it counts as never seen. ``sizes`` are the bytes that each token from ``start`` on stands for, and
     ``frequencies`` say how often the training text had each token of the vocabulary. ``on_progress`` is told how far
-    scoring is.
+    scoring is; the surprise of each scored token, in nats, is added to ``surprises``.
     """
     begun = time.perf_counter()
     unknown = model.vocab_size
@@ -69,8 +71,14 @@ def evaluate(
             elif not skip_unknown:
                 yield prediction._replace(probability=1 / unknown), token_id
 
+    def noted(scored: Iterator[tuple[Prediction, int]]) -> Iterator[tuple[Prediction, int]]:
+        for prediction, token_id in scored:
+            if surprises is not None:
+                surprises.append(-log(max(prediction.probability, SMALLEST_PROBABILITY)))
+            yield prediction, token_id
+
     return Evaluation(
-        **vars(summarize(predictions())),
+        **vars(summarize(noted(predictions()))),
         num_bytes=sum(s for s, i in zip(sizes, tokens, strict=True) if i != unknown or not skip_unknown),
         unigram_loss=unigram_loss(frequencies, kept),
         unknown_tokens=tokens.count(unknown),

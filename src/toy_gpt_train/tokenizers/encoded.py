@@ -8,6 +8,7 @@ from functools import cached_property
 from toy_gpt_train.corpus import Corpus, Source
 from toy_gpt_train.errors import InputError
 from toy_gpt_train.tokenizers import Tokenizer, tokenizer_class
+from toy_gpt_train.world.text import true_entropy
 
 
 @dataclass(frozen=True, eq=False)
@@ -27,6 +28,13 @@ class EncodedText:
         """How often the training part has each token, by id."""
         counts = Counter(self.ids[: self.num_train])
         return [counts[token_id] for token_id in range(self.tokenizer.vocab_size)]
+
+    def true_entropy(self) -> float | None:
+        """Return the true entropy of the held-out part, in nats per token, if this is the story world, word by word."""
+        if self.tokenizer.kind != "word":
+            return None
+        tokens = [*self.tokenizer.tokens, ""]  # WHY one more: its id stands for an unknown token
+        return true_entropy(map(tokens.__getitem__, self.ids), self.num_train)
 
 
 def encode_corpus(
