@@ -114,7 +114,8 @@ def _text(action: argparse.Action, value: str | float, path: Path) -> str:
     if "\0" in value:
         raise InputError(f"{path}: {action.dest} has a NUL character")
     is_path = action.type in (Path, kind_or_folder) and isinstance(action.type(value), Path)
-    return os.path.normpath(path.parent / value) if is_path else value
+    # WHY ./ before a relative one: a folder may have the name of a kind of tokenizer.
+    return os.path.join(os.curdir, os.path.normpath(path.parent / value)) if is_path else value  # noqa: PTH118
 
 
 # --- writing one ----------------------------------------------------------------------------------------------

@@ -66,8 +66,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="same seed, same model; tables draw nothing at random (default: %(default)s)",
     )
     group = parser.add_argument_group("networks", "--size sets all the other numbers, and each can be set by itself")
+    how_long = group.add_mutually_exclusive_group()
     for name, option, is_network in model_options():
-        place = group if is_network else parser
+        place = how_long if name == "steps" else group if is_network else parser
         if option.type is bool:
             action = "store_false" if option.flag.startswith("no-") else "store_true"
             place.add_argument(_flag(name, option), dest=name, action=action, default=None, help=option.help)
@@ -95,7 +96,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     group.add_argument("--no-keep", dest="keep_checkpoint", action="store_false", help="keep no checkpoint of the end")
     group.add_argument("--resume", action="store_true", help="continue from the checkpoint, up to --steps in all")
-    group.add_argument("--more-steps", type=int, metavar="N", help="with --resume, do N steps from there")
+    how_long.add_argument("--more-steps", type=int, metavar="N", help="with --resume, do N steps from there")
     add_base_dir(parser, "artifacts/ and outputs/ are written below it")
     add_config(parser, presets=True)
     parser.add_argument("--json", action="store_true", help="print the final figures as one JSON object")

@@ -76,9 +76,12 @@ def tokenizer_sha256(folder: Path) -> str:
 
 
 def kind_or_folder(tokenizer: str | PathLike[str], special: Sequence[str]) -> str | Path:
-    """Return a kind of tokenizer, or the folder of a saved one; InputError if it is neither."""
-    if str(tokenizer) in TOKENIZERS:
-        return str(tokenizer)
+    """Return a kind of tokenizer, or the folder of a saved one, as which any Path counts; InputError if it is neither.
+
+    So a folder that has the name of a kind can be given too: ``./bpe``.
+    """
+    if isinstance(tokenizer, str) and tokenizer in TOKENIZERS:
+        return tokenizer
     folder = Path(tokenizer)
     if not folder.is_dir():
         known = ", ".join(TOKENIZERS)
