@@ -15,7 +15,7 @@ from toy_gpt_train.models.architecture import Architecture
 from toy_gpt_train.models.transformer import TransformerModel
 from toy_gpt_train.nn.functional import gelu
 from toy_gpt_train.nn.modules import Dropout, Embedding, LayerNorm, Linear, Network
-from toy_gpt_train.nn.transformer import Block, FeedForward, MultiHeadAttention, TransformerLM
+from toy_gpt_train.nn.transformer import EMBEDDING_STD, Block, FeedForward, MultiHeadAttention, TransformerLM
 
 
 class GPTModel(TransformerModel):
@@ -33,8 +33,8 @@ class GPTModel(TransformerModel):
         # WHY: each block adds to the stream twice; with this scale the sum stays as large as one part.
         shrink = 1 / sqrt(2 * architecture.layers)
         return TransformerLM(
-            token_embeddings=Embedding(vocab_size, size, generator=generator),
-            position_embeddings=Embedding(context_size, size, generator=generator),
+            token_embeddings=Embedding(vocab_size, size, generator=generator, std=EMBEDDING_STD),
+            position_embeddings=Embedding(context_size, size, generator=generator, std=EMBEDDING_STD),
             blocks=[
                 Block(
                     LayerNorm(size),

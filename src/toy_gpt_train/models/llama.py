@@ -14,7 +14,7 @@ from toy_gpt_train.errors import InputError
 from toy_gpt_train.models.architecture import Architecture
 from toy_gpt_train.models.transformer import TransformerModel
 from toy_gpt_train.nn.modules import Dropout, Embedding, Linear, Network, RMSNorm
-from toy_gpt_train.nn.transformer import Block, MultiHeadAttention, SwiGLU, TransformerLM
+from toy_gpt_train.nn.transformer import EMBEDDING_STD, Block, MultiHeadAttention, SwiGLU, TransformerLM
 
 
 class LlamaModel(TransformerModel):
@@ -40,7 +40,7 @@ class LlamaModel(TransformerModel):
         # WHY: each block adds to the stream twice; with this scale the sum stays as large as one part.
         shrink = 1 / sqrt(2 * architecture.layers)
         return TransformerLM(
-            token_embeddings=Embedding(vocab_size, size, generator=generator),
+            token_embeddings=Embedding(vocab_size, size, generator=generator, std=EMBEDDING_STD),
             position_embeddings=None,
             blocks=[
                 Block(

@@ -14,6 +14,7 @@ multitask learners", for the norms before, not after, each part.
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from random import Random
+from typing import Final
 
 from toy_gpt_train.nn.attention import attention_weights, merge_heads, rope, scaled_dot_product_attention, split_heads
 from toy_gpt_train.nn.functional import reshape, silu
@@ -21,6 +22,10 @@ from toy_gpt_train.nn.modules import Dropout, Embedding, LayerNorm, LensStep, Li
 from toy_gpt_train.nn.tensor import Tensor
 
 Norm = LayerNorm | RMSNorm
+
+# WHY not GPT-2's 0.02: in a few hundred steps of a small network, vectors so short stay too much alike for attention to
+# tell tokens apart.
+EMBEDDING_STD: Final = 0.5
 
 
 @dataclass
