@@ -349,13 +349,27 @@ def test_a_floor_of_zero_is_not_shown(toy_gpt: ToyGpt, corpus: Path, tmp_path: P
 
 def test_the_preset_of_the_story_world() -> None:
     arguments = train_arguments(cli.build_parser().parse_args(["train", "--preset", "world", "--base-dir", "nowhere"]))
-    assert arguments["corpus"].name == "world:200k"
+    assert arguments["corpus"] == Path("world:200k")
     assert (arguments["val_fraction"], arguments["workers"]) == (0.05, 2)
     known = ("steps", "batch_size", "learning_rate", "embedding_dim", "layers", "heads")
     job = Job(arguments["model"], arguments["context"], arguments["seed"], {name: arguments[name] for name in known})
     settings, shape = job.settings, job.settings.architecture
     assert (job.entry.name, settings.context, settings.steps, settings.batch_size) == ("llama", 64, 600, 4)
     assert (settings.learning_rate, shape.embedding_dim, shape.layers, shape.heads) == (0.005, 32, 2, 4)
+
+
+def test_a_text_of_the_story_world_needs_no_path_in_a_file(
+    toy_gpt: ToyGpt, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, listing: Listing
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert toy_gpt(*NETWORK, "--steps", 2, "--corpus", "world:300", "--base-dir", "one/run").code == 0
+    config = Path("one/run/outputs/config.toml")
+    assert read_toml(config)["corpus"] == "world:300"
+    assert toy_gpt("train", "--config", config, "--base-dir", tmp_path / "a" / "folder" / "run").code == 0
+    assert listing(tmp_path / "a" / "folder") == listing(tmp_path / "one")
+    (config.parent / "world:300").write_text(TEXT, encoding="utf-8")  # a file of that name wins
+    assert toy_gpt("train", "--config", config, "--base-dir", "file/run").code == 0
+    assert tg.load("file/run").tokenizer.vocab_size == len(set(TEXT.split()))
 
 
 def test_a_preset_with_another_text(toy_gpt: ToyGpt, corpus: Path, tmp_path: Path) -> None:
