@@ -31,7 +31,7 @@ def add_config(parser: argparse.ArgumentParser, *, presets: bool) -> None:
     parser.add_argument("--config", type=Path, metavar="FILE", help=meaning)
     if presets:
         names = sorted(path.stem for path in PRESETS.glob("*.toml"))
-        meaning = "settings of a known project, all at once; what is typed wins"
+        meaning = "settings of a first network, or of a known project; what is typed wins"
         parser.add_argument("--preset", choices=names, help=meaning)
 
 
