@@ -85,6 +85,8 @@ def test_transformer_lm_training(here: Path, toy_gpt: ToyGpt) -> None:
     assert toy_gpt(*the_command("--special", "--workers 4"), "--workers", "1").code == 0
     rate = toy_gpt(*the_command("--bytes-per-token"))
     assert (rate.code, rate.out.count("\n")) == (0, 1)
+    size = len(json.loads(Path("bpe/vocab.json").read_text("utf-8")))
+    assert f"; {size} tokens in the vocabulary" in rate.out
     assert toy_gpt(*the_command("data encode", "stories.txt")).code == 0
     Path("valid.tokens").write_bytes(Path("train.tokens").read_bytes())
     arguments = the_command("--model llama --tokens")

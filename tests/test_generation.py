@@ -290,14 +290,16 @@ def test_options_are_those_of_generate(toy_gpt: ToyGpt, trained: Trained) -> Non
 
 def test_stopping_on_the_command_line(toy_gpt: ToyGpt, trained: Trained, tmp_path: Path) -> None:
     bigram = trained("bigram")
-    (sample,) = answer_of(toy_gpt, bigram, "--prompt", "the", "--num", 50, "--stop", "zzz", "--stop", ".")["samples"]
+    (sample,) = answer_of(toy_gpt, bigram, "--greedy", "--prompt", "the", "--num", 50, "--stop", "zzz", "--stop", ".")[
+        "samples"
+    ]
     assert sample["text"] == "the dog"
     assert sample["generated"][-2:] == ["dog", "."]  # the tokens that were chosen
     assert sample["finish_reason"] == "stop"
-    (sample,) = answer_of(toy_gpt, bigram, "--prompt", "the", "--num", 1, "--stop", ".")["samples"]
+    (sample,) = answer_of(toy_gpt, bigram, "--greedy", "--prompt", "the", "--num", 1, "--stop", ".")["samples"]
     assert sample["finish_reason"] == "length"
     tg.train("bigram", text="a\nb\n" * 5, tokenizer="char", epochs=20).save(tmp_path)
-    assert toy_gpt("infer", "--base-dir", tmp_path, "--stop-at-newline").out.endswith("generated  a\n")
+    assert toy_gpt("infer", "--base-dir", tmp_path, "--greedy", "--stop-at-newline").out.endswith("generated  a\n")
 
 
 def test_samples_are_of_one_seed_after_the_other(toy_gpt: ToyGpt, trained: Trained, tmp_path: Path) -> None:

@@ -305,7 +305,9 @@ def test_levels_lists_ten_models(toy_gpt: ToyGpt) -> None:
 def test_infer_gives_what_the_model_predicts(toy_gpt: ToyGpt, base_of: Callable[[str], Path], kind: str) -> None:
     base = base_of(kind)
     start = ["sees", "the", "dog", "."]
-    outcome = toy_gpt("infer", "--base-dir", base, "--json", "--num", 6, "--topk", 3, "--start-tokens", *start)
+    outcome = toy_gpt(
+        "infer", "--base-dir", base, "--json", "--greedy", "--num", 6, "--topk", 3, "--start-tokens", *start
+    )
     assert (outcome.code, outcome.err) == (0, "")
     answer = strict_json(outcome.out)
     assert list(answer) == ["start_tokens", "top_k", "generated", "samples"]

@@ -87,7 +87,7 @@ def evil_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def evil_arguments(base: Path) -> Sequence[object]:
-    return ("infer", "--base-dir", base, "--prompt", "\x1b", "--num", len(EVIL_TEXT) * 2)
+    return ("infer", "--greedy", "--base-dir", base, "--prompt", "\x1b", "--num", len(EVIL_TEXT) * 2)
 
 
 def test_generated_text_is_shown_and_not_obeyed(toy_gpt: ToyGpt, evil_run: Path) -> None:

@@ -387,7 +387,9 @@ def _encoded_files(
     from toy_gpt_train.data.token_text import encoded_files  # WHY here: it needs mmap, which a text does without
 
     if tokens is None or not isinstance(tokenizer, Path):
-        raise InputError("say which tokenizer wrote the tokens: tokenizer= is then the folder of a saved one")
+        raise InputError(
+            "say which tokenizer wrote the tokens: --tokenizer takes the folder of a saved one (in Python, tokenizer=)"
+        )
     held_out = None if val_tokens is None else Path(val_tokens)
     return encoded_files(Path(tokens), held_out, tokenizer, val_fraction, on_progress)
 

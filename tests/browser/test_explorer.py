@@ -221,12 +221,12 @@ def test_greedy_writing_is_that_of_infer(visit: Visit, toy_gpt: ToyGpt, run: str
     before = next_rows(column)
     column.get_by_role("button", name="Step", exact=True).click()
     has_added(column, 1)
-    assert written_of(column) == infer_text(toy_gpt, run, "--prompt", prompt, "--num", 1)
+    assert written_of(column) == infer_text(toy_gpt, run, "--prompt", prompt, "--greedy", "--num", 1)
     assert next_rows(column) != before
     column.get_by_role("spinbutton", name="tokens").fill("19")
     column.get_by_role("button", name="Generate", exact=True).click()
     has_added(column, 20)
-    assert written_of(column) == infer_text(toy_gpt, run, "--prompt", prompt, "--num", 20)
+    assert written_of(column) == infer_text(toy_gpt, run, "--prompt", prompt, "--greedy", "--num", 20)
     column.get_by_role("button", name="Reset", exact=True).click()
     assert written_of(column) == prompt
     assert next_rows(column) == before
@@ -481,7 +481,7 @@ def test_the_keyboard_is_enough(visit: Visit, toy_gpt: ToyGpt) -> None:
     tab_to(page, column.get_by_role("button", name="Step", exact=True))
     page.keyboard.press("Enter")
     has_added(column, 1)
-    assert written_of(column) == infer_text(toy_gpt, TABLE, "--prompt", "a dog", "--num", 1)
+    assert written_of(column) == infer_text(toy_gpt, TABLE, "--prompt", "a dog", "--greedy", "--num", 1)
     tab_to(page, column.get_by_role("tab", name=TABS[0], exact=True))
     keys = [*(("ArrowRight", name) for name in (*TABS[1:], TABS[0])), ("ArrowLeft", "Files")]
     for key, name in [*keys, ("Home", "Vocabulary"), ("End", "Files")]:

@@ -71,11 +71,15 @@ def kind_or_folder(text: str) -> str | Path:
 def add_sampling(parser: argparse.ArgumentParser) -> None:
     """Add how much to write, how the next token is chosen, and where to end."""
     meaning = "tokens to add (default: %(default)s)"
-    parser.add_argument("--num", "--num-tokens", type=int, default=10, metavar="K", help=meaning)
+    parser.add_argument("--num", "--num-tokens", type=int, default=100, metavar="K", help=meaning)
+    courage = parser.add_mutually_exclusive_group()
+    meaning = "1: draw each token by its probability; lower: take fewer risks (default: %(default)s)"
+    courage.add_argument("--temperature", type=float, default=0.8, metavar="T", help=meaning)
+    meaning = "always take the most likely token, as --temperature 0 does"
+    courage.add_argument("--greedy", dest="temperature", action="store_const", const=0.0, help=meaning)
     add_numbers(
         parser,
         ("--topk", 5, "K", "most likely tokens to show (default: %(default)s)"),
-        ("--temperature", 0.0, "T", "0: always the most likely token (default); 1: draw by probability"),
         ("--top-k", 0, "K", "draw among the K most likely tokens only (default: 0, all)"),
         ("--top-p", 1.0, "P", "draw among the most likely P of the probability only"),
         ("--repetition-penalty", 1.0, "R", "above 1: tokens that the text has become less likely (default: 1, none)"),

@@ -19,7 +19,7 @@ LESSON: Final = """Each prompt stands alone: the model sees the last tokens of i
 before. Words that it has never met are named.
 
 example:
-  toy-gpt chat --base-dir my_run --temperature 0.8"""
+  toy-gpt chat --base-dir my_run --num 20"""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

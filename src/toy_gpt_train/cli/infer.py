@@ -37,16 +37,17 @@ from toy_gpt_train.show import bars, say, say_pieces, visible
 from toy_gpt_train.tokenizers import TOKENIZERS
 
 HELP: Final = "read the artifacts, show what comes next, continue a text"
-LESSON: Final = """A model gives a probability to every token that may come next. Greedy (temperature 0) always takes
-the most likely one, and soon repeats itself; a higher temperature takes more risks. A text may hold characters that
-move the cursor or color the terminal: they are shown as escapes such as \\x1b, but written to --output as they are.
+LESSON: Final = """A model gives a probability to every token that may come next. The text is drawn by these
+probabilities: the same seed draws the same text. A higher temperature takes more risks; --greedy always takes the most
+likely token, and soon repeats itself. A text may hold characters that move the cursor or color the terminal: they are
+shown as escapes such as \\x1b, but written to --output as they are.
 
 examples:
   toy-gpt infer
-  toy-gpt infer --base-dir my_run --prompt "the cat" --num 50 --temperature 0.8 --seed 1
+  toy-gpt infer --base-dir my_run --prompt "the cat" --num 50 --seed 1
   toy-gpt infer --base-dir my_run --num 50 --temperature 1 --top-k 20 --repetition-penalty 1.2 --show-steps
   toy-gpt infer --base-dir my_gpt --prompt "The " --explain
-  toy-gpt infer --base-dir my_run --num 500 --temperature 0.8 --output story.txt
+  toy-gpt infer --base-dir my_run --num 500 --output story.txt
   toy-gpt infer --untrained --model gpt --tokenizer char --corpus my.txt --temperature 1"""
 _BETWEEN_SAMPLES: Final = "\n---------------\n"
 _MOST_SAMPLES: Final = 1000
@@ -138,7 +139,7 @@ def _infer(args: argparse.Namespace) -> int:
     if not 1 <= args.num_samples <= _MOST_SAMPLES:
         raise InputError(f"--num-samples must be from 1 to {_MOST_SAMPLES}, got {args.num_samples}")
     if args.num_samples > 1 and args.temperature == 0:
-        raise InputError("at temperature 0 all samples are the same: set --temperature, for example to 1")
+        raise InputError("all greedy samples are the same: set --temperature, for example to 1")
     loaded = _load(args)
     ids, start = _start(args, loaded)
     samples = [_Sample(replace(sampling, seed=args.seed + i), [start]) for i in range(args.num_samples)]

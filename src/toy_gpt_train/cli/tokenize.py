@@ -41,7 +41,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the options of ``toy-gpt tokenize`` to its parser, and its handler."""
     kinds = ", ".join(TOKENIZERS)
     meaning = f"what a token is: {kinds}, or the folder of a saved tokenizer (default: bpe)"
-    parser.add_argument("--tokenizer", "--folder", default="bpe", metavar="KIND", help=meaning)
+    which = parser.add_mutually_exclusive_group()
+    which.add_argument("--tokenizer", default="bpe", metavar="KIND", help=meaning)
+    which.add_argument("--folder", dest="tokenizer", type=Path, metavar="DIR", help="the folder, whatever its name")
     parser.add_argument("--corpus", type=Path, metavar="PATH", help="the text to learn from (default: the stories)")
     parser.add_argument(
         "--vocab-size", type=int, default=DEFAULT_VOCAB_SIZE, metavar="V", help="stop merging at V tokens (bpe only)"

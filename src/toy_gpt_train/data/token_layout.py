@@ -1,6 +1,6 @@
 r"""token_layout.py - Where the ids of a file begin, and how each is written: what a file of numbers says of itself.
 
-The learner's question: what is in a .bin file? Numbers, one after the other, and nothing else. So whoever reads it must
+The learner's question: what is in a .bin file? Numbers, one after the other, and nothing else. So a reader must
 be told how large a number is, and which tokens the numbers mean. A header says so.
 
     our own       magic "TOYGPTID", version, bits per id (16 or 32), number of ids, sha256 of the tokenizer's files,
