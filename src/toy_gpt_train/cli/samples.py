@@ -67,7 +67,7 @@ class Samples:
         if self._reached > before and step > job.resumed_from:
             text = _shown(job, _written(job, _SAMPLE_TOKENS))
             line = f"sample    step {step}, loss {record['avg_loss']:.3f}: {one_line(text)}"
-            self._tell(line[: max(shutil.get_terminal_size().columns - 1, 1)])
+            self._tell(line[: max(shutil.get_terminal_size().columns - 1, 1)].rstrip())
 
 
 def story(job: Job) -> str:
