@@ -6,7 +6,7 @@ Everything that can be checked is checked before the first step.
 from collections.abc import Callable, Mapping
 from dataclasses import asdict
 from hashlib import sha256
-from typing import Any
+from typing import Any, Final
 
 from toy_gpt_train.artifacts.metadata import Meta, new_meta
 from toy_gpt_train.artifacts.run_folder import RunFolder
@@ -17,6 +17,9 @@ from toy_gpt_train.models.registry import MOST_WORKERS, STEP_OPTIONS, find_model
 from toy_gpt_train.models.scores import summarize
 from toy_gpt_train.progress import OnProgress
 from toy_gpt_train.tokenizers.encoded import EncodedText
+
+_MOST_EPOCHS: Final = 40  # by default
+_LEAST_STEPS: Final = 20
 
 
 class Job:
@@ -33,6 +36,8 @@ class Job:
         settings: All numbers that decide how the model looks and learns.
         encoded: The text, once prepare() was called.
         model: The model, once prepare() was called.
+        usual_steps: How many steps are the default, where the text is too short for them; otherwise None.
+        resumed_from: The step of the checkpoint that the run continues from; 0 where it begins anew.
         history: The log so far.
         evidence: Further files for outputs/, by name; a watcher may add some until the run is written.
         on_measured: Called with the metadata when all is learned and measured, before the run is written.
@@ -43,6 +48,8 @@ class Job:
             raise InputError(f"the seed must be at least 0, got {seed}")
         self.seed = seed
         self.entry = find_model(model)
+        self.usual_steps: int | None = None
+        self.resumed_from = 0
         self.history: list[Record] = []
         self.evidence: dict[str, str] = {}
         self.on_measured: Callable[[Meta], None] = lambda meta: None
@@ -78,12 +85,24 @@ class Job:
         self.encoded = encoded
         self.entry.check_length(self.settings.context, encoded.num_train, encoded.source.path or encoded.source.name)
         self.model = self.entry.model_class.build(self.encoded.tokenizer.vocab_size, self.settings, self.seed)
+        self._shorten()
         self._checkpoints: Any = None
         if folder and has_checkpoints:
             from toy_gpt_train.artifacts.checkpoints import Checkpoints
 
             every, resume = self._in_steps["checkpoint_every"], self._in_steps["resume"]
             self._checkpoints = Checkpoints(folder.checkpoints, every, self._identity(), resume=resume)
+
+    def _shorten(self) -> None:
+        """Do at most 40 epochs where nobody has said how many steps: a short text is soon known by heart."""
+        network: Any = self.model
+        if not network.trains_in_steps or "steps" in self._numbers or self._in_steps["resume"]:
+            return
+        per_step = self.settings.batch_size * network.num_targets
+        steps = max(_MOST_EPOCHS * self.encoded.num_train // per_step, _LEAST_STEPS)
+        if steps < self.settings.steps:
+            self.usual_steps = self.settings.steps
+            self.settings = self._settings_of(self._numbers | {"steps": steps})
 
     def learn(
         self,
@@ -173,6 +192,7 @@ class Job:
         if self._in_steps["more_steps"] is not None:
             numbers["steps"] = state.step + self._in_steps["more_steps"]
         self.settings = self._settings_of(numbers)
+        self.resumed_from = state.step
         # WHY some with no step left: a run may have been trained to its end and then not written.
         unwritten = not state.finished and saved.get("steps") == state.step
         if self.settings.steps < state.step + (not unwritten):

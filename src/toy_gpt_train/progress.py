@@ -53,8 +53,7 @@ class Progress:
         seconds_left = (now - began) * (1 - fraction) / (fraction - base) if 0 < fraction < 1 else 0.0
         left = f", {seconds_left:.0f} s left" if 0 < fraction < 1 else ""
         if self._on_estimate is not None and self._first[1] < fraction < 1:
-            if self._shown is not None and self._display is None:
-                self._draw("")  # WHY: the line may be for the same screen
+            self.clear()  # WHY: the line may be for the same screen
             self._on_estimate(elapsed + seconds_left)
             self._on_estimate = None
         if self._has_bar:
@@ -70,6 +69,11 @@ class Progress:
             self._tenths_shown = tenths
             self._write(f"{self._title} {tenths * 10}% {status}, {elapsed:.1f} s{left}\n")
         self._last = now
+
+    def clear(self) -> None:
+        """Take the bar off the terminal, so that a line can be written there; the next update draws it again."""
+        if self._shown is not None and self._display is None:
+            self._draw("")
 
     def close(self) -> None:
         """Take the bar off the screen; a notebook keeps its line, and says there how long it took."""

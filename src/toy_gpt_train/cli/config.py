@@ -20,6 +20,7 @@ from toy_gpt_train.cli.arguments import kind_or_folder
 from toy_gpt_train.errors import InputError
 from toy_gpt_train.project import read_toml
 from toy_gpt_train.show import one_line
+from toy_gpt_train.world.text import spec_of
 
 PRESETS: Final = Path(__file__).resolve().parents[1] / "presets"
 
@@ -30,7 +31,7 @@ def add_config(parser: argparse.ArgumentParser, *, presets: bool) -> None:
     parser.add_argument("--config", type=Path, metavar="FILE", help=meaning)
     if presets:
         names = sorted(path.stem for path in PRESETS.glob("*.toml"))
-        meaning = "settings of a known project, all at once; what is typed wins"
+        meaning = "settings of a first network, or of a known project; what is typed wins"
         parser.add_argument("--preset", choices=names, help=meaning)
 
 
@@ -114,6 +115,7 @@ def _text(action: argparse.Action, value: str | float, path: Path) -> str:
     if "\0" in value:
         raise InputError(f"{path}: {action.dest} has a NUL character")
     is_path = action.type in (Path, kind_or_folder) and isinstance(action.type(value), Path)
+    is_path = is_path and spec_of(path.parent / value) is None
     # WHY ./ before a relative one: a folder may have the name of a kind of tokenizer.
     return os.path.join(os.curdir, os.path.normpath(path.parent / value)) if is_path else value  # noqa: PTH118
 
@@ -146,6 +148,8 @@ def _toml(value: Any, folder: Path) -> str:
         return "true" if value else "false"
     if isinstance(value, int | float):
         return repr(value)
+    if isinstance(value, Path) and spec_of(value) is not None:
+        value = value.name
     if isinstance(value, Path):
         try:
             value = Path(os.path.relpath(value, folder)).as_posix()

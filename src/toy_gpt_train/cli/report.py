@@ -72,11 +72,16 @@ def _steps(job: Job) -> str:
         return (
             f"{_counted(numbers['steps'], 'step')} of {_counted(predictions, 'prediction')} each; an epoch, as many "
             f"predictions as training tokens, is {per_epoch:,.{0 if per_epoch >= 10 else 1}f} steps"
+            + (_shortened(usual, usual / per_epoch) if (usual := job.usual_steps) else "")
         )
     if "epochs" in numbers:
         pairs = num_train - job.model.context_size
         return f"{_counted(numbers['epochs'], 'epoch')}, each once through the text: {_counted(pairs, 'step')}"
     return "once through the text: this model counts what follows what"
+
+
+def _shortened(usual: int, epochs: float) -> str:
+    return f"\n          shortened: the usual {usual:,} steps would read so short a text {epochs:,.0f} times"
 
 
 def _weights(job: Job) -> str:
@@ -173,11 +178,12 @@ def _shown(path: Path) -> str:
 
 def figures_table(run: Run, scored: Evaluation, text_name: str) -> str:
     """Return the figures of a scored text as a table, beside the baseline, the train loss and its floor."""
+    floor = run.meta.get("loss_floor") or 0.0  # an older run does not record it
     compared = [
         (f"{run.name} on {text_name}", scored.loss, f"{scored.bits_per_byte:.4f}"),
         (f"guessing by frequency on {text_name}", scored.unigram_loss, f"{_unigram_bits_per_byte(scored):.4f}"),
         (f"{run.name} on {run.model.train_loss_on}", run.meta["metrics"].get("train_loss"), ""),
-        ("lowest possible on the training text", run.meta.get("loss_floor"), ""),
+        ("lowest possible on the training text", floor if floor >= _SMALLEST_FLOOR else None, ""),
     ]
     rows = [
         [name, *(f"{value:.4f}" for value in (loss, exp(loss), loss / log(2))), bits_per_byte]

@@ -12,6 +12,7 @@ from toy_gpt_train.artifacts.metadata import Meta
 from toy_gpt_train.cli.arguments import add_base_dir, add_text_options
 from toy_gpt_train.cli.config import add_config, config_text
 from toy_gpt_train.cli.report import figures, memorized, plan, training_report
+from toy_gpt_train.cli.samples import Samples, chosen_every, story
 from toy_gpt_train.cli.tracker import TRACKERS, tracking
 from toy_gpt_train.errors import InputError
 from toy_gpt_train.io_artifacts import outputs_dir_from_base_dir
@@ -21,6 +22,7 @@ from toy_gpt_train.models.registry import LADDER, STEP_OPTIONS, find_model
 from toy_gpt_train.progress import Progress
 from toy_gpt_train.project import RESOURCE_ROOT, load_manifest
 from toy_gpt_train.show import say
+from toy_gpt_train.world.text import detokenize
 
 HELP: Final = "learn a text: write artifacts/ (the model) and outputs/ (the log)"
 LESSON: Final = """The text is cut into tokens, and the model predicts each one from the tokens before it. Then it is
@@ -36,7 +38,7 @@ and then:
   toy-gpt infer --base-dir my_run"""
 CONFIG_NAME: Final = "config.toml"
 # Options that change nothing in a run: what stands for others, where it goes, how it is shown, who does the work.
-_WITHOUT_EFFECT: Final = ("help", "config", "preset", "base_dir", "json", *STEP_OPTIONS)
+_WITHOUT_EFFECT: Final = ("help", "config", "preset", "base_dir", "json", "sample_every", *STEP_OPTIONS)
 _TEXT_OPTIONS: Final = (
     *("tokens", "val_tokens", "tokenizer", "special", "bpe_vocab", "val_fraction", "context", "seed"),
 )
@@ -81,6 +83,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
             choices=option.choices or None,
             help=option.help,
         )
+    meaning = "show a sample every S steps, 0 for none (default: every tenth of the way, on a terminal)"
+    group.add_argument("--sample-every", type=int, metavar="S", help=meaning)
     group.add_argument(
         "--workers",
         type=int,
@@ -154,14 +158,17 @@ def _train(args: argparse.Namespace) -> int:
     if args.sample is not None and args.sample < 1:
         raise InputError(f"--sample must be at least 1, got {args.sample}")
     arguments = train_arguments(args)
+    every = chosen_every(args.sample_every, arguments["model"], json=args.json)
     log, outputs = RunLog(level), outputs_dir_from_base_dir(args.base_dir)
 
     def tell(line: str) -> None:
         if not args.json:
+            bar.clear()
             with suppress(OSError):  # training goes on when nobody can read it; the report will fail
                 say(line)
 
     def start(job: Job) -> None:
+        jobs.append(job)
         tell(plan(job))
         log.start(job, arguments)
 
@@ -171,6 +178,8 @@ def _train(args: argparse.Namespace) -> int:
 
         job.on_measured = measured
 
+    jobs: list[Job] = []
+    samples = Samples(every, tell)
     title = f"training {arguments['model']}"
     bar = Progress(title, on_estimate=lambda seconds: tell(f"time      about {_duration(seconds)}"))
     with tracking(args.log_to, outputs) as track, closing(bar):
@@ -178,6 +187,7 @@ def _train(args: argparse.Namespace) -> int:
         def record(line: Record) -> None:
             log.record(line)
             track(line)
+            samples.record(jobs[0], line)
 
         # WHY no bar beside the log's lines: they say the same, and a terminal would mix them.
         trained = run.train(**arguments, progress=level is None and bar.update, on_start=start, on_record=record)
@@ -187,9 +197,18 @@ def _train(args: argparse.Namespace) -> int:
         say(json.dumps(shown))
     else:
         say(training_report(trained, trained.paths))
-        if sample is not None:
-            say(f"\na sample of {args.sample} tokens:\n{sample}")
+        _say_sample(jobs[0], args.sample, sample)
     return 0
+
+
+def _say_sample(job: Job, num: int | None, sample: str | None) -> None:
+    """Print the sample that was asked for; otherwise the story of a network that has learned the story world."""
+    is_world = job.encoded.is_world
+    if sample is not None:
+        say(f"\na sample of {num} tokens:\n{detokenize(sample.split()) if is_world else sample}")
+    elif is_world and job.model.trains_in_steps:
+        say("\na story that it tells:")
+        say(story(job))
 
 
 def _duration(seconds: float) -> str:

@@ -4,11 +4,14 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Final
 
 from toy_gpt_train.corpus import Corpus, Source
 from toy_gpt_train.errors import InputError
 from toy_gpt_train.tokenizers import Tokenizer, tokenizer_class
 from toy_gpt_train.world.text import true_entropy
+
+_BEGINNING: Final = 200  # tokens: no other text agrees with the stories for so long
 
 
 @dataclass(frozen=True, eq=False)
@@ -29,12 +32,20 @@ class EncodedText:
         counts = Counter(self.ids[: self.num_train])
         return [counts[token_id] for token_id in range(self.tokenizer.vocab_size)]
 
+    @cached_property
+    def is_world(self) -> bool:
+        """Whether the text begins as one of the story world, word by word."""
+        return self._true_entropy(self.ids[:_BEGINNING], 0) is not None
+
     def true_entropy(self) -> float | None:
         """Return the true entropy of the held-out part, in nats per token, if this is the story world, word by word."""
+        return self._true_entropy(self.ids, self.num_train)
+
+    def _true_entropy(self, ids: Sequence[int], start: int) -> float | None:
         if self.tokenizer.kind != "word":
             return None
         tokens = [*self.tokenizer.tokens, ""]  # WHY one more: its id stands for an unknown token
-        return true_entropy(map(tokens.__getitem__, self.ids), self.num_train)
+        return true_entropy(map(tokens.__getitem__, ids), start)
 
 
 def encode_corpus(

@@ -109,13 +109,19 @@ def true_entropy(tokens: Iterable[str], start: int = 0) -> float | None:
     return fsum(surprises) / len(surprises) if surprises else None
 
 
+def spec_of(path: Path) -> re.Match[str] | None:
+    """Return how many tokens and which seed a name such as ``world:400k`` asks for; None for the name of a file."""
+    spec = _SPEC.fullmatch(path.name)
+    return None if spec is None or path.exists() else spec
+
+
 def corpus_at(path: Path) -> Corpus:
     """Read a text file, or make a text of the world: ``world:400k`` has 400,000 tokens, ``world:1m:7`` has the seed 7.
 
     InputError if the file cannot be used, or the text would be too large.
     """
-    spec = _SPEC.fullmatch(path.name)
-    if spec is None or path.exists():
+    spec = spec_of(path)
+    if spec is None:
         return read_corpus(path)
     num_tokens = int(spec[1]) * {"": 1, "k": 1000, "m": 1_000_000}[spec[2]]
     if num_tokens > _MOST_IN_MEMORY:
