@@ -313,7 +313,9 @@ def assert_as_in_python(page: Page, toy_gpt: ToyGpt, base: Path, listing: Callab
     for prompt in (None, "the dog sees the cat"):
         start = [] if prompt is None else ["--prompt", prompt]
         answers = [
-            json.loads(toy_gpt("infer", "--base-dir", place, "--json", "--greedy", "--topk", size, "--num", 20, *start).out)
+            json.loads(
+                toy_gpt("infer", "--base-dir", place, "--json", "--greedy", "--topk", size, "--num", 20, *start).out
+            )
             for place in (base, folder / "page")  # what was downloaded can be used
         ]
         assert answers[0]["generated"] == answers[1]["generated"]
