@@ -9,6 +9,7 @@ import pytest
 
 import toy_gpt_train as tg
 from toy_gpt_train.errors import InputError
+from toy_gpt_train.files import MAX_JSON_BYTES
 from toy_gpt_train.tokenizers.bpe import BPETokenizer
 from toy_gpt_train.tokenizers.bpe_train import train_bpe
 from toy_gpt_train.tokenizers.char import CharTokenizer
@@ -224,7 +225,7 @@ def test_damage_in_one_file_is_one_line(tmp_path: Path) -> None:
             load_tokenizer(folder)
         assert "\n" not in str(caught.value)
     with path.open("wb") as file:
-        file.truncate(1 << 40)  # a file with a hole, of any size
+        file.truncate(MAX_JSON_BYTES + 1)  # a file with a hole takes no room, whatever its size
     with pytest.raises(InputError, match="too large"):
         load_tokenizer(folder)
 

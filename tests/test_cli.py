@@ -212,6 +212,7 @@ def test_module_runs_as_the_command_does(
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("how", ["train", "infer", "d_train", "e_infer"])
 def test_console_that_cannot_show_a_token(python: Callable[..., Any], tmp_path: Path, how: str) -> None:
     corpus = tmp_path / "é.txt"
@@ -237,6 +238,7 @@ CLOSED_PIPE = [
 ]
 
 
+@pytest.mark.slow
 @needs_processes
 @pytest.mark.skipif(os.name == "nt", reason="pipes break in another way on Windows")
 @pytest.mark.parametrize("argv", CLOSED_PIPE, ids=" ".join)

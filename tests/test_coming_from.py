@@ -54,6 +54,7 @@ def test_the_series(here: Path, toy_gpt: ToyGpt) -> None:
     assert "project.log" in {path.name for path in Path("run/outputs").iterdir()}
 
 
+@pytest.mark.slow
 def test_toy_gpt_char(here: Path, toy_gpt: ToyGpt) -> None:
     small = [*SMALL.split(), "--sample", "5"]
     trained = toy_gpt(*the_command("--preset toy-gpt-char"), *small)
@@ -81,6 +82,7 @@ def test_tiny_little_gpt(here: Path, toy_gpt: ToyGpt) -> None:
     assert Path("again/code/artifacts/00_meta.json").read_bytes() == Path("code/artifacts/00_meta.json").read_bytes()
 
 
+@pytest.mark.slow
 def test_transformer_lm_training(here: Path, toy_gpt: ToyGpt) -> None:
     assert toy_gpt(*the_command("--special", "--workers 4"), "--workers", "1").code == 0
     rate = toy_gpt(*the_command("--bytes-per-token"))

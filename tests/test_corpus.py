@@ -58,6 +58,7 @@ def test_a_named_pipe_is_learned_and_recorded(tmp_path: Path) -> None:
     assert tg.load(tmp_path / "run").frequencies == [20_000, 20_000]
 
 
+@pytest.mark.slow
 @needs_processes
 @pytest.mark.skipif(not Path("/dev/stdin").exists(), reason="/dev/stdin is POSIX")
 @pytest.mark.parametrize("tokenizer", ["word", "char", "bpe"])

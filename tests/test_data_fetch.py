@@ -397,6 +397,7 @@ def test_an_endless_body_is_left_when_the_size_is_reached(server, out, monkeypat
 # --- servers that are slow or broken ------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_a_stalled_server_is_left_and_asked_for_the_rest(server, out):
     assert run(server, out, silence, stall_after(1000), ranged)
     assert server.ranges == [None, None, "bytes=1000-"]
@@ -468,6 +469,7 @@ def test_what_a_slow_server_sent_is_kept(server, out):
     assert server.ranges == ["bytes=1000-"]
 
 
+@pytest.mark.slow
 def test_a_server_that_is_fast_enough_is_heard_to_the_end(server, out):
     def steady(handler: Handler) -> None:
         handler.answer(200, b"", Content_Length=SIZE)

@@ -212,6 +212,7 @@ def test_stream_refuses_before_its_first_piece(options: dict[str, Any]) -> None:
 # --- an untrained model ---------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("model", [name for name in tg.models() if name != "context-3"])
 def test_an_untrained_model_writes_noise_and_cannot_be_saved(model: str, tmp_path: Path) -> None:
     text = "the cat sees the dog . " * 30

@@ -878,6 +878,7 @@ def test_number_out_of_all_proportion(
             assert outcome.refused, (name, outcome)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("run", ["hidden", "gpt", "safetensors"])
 def test_random_damage(files_of: Callable[[str], Files], toy_gpt: Callable[..., Any], tmp_path: Path, run: str) -> None:
     files = files_of(run)

@@ -392,6 +392,7 @@ def committed_runs() -> Iterator[Any]:
         yield pytest.param(run.name, run.entry.name, *run[1:], marks=marks, id=run.name)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("name", "model", "corpus", "tokenizer", "val_fraction"), list(committed_runs()))
 def test_committed_run_is_the_model_its_metadata_describes(
     repository: Path, name: str, model: str, corpus: Path, tokenizer: str, val_fraction: float

@@ -547,6 +547,7 @@ def test_todays_metadata_without_a_version_are_not_older_ones(base: Path) -> Non
 # --- all rows, for the series' own loader -------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_all_rows_are_written_for_its_loader(toy_gpt: Callable[..., Any], tmp_path: Path, repository: Path) -> None:
     options = ("--model", "context-3", "--corpus", repository / "corpus" / "001_animals.txt", "--epochs", 5)
     assert toy_gpt("train", *options, "--all-rows", "--base-dir", tmp_path / "all").code == 0

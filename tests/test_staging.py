@@ -256,6 +256,7 @@ def test_folder_in_place_of_a_target_changes_nothing(base: Path, train: Train, n
         assert (base / name / "inside").is_dir()
 
 
+@pytest.mark.slow
 @needs_processes
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="file size limits are POSIX")
 @pytest.mark.parametrize("limit", [0, 100, 800])

@@ -327,6 +327,7 @@ def test_progress_that_nobody_can_see_stops_nothing(is_terminal: bool) -> None:
     assert written
 
 
+@pytest.mark.slow
 @needs_processes
 @pytest.mark.skipif(os.name == "nt", reason="limits are POSIX")
 def test_a_full_disk_is_named(tmp_path: Path, python: Callable[..., Any], tiny_corpus: Path) -> None:
@@ -350,6 +351,7 @@ def test_a_full_disk_is_named(tmp_path: Path, python: Callable[..., Any], tiny_c
 # --- what is typed ------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_chat_takes_lines_of_windows(python: Callable[..., Any], trained: Trained) -> None:
     argv = ("-m", "toy_gpt_train", "chat", "--base-dir", trained("bigram"), "--num", 2)
     assert python(*argv, stdin=b"the cat\r\na dog\r\n") == python(*argv, stdin=b"the cat\na dog\n")

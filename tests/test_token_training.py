@@ -77,6 +77,7 @@ def numbers_of(run: tg.Run) -> tuple[Any, ...]:
 # --- the same run -------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("model", [entry.name for entry in LADDER])
 def test_every_model_learns_the_same_from_ids_as_from_the_text(files, model):
     options = {"tokenizer": files / "words", "val_fraction": 0.2, **small(model)}
@@ -97,6 +98,7 @@ def test_files_of_every_kind_give_the_same_run(files, name):
     assert (found.meta["corpus"]["filename"], found.meta["corpus"]["num_chars"]) == (name, len(TEXT) + 1)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("model", ["context-2", "kneser-ney", "gpt"])
 def test_a_second_file_is_held_out(files, tmp_path, model):
     words = TEXT.split(" ")
@@ -315,6 +317,7 @@ def test_tokens_of_another_tokenizer(files, tmp_path):
         tg.train("bigram", tokens=files / "text.tokens", tokenizer=tmp_path / "other")
 
 
+@pytest.mark.slow
 def test_a_run_is_resumed_with_the_same_files_only(files, tmp_path):
     changed = bytearray((files / "text.bin").read_bytes())
     changed[0] = (changed[0] + 1) % 8
@@ -455,6 +458,7 @@ def test_scoring_looks_back_no_further_than_its_context(model):
     assert len(found) == 7
 
 
+@pytest.mark.slow
 def test_evaluation_keeps_nothing_of_each_token():
     ids = TokenIds([memoryview(array("H", [1, 0] * 25_000))])
     table = NGramTable(2, 1)

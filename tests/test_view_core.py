@@ -840,6 +840,7 @@ def test_a_session_says_why_it_cannot_predict(ask: Ask, made: Callable[[str], Pa
 # --- tokens and numbers for a reader ------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_tokens_are_shown_as_in_python(ask: Ask) -> None:
     tokens = ["", " ", "it's", "it's \t", "'\"\n", '"\n', "\\", "\\ ", *ASSIGNED, *(f"a{char}b" for char in ASSIGNED)]
     shown = ask("text", name="visible", values=tokens)

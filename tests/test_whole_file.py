@@ -144,6 +144,7 @@ def test_standard_output_in_a_file_keeps_all_that_is_written(tmp_path: Path) -> 
     assert shell_file.read_bytes() == b"before\na\nb\nc\n/dev/stdout: 3 lines\n"
 
 
+@pytest.mark.slow
 @needs_threads
 @needs_pipes
 @pytest.mark.parametrize("command", ["sample", "encode", "decode", "stdlib"])

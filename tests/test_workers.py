@@ -88,6 +88,7 @@ BATCHES = [(1, 1), (2, 2), (2, 1), (3, 1), (4, 1), (5, 2), (7, 1), (7, 3)]
 class TestSameNumbers:
     # WHY a class: its processes end with it, so that the tests below find none.
 
+    @pytest.mark.slow
     @pytest.mark.parametrize(("num_windows", "size"), BATCHES)
     def test_stats_and_gradients_are_bit_for_bit_those_of_one_process(self, several, num_windows, size):
         network, workers = several
@@ -485,6 +486,7 @@ def test_control_c_ends_all_processes_in_one_line(tmp_path, tiny_corpus):
     assert list((tmp_path / "run").rglob("*.json")) == list((tmp_path / "run").rglob("state.json"))
 
 
+@pytest.mark.slow
 @needs_proc
 def test_control_c_ends_training_whose_workers_are_stopped(tmp_path, tiny_corpus):
     with training_by_two(tmp_path / "run", tiny_corpus) as parent:

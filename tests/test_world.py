@@ -147,6 +147,7 @@ def test_a_story_is_a_story(seed: int) -> None:
         assert consistency(tokens)[1] >= 2
 
 
+@pytest.mark.slow
 def test_the_language_is_worth_learning() -> None:
     told = [truth for one in stories(60_000, 0) for truth in one]
     entropy = sum(truth.surprise for truth in told) / len(told)
@@ -183,6 +184,7 @@ def test_a_text_may_end_anywhere(seed: int, length: int) -> None:
     assert [(one.token, one.surprise) for one in read_back] == [(one.token, one.surprise) for one in written[:length]]
 
 
+@pytest.mark.slow
 @given(SEEDS, st.integers(0, 10**6), st.sampled_from(["change", "drop", "double", "swap"]), st.data())
 @settings(max_examples=100)
 def test_a_damaged_text_is_refused_or_has_another_probability(
@@ -399,6 +401,7 @@ def test_a_corpus_of_another_form_is_a_file_that_is_missing(
     assert toy_gpt("train", "--model", "bigram", "--corpus", name, "--base-dir", tmp_path).refused
 
 
+@pytest.mark.slow
 def test_the_committed_corpus_is_the_one_that_its_seed_tells(repository: Path, tmp_path: Path) -> None:
     write_world(tmp_path / "w.txt", 24_500, 40, tmp_path / "t.csv")
     for made, committed in (("w.txt", "040_story_world.txt"), ("t.csv", "040_story_world.truth.csv")):

@@ -1,8 +1,8 @@
 r"""trie.py - A language of weighted choices, and the exact probability of every next token.
 
 A story is a script: a Python generator that yields decisions. A decision is some weighted options, and an option is
-some tokens; the script is told which one came, and continues. No option begins with the whole of another. So the options
-of a decision form a trie, a tree of tokens, and the probability of a token follows from the weights below it:
+some tokens; the script is told which one came, and continues. No option begins with the whole of another. So the
+options of a decision form a trie, a tree of tokens, and the probability of a token follows from the weights below it:
 
     P(token | tokens so far) = weight of the options that continue with it / weight of the options that are left
 
