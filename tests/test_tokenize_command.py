@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from conftest import Outcome
+from conftest import Outcome, needs_processes
 from toy_gpt_train.data import sample
 from toy_gpt_train.data.token_rate import documents, token_rate
 from toy_gpt_train.errors import InputError
@@ -55,6 +55,7 @@ def test_fewer_merges_than_asked_for_are_counted(tmp_path: Path, toy_gpt: ToyGpt
     assert second == f"written   to {tmp_path / 'bpe'}: 262 tokens"
 
 
+@needs_processes
 def test_workers_learn_the_same(tmp_path: Path, corpus: Path, toy_gpt: ToyGpt) -> None:
     large = tmp_path / "large.txt"
     large.write_text(corpus.read_text("utf-8") * 160)
