@@ -733,7 +733,9 @@ def test_bytes_do_not_depend_on_the_hash_seed(
 # --- small things ---------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("text", ["", "-1", "+1", "1.0", " 1", "1 ", "1_0", "\u0661", "\u00b2", "0x1", "1" * 19, "nan"])
+@pytest.mark.parametrize(
+    "text", ["08", "00", "", "-1", "+1", "1.0", " 1", "1 ", "1_0", "\u0661", "\u00b2", "0x1", "1" * 19, "nan"]
+)
 def test_parse_int_refuses(text: str) -> None:
     with pytest.raises(InputError, match=r"^what is"):
         parse_int(text, "what")

@@ -78,7 +78,8 @@ def read_csv(
 
 def parse_int(text: str, what: str) -> int:
     """Return the whole number of 0 or more in a cell; InputError, which calls it ``what``, if there is none."""
-    if not (text.isascii() and text.isdigit() and len(text) < 19):
+    # WHY no 08: the explorer compares labels as they are written.
+    if not (text.isascii() and text.isdigit() and len(text) < 19) or (text[0] == "0" and text != "0"):
         raise InputError(f"{what} is not a whole number: {text[:40]!r}")
     return int(text)
 

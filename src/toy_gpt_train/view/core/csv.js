@@ -122,7 +122,7 @@ export function quoted(text) {
  * @type {(cell: string, what: string) => number}
  */
 export function wholeNumber(cell, what) {
-  if (!cell || cell.length > 15 || afterDigits(cell, 0) !== cell.length) {
+  if (!cell || cell.length > 15 || afterDigits(cell, 0) !== cell.length || (cell[0] === "0" && cell !== "0")) {
     throw new Error(`${what} is not a whole number: ${quoted(cell)}`);
   }
   return Number(cell);
