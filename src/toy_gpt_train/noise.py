@@ -1,15 +1,13 @@
 """noise.py - A model that has learned nothing: what it writes is noise, and shows what training adds."""
 
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
 from toy_gpt_train.corpus import Corpus
 from toy_gpt_train.job import Job
-from toy_gpt_train.run import AnyPath, Run, chosen_corpus
+from toy_gpt_train.run import Run
+from toy_gpt_train.source_text import AnyPath, SourceText
 from toy_gpt_train.tokenizers import DEFAULT_VOCAB_SIZE
-from toy_gpt_train.tokenizers.encoded import encode_corpus
-from toy_gpt_train.tokenizers.saved import kind_or_folder, load_tokenizer
 
 
 def untrained(
@@ -34,10 +32,7 @@ def untrained(
         0.3333333333333333
     """
     job = Job(model, context, seed, options)
-    made = kind_or_folder(tokenizer, special)
-    read = corpus if isinstance(corpus, Corpus) else chosen_corpus(corpus, text)
-    maker = load_tokenizer(made) if isinstance(made, Path) else made
-    encoded = encode_corpus(read, maker, bpe_vocab, 0.0, special)
+    encoded = SourceText(corpus, text, tokenizer, special).encoded(bpe_vocab)
     job.prepare(encoded, None)
     tokens = [encoded.tokenizer.tokens[i] for i in encoded.ids[: job.model.context_size]]
     meta = {"model_kind": job.entry.name, "start_tokens": tokens, "metrics": {}}

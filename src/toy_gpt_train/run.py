@@ -14,7 +14,6 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from itertools import chain
-from os import PathLike
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -27,7 +26,7 @@ from toy_gpt_train.artifacts.run_folder import (
     write_evidence,
     write_run,
 )
-from toy_gpt_train.corpus import Corpus, corpus_of
+from toy_gpt_train.corpus import Corpus
 from toy_gpt_train.errors import InputError, InputWarning
 from toy_gpt_train.inference.evaluate import Evaluation, evaluate, unigram_loss
 from toy_gpt_train.inference.generate import prompt_ids, prompt_text, write
@@ -37,13 +36,9 @@ from toy_gpt_train.loss_curve import loss_curve_svg
 from toy_gpt_train.math_training import top_k
 from toy_gpt_train.models.base import Model, Record
 from toy_gpt_train.progress import OnProgress, shown
-from toy_gpt_train.project import RESOURCE_ROOT, load_manifest
+from toy_gpt_train.source_text import AnyPath, SourceText, chosen_corpus
 from toy_gpt_train.tokenizers import DEFAULT_VOCAB_SIZE, Tokenizer
-from toy_gpt_train.tokenizers.encoded import EncodedText, encode_corpus
-from toy_gpt_train.tokenizers.saved import kind_or_folder, load_tokenizer
-from toy_gpt_train.world.text import corpus_at
 
-AnyPath = str | PathLike[str]
 Stop = str | Sequence[str]
 
 
@@ -335,19 +330,10 @@ def train(
     """
     begun = time.perf_counter()
     job = Job(model, context, seed, options)
-    made = kind_or_folder(tokenizer, special)
-    if tokens is None and val_tokens is not None:
-        raise InputError("held-out tokens go with training tokens: give both files")
-    if tokens is not None and (corpus is not None or text is not None):
-        raise InputError("give a file of tokens or a text, not both")
-    read = None if tokens is not None else chosen_corpus(corpus, text)
+    source = SourceText(corpus, text, tokenizer, special, tokens, val_tokens)
     with nullcontext() if save_to is None else locked_run(Path(save_to), name) as folder:
-        if read is None:
-            with shown(progress, "reading tokens") as told:
-                encoded = _encoded_files(tokens, val_tokens, made, val_fraction, told)
-        else:
-            maker = load_tokenizer(made) if isinstance(made, Path) else made
-            encoded = encode_corpus(read, maker, bpe_vocab, val_fraction, special)
+        with shown(progress, "reading tokens") as told:
+            encoded = source.encoded(bpe_vocab, val_fraction, told)
         job.prepare(encoded, folder)
         with shown(progress, f"training {job.entry.name}") as told:
             job.learn(told, on_record, on_start)
@@ -375,31 +361,3 @@ def _as_run(job: Job, told: OnProgress | None, begun: float) -> Run:
         _corpus_path=text.source.path
         and text.source.path.absolute(),  # the current folder may be another when it is saved
     )
-
-
-def _encoded_files(
-    tokens: AnyPath | None,
-    val_tokens: AnyPath | None,
-    tokenizer: str | Path,
-    val_fraction: float,
-    on_progress: OnProgress | None,
-) -> EncodedText:
-    from toy_gpt_train.data.token_text import encoded_files  # WHY here: it needs mmap, which a text does without
-
-    if tokens is None or not isinstance(tokenizer, Path):
-        raise InputError(
-            "say which tokenizer wrote the tokens: --tokenizer takes the folder of a saved one (in Python, tokenizer=)"
-        )
-    held_out = None if val_tokens is None else Path(val_tokens)
-    return encoded_files(Path(tokens), held_out, tokenizer, val_fraction, on_progress)
-
-
-def chosen_corpus(path: AnyPath | Corpus | None, text: str | None) -> Corpus:
-    """Return a text file or a text; the project's corpus if neither is given, InputError if both are."""
-    if isinstance(path, Corpus):
-        return path
-    if path is not None and text is not None:
-        raise InputError("give a corpus or a text, not both")
-    if text is not None:
-        return corpus_of(text)
-    return corpus_at(RESOURCE_ROOT / load_manifest().corpus if path is None else Path(path))

@@ -67,6 +67,19 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="S",
         help="same seed, same model; tables draw nothing at random (default: %(default)s)",
     )
+    _add_model_options(parser)
+    add_base_dir(parser, "artifacts/ and outputs/ are written below it")
+    add_config(parser, presets=True)
+    parser.add_argument("--json", action="store_true", help="print the final figures as one JSON object")
+    meaning = "then write N tokens of text (default: 100), drawn at temperature 0.8 with seed 0"
+    parser.add_argument("--sample", type=int, nargs="?", const=100, metavar="N", help=meaning)
+    meaning = "also send the log to outputs/tensorboard/, as it is made (needs the extra [log])"
+    parser.add_argument("--log-to", choices=TRACKERS, help=meaning)
+    parser.set_defaults(handler=_train, actions=parser._actions)
+
+
+def _add_model_options(parser: argparse.ArgumentParser) -> None:
+    """Add the options of all models, and those of training in steps."""
     group = parser.add_argument_group("networks", "--size sets all the other numbers, and each can be set by itself")
     how_long = group.add_mutually_exclusive_group()
     for name, option, is_network in model_options():
@@ -101,14 +114,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     group.add_argument("--no-keep", dest="keep_checkpoint", action="store_false", help="keep no checkpoint of the end")
     group.add_argument("--resume", action="store_true", help="continue from the checkpoint, up to --steps in all")
     how_long.add_argument("--more-steps", type=int, metavar="N", help="with --resume, do N steps from there")
-    add_base_dir(parser, "artifacts/ and outputs/ are written below it")
-    add_config(parser, presets=True)
-    parser.add_argument("--json", action="store_true", help="print the final figures as one JSON object")
-    meaning = "then write N tokens of text (default: 100), drawn at temperature 0.8 with seed 0"
-    parser.add_argument("--sample", type=int, nargs="?", const=100, metavar="N", help=meaning)
-    meaning = "also send the log to outputs/tensorboard/, as it is made (needs the extra [log])"
-    parser.add_argument("--log-to", choices=TRACKERS, help=meaning)
-    parser.set_defaults(handler=_train, actions=parser._actions)
 
 
 def model_options() -> Iterator[tuple[str, Option, bool]]:
