@@ -267,6 +267,7 @@ raise SystemExit(cli.main(sys.argv[1:]))
 """
 
 
+@pytest.mark.slow
 @needs_processes
 @pytest.mark.skipif(os.name == "nt", reason="SIGINT is POSIX")
 def test_control_c_leaves_the_old_run(

@@ -442,6 +442,7 @@ def test_labels_split_into_their_tokens(tokens, others):
     assert context_label(tokens) != context_label(others)
 
 
+@pytest.mark.slow
 def test_label_of_a_megabyte_of_backslashes():
     token = "\\" * 2**20  # takes minutes if a step costs what was read before it
     assert split_label(context_label([token, "a"])) == [token, "a"]

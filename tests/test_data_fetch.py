@@ -404,6 +404,7 @@ def test_a_stalled_server_is_left_and_asked_for_the_rest(server, out):
     assert out.read_bytes() == CONTENT
 
 
+@pytest.mark.slow
 def test_a_server_that_always_stalls(server, out):
     with pytest.raises(InputError, match=f"2 attempts: .*timed out after 70000 of {SIZE} bytes"):
         run(server, out, stall_after(70_000), patience=Patience(timeout=0.2, attempts=2, pause=0))
@@ -451,6 +452,7 @@ def test_a_deadline_ends_all_attempts(server, out, what):
     assert len(server.ranges) == 1
 
 
+@pytest.mark.slow
 def test_a_deadline_ends_silence_and_pauses(server, out):
     with pytest.raises(InputError, match=r"not fetched within 0\.2 s"):
         run(server, out, silence, patience=Patience(timeout=20, deadline=0.2))
@@ -458,6 +460,7 @@ def test_a_deadline_ends_silence_and_pauses(server, out):
         run(server, out, sends(b"", 500), patience=Patience(pause=20, deadline=0.2))
 
 
+@pytest.mark.slow
 def test_what_a_slow_server_sent_is_kept(server, out):
     beginning = HEADERS + b"\r\n" + CONTENT[:1000]
     slow = drip(b"", beginning)

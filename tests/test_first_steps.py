@@ -116,6 +116,7 @@ def test_samples_change_no_number(toy_gpt: ToyGpt, corpus: Path, tmp_path: Path,
     assert len(files) > 10
 
 
+@pytest.mark.slow
 def test_a_terminal_shows_a_sample_every_tenth_of_the_way(toy_gpt: ToyGpt, corpus: Path, tmp_path: Path) -> None:
     typed = (*NETWORK, "--corpus", corpus, "--steps", 20, "--base-dir", tmp_path / "run")
     code, out, _ = on_terminal(*typed)

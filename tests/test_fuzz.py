@@ -55,6 +55,7 @@ def test_damage_is_refused_or_noticed(good: Path, tmp_path: Path) -> None:
     assert max(case.seconds for case in cases) < 10
 
 
+@pytest.mark.slow
 def test_the_fuzzer_would_see_a_silent_change(good: Path, tmp_path: Path) -> None:
     with mock.patch.object(run_folder, "_changed_files", return_value=[]):
         cases = list(attack.attacks(good, tmp_path, range(160)))

@@ -438,6 +438,7 @@ def test_each_piece_is_shown_before_the_next_is_asked_for(evil_base: Path, monke
     assert all(shown.endswith(plain(text)) for text, shown in seen)
 
 
+@pytest.mark.slow
 @needs_processes
 @pytest.mark.skipif(not hasattr(os, "openpty"), reason="no pseudo-terminals here")
 def test_a_real_terminal_gets_the_bytes_that_a_pipe_gets(evil_base: Path) -> None:

@@ -290,6 +290,7 @@ def test_the_same_seed_learns_the_same_model(trained, name):
     assert_equal_models(trained(name), watched)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", NAMES)
 def test_learning_helps(name):
     more = {"steps": 100, "learning_rate": 0.03, "embedding_dim": 8, "dropout": 0.0} if name in NETWORKS else {}

@@ -55,6 +55,7 @@ def test_fewer_merges_than_asked_for_are_counted(tmp_path: Path, toy_gpt: ToyGpt
     assert second == f"written   to {tmp_path / 'bpe'}: 262 tokens"
 
 
+@pytest.mark.slow
 @needs_processes
 def test_workers_learn_the_same(tmp_path: Path, corpus: Path, toy_gpt: ToyGpt) -> None:
     large = tmp_path / "large.txt"

@@ -212,6 +212,7 @@ def assert_same_interface(info: Mapping[str, Any], run: Run) -> None:
     assert info["lossFloor"] == run.meta["loss_floor"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("folder", committed_runs(), ids=lambda path: path.relative_to(REPOSITORY).as_posix())
 def test_a_committed_run_predicts_the_same(ask: Ask, folder: Path) -> None:
     log_path = REPOSITORY / "outputs" / folder.relative_to(REPOSITORY / "artifacts") / "train_log.csv"

@@ -242,6 +242,7 @@ def test_the_number_of_workers_changes_no_byte(tmp_path, tiny_corpus, toy_gpt, l
     assert listing(bases[1]) == files
 
 
+@pytest.mark.slow
 @needs_processes
 def test_three_workers_write_what_one_does(tmp_path, tiny_corpus, toy_gpt, listing):
     bases = [tmp_path / name / "run" for name in ("one", "three")]
@@ -459,6 +460,7 @@ def training_by_two(base, corpus):
         parent.communicate()
 
 
+@pytest.mark.slow
 @needs_proc
 def test_a_killed_training_leaves_no_process(tmp_path, tiny_corpus):
     with training_by_two(tmp_path / "run", tiny_corpus) as parent:

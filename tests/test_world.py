@@ -88,6 +88,7 @@ def test_memory_by_hand() -> None:
 # --- the language -------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 @given(SEEDS)
 @settings(max_examples=25)
 def test_what_was_written_is_read_back_with_the_same_probabilities(seed: int) -> None:
