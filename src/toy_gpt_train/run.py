@@ -298,13 +298,11 @@ def train(
 
     Args:
         model: Its name; models() lists them.
-        corpus: A text file, or ``world:400k`` for stories of the story world; by default, and without ``text`` or
-            ``tokens``, the project's corpus.
+        corpus: A text file, or ``world:400k`` for the story world; by default the project's corpus.
         text: The text itself.
-        tokens: A file of token ids (.bin and .npy too), which stays on disk; ``tokenizer`` is then the folder of the
-            one that wrote it.
+        tokens: A file of token ids (.bin and .npy too), which stays on disk.
         val_tokens: Another one, which is held out for evaluation.
-        tokenizer: ``word``, ``char`` or ``bpe``, made for this text; or the folder of a saved tokenizer.
+        tokenizer: ``word``, ``char`` or ``bpe``, made for this text; or the folder of a saved one, as for ``tokens``.
         special: Texts that are one token wherever they stand, as ``<|endoftext|>``.
         bpe_vocab: Where byte-level BPE stops merging.
         val_fraction: The share at the end of the text that is held out for evaluation.
@@ -312,12 +310,10 @@ def train(
         seed: The same seed gives the same model; tables draw nothing at random.
         save_to: Write the run to this folder, as Run.save() does. What stands in the way is noticed before training.
         name: A folder below artifacts/ and outputs/ in ``save_to``.
-        progress: Whether to show a bar, or a function that is told the fraction done and a few words. It may raise
-            StopTraining.
+        progress: Whether to show a bar, or a function that is told the fraction done. It may raise StopTraining.
         on_start: Called when all is checked, before the first step, with what is to be done.
         on_record: Called with each record of the log as it is made.
-        **options: What can be set for this model, for example ``epochs`` for a table or ``steps`` for a network; for
-            any network also ``workers``, ``checkpoint_every``, ``keep_checkpoint``, ``resume`` and ``more_steps``.
+        **options: What the model takes: ``epochs`` for a table; ``steps``, ``workers``, ``resume`` … for a network.
 
     Raises:
         InputError: The text, an option or a number cannot be used, or another process is writing to ``save_to``.
@@ -333,16 +329,17 @@ def train(
     source = SourceText(corpus, text, tokenizer, special, tokens, val_tokens)
     with nullcontext() if save_to is None else locked_run(Path(save_to), name) as folder:
         with shown(progress, "reading tokens") as told:
-            encoded = source.encoded(bpe_vocab, val_fraction, told)
-        job.prepare(encoded, folder)
+            job.prepare(source.encoded(bpe_vocab, val_fraction, told), folder)
         with shown(progress, f"training {job.entry.name}") as told:
             job.learn(told, on_record, on_start)
             run = _as_run(job, told, begun)
-        if folder is None:
-            return run
-        run = replace(run, paths=run._write(folder, job.evidence))
-        job.finish()
-    return run
+        return run if folder is None else _written(run, job, folder)
+
+
+def _written(run: Run, job: Job, folder: RunFolder) -> Run:
+    written = replace(run, paths=run._write(folder, job.evidence))
+    job.finish()
+    return written
 
 
 def _as_run(job: Job, told: OnProgress | None, begun: float) -> Run:
