@@ -28,7 +28,11 @@ from toy_gpt_train.staging import JOURNAL_NAME, ensure_whole, only_writer, stage
 from toy_gpt_train.tokenizers import Tokenizer, tokenizer_class
 from toy_gpt_train.tokenizers.bpe_files import VOCAB_NAME
 
-EVIDENCE_NAMES: Final = ("config.toml", "project.log", "train.log")  # what a run may have beside its log
+# What a run may have beside its log.
+CONFIG_NAME: Final = "config.toml"
+PROJECT_LOG: Final = "project.log"
+TRAIN_LOG: Final = "train.log"
+EVIDENCE_NAMES: Final = (CONFIG_NAME, PROJECT_LOG, TRAIN_LOG)
 _LEAST_BYTES_PER_NUMBER: Final = 2  # a digit and a separator
 _SUFFIXES: Final = (".csv", ".json", ".safetensors", ".txt")  # of the files of runs
 _ATTEMPTS: Final = 10  # to read a run while others are written

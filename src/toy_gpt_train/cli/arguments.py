@@ -52,7 +52,7 @@ def add_text_options(parser: argparse.ArgumentParser, *, saved: bool = False) ->
     """Add how a text is cut into tokens, and how much of it is held out; ``saved``: by a saved tokenizer too."""
     if saved:
         meaning = f"what a token is: {', '.join(TOKENIZERS)}, or the folder of a saved tokenizer (default: %(default)s)"
-        parser.add_argument("--tokenizer", type=kind_or_folder, default="word", metavar="KIND", help=meaning)
+        parser.add_argument("--tokenizer", type=tokenizer_argument, default="word", metavar="KIND", help=meaning)
     else:
         meaning = "what a token is (default: %(default)s)"
         parser.add_argument("--tokenizer", choices=TOKENIZERS, default="word", help=meaning)
@@ -63,7 +63,7 @@ def add_text_options(parser: argparse.ArgumentParser, *, saved: bool = False) ->
     )
 
 
-def kind_or_folder(text: str) -> str | Path:
+def tokenizer_argument(text: str) -> str | Path:
     """Return a kind of tokenizer, or else the folder of a saved one."""
     return text if text in TOKENIZERS else Path(text)
 

@@ -16,7 +16,7 @@ from collections.abc import Container, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
 
-from toy_gpt_train.cli.arguments import kind_or_folder
+from toy_gpt_train.cli.arguments import tokenizer_argument
 from toy_gpt_train.errors import InputError
 from toy_gpt_train.project import read_toml
 from toy_gpt_train.show import one_line
@@ -114,7 +114,7 @@ def _text(action: argparse.Action, value: str | float, path: Path) -> str:
             raise InputError(f"{path}: {action.dest} is too large") from error
     if "\0" in value:
         raise InputError(f"{path}: {action.dest} has a NUL character")
-    is_path = action.type in (Path, kind_or_folder) and isinstance(action.type(value), Path)
+    is_path = action.type in (Path, tokenizer_argument) and isinstance(action.type(value), Path)
     is_path = is_path and spec_of(path.parent / value) is None
     # WHY ./ before a relative one: a folder may have the name of a kind of tokenizer.
     return os.path.join(os.curdir, os.path.normpath(path.parent / value)) if is_path else value  # noqa: PTH118

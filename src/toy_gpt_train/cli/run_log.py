@@ -14,14 +14,13 @@ from pathlib import Path
 from typing import Any, Final
 
 from toy_gpt_train import __version__
+from toy_gpt_train.artifacts.run_folder import PROJECT_LOG, TRAIN_LOG
 from toy_gpt_train.errors import InputError
 from toy_gpt_train.job import Job
 from toy_gpt_train.models.base import Record
 from toy_gpt_train.show import one_line
 
 LEVELS: Final = ("DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL")
-PROJECT_LOG: Final = "project.log"
-TRAIN_LOG: Final = "train.log"
 _FORMAT: Final = "%(asctime)s %(levelname)s %(message)s"
 
 

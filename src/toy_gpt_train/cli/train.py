@@ -9,6 +9,7 @@ from typing import Any, Final
 
 from toy_gpt_train import __version__, run
 from toy_gpt_train.artifacts.metadata import Meta
+from toy_gpt_train.artifacts.run_folder import CONFIG_NAME
 from toy_gpt_train.cli.arguments import add_base_dir, add_text_options
 from toy_gpt_train.cli.config import add_config, config_text
 from toy_gpt_train.cli.report import figures, memorized, plan, training_report
@@ -36,7 +37,6 @@ examples:
   toy-gpt train --model gpt --tokenizer char --steps 200 --corpus my.txt --base-dir my_run
 and then:
   toy-gpt infer --base-dir my_run"""
-CONFIG_NAME: Final = "config.toml"
 # Options that change nothing in a run: what stands for others, where it goes, how it is shown, who does the work.
 _WITHOUT_EFFECT: Final = ("help", "config", "preset", "base_dir", "json", "sample_every", *STEP_OPTIONS)
 _TEXT_OPTIONS: Final = (
