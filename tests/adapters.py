@@ -84,7 +84,7 @@ def run_attention(query: Matrix, key: Matrix, value: Matrix, mask: list[list[boo
 def run_multihead(x: Batch, weights: Weights, num_heads: int, rotary: bool) -> Batch:
     """Return W_o (the outputs of H causal attentions side by side), each on its own D values of Q, K and V."""
     module = transformer.MultiHeadAttention(
-        len(x[0][0]), num_heads, generator=random.Random(0), bias=False, rotary=rotary
+        len(x[0][0]), num_heads, generator=random.Random(0), bias=False, rope_base=10_000.0 if rotary else None
     )
     _load(module, weights)
     return module(exact(x)).tolist()
@@ -118,7 +118,7 @@ def _new_block(embed_dim: int, hidden_dim: int, num_heads: int) -> transformer.B
     generator = random.Random(0)
     return transformer.Block(
         RMSNorm(embed_dim),
-        transformer.MultiHeadAttention(embed_dim, num_heads, generator=generator, bias=False, rotary=True),
+        transformer.MultiHeadAttention(embed_dim, num_heads, generator=generator, bias=False, rope_base=10_000.0),
         RMSNorm(embed_dim),
         transformer.SwiGLU(embed_dim, hidden_dim, generator=generator),
         Dropout(0.0, generator),

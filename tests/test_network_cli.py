@@ -176,7 +176,14 @@ def test_size_of_the_dial_with_one_number_changed(toy_gpt: ToyGpt, corpus: Path,
     assert toy_gpt("train", "--model", "gpt", "--size", "small", *options, "--embedding-dim", 8).code == 0
     meta, small = tg.load(tmp_path).meta, SIZES["gpt"]["small"]
     dial = {"heads": small.heads, "layers": small.layers}
-    assert meta["architecture"] == {"embedding_dim": 8, "hidden_dim": 32, **dial, "dropout": 0.0, "bias": True}
+    assert meta["architecture"] == {
+        "embedding_dim": 8,
+        "hidden_dim": 32,
+        **dial,
+        "dropout": 0.0,
+        "rope_base": 10000.0,
+        "bias": True,
+    }
     training = meta["training"]
     assert (training["steps"], training["warmup"], training["piece_size"]) == (1, 0, 1)
     assert training["learning_rate"] == small.learning_rate
@@ -186,7 +193,15 @@ def test_options_reach_the_metadata(toy_gpt: ToyGpt, corpus: Path, tmp_path: Pat
     more = ("--piece-size", 3, "--warmup", 2, "--weight-decay", 0.5, "--clip", 0.25, "--learning-rate", 0.125)
     assert toy_gpt(*few_steps("gpt", corpus, tmp_path), *more, "--seed", 7).code == 0
     meta = tg.load(tmp_path).meta
-    size = {"embedding_dim": 4, "hidden_dim": 6, "heads": 2, "layers": 2, "dropout": 0.1, "bias": True}
+    size = {
+        "embedding_dim": 4,
+        "hidden_dim": 6,
+        "heads": 2,
+        "layers": 2,
+        "dropout": 0.1,
+        "rope_base": 10000.0,
+        "bias": True,
+    }
     assert meta["architecture"] == size
     assert (meta["context_size"], meta["seed"]) == (3, 7)
     expected = {

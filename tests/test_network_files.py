@@ -237,7 +237,7 @@ def test_metadata(base_of: Callable[[str], Path], files_of: Callable[[str], File
     assert (meta["model_kind"], meta["vocab_size"], meta["context_size"]) == (kind, 11, N)
     assert meta["artifacts"] == {name: name for name in files}
     assert meta["start_tokens"] == ["the", "cat", "sees"]
-    default = {"hidden_dim": 0, "heads": 1, "layers": 1, "dropout": 0.0, "bias": True}
+    default = {"hidden_dim": 0, "heads": 1, "layers": 1, "dropout": 0.0, "rope_base": 10_000.0, "bias": True}
     assert meta["architecture"] == {**default, **numbers}
     training = meta["training"]
     assert (training["steps"], training["batch_size"], training["learning_rate"], training["context"]) == (4, 4, 0.1, N)

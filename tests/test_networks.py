@@ -748,6 +748,7 @@ def test_what_is_given_counts() -> None:
         "beta2": 0.25,
         "schedule": "linear",
         "last_rate": 0.0,
+        "short_first": 0.5,
     }
     found = settings_of("gpt", "medium", **numbers)
     assert found.architecture == Architecture(12, 7, 3, 4, 0.25)
@@ -807,9 +808,11 @@ def test_each_network_has_the_options_it_uses() -> None:
     shape = {"embedding_dim", "hidden_dim", "heads", "layers", "dropout"}
     with_bias = {"embedding_dim", "bias"}
     expected = {"embeddings": with_bias | {"hidden_dim"}, "attention": with_bias, "gpt": shape}
-    others = {field.name for field in fields(NetworkSettings)} - {"context", "architecture"} | {"size"}
+    expected["llama"] = shape | {"rope_base"}
+    others = {field.name for field in fields(NetworkSettings)} - {"context", "architecture", "short_first"} | {"size"}
     for kind in NETWORKS:
-        assert set(class_of(kind).options) == expected.get(kind, shape) | others
+        windows = set() if kind == "embeddings" else {"short_first"}  # it needs windows of exactly N tokens
+        assert set(class_of(kind).options) == expected[kind] | windows | others
 
 
 # --- the floor of long contexts ---------------------------------------------------------------------------------

@@ -53,7 +53,7 @@ def llama(
         [
             Block(
                 RMSNorm(channels),
-                MultiHeadAttention(channels, HEADS, generator=g, bias=False, rotary=True),
+                MultiHeadAttention(channels, HEADS, generator=g, bias=False, rope_base=10_000.0),
                 RMSNorm(channels),
                 SwiGLU(channels, 2 * channels, generator=g),
                 dropout,
@@ -396,7 +396,7 @@ def test_gradients_of_a_network_with_dropout_are_slopes(network):
     check_gradients(loss, *model.parameters(), places=2)
 
 
-@pytest.mark.parametrize("options", [{}, {"bias": False}, {"rotary": True}], ids=str)
+@pytest.mark.parametrize("options", [{}, {"bias": False}, {"rope_base": 10_000.0}], ids=str)
 def test_gradients_of_attention_are_slopes(options):
     part = MultiHeadAttention(4, 2, generator=random.Random(0), **options)
     check_gradients(lambda x, *_: part(x), random_tensor(2, 3, 4), *part.parameters())
@@ -583,9 +583,9 @@ def test_where_the_last_token_looks_by_hand():
         assert shares[h] == pytest.approx([score / fsum(scores) for score in scores], rel=1e-9)
 
 
-@pytest.mark.parametrize("rotary", [False, True])
-def test_weights_are_the_shares_that_forward_uses(rotary):
-    part = MultiHeadAttention(4, 2, generator=random.Random(0), rotary=rotary)
+@pytest.mark.parametrize("rope_base", [None, 10_000.0, 2.0])
+def test_weights_are_the_shares_that_forward_uses(rope_base):
+    part = MultiHeadAttention(4, 2, generator=random.Random(0), rope_base=rope_base)
     x = random_tensor(2, 3, 4)
     weights = part.weights(x)
     assert weights.shape == (2, 2, 3, 3)

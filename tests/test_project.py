@@ -1,5 +1,6 @@
 """test_project.py - The manifest, what `toy-gpt check` says, and that the committed runs can be made again."""
 
+import csv
 import json
 import os
 import shutil
@@ -16,7 +17,7 @@ from toy_gpt_train.artifacts.run_folder import EVIDENCE_NAMES
 from toy_gpt_train.cli.check import problems
 from toy_gpt_train.cli.ladder import LadderRun, declared_runs
 from toy_gpt_train.corpus import read_corpus
-from toy_gpt_train.errors import InputError
+from toy_gpt_train.errors import InputError, StopTraining
 from toy_gpt_train.files import sha256_of_file
 from toy_gpt_train.inference.evaluate import evaluate
 from toy_gpt_train.models.kneser_ney import KneserNey
@@ -24,6 +25,7 @@ from toy_gpt_train.models.registry import LADDER, find_model
 from toy_gpt_train.models.scores import summarize
 from toy_gpt_train.project import BASE_DIR, IN_CHECKOUT, MANIFEST_NAME, RESOURCE_ROOT, declared_repo_name, load_manifest
 from toy_gpt_train.tokenizers.encoded import encode_corpus
+from toy_gpt_train.world.text import corpus_at
 
 HELD = ("corpus", "artifacts", "outputs", MANIFEST_NAME)
 
@@ -156,7 +158,8 @@ def test_manifest_of_the_repository(repository: Path) -> None:
     kinds = [kind for entry in manifest.ladder for kind in entry.models]
     assert {find_model(kind).name for kind in [manifest.model, *kinds]} == {manifest.model, *kinds}
     paths = [corpus.path for corpus in manifest.corpora]
-    assert {manifest.corpus, *(entry.corpus for entry in manifest.ladder)} <= set(paths)
+    assert {manifest.corpus, *(entry.corpus for entry in manifest.ladder if not entry.sha256)} <= set(paths)
+    assert {entry.corpus for entry in manifest.ladder if entry.sha256} == {"world:400k"}
     assert len(set(paths)) == len(paths)
     for corpus in manifest.corpora:
         assert Path(corpus.path).name.startswith(f"{corpus.corpus_id}_")
@@ -389,7 +392,7 @@ def committed_runs() -> Iterator[Any]:
     yield pytest.param("", manifest.model, RESOURCE_ROOT / manifest.corpus, "word", 0.0, id="default")
     for run in declared_runs():
         marks = [pytest.mark.slow] if run.entry.name in ("attention", "gpt", "llama") else []
-        yield pytest.param(run.name, run.entry.name, *run[1:], marks=marks, id=run.name)
+        yield pytest.param(run.name, run.entry.name, *run[1:4], marks=marks, id=run.name)
 
 
 @pytest.mark.slow
@@ -426,6 +429,32 @@ def test_committed_run_is_the_model_its_metadata_describes(
     losses = [float(line.split(",")[1]) for line in log[1:]]
     assert losses[-1] < losses[0] or len(losses) == 1
     assert [(record["epoch"], record["avg_loss"]) for record in run.history] == list(zip(epochs, losses, strict=True))
+
+
+@pytest.mark.slow
+@needs_processes
+@pytest.mark.parametrize("declared", list(declared_runs(is_long=True)), ids=lambda run: run.name)
+def test_long_committed_run_begins_as_its_log_says(repository: Path, declared: LadderRun) -> None:
+    """WHY only the beginning: all of it takes many minutes, and every step follows from the one before."""
+    run = tg.load(repository / "artifacts" / declared.name)
+    log = (repository / "outputs" / declared.name / "train_log.csv").read_text("utf-8").splitlines()
+    made: list[dict[str, float]] = []
+
+    def first_line(record: dict[str, float]) -> None:
+        made.append(record)
+        raise StopTraining
+
+    corpus = corpus_at(declared.corpus)
+    assert (corpus.sha256, corpus.name) == (run.meta["corpus"]["sha256"], declared.corpus.name)
+    how = {"val_fraction": declared.val_fraction, "workers": 2, **declared.options}
+    with pytest.raises(StopTraining):
+        tg.train(declared.entry.name, corpus, on_record=first_line, **how)
+    (row,) = csv.DictReader(log[:2])
+    expected = {name: float(value) for name, value in row.items() if name in made[0]}
+    assert {name: round(value, 6) for name, value in made[0].items() if name in expected} == expected
+    # And it had those options to its end.
+    recorded = run.meta["training"] | run.meta["architecture"] | {"context": run.meta["context_size"]}
+    assert {name: recorded[name] for name in declared.options} == declared.options
 
 
 def test_no_committed_file_names_a_machine(repository: Path) -> None:
@@ -497,7 +526,11 @@ def test_the_ladder_climbs() -> None:
 
 def test_declared_runs_are_the_manifests() -> None:
     runs = [(run.entry.name, run.corpus.relative_to(RESOURCE_ROOT).as_posix()) for run in declared_runs()]
-    assert runs == [(model, entry.corpus) for entry in load_manifest().ladder for model in entry.models]
+    short = [entry for entry in load_manifest().ladder if not entry.is_long]
+    assert runs == [(model, entry.corpus) for entry in short for model in entry.models]
+    longer = [(run.entry.name, run.corpus, run.name) for run in declared_runs(is_long=True)]
+    assert longer[-1] == ("llama", Path("world:400k"), "ladder/800-llama/world_400k")
+    assert len(longer) + len(runs) == sum(len(entry.models) for entry in load_manifest().ladder)
 
 
 def test_folder_of_a_run() -> None:

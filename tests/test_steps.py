@@ -599,3 +599,38 @@ def test_stopped_counting_leaves_nothing(tmp_path):
     with pytest.raises(StopTraining):
         stopped_run(tmp_path, "mixture", at=1)
     assert list(tmp_path.iterdir()) == []
+
+
+# --- short windows first ------------------------------------------------------------------------------------
+
+
+def test_short_windows_come_first_and_are_twice_as_many(monkeypatch):
+    drawn = []
+
+    def watched(ids, context, batch_size, generator):
+        drawn.append((context, batch_size))
+        return draw_windows(ids, context, batch_size, generator)
+
+    monkeypatch.setattr(module, "draw_windows", watched)
+    _, history = train("gpt", short_first=0.5, steps=5, eval_every=1)
+    assert drawn == [(2, 8)] * 3 + [(4, 4)] * 2  # steps 0, 1 and 2 are below 2.5
+    # Each step predicts as many tokens as any other, so an epoch has as many steps as without.
+    assert [r["epoch"] for r in history] == [r["epoch"] for r in train("gpt", steps=5, eval_every=1)[1]]
+
+
+@pytest.mark.parametrize(
+    ("numbers", "words"),
+    [
+        ({"short_first": 1.5}, "short first is a share of the steps, from 0 to 1, got 1.5"),
+        ({"short_first": 0.5, "context": 3}, "the context must be even, got 3"),
+    ],
+)
+def test_short_windows_that_make_no_sense(numbers, words):
+    with pytest.raises(InputError, match=words):
+        settings_of("llama", **numbers)
+
+
+def test_the_base_of_the_rotation_changes_what_llama_predicts():
+    near, far = (Architecture(8, hidden_dim=8, heads=2, rope_base=base) for base in (10.0, 10_000.0))
+    logits = [untrained("llama", settings_of("llama", architecture=size)).logits([0, 1, 2, 3]) for size in (near, far)]
+    assert logits[0] != logits[1]

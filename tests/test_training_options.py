@@ -180,7 +180,7 @@ def test_files_from_before_these_options_are_read(tmp_path, model):
     run = train(model, save_to=tmp_path, **({"heads": 2} if model == "gpt" else {}))
     path = tmp_path / "artifacts" / "00_meta.json"
     meta = json.loads(path.read_text(encoding="utf-8"))
-    del meta["architecture"]["bias"]
+    del meta["architecture"]["bias"], meta["architecture"]["rope_base"]
     for name in ("optimizer", "beta1", "beta2", "schedule", "last_rate", "eval_windows"):
         del meta["training"][name]
     path.write_text(json.dumps(meta), encoding="utf-8")

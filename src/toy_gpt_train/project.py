@@ -7,6 +7,7 @@ BASE_DIR is where a run is written by default: the repository's root, or the cur
 import tomllib
 from collections.abc import Mapping
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, Final, NamedTuple
 
 from toy_gpt_train.errors import InputError
@@ -48,12 +49,25 @@ class CorpusEntry(NamedTuple):
 
 
 class LadderEntry(NamedTuple):
-    """One corpus of the committed ladder, the models trained on it, its tokenizer, and the share held out."""
+    """One corpus of the committed ladder, the models trained on it, and how.
+
+    Attributes:
+        corpus: Its path, or a text made on the spot, for example ``world:400k``.
+        models: Their names.
+        tokenizer: How the text is cut.
+        val_fraction: The share held out.
+        options: Those of the models that are not as usual.
+        sha256: Of a text made on the spot; other texts are declared as corpora.
+        is_long: Whether training takes minutes, so that it is done only when asked for.
+    """
 
     corpus: str
     models: tuple[str, ...]
     tokenizer: str = "word"
     val_fraction: float = 0.0
+    options: Mapping[str, Any] = MappingProxyType({})
+    sha256: str = ""
+    is_long: bool = False
 
 
 class Manifest(NamedTuple):
@@ -94,8 +108,15 @@ def load_manifest(root: Path = RESOURCE_ROOT) -> Manifest:
 
 
 def _ladder_entry(entry: Mapping[str, Any]) -> LadderEntry:
-    tokenizer, val_fraction = _text(entry.get("tokenizer", "word")), float(entry.get("val_fraction", 0.0))
-    return LadderEntry(_text(entry["corpus"]), _texts(entry["models"]), tokenizer, val_fraction)
+    return LadderEntry(
+        _text(entry["corpus"]),
+        _texts(entry["models"]),
+        _text(entry.get("tokenizer", "word")),
+        float(entry.get("val_fraction", 0.0)),
+        dict(entry.get("options", {})),
+        _text(entry.get("sha256", "")),
+        entry.get("long") is True,
+    )
 
 
 def _text(value: Any) -> str:

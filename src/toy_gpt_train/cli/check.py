@@ -7,11 +7,10 @@ from typing import Final
 
 from toy_gpt_train.artifacts.run_folder import changes, read_run
 from toy_gpt_train.cli.arguments import add_base_dir
-from toy_gpt_train.cli.ladder import LadderRun
+from toy_gpt_train.cli.ladder import runs_of
 from toy_gpt_train.errors import InputError
 from toy_gpt_train.files import sha256_of_file
 from toy_gpt_train.io_artifacts import artifacts_dir_from_base_dir
-from toy_gpt_train.models.registry import find_model
 from toy_gpt_train.project import load_manifest
 from toy_gpt_train.show import one_line, say
 
@@ -52,14 +51,14 @@ def problems(base_dir: Path) -> Iterator[tuple[str, str | None]]:
         yield f"file {name}", None if (base_dir / name).is_file() else "missing"
     yield "default run", _run_problem(base_dir, "", manifest.model, hashes.get(base_dir / manifest.corpus))
     for declared in manifest.ladder:
-        corpus_path = base_dir / declared.corpus
+        corpus_hash = declared.sha256 or hashes.get(base_dir / declared.corpus)
         for model in declared.models:
             try:
-                name = LadderRun(find_model(model), corpus_path, declared.tokenizer, declared.val_fraction).name
+                (run,) = runs_of(declared._replace(models=(model,)), base_dir)
             except InputError as error:
                 yield f"run of {model!r} on {declared.corpus}", str(error)
             else:
-                yield f"run {name}", _run_problem(base_dir, name, model, hashes.get(corpus_path))
+                yield f"run {run.name}", _run_problem(base_dir, run.name, model, corpus_hash)
 
 
 def _run_problem(base_dir: Path, name: str, model: str, corpus_hash: str | None) -> str | None:

@@ -4,19 +4,21 @@ Each run is written to artifacts/ladder/CODE-NAME/NNN_slug/ and outputs/ladder/C
 """
 
 import argparse
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Final, NamedTuple
+from types import MappingProxyType
+from typing import Any, Final, NamedTuple
 
 from toy_gpt_train import run
 from toy_gpt_train.artifacts.run_folder import locked_run
 from toy_gpt_train.cli.arguments import add_base_dir, add_text_options
-from toy_gpt_train.corpus import Corpus, read_corpus
+from toy_gpt_train.corpus import Corpus
 from toy_gpt_train.errors import InputError
 from toy_gpt_train.models.registry import LADDER, ModelEntry, find_model
-from toy_gpt_train.project import RESOURCE_ROOT, load_manifest
+from toy_gpt_train.project import RESOURCE_ROOT, LadderEntry, load_manifest
 from toy_gpt_train.show import say, table
 from toy_gpt_train.tokenizers.encoded import encode_corpus
+from toy_gpt_train.world.text import corpus_at, spec_of
 
 HELP: Final = "train every model and compare: loss, floor, accuracy, numbers, bytes, time"
 LESSON: Final = """The loss falls from model to model, and so does the floor, which no table of the same context can
@@ -24,36 +26,47 @@ pass. The held-out loss shows when a model has only learned its text by heart.
 
 examples:
   toy-gpt ladder --models unigram bigram context-2 kneser-ney --corpus my.txt --val-fraction 0.1 --base-dir my_ladder
-  toy-gpt ladder    trains again all that SE_MANIFEST.toml declares: the same files, byte for byte"""
+  toy-gpt ladder           trains again what SE_MANIFEST.toml declares: the same files, byte for byte
+  toy-gpt ladder --long    the same for the runs that take many minutes each: networks on the story world"""
 _WHAT: Final = ["code", "model", "corpus", "tokens"]
 HEADER: Final = [*_WHAT, "loss", "floor", "accuracy", "held-out loss", "numbers", "bytes", "seconds"]
 
 
 class LadderRun(NamedTuple):
-    """One run of the ladder: a model, its text, and how that is cut and held out."""
+    """One run of the ladder: a model, its text, how that is cut and held out, and options that are not as usual."""
 
     entry: ModelEntry
-    corpus: Path
+    corpus: Path  # a file, or a text made on the spot: ``world:400k``
     tokenizer: str
     val_fraction: float
+    options: Mapping[str, Any] = MappingProxyType({})
 
     @property
     def name(self) -> str:
         """Its folder below artifacts/ and outputs/, for example ``ladder/200-bigram/001_animals``."""
-        return f"ladder/{self.entry.folder}/{self.corpus.stem}"
+        return f"ladder/{self.entry.folder}/{self.corpus.stem.replace(':', '_')}"
 
 
-def declared_runs(root: Path = RESOURCE_ROOT) -> Iterator[LadderRun]:
-    """Yield the runs that the manifest in a folder declares as the committed ladder."""
+def declared_runs(root: Path = RESOURCE_ROOT, *, is_long: bool = False) -> Iterator[LadderRun]:
+    """Yield the runs that the manifest in a folder declares as the committed ladder, or those that take long."""
     for declared in load_manifest(root).ladder:
-        for name in declared.models:
-            yield LadderRun(find_model(name), root / declared.corpus, declared.tokenizer, declared.val_fraction)
+        if declared.is_long == is_long:
+            yield from runs_of(declared, root)
+
+
+def runs_of(declared: LadderEntry, root: Path) -> Iterator[LadderRun]:
+    """Yield the runs of one declaration in the manifest of a folder; InputError if there is no such model."""
+    made = spec_of(Path(declared.corpus)) is not None
+    corpus = Path(declared.corpus) if made else root / declared.corpus
+    for name in declared.models:
+        yield LadderRun(find_model(name), corpus, declared.tokenizer, declared.val_fraction, declared.options)
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the options of ``toy-gpt ladder``."""
     parser.add_argument("--corpus", type=Path, metavar="PATH", help="train on this text (default: the manifest's)")
     add_base_dir(parser, "artifacts/ladder/ and outputs/ladder/ are written below it")
+    parser.add_argument("--long", action="store_true", help="train the declared runs that take many minutes each")
     parser.add_argument("--models", nargs="+", default=[], metavar="MODEL", help="train only these (default: all)")
     add_text_options(parser)
     parser.add_argument("--workers", type=int, default=1, metavar="W", help="processes of a network (default: 1)")
@@ -67,16 +80,18 @@ def _ladder(args: argparse.Namespace) -> int:
     elif (args.tokenizer, args.val_fraction) != ("word", 0.0):
         raise InputError("--tokenizer and --val-fraction need --corpus: the manifest says them for its own runs")
     else:
-        runs = [declared for declared in declared_runs() if not args.models or declared.entry.name in args.models]
+        declared = declared_runs(is_long=args.long)
+        runs = [one for one in declared if not args.models or one.entry.name in args.models]
     if not runs:
         raise InputError(f"the manifest declares no run of {', '.join(args.models)}; give a text with --corpus")
     corpora: dict[Path, Corpus] = {}
     # WHY first: a text that is too short, or a folder that cannot be written, must not end the work halfway.
     for one in runs:
         if one.corpus not in corpora:  # it may be a pipe, which can be read once
-            corpora[one.corpus] = read_corpus(one.corpus)
+            corpora[one.corpus] = corpus_at(one.corpus)
         encoded = encode_corpus(corpora[one.corpus], one.tokenizer, args.bpe_vocab, one.val_fraction)
-        one.entry.check_length(one.entry.default_context, encoded.num_train, one.corpus)
+        context = one.options.get("context", one.entry.default_context)
+        one.entry.check_length(context, encoded.num_train, one.corpus)
         with locked_run(args.base_dir, one.name):
             pass
     say(table(HEADER, [_train(one, corpora[one.corpus], args) for one in runs]))
@@ -97,6 +112,7 @@ def _train(one: LadderRun, corpus: Corpus, args: argparse.Namespace) -> list[obj
         name=one.name,
         progress=True,
         **in_steps,
+        **one.options,
     )
     metrics = trained.meta["metrics"]
     losses = (metrics["train_loss"], trained.meta["loss_floor"], metrics["train_accuracy"], metrics.get("val_loss"))

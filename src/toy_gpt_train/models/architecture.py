@@ -10,13 +10,18 @@ from toy_gpt_train.training.steps import OPTIMIZERS, SCHEDULES
 
 KEPT: Final = ("last", "best")
 _LARGEST_DIMENSION: Final = 65_536
+_LARGEST_ROPE_BASE: Final = 1e9
 
-_SHAPE_OPTIONS: Final = {
+_OWN_OPTIONS: Final = {  # each for the networks that use it
     "embedding_dim": Option(int, "C", "values per token"),
     "hidden_dim": Option(int, "F", "size of the feed-forward layer; in embeddings of a hidden layer", flag="hidden"),
     "heads": Option(int, "H", "attention heads"),
     "layers": Option(int, "L", "Transformer blocks"),
+    "rope_base": Option(float, "B", "rotary positions: a smaller base tells near tokens better apart (default: 10000)"),
     "dropout": Option(float, "P", "share of values set to 0 in training"),
+    "short_first": Option(
+        float, "P", "share of the steps that come first, with twice as many windows half as long (default: 0)"
+    ),
     "bias": Option(
         bool,
         "",
@@ -52,14 +57,14 @@ SIZE_NAMES: Final = ("tiny", "small", "medium")
 
 
 def network_options(*uses: str) -> dict[str, Option]:
-    """Return the options of a network that uses these fields of an Architecture.
+    """Return the options of a network: those that all have, and those named.
 
     Example:
         >>> "heads" in network_options("embedding_dim")
         False
     """
     size = {"size": Option(str, "SIZE", "how large, and how long to learn (default: tiny)", choices=SIZE_NAMES)}
-    return {**size, **{name: _SHAPE_OPTIONS[name] for name in uses}, **_TRAINING_OPTIONS}
+    return {**size, **{name: _OWN_OPTIONS[name] for name in uses}, **_TRAINING_OPTIONS}
 
 
 @dataclass(frozen=True)
@@ -71,6 +76,7 @@ class Architecture:
     heads: int = 1  # H, which share the C values
     layers: int = 1  # L blocks
     dropout: float = 0.0  # the share of values set to 0 in training
+    rope_base: float = 10_000.0  # the slowest pair of values turns nearly this many times more slowly than the fastest
     bias: bool = True  # whether the output layer of embeddings and attention has one
 
     def __post_init__(self) -> None:
@@ -83,6 +89,8 @@ class Architecture:
                 raise InputError(f"{name} must be from {least} to {most}, got {shown}")
         if not 0 <= self.dropout < 1:
             raise InputError(f"dropout must be at least 0 and below 1, got {self.dropout}")
+        if not 1 <= self.rope_base <= _LARGEST_ROPE_BASE:
+            raise InputError(f"rope_base must be from 1 to {_LARGEST_ROPE_BASE:g}, got {self.rope_base}")
         if self.embedding_dim % self.heads:
             raise InputError(f"{self.heads} heads cannot share an embedding of {self.embedding_dim} numbers evenly")
 
@@ -95,13 +103,17 @@ class Architecture:
             >>> Architecture.from_mapping(numbers).heads
             2
         """
-        known = {field.name: int for field in fields(Architecture)} | {"dropout": float, "bias": bool}
+        known = {field.name: int for field in fields(Architecture)} | {
+            "dropout": float,
+            "rope_base": float,
+            "bias": bool,
+        }
         for name, value in numbers.items():
             if name not in known:
                 raise InputError(f"the architecture has an unknown number {name[:40]!r}")
             if isinstance(value, bool) != (known[name] is bool) or not isinstance(value, (int, known[name])):
                 raise InputError(f"{name} of the architecture is no {known[name].__name__}")
         for name in known:
-            if name not in numbers and name != "bias":  # older files do not have it
+            if name not in numbers and name not in ("bias", "rope_base"):  # older files do not have them
                 raise InputError(f"the architecture has no {name}")
         return Architecture(**numbers)

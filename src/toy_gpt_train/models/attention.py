@@ -73,7 +73,7 @@ class AttentionNetwork(Network):
 class AttentionModel(NetworkModel):
     """Model 600; see NetworkModel for the arguments."""
 
-    options = network_options("embedding_dim", "bias")
+    options = network_options("embedding_dim", "bias", "short_first")
     default_context = 16
 
     @classmethod

@@ -11,7 +11,7 @@ from math import sqrt
 from random import Random
 
 from toy_gpt_train.errors import InputError
-from toy_gpt_train.models.architecture import Architecture
+from toy_gpt_train.models.architecture import Architecture, network_options
 from toy_gpt_train.models.transformer import TransformerModel
 from toy_gpt_train.nn.modules import Dropout, Embedding, Linear, Network, RMSNorm
 from toy_gpt_train.nn.transformer import EMBEDDING_STD, Block, MultiHeadAttention, SwiGLU, TransformerLM
@@ -20,6 +20,7 @@ from toy_gpt_train.nn.transformer import EMBEDDING_STD, Block, MultiHeadAttentio
 class LlamaModel(TransformerModel):
     """Model 800; see NetworkModel for the arguments."""
 
+    options = TransformerModel.options | network_options("rope_base")
     default_context = 32
 
     @staticmethod
@@ -46,7 +47,12 @@ class LlamaModel(TransformerModel):
                 Block(
                     RMSNorm(size),
                     MultiHeadAttention(
-                        size, heads, bias=False, rotary=True, out_std=shrink / sqrt(size), generator=generator
+                        size,
+                        heads,
+                        bias=False,
+                        rope_base=architecture.rope_base,
+                        out_std=shrink / sqrt(size),
+                        generator=generator,
                     ),
                     RMSNorm(size),
                     SwiGLU(size, hidden, out_std=shrink / sqrt(hidden), generator=generator),

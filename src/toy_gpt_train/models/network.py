@@ -153,6 +153,8 @@ class NetworkModel(Model):
         for name in ("architecture", "keep", *settings.unused()):
             del numbers[name]
         numbers["piece_size"] = numbers.pop("micro_batch")  # its name in the files
+        if not settings.short_first:
+            del numbers["short_first"]
         last = history[-1]
         if last["step"] < settings.steps:
             # WHY in addition to the planned steps: the schedule of the learning rate followed from those.

@@ -65,13 +65,13 @@ class MultiHeadAttention(Module):
         *,
         generator: Random,
         bias: bool = True,  # whether the four linear layers have biases
-        rotary: bool = False,  # whether queries and keys are rotated by their position (RoPE)
+        rope_base: float | None = None,  # of the rotation of queries and keys by their position; None for no rotation
         out_std: float | None = None,  # the standard deviation of the output layer's initial weights
     ) -> None:
         if embed_dim % num_heads:
             raise ValueError(f"{num_heads} heads cannot share {embed_dim} values per token")
         self.num_heads = num_heads
-        self.rotary = rotary
+        self.rope_base = rope_base
         self.q_proj = Linear(embed_dim, embed_dim, bias=bias, generator=generator)
         self.k_proj = Linear(embed_dim, embed_dim, bias=bias, generator=generator)
         self.v_proj = Linear(embed_dim, embed_dim, bias=bias, generator=generator)
@@ -88,7 +88,9 @@ class MultiHeadAttention(Module):
     def _queries_and_keys(self, x: Tensor, start: int) -> tuple[Tensor, Tensor]:
         query = split_heads(self.q_proj(x), self.num_heads)
         key = split_heads(self.k_proj(x), self.num_heads)
-        return (rope(query, start), rope(key, start)) if self.rotary else (query, key)
+        if self.rope_base is None:
+            return query, key
+        return rope(query, start, self.rope_base), rope(key, start, self.rope_base)
 
     def weights(self, x: Tensor) -> Tensor:
         """Return how much each token attends to each, (B, H, T, T); each row sums to 1."""

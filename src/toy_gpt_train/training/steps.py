@@ -87,6 +87,7 @@ class StepSettings:
     eval_every: int = 50  # steps from one line of the log to the next
     eval_windows: int = EVALUATED_TOKENS  # of the held-out text, for each of them; fewer if that is short
     keep: str = "last"  # which weights the model has in the end: "last", or "best" on the held-out text
+    short_first: float = 0.0  # the share of the steps that come first and learn from twice as many windows of N / 2
 
     def __post_init__(self) -> None:
         for name, words in (("keep", ("last", "best")), ("optimizer", OPTIMIZERS), ("schedule", SCHEDULES)):
@@ -99,6 +100,10 @@ class StepSettings:
             raise InputError(f"the learning rate must be above 0 and at most {_MOST_RATE:g}, got {self.learning_rate}")
         if not 0 <= self.clip <= _MOST_CLIP:
             raise InputError(f"clip must be from 0 (none) to {_MOST_CLIP:g}, got {self.clip}")
+        if not 0 <= self.short_first <= 1:
+            raise InputError(f"short first is a share of the steps, from 0 to 1, got {self.short_first}")
+        if self.short_first and self.context % 2:
+            raise InputError(f"short first halves the windows: the context must be even, got {self.context}")
         if not 0 <= self.last_rate <= 1:
             raise InputError(f"the last rate is a share of the learning rate, from 0 to 1, got {self.last_rate}")
         for name in ("beta1", "beta2", "momentum"):
@@ -249,10 +254,13 @@ class _TrainingState:
     def do_step(self, pool: Workers) -> None:
         """Learn from one batch."""
         settings = self._settings
-        windows = draw_windows(self._train_ids, settings.context, settings.batch_size, self._generator)
+        context, batch_size, micro_batch = settings.context, settings.batch_size, settings.micro_batch
+        if self.step < settings.short_first * settings.steps:
+            context, batch_size, micro_batch = context // 2, 2 * batch_size, 2 * micro_batch
+        windows = draw_windows(self._train_ids, context, batch_size, self._generator)
         # WHY their own generator: how a batch is cut must not change which windows the next one has.
         seeds = random.Random(self._generator.getrandbits(32))
-        micro_batches = cut_batch(windows, settings.micro_batch, lambda: seeds.getrandbits(32))
+        micro_batches = cut_batch(windows, micro_batch, lambda: seeds.getrandbits(32))
         stats = batch_gradient(self._network, pool, micro_batches)
         self._grad_norm = clip_grad_norm(self._parameters, settings.clip or inf)
         if not (isfinite(stats.loss) and isfinite(self._grad_norm)):
