@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from math import ceil
 from pathlib import Path
 
+from builder.chart import csv_columns
 from builder.paths import DOCS, PACKAGE, ROOT
 from toy_gpt_train import load
 from toy_gpt_train.models.registry import LADDER
@@ -64,6 +65,18 @@ def stories_runs() -> str:
                 f"{size / 1000:.0f}",
             ]
         )
+    return _html_table(names, rows)
+
+
+def world_runs() -> str:
+    """The models on the story world: how far each is from the floor, and whether it remembers what it tells."""
+    columns = csv_columns("outputs/bench/story_world.csv")
+    rows = []
+    for name, context, numbers, loss, floor, _, captured, answers, right in zip(*columns.values(), strict=True):
+        remembered = f"{int(right) / int(answers):.0%} of {answers}" if int(answers) else "no answers"
+        figures = f"{float(loss):.3f}", f"{float(loss) - float(floor):.3f}", f"{float(captured):.0%}"
+        rows.append([name, context, f"{int(numbers):,}", *figures, remembered])
+    names = ["model", "looks back", "numbers learned", "held-out loss", "above the floor", "captured", "right answers"]
     return _html_table(names, rows)
 
 

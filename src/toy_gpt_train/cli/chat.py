@@ -13,10 +13,15 @@ from toy_gpt_train.inference.sampling import Sampling
 from toy_gpt_train.math_training import top_k
 from toy_gpt_train.run import Run
 from toy_gpt_train.show import bars, one_line, say, say_pieces
+from toy_gpt_train.world.language import END
+from toy_gpt_train.world.text import QUOTE, detokenize, speaks_world, tokenize
 
 HELP: Final = "type a prompt, see the continuation and the runners-up; Ctrl-D ends"
 LESSON: Final = """Each prompt stands alone: the model sees the last tokens of it, and remembers nothing that was said
 before. Words that it has never met are named.
+
+A model of the story world is different: you tell a story in turns, sentence by sentence, and it sees all that was told,
+as far back as it looks. Ask it something: Where is Mina? An empty line begins a new story.
 
 example:
   toy-gpt chat --base-dir my_run --num 20"""
@@ -32,23 +37,41 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def _chat(args: argparse.Namespace) -> int:
     sampling = sampling_of(args)
     loaded = load_run(args)
+    is_world = loaded.tokenizer.kind == "word" and speaks_world(loaded.tokenizer.tokens)
     if sys.stdin.isatty():
         context = loaded.model.context_size
         tokens = f"{context} token{'s' * (context != 1)}"
         say(f"{loaded.name} on {loaded.meta['corpus']['filename']}: it looks back {tokens}.")
-        say(f"Try: {loaded.start_text}    (Ctrl-D ends)")
+        example = "Mina is at the market. Where is Mina?" if is_world else loaded.start_text
+        say(f"Try: {example}    (Ctrl-D ends)")
+    story: list[str] = []
     while (prompt := _read_prompt()) is not None:
         if not prompt.strip():
+            story = []
             continue
         prompt = prompt.lower() if args.lowercase else prompt
+        told = [*story, *tokenize(prompt)]
         try:
-            probs, pieces = _reply(loaded, prompt, args.num, sampling)
+            probs, pieces = _reply(loaded, " ".join([END, *told]) if is_world else prompt, args.num, sampling)
         except InputError as error:
             say(one_line(str(error)))
             continue
         say("\n".join(bars([(loaded.tokenizer.tokens[i], p) for i, p in top_k(probs, args.topk)])))
-        say_pieces(chain([f"{prompt} > "], pieces))
+        if is_world:
+            sentence = _sentence("".join(pieces).split())
+            say(detokenize(sentence).rstrip("\n"))
+            story = [] if sentence[-1:] == [END] else told + sentence
+        else:
+            say_pieces(chain([f"{prompt} > "], pieces))
     return 0
+
+
+def _sentence(tokens: Sequence[str]) -> list[str]:
+    """Return the tokens up to the end of the first sentence; a closing quotation mark goes on."""
+    for i, token in enumerate(tokens):
+        if token == END or (token in (".", "?", "!") and tokens[i + 1 : i + 2] != [QUOTE]):
+            return list(tokens[: i + 1])
+    return list(tokens)
 
 
 def _reply(loaded: Run, prompt: str, num: int, sampling: Sampling) -> tuple[Sequence[float], Iterator[str]]:

@@ -14,11 +14,13 @@ from toy_gpt_train.corpus import Corpus, corpus_of, read_corpus
 from toy_gpt_train.disk import whole_file
 from toy_gpt_train.errors import InputError
 from toy_gpt_train.progress import OnProgress
+from toy_gpt_train.world.facts import NAMES
 from toy_gpt_train.world.language import END, story
 from toy_gpt_train.world.trie import Truth, drawing, read, tell
 
 QUOTE: Final = '"'
 TRUTH_COLUMNS: Final = ("position", "token", "kind", "distance", "true_surprise")
+_TOKEN: Final = re.compile(r'[.,?!"]|[^\s.,?!"]+')
 _SPEC: Final = re.compile(r"world:([0-9]{1,9})([km]?)(?::([0-9]{1,9}))?")
 _MOST_IN_MEMORY: Final = 20_000_000
 _MOST_TOKENS: Final = 10_000_000_000
@@ -127,6 +129,25 @@ def corpus_at(path: Path) -> Corpus:
     if num_tokens > _MOST_IN_MEMORY:
         raise InputError(f"{path.name}: too large to hold in memory: at most {_MOST_IN_MEMORY:,} tokens")
     return corpus_of("".join(map(line_of, stories(num_tokens, int(spec[3] or 0)))), path.name)
+
+
+def speaks_world(tokens: Iterable[str]) -> bool:
+    """Whether a vocabulary is of the story world: it has the children's names and the end mark."""
+    return {END, *NAMES} <= set(tokens)
+
+
+def tokenize(text: str) -> list[str]:
+    """Cut a text as a person writes it into tokens of the world; what begins a sentence is small, unless it is a name.
+
+    Example:
+        >>> tokenize("Mina is at home. Where is Mina?")
+        ['Mina', 'is', 'at', 'home', '.', 'where', 'is', 'Mina', '?']
+    """
+    tokens: list[str] = []
+    for token in _TOKEN.findall(text):
+        begins = not tokens or tokens[-1] in (".", "?", "!", QUOTE)
+        tokens.append(token if token in NAMES or not begins else token[:1].lower() + token[1:])
+    return tokens
 
 
 def detokenize(tokens: Iterable[str]) -> str:
