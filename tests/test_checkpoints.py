@@ -29,6 +29,7 @@ from toy_gpt_train.models.architecture import Architecture
 from toy_gpt_train.models.registry import find_model
 from toy_gpt_train.models.sizes import NetworkSettings
 from toy_gpt_train.progress import Progress
+from toy_gpt_train.training.engines.stdlib import StdlibEngine
 from toy_gpt_train.training.steps import Checkpoint, train_steps
 
 pytestmark = pytest.mark.filterwarnings("ignore:resumed from step:toy_gpt_train.errors.InputWarning")
@@ -332,11 +333,10 @@ def train(kind, folder=None, stop_at=None, every=EVERY, on_record=None, **others
             raise StopHereError
 
     records = train_steps(
-        model.network,
+        StdlibEngine(model.network, numbers),
         TEXT,
         40,
         numbers,
-        build=None,
         num_targets=model.num_targets,
         seed=3,
         checkpoints=None if folder is None else Checkpoints(folder, every, IDENTITY),

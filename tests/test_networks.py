@@ -3,7 +3,7 @@
 import math
 import random
 from array import array
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import fields
 from typing import Any
 from unittest import mock
@@ -603,7 +603,12 @@ def test_weights_are_rounded_to_what_files_hold(kind: str) -> None:
     def fit(model: NetworkModel) -> list[float]:
         """Train for no step; what is left of fit() is the rounding."""
         before = numbers_of(model)
-        with mock.patch.object(network_module, "train_steps", return_value=iter(())):
+
+        def nothing(*_: Any, **__: Any) -> Iterator[Any]:
+            yield from ()
+            return {}
+
+        with mock.patch.object(network_module, "train_steps", side_effect=nothing):
             assert list(model.fit(Text([0] * 9, 9), settings_for(kind))) == []
         return before
 

@@ -20,6 +20,7 @@ from toy_gpt_train.nn import kernels
 from toy_gpt_train.progress import Progress
 from toy_gpt_train.training import steps as module
 from toy_gpt_train.training.batches import draw_windows, window_loss
+from toy_gpt_train.training.engines.stdlib import StdlibEngine
 from toy_gpt_train.training.steps import train_steps
 from toy_gpt_train.training.workers import SerialWorkers, batch_gradient, cut_batch
 
@@ -56,7 +57,8 @@ def untrained(kind, settings=None, vocab_size=VOCAB_SIZE):
 
 def steps_of(model, text, num_train, settings, **options):
     """The records of a training run, one by one; the weights are not rounded, unlike those of fit()."""
-    return train_steps(model.network, text, num_train, settings, build=None, num_targets=model.num_targets, **options)
+    engine = StdlibEngine(model.network, settings)
+    return train_steps(engine, text, num_train, settings, num_targets=model.num_targets, **options)
 
 
 def train(kind, text=TEXT, num_train=None, seed=7, on_progress=None, vocab_size=VOCAB_SIZE, **numbers):

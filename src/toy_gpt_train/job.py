@@ -10,6 +10,7 @@ from typing import Any, Final
 
 from toy_gpt_train.artifacts.metadata import Meta, new_meta
 from toy_gpt_train.artifacts.run_folder import RunFolder
+from toy_gpt_train.engine import Choice
 from toy_gpt_train.errors import InputError
 from toy_gpt_train.inference.evaluate import Evaluation, evaluate, watched
 from toy_gpt_train.models.base import Record, Text
@@ -36,6 +37,7 @@ class Job:
         settings: All numbers that decide how the model looks and learns.
         encoded: The text, once prepare() was called.
         model: The model, once prepare() was called.
+        engine: What computes, once prepare() was called; ``engine_reason`` is why, where that was not said.
         usual_steps: How many steps are the default, where the text is too short for them; otherwise None.
         resumed_from: The step of the checkpoint that the run continues from; 0 where it begins anew.
         history: The log so far.
@@ -49,6 +51,7 @@ class Job:
         self.seed = seed
         self.entry = find_model(model)
         self.usual_steps: int | None = None
+        self.engine_reason = ""
         self.resumed_from = 0
         self.history: list[Record] = []
         self.evidence: dict[str, str] = {}
@@ -62,6 +65,9 @@ class Job:
         _check_steps(self._in_steps, self._numbers)
         self._context = self.entry.chosen_context(context)
         self.settings = self._settings_of(self._numbers)
+        self.engine = Choice(*(self._in_steps[name] for name in ("engine", "device", "dtype", "compile"))).checked()
+        if self.engine.name == "torch" and self._in_steps["workers"] > 1:
+            raise InputError("--workers are processes of the standard library; PyTorch uses all cores by itself")
 
     def _settings_of(self, numbers: Mapping[str, Any]) -> Any:
         return self.entry.model_class.settings(self.entry.name, self._context, **numbers)
@@ -86,6 +92,7 @@ class Job:
         self.entry.check_length(self.settings.context, encoded.num_train, encoded.source.path or encoded.source.name)
         self.model = self.entry.model_class.build(self.encoded.tokenizer.vocab_size, self.settings, self.seed)
         self._shorten()
+        self._choose_engine()
         self._checkpoints: Any = None
         if folder and has_checkpoints:
             from toy_gpt_train.artifacts.checkpoints import Checkpoints
@@ -104,6 +111,13 @@ class Job:
             self.usual_steps = self.settings.steps
             self.settings = self._settings_of(self._numbers | {"steps": steps})
 
+    def _choose_engine(self) -> None:
+        """Decide what ``auto`` means; PyTorch computes a batch as a whole unless someone has said otherwise."""
+        self.engine, self.engine_reason = self.engine.resolved(self.model.num_parameters())
+        if self.engine.name == "torch" and "micro_batch" not in self._numbers and not self._in_steps["resume"]:
+            numbers = self._numbers | {"steps": self.settings.steps, "micro_batch": self.settings.batch_size}
+            self.settings = self._settings_of(numbers)
+
     def learn(
         self,
         on_progress: OnProgress | None,
@@ -112,7 +126,9 @@ class Job:
     ) -> None:
         """Train the model; ``on_start`` is called when all is checked, before the first step."""
         text = Text(self.encoded.ids, self.encoded.num_train, self.encoded.tokenizer.tokens)
-        how = {"workers": self._in_steps["workers"], "checkpoints": self._checkpoints, "on_progress": on_progress}
+        how: dict[str, Any] = {"checkpoints": self._checkpoints, "on_progress": on_progress}
+        if self.model.trains_in_steps:
+            how |= {"workers": self._in_steps["workers"], "engine": self.engine}
         waiting = [] if on_start is None else [on_start]
 
         def start() -> None:

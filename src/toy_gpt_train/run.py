@@ -27,6 +27,7 @@ from toy_gpt_train.artifacts.run_folder import (
     write_run,
 )
 from toy_gpt_train.corpus import Corpus
+from toy_gpt_train.engine import Choice
 from toy_gpt_train.errors import InputError, InputWarning
 from toy_gpt_train.inference.evaluate import Evaluation, evaluate, unigram_loss
 from toy_gpt_train.inference.generate import prompt_ids, prompt_text, write
@@ -256,18 +257,32 @@ class Run:
 # --- making one ---------------------------------------------------------------------------------------------
 
 
-def load(path: AnyPath, *, strict: bool = False) -> Run:
+def load(
+    path: AnyPath,
+    *,
+    strict: bool = False,
+    engine: str = "stdlib",
+    device: str = "auto",
+    dtype: str = "float32",
+    compile: bool = False,  # noqa: A002 - the name of the option
+) -> Run:
     """Open a saved run, also one of the older toy-gpt series; an InputWarning then says what it records.
 
     Args:
         path: The folder it was saved to, or a folder of artifacts.
         strict: Whether to refuse files that have changed since training; otherwise ``changed_files`` names them.
+        engine: What computes a network: ``stdlib``, ``torch`` or ``auto``.
+        device: Where PyTorch computes: ``cpu``, ``cuda``, ``cuda:1``, ``mps``; ``auto`` takes the fastest there is.
+        dtype: In which numbers PyTorch computes: ``float32``, ``bfloat16`` or ``float64``.
+        compile: Whether PyTorch translates the network first.
 
     Raises:
-        InputError: A file is missing or damaged, or has changed.
+        InputError: A file is missing or damaged, or has changed; or there is no such engine.
         OSError: A file cannot be read.
     """
+    choice = Choice(engine, device, dtype, compile).checked()
     saved = read_run(find_artifacts(Path(path)), strict=strict)
+    saved.model.compute_with(choice.resolved(saved.model.num_parameters())[0])
     if "origin" in saved.meta and "sha256" not in saved.meta:
         warnings.warn(saved.meta["origin"], InputWarning, stacklevel=2)
     changed = saved.changed_files
@@ -313,7 +328,8 @@ def train(
         progress: Whether to show a bar, or a function that is told the fraction done. It may raise StopTraining.
         on_start: Called when all is checked, before the first step, with what is to be done.
         on_record: Called with each record of the log as it is made.
-        **options: What the model takes: ``epochs`` for a table; ``steps``, ``workers``, ``resume`` … for a network.
+        **options: What the model takes: ``epochs`` for a table; ``steps``, ``workers``, ``resume`` … for a network, and
+            what computes it, as for load().
 
     Raises:
         InputError: The text, an option or a number cannot be used, or another process is writing to ``save_to``.

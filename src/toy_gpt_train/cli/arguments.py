@@ -5,6 +5,7 @@ import sys
 from pathlib import Path
 
 from toy_gpt_train import run
+from toy_gpt_train.engine import DTYPES, ENGINES, Choice
 from toy_gpt_train.errors import InputError
 from toy_gpt_train.inference.sampling import Sampling
 from toy_gpt_train.project import BASE_DIR
@@ -32,11 +33,28 @@ def add_run(parser: argparse.ArgumentParser, meaning: str = RUN) -> None:
     """Add which run to load; see load_run()."""
     add_base_dir(parser, meaning)
     parser.add_argument("--strict", action="store_true", help="refuse a run whose files have changed since training")
+    add_engine(parser)
+
+
+def add_engine(parser: argparse._ActionsContainer) -> None:
+    """Add what computes a network."""
+    meaning = (
+        "what computes a network: the standard library, or PyTorch (needs the extra [torch]); auto takes PyTorch for "
+        "more than 200,000 weights, if it is installed (default: %(default)s)"
+    )
+    parser.add_argument("--engine", choices=ENGINES, default=Choice().name, help=meaning)
+    meaning = "where PyTorch computes: cpu, cuda, cuda:1, mps (default: %(default)s, the fastest there is)"
+    parser.add_argument("--device", default=Choice().device, metavar="D", help=meaning)
+    meaning = "the numbers that PyTorch computes with (default: %(default)s)"
+    parser.add_argument("--dtype", choices=DTYPES, default=Choice().dtype, help=meaning)
+    meaning = "let PyTorch translate the network first: slow to begin, then faster"
+    parser.add_argument("--compile", action="store_true", help=meaning)
 
 
 def load_run(args: argparse.Namespace) -> run.Run:
     """Load the run of add_run(), and name the files that have changed since training on standard error."""
-    loaded = run.load(args.base_dir, strict=args.strict)
+    how = {name: getattr(args, name) for name in ("strict", "engine", "device", "dtype", "compile")}
+    loaded = run.load(args.base_dir, **how)
     if loaded.changed_files:
         print(one_line(f"toy-gpt: changed since training: {', '.join(loaded.changed_files)}"), file=sys.stderr)
     return loaded

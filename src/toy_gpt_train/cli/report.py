@@ -60,6 +60,9 @@ def plan(job: Job) -> str:
         f"plan      {_steps(job)}",
         f"          {_looking_back(job.model.context_size)}{_weights(job)}",
     ]
+    if job.engine.name == "torch" or job.engine_reason:
+        how = f"PyTorch, {job.engine.dtype}" if job.engine.name == "torch" else "the standard library"
+        lines.append(f"engine    {how}{job.engine_reason and ': '}{job.engine_reason}")
     return "\n".join(lines)
 
 

@@ -10,7 +10,7 @@ from typing import Any, Final
 from toy_gpt_train import __version__, run
 from toy_gpt_train.artifacts.metadata import Meta
 from toy_gpt_train.artifacts.run_folder import CONFIG_NAME
-from toy_gpt_train.cli.arguments import add_base_dir, add_text_options
+from toy_gpt_train.cli.arguments import add_base_dir, add_engine, add_text_options
 from toy_gpt_train.cli.config import add_config, config_text
 from toy_gpt_train.cli.report import figures, memorized, plan, training_report
 from toy_gpt_train.cli.samples import Samples, chosen_every, story
@@ -105,6 +105,7 @@ def _add_model_options(parser: argparse.ArgumentParser) -> None:
         metavar="W",
         help="processes that share the work; the result is the same (default: %(default)s)",
     )
+    add_engine(group)
     group.add_argument(
         "--checkpoint-every",
         type=int,

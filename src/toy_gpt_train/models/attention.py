@@ -74,6 +74,7 @@ class AttentionModel(NetworkModel):
     """Model 600; see NetworkModel for the arguments."""
 
     options = network_options("embedding_dim", "bias", "short_first")
+    torch_name = "attention"
     default_context = 16
 
     @classmethod

@@ -14,6 +14,7 @@ from math import log
 from numbers import Integral, Real
 from typing import Any, ClassVar, Final, NamedTuple, Self
 
+from toy_gpt_train.engine import Choice
 from toy_gpt_train.errors import InputError
 from toy_gpt_train.math_training import SMALLEST_PROBABILITY, argmax, softmax
 from toy_gpt_train.models.scores import Prediction, longest_context_floor
@@ -150,6 +151,11 @@ class Model(ABC):
         larger model is refused before it is made.
         """
         return cls(meta["vocab_size"], meta["context_size"])
+
+    def compute_with(self, choice: Choice) -> None:
+        """Let an engine compute the predictions from now on; InputError if it cannot."""
+        if choice.name == "torch":
+            raise InputError("--engine torch computes networks; this model counts")
 
     @property
     def min_context(self) -> int:

@@ -57,6 +57,7 @@ class EmbeddingsModel(NetworkModel):
     """Model 500; see NetworkModel for the arguments."""
 
     options = network_options("embedding_dim", "hidden_dim", "bias")
+    torch_name = "embeddings"
     default_context = 8
 
     @classmethod

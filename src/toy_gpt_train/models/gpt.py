@@ -21,6 +21,7 @@ from toy_gpt_train.nn.transformer import EMBEDDING_STD, Block, FeedForward, Mult
 class GPTModel(TransformerModel):
     """Model 700; see NetworkModel for the arguments."""
 
+    torch_name = "gpt"
     default_context = 16
 
     @classmethod

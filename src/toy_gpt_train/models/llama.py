@@ -21,6 +21,7 @@ class LlamaModel(TransformerModel):
     """Model 800; see NetworkModel for the arguments."""
 
     options = TransformerModel.options | network_options("rope_base")
+    torch_name = "llama"
     default_context = 32
 
     @staticmethod

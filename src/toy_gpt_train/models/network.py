@@ -15,6 +15,7 @@ from itertools import groupby, islice
 from math import exp
 from typing import Any, ClassVar, Final, Self
 
+from toy_gpt_train.engine import STDLIB, Choice
 from toy_gpt_train.errors import InputError
 from toy_gpt_train.io_artifacts import WEIGHT_DECIMALS
 from toy_gpt_train.math_training import add_up, argmax
@@ -25,6 +26,8 @@ from toy_gpt_train.models.scores import Prediction
 from toy_gpt_train.models.sizes import NetworkSettings, settings_for
 from toy_gpt_train.nn.modules import LensStep, Network
 from toy_gpt_train.nn.tensor import Tensor
+from toy_gpt_train.training.engines import Engine
+from toy_gpt_train.training.engines.stdlib import StdlibEngine
 from toy_gpt_train.training.steps import train_steps
 
 LARGEST_IN_TABLES: Final = 200_000  # more weights than that go to one binary file: nobody would read them in tables
@@ -57,6 +60,7 @@ class NetworkModel(Model):
     smallest_context: ClassVar[int] = 1
     train_loss_on: ClassVar[str] = "the end of the training text"
     trains_in_steps: ClassVar[bool] = True
+    torch_name: ClassVar[str] = ""  # of the same network in nn/torch_networks.py, if there is one
 
     def __init__(self, vocab_size: int, context_size: int, architecture: Architecture, seed: int = 0) -> None:
         super().__init__(vocab_size, context_size)
@@ -66,6 +70,7 @@ class NetworkModel(Model):
         self.architecture = architecture
         self.network = self.build_network(vocab_size, context_size, architecture, seed)
         self._remarks: dict[str, Any] = {}  # on how it was trained
+        self._torch: Any = None  # a TorchNetwork, if PyTorch computes the predictions
 
     # --- building ------------------------------------------------------------------------------------------
 
@@ -136,12 +141,38 @@ class NetworkModel(Model):
 
     # --- learning ------------------------------------------------------------------------------------------
 
-    def fit(self, text: Text, settings: Any, **how: Any) -> Iterator[Record]:
+    def fit(
+        self, text: Text, settings: Any, *, engine: Choice = STDLIB, workers: int = 1, **how: Any
+    ) -> Iterator[Record]:
         """Learn step by step from random windows; see training/steps.py."""
-        build = partial(type(self).build_network, self.vocab_size, self.context_size, self.architecture, 0)
-        how |= {"build": build, "num_targets": self.num_targets}
-        self._remarks = yield from train_steps(self.network, text.ids, len(self.training_ids(text)), settings, **how)
+        learner = self._engine(settings, engine, workers)
+        how["num_targets"] = self.num_targets
+        self._remarks |= yield from train_steps(learner, text.ids, len(self.training_ids(text)), settings, **how)
         self._round_weights()
+        self.compute_with(engine)
+
+    def _engine(self, settings: Any, choice: Choice, workers: int) -> Engine:
+        """Return what trains; in the end the weights are those of this model's network."""
+        if choice.name == "torch":
+            from toy_gpt_train.training.engines.pytorch import TorchEngine  # WHY here: it loads PyTorch
+
+            self._remarks = {"engine": "torch", "dtype": choice.dtype}
+            return TorchEngine(self._in_torch(choice), self.network, settings)
+        build = partial(type(self).build_network, self.vocab_size, self.context_size, self.architecture, 0)
+        return StdlibEngine(self.network, settings, build, workers)
+
+    def compute_with(self, choice: Choice) -> None:
+        """Let an engine compute the predictions from now on, with the weights of now."""
+        self._torch = self._in_torch(choice) if choice.name == "torch" else None
+
+    def _in_torch(self, choice: Choice) -> Any:  # a TorchNetwork
+        if not self.torch_name:
+            raise InputError(f"{type(self).__name__} has no network in PyTorch")
+        from toy_gpt_train.nn.torch_network import TorchNetwork  # WHY here: they load PyTorch, which takes seconds
+        from toy_gpt_train.nn.torch_networks import build
+
+        network = build(self.torch_name, self.vocab_size, self.context_size, self.architecture)
+        return TorchNetwork(network, self.network.state_dict(), choice)
 
     def scored_from(self, num_train: int) -> int | None:
         """Return the first of the last 5,000 training tokens."""
@@ -166,7 +197,9 @@ class NetworkModel(Model):
 
     def logits(self, ids: Sequence[int], cache: Any = None) -> list[float]:
         """Return V logits for the token after a text, from exact products."""
-        return list(self._read(self.context(ids), cache).data[-self.vocab_size :])
+        context = self.context(ids)
+        read = self._read(context, cache) if self._torch is None else self._torch.read([context])
+        return list(read.data[-self.vocab_size :])
 
     def _read(self, context: tuple[int, ...], cache: Any) -> Tensor:
         """Return the logits at the end of a context, and perhaps at positions before it."""
@@ -211,7 +244,8 @@ class NetworkModel(Model):
 
     def _score_batch(self, windows: Sequence[tuple[Sequence[int], Sequence[int]]]) -> Iterator[Prediction]:
         """Score the targets of windows that all have one length."""
-        logits = self.network([window for window, _ in windows])
+        contexts = [window for window, _ in windows]
+        logits = self.network(contexts) if self._torch is None else self._torch.read(contexts)
         block = logits.shape[1] * self.vocab_size
         for i, (_, targets) in enumerate(windows):
             first = (i + 1) * block - len(targets) * self.vocab_size

@@ -10,8 +10,12 @@ from toy_gpt_train.errors import InputError
 from toy_gpt_train.models.base import Model
 
 # Only a model that trains in steps has a use for these; the values here ask for nothing.
-STEP_OPTIONS: Final = {
+STEP_OPTIONS: Final[dict[str, Any]] = {
     "workers": 1,  # processes that share the work; they change no number
+    "engine": "stdlib",  # what computes: ``stdlib``, ``torch``, or ``auto``
+    "device": "auto",  # where PyTorch computes
+    "dtype": "float32",  # in which numbers it does
+    "compile": False,  # whether it translates the network first
     "checkpoint_every": None,  # steps from one checkpoint to the next; 0 for none, None for one a minute
     "keep_checkpoint": True,  # whether the last one stays when the run is written, so that it can be resumed
     "resume": False,  # whether to continue from the newest one

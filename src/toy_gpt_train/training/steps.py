@@ -15,29 +15,17 @@ Concepts:
 import random
 import time
 import warnings
-from array import array
 from collections.abc import Callable, Generator, Sequence
-from contextlib import closing, suppress
+from contextlib import suppress
 from dataclasses import dataclass
-from math import inf, isfinite
+from math import isfinite
 from typing import Any, Final
 
 from toy_gpt_train.errors import InputError, InputWarning, StopTraining
-from toy_gpt_train.nn.modules import Network
-from toy_gpt_train.nn.optim import (
-    SGD,
-    AdamW,
-    clip_grad_norm,
-    constant_schedule,
-    cosine_schedule,
-    inverse_sqrt_schedule,
-    linear_schedule,
-)
-from toy_gpt_train.nn.tensor import Parameter, Tensor
+from toy_gpt_train.nn.optim import constant_schedule, cosine_schedule, inverse_sqrt_schedule, linear_schedule
 from toy_gpt_train.progress import OnProgress
 from toy_gpt_train.training.batches import Window, draw_windows
 from toy_gpt_train.training.checkpoint import (
-    Arrays,
     Best,
     Checkpoint,
     Schedule,
@@ -46,15 +34,8 @@ from toy_gpt_train.training.checkpoint import (
     checked_schedules,
     checked_stats,
 )
-from toy_gpt_train.training.workers import (
-    BatchStats,
-    ProcessWorkers,
-    SerialWorkers,
-    Workers,
-    batch_gradient,
-    cut_batch,
-    sum_stats,
-)
+from toy_gpt_train.training.engines import Engine
+from toy_gpt_train.training.workers import BatchStats, cut_batch, sum_stats
 
 FALLING: Final = {"cosine": cosine_schedule, "linear": linear_schedule}  # to a share of the largest rate, at the end
 OPEN: Final = {"constant": constant_schedule, "inverse-sqrt": inverse_sqrt_schedule}  # the same for any number of steps
@@ -123,23 +104,21 @@ class StepSettings:
 
 
 def train_steps(
-    network: Network,
+    engine: Engine,
     ids: Sequence[int],
     num_train: int,
     settings: StepSettings,
     *,
-    build: Callable[[], Network] | None,
     num_targets: int,
     seed: int = 0,
-    workers: int = 1,
     checkpoints: Any = None,
     on_start: Callable[[], None] | None = None,
     on_progress: OnProgress | None = None,
 ) -> Generator[StepRecord, None, dict[str, Any]]:
     """Train a network on the first ``num_train`` ids, and return what the metadata say of it besides the settings.
 
-    ``build`` makes a network of the same shape (a function that a new process can import), ``num_targets`` is how many
-    tokens it predicts in a window, and the other arguments are those of Model.fit().
+    The network is the engine's; ``num_targets`` is how many tokens it predicts in a window, and the other arguments are
+    those of Model.fit().
 
     Yields:
         A record every ``eval_every`` steps, after resuming those before too: ``epoch`` (predictions so far / training
@@ -151,20 +130,20 @@ def train_steps(
         OSError: A checkpoint cannot be written, or a worker process has ended.
     """
     held_out = _held_out_windows(ids[num_train:], settings, num_targets)
-    state = _TrainingState(network, ids[:num_train], held_out, settings, seed)
+    state = _TrainingState(engine, ids[:num_train], held_out, settings, seed)
     if checkpoints is not None:
         state.restore(checkpoints.load())
     _announce(state.step, settings, len(ids) - num_train, measured=bool(held_out))
     if on_start is not None:
         on_start()
     yield from map(dict, state.history)
-    with closing(_start_workers(network, settings, build, workers)) as pool:
+    with engine:
         started, first_step = time.monotonic(), state.step
         with suppress(StopTraining):
             while state.step < settings.steps:
-                state.do_step(pool)
+                state.do_step()
                 if state.step % settings.eval_every == 0 or state.step == settings.steps:
-                    yield state.record(pool)
+                    yield state.record()
                 if checkpoints is not None and checkpoints.is_due(state.step):
                     checkpoints.save(state.checkpoint())
                 if on_progress is not None:
@@ -172,20 +151,10 @@ def train_steps(
                     speed = done * state.tokens_per_step / max(time.monotonic() - started, 1e-3)
                     on_progress(state.step / settings.steps, f"{state.status()}, {speed:.0f} tokens/s")
         if state.pending:
-            yield state.record(pool)
-    if checkpoints is not None:
-        checkpoints.last = state.checkpoint()
-    return state.finish()
-
-
-def _start_workers(
-    network: Network, settings: StepSettings, build: Callable[[], Network] | None, workers: int
-) -> SerialWorkers | ProcessWorkers:
-    num_micro_batches = -(-settings.batch_size // settings.micro_batch)
-    if workers > num_micro_batches:
-        _note(f"a batch has {num_micro_batches} micro-batches, so that many workers are started, not {workers}")
-        workers = num_micro_batches
-    return SerialWorkers(network) if workers == 1 or build is None else ProcessWorkers(network, build, workers)
+            yield state.record()
+        if checkpoints is not None:
+            checkpoints.last = state.checkpoint()
+        return state.finish()
 
 
 def _announce(step: int, settings: StepSettings, num_held_out: int, *, measured: bool) -> None:
@@ -223,25 +192,16 @@ def _spread_windows(ids: Sequence[int], settings: StepSettings, num_targets: int
     return [list(ids[start : start + settings.context + 1]) for start in starts]
 
 
-def _new_optimizer(parameters: Sequence[Parameter], settings: StepSettings) -> AdamW | SGD:
-    if settings.optimizer == "sgd":
-        return SGD(parameters, settings.learning_rate, settings.momentum)
-    betas = settings.beta1, settings.beta2
-    return AdamW(parameters, settings.learning_rate, betas, weight_decay=settings.weight_decay)
-
-
 class _TrainingState:
     """Everything the next step depends on."""
 
     def __init__(
-        self, network: Network, train_ids: Sequence[int], held_out: Sequence[Window], settings: StepSettings, seed: int
+        self, engine: Engine, train_ids: Sequence[int], held_out: Sequence[Window], settings: StepSettings, seed: int
     ) -> None:
-        self._network = network
+        self._engine = engine
         self._train_ids = train_ids
         self._held_out = held_out
         self._settings = settings
-        self._parameters = network.parameters()
-        self._optimizer = _new_optimizer(self._parameters, settings)
         self._generator = random.Random(seed)
         self._grad_norm = 0.0
         self.pending: list[BatchStats] = []  # the batches since the last record
@@ -251,7 +211,7 @@ class _TrainingState:
         self._schedules = [Schedule(0, settings.steps, settings.warmup, settings.eval_every)]
         self._best: Best | None = None
 
-    def do_step(self, pool: Workers) -> None:
+    def do_step(self) -> None:
         """Learn from one batch."""
         settings = self._settings
         context, batch_size, micro_batch = settings.context, settings.batch_size, settings.micro_batch
@@ -261,27 +221,25 @@ class _TrainingState:
         # WHY their own generator: how a batch is cut must not change which windows the next one has.
         seeds = random.Random(self._generator.getrandbits(32))
         micro_batches = cut_batch(windows, micro_batch, lambda: seeds.getrandbits(32))
-        stats = batch_gradient(self._network, pool, micro_batches)
-        self._grad_norm = clip_grad_norm(self._parameters, settings.clip or inf)
+        stats, self._grad_norm = self._engine.gradient(micro_batches)
         if not (isfinite(stats.loss) and isfinite(self._grad_norm)):
             raise InputError(
                 f"the loss is no longer a number at step {self.step + 1}: "
                 f"the learning rate {settings.learning_rate:g} is too high"
             )
-        self._optimizer.lr = self._learning_rate()
-        self._optimizer.step()
+        self._engine.step(self._learning_rate(self.step))
         self.pending.append(stats)
         self.tokens_per_step = stats.num_tokens
         self.step += 1
 
-    def _learning_rate(self) -> float:
+    def _learning_rate(self, step: int) -> float:
         settings, peak, warmup = self._settings, self._settings.learning_rate, self._settings.warmup
         if settings.schedule in OPEN:
-            return OPEN[settings.schedule](self.step, peak=peak, warmup=warmup)
+            return OPEN[settings.schedule](step, peak=peak, warmup=warmup)
         floor = peak * settings.last_rate
-        return FALLING[settings.schedule](self.step, peak=peak, warmup=warmup, total=settings.steps, floor=floor)
+        return FALLING[settings.schedule](step, peak=peak, warmup=warmup, total=settings.steps, floor=floor)
 
-    def record(self, pool: Workers) -> StepRecord:
+    def record(self) -> StepRecord:
         """Return a new line of the log."""
         stats = sum_stats(self.pending)
         self.pending = []
@@ -290,16 +248,16 @@ class _TrainingState:
             "avg_loss": stats.loss,
             "accuracy": stats.correct / stats.num_tokens,
             "step": self.step,
-            "learning_rate": self._optimizer.lr,
+            "learning_rate": self._learning_rate(self.step - 1),
             "grad_norm": self._grad_norm,
         }
         if self._held_out:
             micro_batches = cut_batch(self._held_out, self._settings.micro_batch, lambda: 0)
-            held_out = sum_stats([stats for stats, _ in pool.results(micro_batches, with_gradient=False)])
+            held_out = self._engine.measure(micro_batches)
             record.update(val_loss=held_out.loss, val_accuracy=held_out.correct / held_out.num_tokens)
         self.history.append(record)
         if self._settings.keep == "best" and (self._best is None or record["val_loss"] < self._best.loss):
-            self._best = Best(self.step, record["val_loss"], self._weights())
+            self._best = Best(self.step, record["val_loss"], self._engine.weights())
         return dict(record)  # WHY a copy: the caller may add columns, and a checkpoint keeps ours
 
     def status(self) -> str:
@@ -314,7 +272,7 @@ class _TrainingState:
         if len(self._schedules) > 1:
             remarks["resumed_from_step"] = self._schedules[-1].start
         if self._best is not None:
-            self._take_over(self._best.weights)
+            self._engine.load_weights(self._best.weights)
             remarks |= {"keep": "best", "kept_step": self._best.step, "keep_note": KEEP_NOTE}
         return remarks
 
@@ -322,20 +280,13 @@ class _TrainingState:
 
     def checkpoint(self) -> Checkpoint:
         """Return all that is needed to continue from here."""
-        remembered = {
-            f"{part}.{name}": (parameter.shape, numbers)
-            for part, arrays in self._optimizer.state().items()
-            for (name, parameter), numbers in zip(self._network.named_parameters(), arrays, strict=True)
-        }
+        weights, remembered = self._engine.weights(), self._engine.remembered()
         progress = {"random": list(self._generator.getstate()), "history": self.history, "pending": self.pending}
         progress["schedules"] = self._schedules
         if self._best is None:
-            return Checkpoint(self.step, self._weights(), remembered, progress)
+            return Checkpoint(self.step, weights, remembered, progress)
         best = {"best": [self._best.step, self._best.loss]}
-        return Checkpoint(self.step, self._weights(), remembered, progress | best, self._best.weights)
-
-    def _weights(self) -> Arrays:
-        return {name: (p.shape, array("d", p.data)) for name, p in self._network.named_parameters()}
+        return Checkpoint(self.step, weights, remembered, progress | best, self._best.weights)
 
     def restore(self, checkpoint: Checkpoint | None) -> None:
         """Continue from a checkpoint, if there is one; InputError if it is damaged or does not fit the network."""
@@ -343,40 +294,24 @@ class _TrainingState:
             return
         try:
             self._restore_best(checkpoint)
-            self._take_over(checkpoint.weights)
-            self._restore_optimizer(checkpoint.optimizer)
+            self._engine.load_weights(checkpoint.weights)
+            self._engine.remember(checkpoint.optimizer, checkpoint.step)
             self._restore_progress(checkpoint.step, checkpoint.progress)
         except (ValueError, KeyError, TypeError, OverflowError) as error:
             raise InputError(f"the checkpoint of step {checkpoint.step} cannot be used: {error}") from error
-        self.step = self._optimizer.steps = checkpoint.step
+        self.step = checkpoint.step
         if self._settings.keep == "best" and checkpoint.best is None:
             _note(f"the best weights before step {self.step} were not kept, so the best from there on are chosen")
             if self.history and not self.pending:
-                self._best = Best(self.step, self.history[-1]["val_loss"], self._weights())
-
-    def _take_over(self, weights: Arrays) -> None:
-        if any(data.typecode != "d" for _, data in weights.values()):
-            raise ValueError("a weight is not in 64 bits")
-        self._network.load_state_dict({name: Tensor(data, shape) for name, (shape, data) in weights.items()})
+                self._best = Best(self.step, self.history[-1]["val_loss"], self._engine.weights())
 
     def _restore_best(self, checkpoint: Checkpoint) -> None:
         if self._settings.keep == "best" and checkpoint.best is not None:
             step, loss = checkpoint.progress["best"]
             if [step, loss] not in [[r["step"], r["val_loss"]] for r in checkpoint.progress["history"]]:
                 raise ValueError("the best step is not in the log")
-            self._take_over(checkpoint.best)  # WHY: they are checked like the others, which follow
+            self._engine.load_weights(checkpoint.best)  # WHY: they are checked like the others, which follow
             self._best = Best(step, loss, checkpoint.best)
-
-    def _restore_optimizer(self, optimizer: Arrays) -> None:
-        """Take over what the optimizer remembers."""
-        for part, arrays in self._optimizer.state().items():
-            for i, (name, parameter) in enumerate(self._network.named_parameters()):
-                shape, data = optimizer[f"{part}.{name}"]
-                if shape != parameter.shape or data.typecode != "d":
-                    raise ValueError(f"{part}.{name} of the optimizer does not fit")
-                if part == "second" and min(data) < 0:
-                    raise ValueError(f"{part}.{name} of the optimizer, an average of squares, is below zero")
-                arrays[i] = data
 
     def _restore_progress(self, step: int, progress: dict[str, Any]) -> None:
         """Take over the random state, the log, the batches since its last line, and the schedules so far."""
