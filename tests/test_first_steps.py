@@ -24,6 +24,8 @@ from toy_gpt_train.progress import Progress
 from toy_gpt_train.project import read_toml
 from toy_gpt_train.show import plain
 from toy_gpt_train.tokenizers.encoded import encode_corpus
+from toy_gpt_train.world.facts import NAMES
+from toy_gpt_train.world.language import END
 from toy_gpt_train.world.text import corpus_at, detokenize
 
 ToyGpt = Callable[..., Any]
@@ -384,3 +386,26 @@ def test_a_preset_with_another_text(toy_gpt: ToyGpt, corpus: Path, tmp_path: Pat
 def test_a_job_that_makes_no_sense_is_refused_before_its_steps_are_counted() -> None:
     with pytest.raises(InputError, match="at least 1"):
         prepared("gpt", 400, steps=0)
+
+
+# --- a chat in the story world --------------------------------------------------------------------------------
+
+
+def test_a_chat_in_the_story_world_remembers_what_was_told(toy_gpt: ToyGpt, tmp_path: Path) -> None:
+    # WHY Kneser-Ney with a long context on one text: it answers as that text does, if it sees all that was told.
+    names = " ".join((*NAMES, END))
+    text = f"{names} . Mina is here . Tom is there . where is Mina ? Mina is here . {END} ".split() * 3
+    tg.train("kneser-ney", text=" ".join(text), context=12, save_to=tmp_path)
+
+    def said(*lines: str) -> list[str]:
+        stdin = "".join(f"{line}\n" for line in lines)
+        outcome = toy_gpt("chat", "--base-dir", tmp_path, "--greedy", "--topk", 1, "--num", 30, stdin=stdin)
+        return [line for line in outcome.out.splitlines() if line and "#" not in line]
+
+    assert said("Mina is here. Tom is there.", "Mina is here.") == ["Where is Mina?", "(the end)"]
+    # An empty line begins a new story, in which nobody has asked.
+    assert said("Mina is here. Tom is there.", "", "Tom is there.") == ["Where is Mina?", "Where is Mina?"]
+    # What cannot be read is named, and the story goes on without it.
+    first, unknown, last = said("Mina is here. Tom is there.", "A zebra!", "Mina is here.")
+    assert "'zebra'" in unknown
+    assert (first, last) == ("Where is Mina?", "(the end)")

@@ -734,7 +734,7 @@ def test_larger_sizes_are_larger() -> None:
 
 def test_what_is_given_counts() -> None:
     numbers: dict[str, Any] = {
-        "context": 5,
+        "context": 6,
         "embedding_dim": 12,
         "hidden_dim": 7,
         "heads": 3,

@@ -109,11 +109,6 @@ def gpt_heads() -> list[Chart]:
     return _heads("700-gpt")
 
 
-def llama_heads() -> list[Chart]:
-    """The four heads of model 800 on the first characters of the stories."""
-    return _heads("800-llama")
-
-
 def _heads(network: str) -> list[Chart]:
     """Return one attention chart per head: one row for each token that attends, one column for each it attends to."""
     by_head = list(zip(*_attention(network, _BEGINNING), strict=True))

@@ -1,6 +1,6 @@
 """Charts of the story world: what each model knows, and how far back it looks for it."""
 
-from builder.chart import Chart, csv_columns
+from builder.chart import Chart, csv_columns, csv_numbers
 
 _LADDER = "outputs/bench/story_world.csv"
 _KINDS = "outputs/bench/story_world_kinds.csv"
@@ -96,5 +96,22 @@ def head_example() -> Chart:
         told,
         up="share of its attention",
         source=path,
+        values=True,
+    )
+
+
+def overtake() -> Chart:
+    """The loss on new stories by the length of the text that was learned."""
+    path = "outputs/bench/overtake.csv"
+    columns = csv_numbers(path)
+    names = [f"{int(tokens):,} tokens" for tokens in columns.pop("tokens")]
+    return Chart(
+        "bars",
+        "Loss on new stories by the length of the text: with little of it counting is ahead, with much the network",
+        ["text learned", *columns],
+        list(zip(names, *columns.values(), strict=True)),
+        up="nats per token",
+        source=path,
+        dashed={"floor": ""},
         values=True,
     )

@@ -59,8 +59,9 @@ def _chat(args: argparse.Namespace) -> int:
         say("\n".join(bars([(loaded.tokenizer.tokens[i], p) for i, p in top_k(probs, args.topk)])))
         if is_world:
             sentence = _sentence("".join(pieces).split())
-            say(detokenize(sentence).rstrip("\n"))
-            story = [] if sentence[-1:] == [END] else told + sentence
+            is_over = sentence[-1:] == [END]
+            say(detokenize(sentence).rstrip("\n") or "(the end)")
+            story = [] if is_over else told + sentence
         else:
             say_pieces(chain([f"{prompt} > "], pieces))
     return 0

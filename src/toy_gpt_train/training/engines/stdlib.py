@@ -52,9 +52,9 @@ class StdlibEngine:
         """Start the processes."""
         num_micro_batches = -(-self._settings.batch_size // self._settings.micro_batch)
         if self._number > num_micro_batches:
-            self._number = num_micro_batches
-            few = f"a batch has {num_micro_batches} micro-batches, so that many workers are started"
+            few = f"a batch has {num_micro_batches} micro-batches, so that many workers are started, not {self._number}"
             warnings.warn(few, InputWarning, stacklevel=3)
+            self._number = num_micro_batches
         if self._number > 1 and self._build is not None:
             self._workers = ProcessWorkers(self._network, self._build, self._number)
         return self
