@@ -14,13 +14,12 @@ the computer: a further run writes the same bytes.
 """
 
 import argparse
-import csv
-import io
 from collections.abc import Iterator, Sequence
 from math import fsum
 from pathlib import Path
 from typing import Any
 
+from measured import RESULTS, write_csv
 from toy_gpt_train import train
 from toy_gpt_train.models.registry import find_model
 
@@ -69,24 +68,13 @@ def mixture_weights() -> Iterator[Sequence[object]]:
         yield matched, *(f"{base + mean:.6f}" for base, mean in zip(model.base, means, strict=True))
 
 
-def write(path: Path, lines: Iterator[Sequence[Any]]) -> None:
-    """Print lines as they come, and write them to a CSV file when all are there."""
-    print(path.name)
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    for line in lines:
-        writer.writerow(line)
-        print(*line, sep=",", flush=True)
-    path.write_text(text.getvalue(), encoding="utf-8", newline="\n")
-
-
 def main() -> None:
     """Write both files."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--folder", type=Path, default=ROOT / "outputs" / "bench", help="where the files go")
+    parser.add_argument("--folder", type=Path, default=RESULTS, help="where the files go")
     folder = parser.parse_args().folder
-    write(folder / "context_lengths.csv", losses())
-    write(folder / "mixture_powers.csv", mixture_weights())
+    write_csv(folder / "context_lengths.csv", losses())
+    write_csv(folder / "mixture_powers.csv", mixture_weights())
 
 
 if __name__ == "__main__":

@@ -8,24 +8,23 @@ computes it. It writes outputs/bench/overtake.csv and prints its lines; on anoth
 network's losses may differ.
 """
 
-import csv
-import io
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import toy_gpt_train as tg
+from measured import RESULTS, write_csv
 from toy_gpt_train.cli.ladder import declared_runs
 from toy_gpt_train.world.text import corpus_at, read_truth
 
-ROOT = Path(__file__).resolve().parents[1]
 SIZES = ("10k", "30k", "100k", "300k", "1m")
 NEW_STORIES = "world:20k:7"
 COLUMNS = ("tokens", "kneser-ney", "mixture", "llama", "floor")
 
 
 def lines() -> Iterator[Sequence[object]]:
-    """Yield a line for each length of the text."""
+    """Yield the header, and a line for each length of the text."""
+    yield COLUMNS
     (declared,) = (run for run in declared_runs(is_long=True) if run.entry.name == "llama")
     ways: dict[str, dict[str, Any]] = {
         "kneser-ney": {"context": 8},
@@ -43,13 +42,7 @@ def lines() -> Iterator[Sequence[object]]:
 
 def main() -> None:
     """Write the file."""
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(COLUMNS)
-    for line in lines():
-        print(*line, flush=True)
-        writer.writerow(line)
-    (ROOT / "outputs" / "bench" / "overtake.csv").write_text(text.getvalue(), encoding="utf-8", newline="\n")
+    write_csv(RESULTS / "overtake.csv", lines())
 
 
 if __name__ == "__main__":

@@ -14,8 +14,6 @@ CSV files to outputs/bench/, and prints their lines; a further run writes the sa
 3. story_world_distances.csv: the loss by how many tokens back the fact was told.
 """
 
-import csv
-import io
 from collections.abc import Iterator, Sequence
 from functools import cache
 from itertools import islice
@@ -24,6 +22,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import toy_gpt_train as tg
+from measured import RESULTS, write_csv
 from toy_gpt_train.corpus import Corpus
 from toy_gpt_train.inference.evaluate import evaluate
 from toy_gpt_train.inference.generate import next_tokens
@@ -35,7 +34,6 @@ from toy_gpt_train.world.oracle import Group, distance_of, grouped, kind_of
 from toy_gpt_train.world.text import corpus_at, read_truth
 
 ROOT = Path(__file__).resolve().parents[1]
-FOLDER = ROOT / "outputs" / "bench"
 TEXT = "world:400k"
 VAL_FRACTION = 0.1
 COUNTING: dict[str, dict[str, Any]] = {
@@ -110,15 +108,6 @@ def story(run: tg.Run, text: EncodedText, seed: int) -> Iterator[str]:
             return
 
 
-def write(name: str, lines: Sequence[Sequence[object]]) -> None:
-    """Print lines, and write them to a CSV file."""
-    print(name)
-    text = io.StringIO()
-    csv.writer(text, lineterminator="\n").writerows(lines)
-    print(text.getvalue(), flush=True)
-    (FOLDER / name).write_text(text.getvalue(), encoding="utf-8", newline="\n")
-
-
 def group_lines(name: str, models: Sequence[str], groups: Sequence[dict[str, Group]]) -> list[Sequence[object]]:
     """Return the lines of a file with a line for each model and group."""
     lines: list[Sequence[object]] = [("model", name, *GROUP_COLUMNS)]
@@ -137,9 +126,9 @@ def main() -> None:
         for one in pool.imap(measured, models):
             print(*one.line, flush=True)
             found.append(one)
-    write("story_world.csv", [COLUMNS, *(one.line for one in found)])
-    write("story_world_kinds.csv", group_lines("kind", models, [one.kinds for one in found]))
-    write("story_world_distances.csv", group_lines("distance", models, [one.distances for one in found]))
+    write_csv(RESULTS / "story_world.csv", [COLUMNS, *(one.line for one in found)])
+    write_csv(RESULTS / "story_world_kinds.csv", group_lines("kind", models, [one.kinds for one in found]))
+    write_csv(RESULTS / "story_world_distances.csv", group_lines("distance", models, [one.distances for one in found]))
 
 
 if __name__ == "__main__":

@@ -11,8 +11,6 @@ average over answers in new stories. It writes two CSV files to outputs/bench/, 
 2. world_head_example.csv: for one answer, how much the best head for holders attends to each token before it.
 """
 
-import csv
-import io
 from collections.abc import Iterator, Sequence
 from itertools import islice
 from math import fsum
@@ -20,11 +18,11 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import toy_gpt_train as tg
+from measured import RESULTS, write_csv
 from toy_gpt_train.world.text import corpus_at, read_truth
 from toy_gpt_train.world.trie import Truth
 
 ROOT = Path(__file__).resolve().parents[1]
-FOLDER = ROOT / "outputs" / "bench"
 RUN = ROOT / "artifacts" / "ladder" / "800-llama" / "world_400k"
 NEW_STORIES = "world:40k:7"
 KINDS = ("holder", "place", "color", "thing", "name", "pronoun")
@@ -55,15 +53,6 @@ def answers_of(run: tg.Run, truth: Sequence[Truth], kind: str) -> Iterator[Answe
         yield Answer(context, size - distance, heads)
 
 
-def write(name: str, lines: Sequence[Sequence[object]]) -> None:
-    """Print lines, and write them to a CSV file."""
-    print(name)
-    text = io.StringIO()
-    csv.writer(text, lineterminator="\n").writerows(lines)
-    print(text.getvalue(), flush=True)
-    (FOLDER / name).write_text(text.getvalue(), encoding="utf-8", newline="\n")
-
-
 def main() -> None:
     """Write both files."""
     run = tg.load(RUN)
@@ -76,14 +65,14 @@ def main() -> None:
             share = fsum(answer.heads[head][answer.fact] for answer in answers) / len(answers)
             lines.append((kind, *head, len(answers), f"{share:.4f}", f"{1 / run.model.context_size:.4f}"))
             best[kind] = max(best.get(kind, (0.0, head)), (share, head))
-    write("world_heads.csv", lines)
+    write_csv(RESULTS / "world_heads.csv", lines)
     head = best["holder"][1]
     # The answer at which that head looks at the fact as much as it does in the middle of all.
     ordered = sorted(found["holder"], key=lambda answer: answer.heads[head][answer.fact])
     shown = ordered[len(ordered) // 2]
     marks = ["fact" if i == shown.fact else "" for i in range(len(shown.context))]
     rows = zip(shown.context, (f"{share:.4f}" for share in shown.heads[head]), marks, strict=True)
-    write("world_head_example.csv", [("token", f"block {head[0]}, head {head[1]}", "mark"), *rows])
+    write_csv(RESULTS / "world_head_example.csv", [("token", f"block {head[0]}, head {head[1]}", "mark"), *rows])
 
 
 if __name__ == "__main__":

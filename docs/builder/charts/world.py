@@ -6,6 +6,7 @@ _LADDER = "outputs/bench/story_world.csv"
 _KINDS = "outputs/bench/story_world_kinds.csv"
 _DISTANCES = "outputs/bench/story_world_distances.csv"
 _ORDER = ("grammar", "pronoun", "number", "name", "thing", "holder", "place", "color", "reason", "ending")
+_SHOWN = 0.02  # of the attention
 _RANGES = ("1 to 4", "5 to 8", "9 to 16", "17 to 32", "33 to 64", "65 to 128", "129 or more")
 
 
@@ -82,12 +83,10 @@ def head_example() -> Chart:
     (head,) = columns.keys() - {"token", "mark"}
     rows = list(zip(columns["token"], map(float, columns[head]), columns["mark"], strict=True))
     # WHY numbers: a token may come twice.
-    named = [
-        (f"{len(rows) - i} back: {token}{' (the fact)' if mark else ''}", share)
-        for i, (token, share, mark) in enumerate(rows)
-    ]
     told = [
-        (name, share) for name, share in named if share >= 0.01 or "fact" in name or name.startswith(("1 ", "2 ", "3 "))
+        (f"{len(rows) - i} back: {token}{mark and ' (the fact)'}", share)
+        for i, (token, share, mark) in enumerate(rows)
+        if share >= _SHOWN or mark
     ]
     return Chart(
         "bars",
