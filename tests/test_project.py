@@ -6,6 +6,7 @@ import os
 import shutil
 import subprocess
 from collections.abc import Callable, Iterator
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -431,6 +432,9 @@ def test_committed_run_is_the_model_its_metadata_describes(
     assert [(record["epoch"], record["avg_loss"]) for record in run.history] == list(zip(epochs, losses, strict=True))
 
 
+made = cache(corpus_at)  # it takes seconds
+
+
 @pytest.mark.slow
 @needs_processes
 @pytest.mark.parametrize("declared", list(declared_runs(is_long=True)), ids=lambda run: run.name)
@@ -444,7 +448,7 @@ def test_long_committed_run_begins_as_its_log_says(repository: Path, declared: L
         made.append(record)
         raise StopTraining
 
-    corpus = corpus_at(declared.corpus)
+    corpus = made(declared.corpus)
     assert (corpus.sha256, corpus.name) == (run.meta["corpus"]["sha256"], declared.corpus.name)
     how = {"val_fraction": declared.val_fraction, "workers": 2, **declared.options}
     with pytest.raises(StopTraining):

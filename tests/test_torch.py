@@ -110,6 +110,22 @@ def test_an_engine_resumes_what_another_began(tmp_path, optimizer, first, then):
     assert [r["avg_loss"] for r in again.history] == pytest.approx([r["avg_loss"] for r in expected.history], rel=1e-7)
 
 
+def test_who_watches_sees_the_weights_of_now():
+    jobs, seen = [], []
+
+    def weights(job):
+        return [weight for parameter in job.model.network.parameters() for weight in parameter.data]
+
+    def start(job):
+        jobs.append(job)
+        seen.append(weights(job))
+
+    run = trained("gpt", **EXACT, eval_every=25, on_start=start, on_record=lambda _: seen.append(weights(jobs[0])))
+    first, middle, last = seen
+    assert first != middle != last
+    assert last == pytest.approx(weights_of(run), abs=1e-6)  # which are rounded
+
+
 def test_the_best_weights_are_kept():
     ours, theirs = trained("gpt", keep="best"), trained("gpt", keep="best", **EXACT)
     assert theirs.meta["training"]["kept_step"] == ours.meta["training"]["kept_step"]
@@ -132,7 +148,6 @@ def test_dropout_can_be_repeated_and_changes_the_result():
         ({"dtype": "bfloat16"}, "--device, --dtype and --compile need --engine torch"),
         ({"engine": "torch", "device": "cuda:77"}, "the device 'cuda:77' cannot be used"),
         ({"engine": "torch", "device": "moon"}, "the device 'moon' cannot be used"),
-        ({"engine": "torch", "workers": 2}, "--workers are processes of the standard library"),
     ],
 )
 def test_what_cannot_be_is_refused(options, words):

@@ -66,8 +66,6 @@ class Job:
         self._context = self.entry.chosen_context(context)
         self.settings = self._settings_of(self._numbers)
         self.engine = Choice(*(self._in_steps[name] for name in ("engine", "device", "dtype", "compile"))).checked()
-        if self.engine.name == "torch" and self._in_steps["workers"] > 1:
-            raise InputError("--workers are processes of the standard library; PyTorch uses all cores by itself")
 
     def _settings_of(self, numbers: Mapping[str, Any]) -> Any:
         return self.entry.model_class.settings(self.entry.name, self._context, **numbers)

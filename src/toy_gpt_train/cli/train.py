@@ -103,7 +103,7 @@ def _add_model_options(parser: argparse.ArgumentParser) -> None:
         type=int,
         default=1,
         metavar="W",
-        help="processes that share the work; the result is the same (default: %(default)s)",
+        help="processes that share the work; the result is the same; PyTorch needs none (default: %(default)s)",
     )
     add_engine(group)
     group.add_argument(

@@ -258,6 +258,7 @@ class _TrainingState:
         self.history.append(record)
         if self._settings.keep == "best" and (self._best is None or record["val_loss"] < self._best.loss):
             self._best = Best(self.step, record["val_loss"], self._engine.weights())
+        self._engine.publish()  # who watches may let the model write
         return dict(record)  # WHY a copy: the caller may add columns, and a checkpoint keeps ours
 
     def status(self) -> str:
@@ -274,6 +275,7 @@ class _TrainingState:
         if self._best is not None:
             self._engine.load_weights(self._best.weights)
             remarks |= {"keep": "best", "kept_step": self._best.step, "keep_note": KEEP_NOTE}
+        self._engine.publish()
         return remarks
 
     # --- checkpoints ---------------------------------------------------------------------------------------

@@ -35,6 +35,10 @@ class Engine(Protocol):
         """Return the result of some windows, without dropout."""
         ...
 
+    def publish(self) -> None:
+        """Give the weights of now to the network that all this is for, if it has others."""
+        ...
+
     def weights(self) -> Arrays:
         """Return a copy of the weights, by name."""
         ...

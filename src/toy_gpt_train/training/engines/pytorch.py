@@ -28,7 +28,7 @@ class TorchEngine:
 
     Args:
         network: What learns.
-        ours: The network of nn/ that receives the weights in the end.
+        ours: The network of nn/ that receives the weights at each line of the log, and in the end.
         settings: StepSettings.
     """
 
@@ -54,8 +54,7 @@ class TorchEngine:
         return self
 
     def __exit__(self, *_: object) -> None:
-        """Give the weights to the network that all this is for."""
-        self._ours.load_state_dict({name: Tensor(data, shape) for name, (shape, data) in self.weights().items()})
+        """Nothing to end."""
 
     def gradient(self, micro_batches: Sequence[MicroBatch]) -> tuple[BatchStats, float]:
         """Compute the gradient of a batch's mean loss, and clip it."""
@@ -95,6 +94,10 @@ class TorchEngine:
         self._network.module.eval()
         with torch.no_grad():
             return _sum([self._loss(micro_batch.windows)[1] for micro_batch in micro_batches])
+
+    def publish(self) -> None:
+        """Give the weights of now to the network that all this is for."""
+        self._ours.load_state_dict({name: Tensor(data, shape) for name, (shape, data) in self.weights().items()})
 
     def weights(self) -> Arrays:
         """Return a copy of the weights, by name."""

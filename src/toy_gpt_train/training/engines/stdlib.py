@@ -77,6 +77,9 @@ class StdlibEngine:
         """Return the result of some windows, without dropout."""
         return sum_stats([stats for stats, _ in self._workers.results(micro_batches, with_gradient=False)])
 
+    def publish(self) -> None:
+        """It is that network which learns."""
+
     def weights(self) -> Arrays:
         """Return a copy of the weights, by name."""
         return {name: (p.shape, array("d", p.data)) for name, p in self._network.named_parameters()}
