@@ -8,7 +8,8 @@ average over answers in new stories. It writes two CSV files to outputs/bench/, 
 
 1. world_heads.csv: for each kind of knowledge and each head, the mean ``share`` of its attention that goes to the fact,
    over ``answers``, beside the ``even`` share, if all tokens in the window had the same.
-2. world_head_example.csv: for one answer, how much the best head for holders attends to each token before it.
+2. world_head_example.csv: for the answer where the best head for holders finds the fact most clearly, how much it attends
+   to each token before it.
 """
 
 from collections.abc import Iterator, Sequence
@@ -67,9 +68,7 @@ def main() -> None:
             best[kind] = max(best.get(kind, (0.0, head)), (share, head))
     write_csv(RESULTS / "world_heads.csv", lines)
     head = best["holder"][1]
-    # The answer at which that head looks at the fact as much as it does in the middle of all.
-    ordered = sorted(found["holder"], key=lambda answer: answer.heads[head][answer.fact])
-    shown = ordered[len(ordered) // 2]
+    shown = max(found["holder"], key=lambda answer: answer.heads[head][answer.fact])
     marks = ["fact" if i == shown.fact else "" for i in range(len(shown.context))]
     rows = zip(shown.context, (f"{share:.4f}" for share in shown.heads[head]), marks, strict=True)
     write_csv(RESULTS / "world_head_example.csv", [("token", f"block {head[0]}, head {head[1]}", "mark"), *rows])
