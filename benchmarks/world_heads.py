@@ -8,8 +8,8 @@ average over answers in new stories. It writes two CSV files to outputs/bench/, 
 
 1. world_heads.csv: for each kind of knowledge and each head, the mean ``share`` of its attention that goes to the fact,
    over ``answers``, beside the ``even`` share, if all tokens in the window had the same.
-2. world_head_example.csv: for the answer where the best head for holders finds the fact most clearly, how much it attends
-   to each token before it.
+2. world_head_example.csv: for the answer where the best head for holders finds the fact most clearly, how much it
+   attends to each token before it.
 """
 
 from collections.abc import Iterator, Sequence

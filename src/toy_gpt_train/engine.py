@@ -6,9 +6,8 @@ from toy_gpt_train.errors import InputError
 
 ENGINES: Final = ("stdlib", "torch", "auto")
 DTYPES: Final = ("float32", "bfloat16", "float64")
-_LARGE: Final = (
-    200_000  # weights from which on ``auto`` takes PyTorch, if it is there: smaller networks are for reading
-)
+# Weights from which on ``auto`` takes PyTorch, if it is there: smaller networks learn in minutes without it.
+_LARGE: Final = 200_000
 
 
 def _has_torch() -> bool:

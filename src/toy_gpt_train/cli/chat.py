@@ -2,7 +2,7 @@
 
 import argparse
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from itertools import chain
 from typing import Final
 
@@ -58,7 +58,7 @@ def _chat(args: argparse.Namespace) -> int:
             continue
         say("\n".join(bars([(loaded.tokenizer.tokens[i], p) for i, p in top_k(probs, args.topk)])))
         if is_world:
-            sentence = _sentence("".join(pieces).split())
+            sentence = _sentence(pieces)
             is_over = sentence[-1:] == [END]
             say(detokenize(sentence).rstrip("\n") or "(the end)")
             story = [] if is_over else told + sentence
@@ -67,12 +67,14 @@ def _chat(args: argparse.Namespace) -> int:
     return 0
 
 
-def _sentence(tokens: Sequence[str]) -> list[str]:
-    """Return the tokens up to the end of the first sentence; a closing quotation mark goes on."""
-    for i, token in enumerate(tokens):
-        if token == END or (token in (".", "?", "!") and tokens[i + 1 : i + 2] != [QUOTE]):
-            return list(tokens[: i + 1])
-    return list(tokens)
+def _sentence(pieces: Iterable[str]) -> list[str]:
+    """Return the tokens of the first sentence, or the end mark; what is in quotation marks ends no sentence."""
+    tokens: list[str] = []
+    for piece in pieces:  # WHY one by one: each token takes time
+        tokens += piece.split()
+        if tokens[-1:] == [END] or (tokens[-1:] in (["."], ["?"], ["!"]) and tokens.count(QUOTE) % 2 == 0):
+            break
+    return tokens
 
 
 def _reply(loaded: Run, prompt: str, num: int, sampling: Sampling) -> tuple[Sequence[float], Iterator[str]]:

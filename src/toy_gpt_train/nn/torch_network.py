@@ -53,7 +53,7 @@ class TorchNetwork:
                 raise ValueError(f"{name} has shape {tuple(parameter.shape)}, not {state[name].shape}")
         with torch.no_grad():
             for name, parameter in own.items():
-                parameter.copy_(as_torch(state[name].data, parameter.shape))
+                parameter.copy_(as_torch(state[name].data, parameter.shape).to(parameter.dtype))
 
     def logits(self, ids: torch.Tensor) -> torch.Tensor:
         """Return the logits, in at least 32 bits, for sequences of ids on the device."""
@@ -66,7 +66,7 @@ class TorchNetwork:
         self.module.eval()
         with torch.inference_mode():
             logits = self.logits(torch.tensor([list(window) for window in windows], device=self.device))
-        return Tensor(logits.double().flatten().tolist(), tuple(logits.shape), exact=True)
+        return Tensor(logits.cpu().double().flatten().tolist(), tuple(logits.shape), exact=True)
 
 
 def as_torch(data: Any, shape: Sequence[int]) -> torch.Tensor:
@@ -76,4 +76,4 @@ def as_torch(data: Any, shape: Sequence[int]) -> torch.Tensor:
 
 def as_array(tensor: torch.Tensor) -> "array[float]":
     """Return the values of a tensor as an array of doubles."""
-    return array("d", tensor.detach().double().cpu().flatten().tolist())
+    return array("d", tensor.detach().cpu().double().flatten().tolist())
