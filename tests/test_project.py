@@ -461,6 +461,23 @@ def test_long_committed_run_begins_as_its_log_says(repository: Path, declared: L
     assert {name: recorded[name] for name in declared.options} == declared.options
 
 
+def test_what_was_measured_of_the_story_world_is_of_the_committed_runs(repository: Path) -> None:
+    def rows(name: str) -> list[dict[str, str]]:
+        return list(csv.DictReader((repository / "outputs" / "bench" / name).read_text("utf-8").splitlines()))
+
+    lines = {row["model"]: row for row in rows("story_world.csv")}
+    for run in declared_runs(is_long=True):
+        meta = tg.load(repository / "artifacts" / run.name).meta
+        assert float(lines[run.entry.name]["loss"]) == meta["metrics"]["val_loss"]
+    # The groups of each model are all tokens of the held-out part, so their mean is its loss.
+    for name in ("story_world_kinds.csv", "story_world_distances.csv"):
+        for model, line in lines.items():
+            groups = [(int(row["tokens"]), float(row["loss"])) for row in rows(name) if row["model"] == model]
+            mean = sum(tokens * loss for tokens, loss in groups) / sum(tokens for tokens, _ in groups)
+            assert mean == pytest.approx(float(line["loss"]), abs=2e-6), (name, model)
+    assert float(lines["llama"]["loss"]) < float(lines["kneser-ney"]["loss"]) < float(lines["context-3"]["loss"])
+
+
 def test_no_committed_file_names_a_machine(repository: Path) -> None:
     for name, content in committed_files(repository).items():
         assert b"\r" not in content, name
