@@ -16,17 +16,16 @@ CSV files to outputs/bench/, and prints their lines; a further run writes the sa
 
 from collections.abc import Iterator, Sequence
 from functools import cache
-from itertools import islice
 from multiprocessing import Pool
 from pathlib import Path
+from random import Random
 from typing import Any, NamedTuple
 
 import toy_gpt_train as tg
 from measured import RESULTS, write_csv
 from toy_gpt_train.corpus import Corpus
 from toy_gpt_train.inference.evaluate import evaluate
-from toy_gpt_train.inference.generate import next_tokens
-from toy_gpt_train.inference.sampling import Sampling
+from toy_gpt_train.inference.sampling import Sampling, choose_token
 from toy_gpt_train.tokenizers.encoded import EncodedText, encode_corpus
 from toy_gpt_train.world.consistency import consistency
 from toy_gpt_train.world.language import END
@@ -50,7 +49,8 @@ NETWORKS = {
     "llama": "800-llama",
 }
 STORIES = 20  # that each model tells
-LONGEST_STORY = 300  # tokens
+LONGEST_STORY = 250  # tokens
+LONG_WINDOW = 64
 
 COLUMNS = ("model", "context", "numbers", "loss", "floor", "unigram_loss", "captured", "answers", "right")
 GROUP_COLUMNS = ("tokens", "true_loss", "loss")
@@ -101,11 +101,17 @@ def story(run: tg.Run, text: EncodedText, seed: int) -> Iterator[str]:
     end = tokens.index(END)
     # WHY: what a model continues ends with the end of a story, so it begins a new one.
     begin = list(text.ids[: text.ids.index(end, run.model.min_context) + 1])[-max(run.model.min_context, 1) :]
-    sampling = Sampling(temperature=0.8, seed=seed)
-    for _, token_id in islice(next_tokens(run.model, begin, sampling), LONGEST_STORY):
+    size, cache, generator = run.model.context_size, run.model.new_cache(), Random(seed)
+    ids = begin
+    for _ in range(LONGEST_STORY):
+        # WHY half of a long window, as in scoring: a Transformer reads all of it again when it slides by one token.
+        if len(ids) > size >= LONG_WINDOW:
+            ids = ids[-size // 2 :]
+        token_id = choose_token(run.model.next_probs(ids, cache), Sampling(temperature=0.8), generator)
         yield tokens[token_id]
         if token_id == end:
             return
+        ids = [*ids, token_id]
 
 
 def group_lines(name: str, models: Sequence[str], groups: Sequence[dict[str, Group]]) -> list[Sequence[object]]:

@@ -32,7 +32,7 @@ def what_each_knows() -> Chart:
 
     return Chart(
         "cells",
-        "Percent of what can be known: counting knows the grammar; only the networks with attention know the facts",
+        "Percent of what can be known: all models know the grammar; llama begins to know the facts",
         ["model", *_ORDER],
         [(model, *(share(model, kind) for kind in _ORDER)) for model in _models() if model != "unigram"],
         across="kind of knowledge",
@@ -48,7 +48,7 @@ def how_far_back() -> Chart:
     models = [model for model in _models() if model not in ("unigram", "bigram", "context-2")]
     return Chart(
         "bars",
-        "Loss above the floor by how many tokens back the fact was told: up to its window, llama finds it",
+        "Loss above the floor by how many tokens back the fact was told: beyond 8 tokens, only llama finds it",
         ["tokens back", *models],
         [(reach, *(round(loss - true, 3) for true, loss in (groups[m, reach] for m in models))) for reach in _RANGES],
         up="nats per token above the floor",
