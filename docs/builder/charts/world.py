@@ -32,7 +32,7 @@ def what_each_knows() -> Chart:
 
     return Chart(
         "cells",
-        "Percent of what can be known: all models know the grammar; llama begins to know the facts",
+        "Percent of what can be known: first comes the grammar; only llama begins to know names, things and holders",
         ["model", *_ORDER],
         [(model, *(share(model, kind) for kind in _ORDER)) for model in _models() if model != "unigram"],
         across="kind of knowledge",
