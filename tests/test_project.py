@@ -432,7 +432,7 @@ def test_committed_run_is_the_model_its_metadata_describes(
     assert [(record["epoch"], record["avg_loss"]) for record in run.history] == list(zip(epochs, losses, strict=True))
 
 
-made = cache(corpus_at)  # it takes seconds
+told = cache(corpus_at)  # it takes seconds
 
 
 @pytest.mark.slow
@@ -448,7 +448,7 @@ def test_long_committed_run_begins_as_its_log_says(repository: Path, declared: L
         made.append(record)
         raise StopTraining
 
-    corpus = made(declared.corpus)
+    corpus = told(declared.corpus)
     assert (corpus.sha256, corpus.name) == (run.meta["corpus"]["sha256"], declared.corpus.name)
     how = {"val_fraction": declared.val_fraction, "workers": 2, **declared.options}
     with pytest.raises(StopTraining):
