@@ -328,8 +328,7 @@ def train(
         progress: Whether to show a bar, or a function that is told the fraction done. It may raise StopTraining.
         on_start: Called when all is checked, before the first step, with what is to be done.
         on_record: Called with each record of the log as it is made.
-        **options: What the model takes: ``epochs`` for a table; ``steps``, ``workers``, ``resume`` … for a network, and
-            what computes it, as for load().
+        **options: What the model takes: ``epochs`` for a table; ``steps``, ``workers``, ``engine`` … for a network.
 
     Raises:
         InputError: The text, an option or a number cannot be used, or another process is writing to ``save_to``.

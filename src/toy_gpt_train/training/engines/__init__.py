@@ -2,7 +2,7 @@
 
 An engine has a network and what its optimizer remembers. Everything else about training is written once, in steps.py:
 which windows are drawn, how the step size changes, the log, the checkpoints. So the engines can take over from each
-other, and a run says the same of itself whoever computed it.
+other, and both write the same files.
 """
 
 from collections.abc import Sequence
