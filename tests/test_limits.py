@@ -151,7 +151,7 @@ def dotted(parts: int, lines: int = 1) -> str:
 
 MANIFESTS: dict[str, tuple[str, str]] = {
     "a name of 20,000 parts": (dotted(20_000), "a line has more than 100 dots"),
-    "many names of 100 parts": (dotted(100, 250), "missing or malformed declaration"),
+    "many names of 100 parts": (dotted(100, 290), "missing or malformed declaration"),
     "too large": (dotted(1, 20_000), "too large: the limit is 65,536 bytes"),
     "a share with 400 zeros": ("val_fraction = 1" + "0" * 400, "int too large to convert to float"),
     "a share of 5,000 digits": ("val_fraction = 1" + "0" * 5000, "not valid TOML: Exceeds the limit"),

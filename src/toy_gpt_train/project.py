@@ -56,7 +56,7 @@ class LadderEntry(NamedTuple):
         models: Their names.
         tokenizer: How the text is cut.
         val_fraction: The share held out.
-        options: Those of the models that are not as usual.
+        options: By model, those that are not as usual.
         sha256: Of a text made on the spot; other texts are declared as corpora.
         is_long: Whether training takes minutes, so that it is done only when asked for.
     """
@@ -65,7 +65,7 @@ class LadderEntry(NamedTuple):
     models: tuple[str, ...]
     tokenizer: str = "word"
     val_fraction: float = 0.0
-    options: Mapping[str, Any] = MappingProxyType({})
+    options: Mapping[str, Mapping[str, Any]] = MappingProxyType({})
     sha256: str = ""
     is_long: bool = False
 
@@ -113,7 +113,7 @@ def _ladder_entry(entry: Mapping[str, Any]) -> LadderEntry:
         _texts(entry["models"]),
         _text(entry.get("tokenizer", "word")),
         float(entry.get("val_fraction", 0.0)),
-        dict(entry.get("options", {})),
+        {model: dict(options) for model, options in entry.get("options", {}).items()},
         _text(entry.get("sha256", "")),
         entry.get("long") is True,
     )

@@ -59,7 +59,8 @@ def runs_of(declared: LadderEntry, root: Path) -> Iterator[LadderRun]:
     made = spec_of(Path(declared.corpus)) is not None
     corpus = Path(declared.corpus) if made else root / declared.corpus
     for name in declared.models:
-        yield LadderRun(find_model(name), corpus, declared.tokenizer, declared.val_fraction, declared.options)
+        options = declared.options.get(name, {})
+        yield LadderRun(find_model(name), corpus, declared.tokenizer, declared.val_fraction, options)
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
