@@ -152,6 +152,7 @@ OPTIONS: dict[str, tuple[object, ...]] = {
     "attention": ("attention", *SMALL, *CHARACTERS, "--context", 9),
     "gpt": ("gpt", *SMALL, *CHARACTERS, "--heads", 2, "--layers", 2, "--context", 12),
     "llama": ("llama", *SMALL, *CHARACTERS, "--heads", 2, "--layers", 2, "--context", 12),
+    "rope base": ("llama", *SMALL, *CHARACTERS, "--heads", 2, "--context", 12, "--rope-base", 50),
     "safetensors": ("llama", *SMALL, *CHARACTERS, "--heads", 2, "--layers", 2, "--context", 12, "--seed", 4),
 }
 LAYOUT_LIMITS = {"all": (10**9, 10**9), "observed": (0.5, 10**9), "sparse": (0.5, -1)}
@@ -993,6 +994,8 @@ DAMAGE: dict[str, tuple[str, Callable[[Files], object], str]] = {
         in_meta(architecture={**ARCHITECTURE, "heads": 8, "hidden_dim": 24}),
         META,
     ),
+    "rotation by no number": ("llama", in_meta(architecture={**ARCHITECTURE, "rope_base": None}), META),
+    "rotation backward": ("llama", in_meta(architecture={**ARCHITECTURE, "rope_base": 0.5}), META),
     "too many blocks": (
         "gpt",
         in_meta(architecture={**ARCHITECTURE, "layers": 60_000}),

@@ -16,7 +16,8 @@ import { softmax, topK } from "./sampling.js";
 
 const META_NAME = "00_meta.json";
 
-const ROPE_BASE = 10_000;
+const USUAL_ROPE_BASE = 10_000;
+const LARGEST_ROPE_BASE = 1e9;
 const NORM_EPSILON = 1e-5;
 
 /** @typedef {{step: string, attention: number[][], logits: Float64Array}} LogitLensStep */
@@ -57,6 +58,15 @@ function sizeOf({ architecture }, name) {
     throw new Error(`${META_NAME}: the architecture's ${name} is not a whole number above 0`);
   }
   return size;
+}
+
+/** Return the base of the rotation of queries and keys; older files do not have it. */
+function ropeBaseOf({ architecture }) {
+  const { rope_base: base = USUAL_ROPE_BASE } = architecture;
+  if (!(typeof base === "number" && base >= 1 && base <= LARGEST_ROPE_BASE)) {
+    throw new Error(`${META_NAME}: the architecture's rope_base is not a number from 1 to ${LARGEST_ROPE_BASE}`);
+  }
+  return base;
 }
 
 /** Return how many numbers each head has. */
@@ -147,10 +157,10 @@ function silu(a) {
 }
 
 /** Rotate pairs of numbers by an angle that grows with the token's position, in each head. */
-function rotate(x, position, headSize) {
+function rotate(x, position, headSize, base) {
   const y = new Float64Array(x.length);
   for (let i = 0; i < x.length; i += 2) {
-    const angle = position * ROPE_BASE ** (-(i % headSize) / headSize);
+    const angle = position * base ** (-(i % headSize) / headSize);
     const [cosine, sine] = [Math.cos(angle), Math.sin(angle)];
     y[i] = x[i] * cosine - x[i + 1] * sine;
     y[i + 1] = x[i] * sine + x[i + 1] * cosine;
@@ -310,7 +320,8 @@ function blockOf(name, meta, layers, isRotary) {
   const [query, key, value, output] = ["q", "k", "v", "o"].map((part) =>
     layers.linear(`${name}.attention.${part}_proj`, size, size),
   );
-  const placed = (x, position) => (isRotary ? rotate(x, position, headSize) : x);
+  const base = ropeBaseOf(meta);
+  const placed = (x, position) => (isRotary ? rotate(x, position, headSize, base) : x);
   const attention = (x, cache, position) => {
     const normed = norm(x);
     cache.keys.push(placed(key(normed), position));
