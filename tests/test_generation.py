@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 import toy_gpt_train as tg
 from conftest import needs_processes
 from toy_gpt_train import cli
-from toy_gpt_train.inference.generate import end_of_text, write
+from toy_gpt_train.inference.generate import end_of_text, write, write_all
 from toy_gpt_train.inference.sampling import GREEDY, Sampling
 from toy_gpt_train.math_training import top_k
 from toy_gpt_train.models.kneser_ney import KneserNey
@@ -426,12 +426,12 @@ def test_each_piece_is_shown_before_the_next_is_asked_for(evil_base: Path, monke
 
     terminal, seen = Terminal(), []
 
-    def watched(*arguments: Any) -> Iterator[Any]:
-        for step in write(*arguments):
+    def watched(steps: Iterator[Any]) -> Iterator[Any]:
+        for step in steps:
             yield step
             seen.append((step.text, "".join(terminal.shown)))
 
-    monkeypatch.setattr(infer, "write", watched)
+    monkeypatch.setattr(infer, "write_all", lambda *arguments: [watched(one) for one in write_all(*arguments)])
     with redirect_stdout(terminal):
         assert cli.main(["infer", "--base-dir", str(evil_base), "--num", "20"]) == 0
     assert len(seen) == 20

@@ -441,7 +441,7 @@ def test_caches_are_independent_of_each_other_and_of_the_model(kind: str) -> Non
     model.next_probs([3, 3])
     list(model.score([4, 3, 2, 1, 0]))
     model.logit_lens([3, 3])
-    assert (one.ids, other.ids) == ((0, 1), (4, 3, 2))
+    assert (one.contexts, other.contexts) == (((0, 1),), ((4, 3, 2),))
     for cache, text in ((one, [0, 1, 2]), (other, [4, 3, 2, 0]), (one, [0, 1, 2, 3])):
         assert model.next_probs(text, cache) == close(read_anew(model, text))
 

@@ -1,5 +1,7 @@
 """engine.py - Who computes a network: the standard library, or PyTorch, which is an optional extra."""
 
+from contextlib import suppress
+from os import environ
 from typing import Final, NamedTuple
 
 from toy_gpt_train.errors import InputError
@@ -10,10 +12,59 @@ DTYPES: Final = ("float32", "bfloat16", "float64")
 _LARGE: Final = 200_000
 
 
+_OLDEST_TORCH: Final = (2, 9)
+
+
 def _has_torch() -> bool:
     from importlib.util import find_spec  # WHY here: few need it, and every command would wait for it
 
     return find_spec("torch") is not None
+
+
+def _check_torch() -> None:
+    """Refuse, with InputError, a PyTorch that is not there or too old."""
+    from importlib.metadata import PackageNotFoundError, version
+
+    oldest = ".".join(map(str, _OLDEST_TORCH))
+    if not _has_torch():
+        raise InputError("--engine torch needs PyTorch: pip install 'toy-gpt-train[torch]'")
+    with suppress(PackageNotFoundError, ValueError):  # one that nobody has installed, or with another kind of number
+        found = version("torch")
+        if tuple(map(int, found.split(".")[:2])) < _OLDEST_TORCH:
+            raise InputError(f"--engine torch needs PyTorch {oldest} or newer; {found} is installed")
+
+
+class Ranks(NamedTuple):
+    """This process among those that train one network together; torchrun starts them, and numbers them from 0."""
+
+    rank: int = 0
+    number: int = 1
+    local_rank: int = 0  # its number on this computer
+    restarts: int = 0  # how often torchrun has started them anew
+
+    @property
+    def is_first(self) -> bool:
+        """Whether this is the one that logs and writes."""
+        return self.rank == 0
+
+
+def ranks() -> Ranks:
+    """Return what torchrun says of this process; InputError if that makes no sense.
+
+    Example:
+        >>> ranks()
+        Ranks(rank=0, number=1, local_rank=0, restarts=0)
+    """
+    names = ("RANK", "WORLD_SIZE", "LOCAL_RANK", "TORCHELASTIC_RESTART_COUNT")
+    if not all(name in environ for name in (*names, "MASTER_ADDR")):
+        return Ranks()
+    try:
+        found = Ranks(*(int(environ[name]) for name in names))
+    except ValueError as error:
+        raise InputError(f"the numbers that torchrun gives make no sense: {error}") from error
+    if not (0 <= found.rank < found.number and found.local_rank >= 0 and found.restarts >= 0):
+        raise InputError(f"the numbers that torchrun gives make no sense: process {found.rank} of {found.number}")
+    return found
 
 
 class Choice(NamedTuple):
@@ -31,8 +82,13 @@ class Choice(NamedTuple):
                 raise InputError(f"unknown {name} {value!r:.40}; there are {', '.join(known)}")
         if self.name == "stdlib" and self[1:] != Choice()[1:]:
             raise InputError("--device, --dtype and --compile need --engine torch")
-        if self.name == "torch" and not _has_torch():
-            raise InputError("--engine torch needs PyTorch: pip install 'toy-gpt-train[torch]'")
+        if self.name == "torch":
+            _check_torch()
+        if self.name == "stdlib" and (number := ranks().number) > 1:
+            raise InputError(
+                f"torchrun has started {number} processes, and only --engine torch lets them train together; the "
+                "standard library has --workers"
+            )
         return self
 
     def resolved(self, num_weights: int) -> tuple["Choice", str]:
@@ -44,6 +100,8 @@ class Choice(NamedTuple):
         """
         if self.name != "auto":
             return self, ""
+        if ranks().number > 1:
+            return self._replace(name="torch").checked(), "torchrun has started several processes"
         if not _has_torch():
             return Choice(), "PyTorch is not installed"
         if num_weights <= _LARGE:

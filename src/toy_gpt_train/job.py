@@ -3,14 +3,15 @@
 Everything that can be checked is checked before the first step.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import asdict
 from hashlib import sha256
 from typing import Any, Final
 
 from toy_gpt_train.artifacts.metadata import Meta, new_meta
 from toy_gpt_train.artifacts.run_folder import RunFolder
-from toy_gpt_train.engine import Choice
+from toy_gpt_train.engine import Choice, ranks
 from toy_gpt_train.errors import InputError
 from toy_gpt_train.inference.evaluate import Evaluation, evaluate, watched
 from toy_gpt_train.models.base import Record, Text
@@ -88,14 +89,17 @@ class Job:
             self._look_for_checkpoint(folder)
         self.encoded = encoded
         self.entry.check_length(self.settings.context, encoded.num_train, encoded.source.path or encoded.source.name)
-        self.model = self.entry.model_class.build(self.encoded.tokenizer.vocab_size, self.settings, self.seed)
+        model_class, vocab_size = self.entry.model_class, encoded.tokenizer.vocab_size
+        self.engine, self.engine_reason = model_class.resolved_engine(self.engine, vocab_size, self.settings)
+        self.model = model_class.build(vocab_size, self.settings, self.seed)
         self._shorten()
-        self._choose_engine()
+        self._suit_engine()
         self._checkpoints: Any = None
         if folder and has_checkpoints:
             from toy_gpt_train.artifacts.checkpoints import Checkpoints
 
             every, resume = self._in_steps["checkpoint_every"], self._in_steps["resume"]
+            every = every if ranks().is_first else 0
             self._checkpoints = Checkpoints(folder.checkpoints, every, self._identity(), resume=resume)
 
     def _shorten(self) -> None:
@@ -109,12 +113,33 @@ class Job:
             self.usual_steps = self.settings.steps
             self.settings = self._settings_of(self._numbers | {"steps": steps})
 
-    def _choose_engine(self) -> None:
-        """Decide what ``auto`` means; PyTorch computes a batch as a whole unless someone has said otherwise."""
-        self.engine, self.engine_reason = self.engine.resolved(self.model.num_parameters())
+    def _suit_engine(self) -> None:
+        """Let PyTorch compute a batch as a whole unless someone has said otherwise; share it among processes."""
         if self.engine.name == "torch" and "micro_batch" not in self._numbers and not self._in_steps["resume"]:
             numbers = self._numbers | {"steps": self.settings.steps, "micro_batch": self.settings.batch_size}
             self.settings = self._settings_of(numbers)
+        if (number := ranks().number) > 1:
+            batch, piece = self.settings.batch_size, min(self.settings.micro_batch, self.settings.batch_size)
+            for flag, windows in (("--batch-size", batch), ("--piece-size", piece)):
+                if windows % number:
+                    raise InputError(f"{number} processes cannot share {windows} windows evenly: choose {flag}")
+
+    @contextmanager
+    def together(self) -> Iterator[None]:
+        """Be one of the processes that train together, if torchrun has started several.
+
+        OSError if the others cannot be reached, or one of them ends.
+        """
+        if ranks().number == 1:
+            yield
+            return
+        from toy_gpt_train.nn.torch_group import agree, joined  # WHY here: they load PyTorch
+        from toy_gpt_train.nn.torch_network import chosen_device
+
+        device = chosen_device(self.engine.device)
+        with joined(device):
+            agree({**self._identity(), "checkpoint": self.resumed_from}, device)
+            yield
 
     def learn(
         self,
@@ -190,6 +215,9 @@ class Job:
         from toy_gpt_train.artifacts.checkpoints import newest_state
 
         state = newest_state(folder.checkpoints)
+        if ranks().restarts and state is not None and not state.finished:
+            # torchrun has started the processes anew, after one of them had ended.
+            self._in_steps |= {"resume": True, "more_steps": None}
         if self._in_steps["resume"]:
             if state is None:
                 raise InputError(f"{folder.checkpoints}: there is no checkpoint, so there is nothing to resume")

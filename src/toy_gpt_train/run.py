@@ -11,7 +11,7 @@ It does steps a to e with the rooms below it; nothing is printed, and nothing is
 import time
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import nullcontext
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, replace
 from itertools import chain
 from pathlib import Path
@@ -23,11 +23,12 @@ from toy_gpt_train.artifacts.run_folder import (
     find_artifacts,
     locked_run,
     read_run,
+    run_folder,
     write_evidence,
     write_run,
 )
 from toy_gpt_train.corpus import Corpus
-from toy_gpt_train.engine import Choice
+from toy_gpt_train.engine import Choice, ranks
 from toy_gpt_train.errors import InputError, InputWarning
 from toy_gpt_train.inference.evaluate import Evaluation, evaluate, unigram_loss
 from toy_gpt_train.inference.generate import prompt_ids, prompt_text, write
@@ -342,13 +343,24 @@ def train(
     begun = time.perf_counter()
     job = Job(model, context, seed, options)
     source = SourceText(corpus, text, tokenizer, special, tokens, val_tokens)
-    with nullcontext() if save_to is None else locked_run(Path(save_to), name) as folder:
+    if not ranks().is_first:  # of several processes; that one tells and writes
+        progress, on_start, on_record = False, None, None
+    with _chosen_folder(save_to, name) as folder:
         with shown(progress, "reading tokens") as told:
             job.prepare(source.encoded(bpe_vocab, val_fraction, told), folder)
-        with shown(progress, f"training {job.entry.name}") as told:
+        with shown(progress, f"training {job.entry.name}") as told, job.together():
             job.learn(told, on_record, on_start)
             run = _as_run(job, told, begun)
-        return run if folder is None else _written(run, job, folder)
+        return run if folder is None or not ranks().is_first else _written(run, job, folder)
+
+
+def _chosen_folder(save_to: AnyPath | None, name: str) -> AbstractContextManager[RunFolder | None]:
+    """Return the folder to write to: for one process alone, or to read checkpoints for those that do not write."""
+    if save_to is None:
+        return nullcontext()
+    if ranks().is_first:
+        return locked_run(Path(save_to), name)
+    return nullcontext(run_folder(Path(save_to), name))
 
 
 def _written(run: Run, job: Job, folder: RunFolder) -> Run:

@@ -46,7 +46,9 @@ class State(NamedTuple):
 
     def resumed_numbers(self) -> dict[str, Any]:
         """Return the numbers that a resumed run takes over where no others are given."""
-        found: dict[str, Any] = {name: self.identity[name] for name in RESUMED_NUMBERS if name in self.identity}
+        # WHY the micro-batch, too: its default depends on the engine, and another engine may continue the run.
+        names = (*RESUMED_NUMBERS, "micro_batch")
+        found: dict[str, Any] = {name: self.identity[name] for name in names if name in self.identity}
         if any(isinstance(number, int) and not 0 <= number < 2**53 for number in found.values()):
             raise InputError(f"{self.path / STATE_NAME}: the numbers of the training run make no sense")
         return found

@@ -64,6 +64,15 @@ class RunFolder(NamedTuple):
 # --- writing ------------------------------------------------------------------------------------------------
 
 
+def run_folder(base_dir: Path, name: str = "") -> RunFolder:
+    """Return where a run is; InputError if the name leads out of the folder."""
+    if PurePath(name).is_absolute() or {"..", "artifacts"} & {*PurePath(name).parts} or "\0" in f"{base_dir}{name}":
+        raise InputError(f"{name!r:.60} does not name a folder below artifacts/")
+    artifacts = io_artifacts.artifacts_dir_from_base_dir(base_dir) / name
+    outputs = io_artifacts.outputs_dir_from_base_dir(base_dir) / name
+    return RunFolder(base_dir, artifacts, outputs / TRAIN_LOG_NAME, outputs / "checkpoints")
+
+
 @contextmanager
 def locked_run(base_dir: Path, name: str = "") -> Iterator[RunFolder]:
     """Have the folder of a run to write to, alone; what can stand in the way of writing is noticed here.
@@ -71,11 +80,7 @@ def locked_run(base_dir: Path, name: str = "") -> Iterator[RunFolder]:
     FolderInUseError if another process writes to it; InputError if the name leads out of it, or its manifest cannot be
     read; OSError if it cannot be written, or a folder is in the place of a file.
     """
-    if PurePath(name).is_absolute() or {"..", "artifacts"} & {*PurePath(name).parts} or "\0" in f"{base_dir}{name}":
-        raise InputError(f"{name!r:.60} does not name a folder below artifacts/")
-    artifacts = io_artifacts.artifacts_dir_from_base_dir(base_dir) / name
-    outputs = io_artifacts.outputs_dir_from_base_dir(base_dir) / name
-    folder = RunFolder(base_dir, artifacts, outputs / TRAIN_LOG_NAME, outputs / "checkpoints")
+    folder = run_folder(base_dir, name)
     declared_repo_name(base_dir / MANIFEST_NAME)
     with only_writer(folder.artifacts, folder.log):
         for path in (folder.log, *folder.artifacts.iterdir()):

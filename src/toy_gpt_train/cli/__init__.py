@@ -12,6 +12,7 @@ import os
 import signal
 import sys
 import threading
+import time
 import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
@@ -22,11 +23,14 @@ from toy_gpt_train import __version__
 from toy_gpt_train.cli import chat, check, data, evaluate, infer, ladder, levels, tokenize, train, view
 from toy_gpt_train.cli.arguments import LessonFormatter
 from toy_gpt_train.cli.config import config_arguments
+from toy_gpt_train.engine import ranks
 from toy_gpt_train.errors import InputError, InputWarning
 from toy_gpt_train.show import one_line, say
 
 # Each module adds the options and the handler of the command that has its name.
 _COMMANDS: Final[tuple[Any, ...]] = (train, infer, evaluate, chat, ladder, tokenize, data, view, levels, check)
+
+_A_WORD: Final = 2.0  # seconds that a silent process waits: torchrun ends all as soon as one has ended
 
 _START: Final = """start here:
   toy-gpt train           learn the words of a small text
@@ -89,6 +93,8 @@ def _run(argv: Sequence[str] | None) -> int:
             say(parser.format_help().rstrip())
             return 0
         args = parser.parse_args(argv)
+        if (number := ranks().number) > 1 and args.command != "train":
+            raise InputError(f"torchrun has started {number} processes, but only toy-gpt train can use more than one")
         code: int = args.handler(args)
         return code
     except SystemExit as stop:  # argparse
@@ -101,7 +107,8 @@ def _run(argv: Sequence[str] | None) -> int:
         return _fail(f"{error.filename}: {error.strerror}" if error.filename else error.strerror or str(error))
     except KeyboardInterrupt as stop:
         with suppress(OSError):  # the terminal may be gone
-            print("\nstopped; nothing is half-written", file=sys.stderr)
+            if _speaks():
+                print("\nstopped; nothing is half-written", file=sys.stderr)
         return 128 + (stop.args[0] if isinstance(stop, _Stopped) else signal.SIGINT)
 
 
@@ -171,11 +178,21 @@ def _notes() -> Iterator[None]:  # what the package finds odd becomes one line o
 
 def _tell(line: str) -> None:
     with suppress(OSError):  # standard error may be full or gone
-        print(one_line(line), file=sys.stderr)
+        if _speaks():
+            print(one_line(line), file=sys.stderr)
+
+
+def _speaks() -> bool:
+    """Return whether this process tells what is wrong: of those that torchrun starts on a computer, the first does."""
+    with suppress(InputError):
+        return ranks().local_rank == 0
+    return True
 
 
 def _fail(message: str) -> int:
     _tell(f"toy-gpt: error: {message}")
+    if not _speaks():
+        time.sleep(_A_WORD)
     return 2
 
 

@@ -7,7 +7,7 @@ from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass, field, replace
-from itertools import chain
+from itertools import chain, zip_longest
 from pathlib import Path
 from typing import Any, Final
 
@@ -25,7 +25,7 @@ from toy_gpt_train.inference.explain import (
     choices_text,
     explain,
 )
-from toy_gpt_train.inference.generate import Step, begun, prompt_text, write
+from toy_gpt_train.inference.generate import Step, begun, prompt_text, write_all
 from toy_gpt_train.inference.sampling import Sampling
 from toy_gpt_train.math_training import top_k
 from toy_gpt_train.models.architecture import network_options
@@ -143,17 +143,20 @@ def _infer(args: argparse.Namespace) -> int:
     loaded = _load(args)
     ids, start = _start(args, loaded)
     samples = [_Sample(replace(sampling, seed=args.seed + i), [start]) for i in range(args.num_samples)]
-    written = [write(loaded.model, loaded.tokenizer, ids, args.num, one.sampling, start) for one in samples]
+    samplings = [one.sampling for one in samples]
+    written = write_all(loaded.model, loaded.tokenizer, ids, args.num, samplings, start)
     probs, written[0] = begun(written[0], loaded.model, ids)
     most_likely = top_k(probs, args.topk)
     explained = explain(loaded.model, ids, loaded.tokenizer.tokens, args.topk) if args.explain else None
     texts = [one.pieces(steps, args.show_steps and args.topk) for one, steps in zip(samples, written, strict=True)]
     head = _head(loaded, ids, most_likely)
-    watched = sys.stdout.isatty() and not args.json
+    together = loaded.model.writes_together and len(samples) > 1
+    watched = sys.stdout.isatty() and not args.json and not together
     with nullcontext() if args.output is None else whole_file(args.output) as file:
         if watched:
             _show(head, samples, texts, raw=args.raw)
-        deque(chain.from_iterable(texts), maxlen=0)  # write what nobody has watched
+        # Write what nobody has watched.
+        deque(zip_longest(*texts) if together else chain.from_iterable(texts), maxlen=0)
         if file is not None:
             file.write(_BETWEEN_SAMPLES.join(one.text for one in samples).encode("utf-8", "replace"))
     if args.json:

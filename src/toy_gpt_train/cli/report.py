@@ -5,6 +5,7 @@ from math import exp, log
 from pathlib import Path
 from typing import Any, Final
 
+from toy_gpt_train.engine import ranks
 from toy_gpt_train.inference.evaluate import Evaluation
 from toy_gpt_train.job import Job
 from toy_gpt_train.models.registry import find_model
@@ -62,6 +63,7 @@ def plan(job: Job) -> str:
     ]
     if job.engine.name == "torch" or job.engine_reason:
         how = f"PyTorch, {job.engine.dtype}" if job.engine.name == "torch" else "the standard library"
+        how += f", {number} processes" if (number := ranks().number) > 1 else ""
         lines.append(f"engine    {how}{job.engine_reason and ': '}{job.engine_reason}")
     return "\n".join(lines)
 

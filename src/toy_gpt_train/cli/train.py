@@ -15,6 +15,7 @@ from toy_gpt_train.cli.config import add_config, config_text
 from toy_gpt_train.cli.report import figures, memorized, plan, training_report
 from toy_gpt_train.cli.samples import Samples, chosen_every, story
 from toy_gpt_train.cli.tracker import TRACKERS, tracking
+from toy_gpt_train.engine import ranks
 from toy_gpt_train.errors import InputError
 from toy_gpt_train.io_artifacts import outputs_dir_from_base_dir
 from toy_gpt_train.job import Job
@@ -164,6 +165,9 @@ def _train(args: argparse.Namespace) -> int:
     if args.sample is not None and args.sample < 1:
         raise InputError(f"--sample must be at least 1, got {args.sample}")
     arguments = train_arguments(args)
+    if not ranks().is_first:  # of the processes that torchrun has started, this one tells nothing
+        run.train(**arguments)
+        return 0
     every = chosen_every(args.sample_every, arguments["model"], json=args.json)
     log, outputs = RunLog(level), outputs_dir_from_base_dir(args.base_dir)
 

@@ -8,7 +8,8 @@ Concepts:
 import random
 from codecs import getincrementaldecoder
 from collections.abc import Iterator, Sequence
-from itertools import chain, islice
+from itertools import chain, islice, tee
+from operator import itemgetter
 from typing import Final, NamedTuple
 
 from toy_gpt_train.errors import InputError
@@ -20,26 +21,48 @@ from toy_gpt_train.tokenizers.base import Tokenizer
 END_OF_TEXT: Final = "<|endoftext|>"
 
 
-def next_tokens(model: Model, ids: Sequence[int], sampling: Sampling = GREEDY) -> Iterator[tuple[Sequence[float], int]]:
-    """Continue a text, token by token, without end; InputError if it has fewer than ``model.min_context`` tokens.
+Chosen = tuple[Sequence[float], int]  # the V probabilities that the model gives to the next token, and the id chosen
 
-    Yields:
-        The V probabilities that the model gives to the next token, and the id that was chosen.
-    """
-    generator = random.Random(sampling.seed)
-    cache = model.new_cache()
-    text = list(ids)
-    seen = set(ids)
+
+class _Text:
+    """A text that grows by chosen tokens."""
+
+    def __init__(self, ids: Sequence[int], sampling: Sampling) -> None:
+        self.ids = list(ids)
+        self._seen = set(ids)
+        self._sampling, self._generator = sampling, random.Random(sampling.seed)
+
+    def grow(self, probs: Sequence[float], logits: Sequence[float] = ()) -> Chosen:
+        """Choose the next token; the logits are only needed for a repetition penalty."""
+        penalty = self._sampling.repetition_penalty
+        weighed = probs if penalty == 1 else softmax(penalized(logits, self._seen, penalty))
+        chosen = choose_token(weighed, self._sampling, self._generator)
+        self.ids.append(chosen)
+        self._seen.add(chosen)
+        return probs, chosen
+
+
+def next_tokens(model: Model, ids: Sequence[int], sampling: Sampling = GREEDY) -> Iterator[Chosen]:
+    """Continue a text, token by token, without end; InputError if it has fewer than ``model.min_context`` tokens."""
+    text, cache = _Text(ids, sampling), model.new_cache()
     while True:
         if sampling.repetition_penalty == 1:
-            probs = weighed = model.next_probs(text, cache)
+            yield text.grow(model.next_probs(text.ids, cache))
         else:
-            logits = model.logits(text, cache)
-            probs, weighed = softmax(logits), softmax(penalized(logits, seen, sampling.repetition_penalty))
-        chosen = choose_token(weighed, sampling, generator)
-        yield probs, chosen
-        text.append(chosen)
-        seen.add(chosen)
+            logits = model.logits(text.ids, cache)
+            yield text.grow(softmax(logits), logits)
+
+
+def _next_tokens_together(model: Model, ids: Sequence[int], samplings: Sequence[Sampling]) -> list[Iterator[Chosen]]:
+    """Continue a text in several ways at once. What one iterator is ahead of another is kept in memory."""
+
+    def rows() -> Iterator[list[Chosen]]:
+        texts, cache = [_Text(ids, sampling) for sampling in samplings], model.new_cache()
+        while True:
+            logits = model.logits_of([text.ids for text in texts], cache)
+            yield [text.grow(softmax(row), row) for text, row in zip(texts, logits, strict=True)]
+
+    return [map(itemgetter(i), one) for i, one in enumerate(tee(rows(), len(samplings)))]
 
 
 class Step(NamedTuple):
@@ -61,12 +84,27 @@ def write(
 
     Cost: what the model takes, and O(1) for the text; the stop texts add their own length for each token.
     """
+    return _steps(next_tokens(model, ids, sampling), tokenizer, num, sampling, start)
+
+
+def write_all(
+    model: Model, tokenizer: Tokenizer, ids: Sequence[int], num: int, samplings: Sequence[Sampling], start: str = ""
+) -> list[Iterator[Step]]:
+    """Continue a text in several ways; see write(). If ``model.writes_together``, take the steps in turn."""
+    if model.writes_together:
+        chosen = _next_tokens_together(model, ids, samplings)
+    else:
+        chosen = [next_tokens(model, ids, sampling) for sampling in samplings]
+    return [_steps(one, tokenizer, num, sampling, start) for one, sampling in zip(chosen, samplings, strict=True)]
+
+
+def _steps(chosen: Iterator[Chosen], tokenizer: Tokenizer, num: int, sampling: Sampling, start: str) -> Iterator[Step]:
     end = None if sampling.ignore_eos else end_of_text(tokenizer)
     stop = _stop_texts(sampling.stop, tokenizer)
     decoder = getincrementaldecoder("utf-8")("replace")
     separator = tokenizer.separator.encode() if start else b""
     held = ""
-    for number, (probs, token_id) in enumerate(islice(next_tokens(model, ids, sampling), num), start=1):
+    for number, (probs, token_id) in enumerate(islice(chosen, num), start=1):
         ended = token_id == end
         last = ended or number == num
         held += decoder.decode(b"" if ended else separator + tokenizer.decode_bytes([token_id]), last)

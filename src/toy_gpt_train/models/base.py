@@ -144,6 +144,11 @@ class Model(ABC):
         return cls(vocab_size, settings.context)
 
     @classmethod
+    def resolved_engine(cls, choice: Choice, vocab_size: int, settings: Any) -> tuple[Choice, str]:
+        """Return what will compute a model, and why, where that was not said; refuse what would end the memory."""
+        return choice, ""
+
+    @classmethod
     def from_meta(cls, meta: Mapping[str, Any], most_numbers: int) -> Self:
         """Return an untrained model of the size in a run's metadata; InputError if they describe no such model.
 
@@ -230,6 +235,15 @@ class Model(ABC):
     def new_cache(self) -> Any:
         """Return an empty memory of one text, to be given with each token more; None if the model gains nothing."""
         return None
+
+    @property
+    def writes_together(self) -> bool:
+        """Whether several texts take hardly more time than one; ``logits_of`` then gives the logits of all of them."""
+        return False
+
+    def logits_of(self, texts: Sequence[Sequence[int]], cache: Any = None) -> Iterator[list[float]]:
+        """Yield what logits() returns for each of several texts of one length, which share a cache."""
+        return (self.logits(ids) for ids in texts)
 
     def logits(self, ids: Sequence[int], cache: Any = None) -> list[float]:
         """Return V logits for the token after a text, of which only the last N tokens count; errors as in context().

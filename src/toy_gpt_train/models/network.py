@@ -37,13 +37,16 @@ EPOCH_DEFINITION: Final = (
     "One epoch is as many predictions as the training text has tokens; the windows are drawn from random places."
 )
 
-# What training may need, so that it is refused before memory ends: some 100 bytes per weight, 60 per other number.
-MOST_WEIGHTS: Final = 10_000_000
 MOST_BATCH_TOKENS: Final = 1 << 24
+# What training in the standard library may need, so that it is refused before memory ends: some 100 bytes per weight, 60
+# per other number.
+MOST_WEIGHTS: Final = 10_000_000
 MOST_NUMBERS: Final = 30_000_000  # computed for one micro-batch
 
+# How much is scored at once: windows, pairs of tokens, logits.
 _WINDOWS_AT_ONCE: Final = 16
-_ATTENTION_AT_ONCE: Final = 1 << 20  # pairs of tokens
+_ATTENTION_AT_ONCE: Final = 1 << 20
+_LOGITS_AT_ONCE: Final = 1 << 25
 
 
 class NetworkModel(Model):
@@ -64,9 +67,6 @@ class NetworkModel(Model):
 
     def __init__(self, vocab_size: int, context_size: int, architecture: Architecture, seed: int = 0) -> None:
         super().__init__(vocab_size, context_size)
-        num_weights = self.count_parameters(vocab_size, context_size, architecture)
-        if num_weights > MOST_WEIGHTS:
-            raise InputError(f"the network would have {num_weights:,} weights; the limit is {MOST_WEIGHTS:,}")
         self.architecture = architecture
         self.network = self.build_network(vocab_size, context_size, architecture, seed)
         self._remarks: dict[str, Any] = {}  # on how it was trained
@@ -83,12 +83,24 @@ class NetworkModel(Model):
 
     @classmethod
     def build(cls, vocab_size: int, settings: Any, seed: int) -> Self:
-        """Return an untrained model; refuse a batch that would end the memory."""
+        """Return an untrained model."""
+        return cls(vocab_size, settings.context, settings.architecture, seed)
+
+    @classmethod
+    def resolved_engine(cls, choice: Choice, vocab_size: int, settings: Any) -> tuple[Choice, str]:
+        """Return what computes a model and, where that was not said, why; refuse what would end the memory."""
         size, n = settings.architecture, settings.context
-        model = cls(vocab_size, n, size, seed)
+        num_weights = cls.count_parameters(vocab_size, n, size)
+        engine, reason = choice.resolved(num_weights)
         for what, windows in (("a batch", settings.batch_size), ("the evaluation", settings.eval_windows)):
             if (tokens := windows * (n + 1)) > MOST_BATCH_TOKENS:
                 raise InputError(f"{what} would have {tokens:,} tokens; the limit is {MOST_BATCH_TOKENS:,}")
+        if engine.name == "torch":
+            return engine, reason
+        if num_weights > MOST_WEIGHTS:
+            raise InputError(
+                f"the network would have {num_weights:,} weights; the limit is {MOST_WEIGHTS:,}, without --engine torch"
+            )
         per_token = vocab_size + size.layers * (16 * size.embedding_dim + 2 * size.hidden_dim + 5 * size.heads * n)
         numbers = min(settings.batch_size, settings.micro_batch) * n * per_token
         if numbers > MOST_NUMBERS:
@@ -96,7 +108,7 @@ class NetworkModel(Model):
                 f"a micro-batch would need about {numbers:,} numbers in memory; the limit is {MOST_NUMBERS:,}: choose "
                 "fewer windows (--piece-size), a smaller context or a smaller network"
             )
-        return model
+        return engine, reason
 
     @classmethod
     def from_meta(cls, meta: Mapping[str, Any], most_numbers: int) -> Self:
@@ -197,13 +209,24 @@ class NetworkModel(Model):
 
     def logits(self, ids: Sequence[int], cache: Any = None) -> list[float]:
         """Return V logits for the token after a text, from exact products."""
-        context = self.context(ids)
-        read = self._read(context, cache) if self._torch is None else self._torch.read([context])
-        return list(read.data[-self.vocab_size :])
+        return next(self.logits_of([ids], cache))
 
-    def _read(self, context: tuple[int, ...], cache: Any) -> Tensor:
-        """Return the logits at the end of a context, and perhaps at positions before it."""
-        return self.network([context], exact=True)
+    @property
+    def writes_together(self) -> bool:
+        """Whether several texts take hardly more time than one."""
+        return self._torch is not None
+
+    def logits_of(self, texts: Sequence[Sequence[int]], cache: Any = None) -> Iterator[list[float]]:
+        """Yield what logits() returns for each of several texts of one length, which share a cache."""
+        contexts = [self.context(ids) for ids in texts]
+        read = self._read(contexts, cache)
+        block = read.shape[1] * self.vocab_size  # the logits of a text, those at its end last
+        for end in range(block, len(read.data) + 1, block):
+            yield list(read.data[end - self.vocab_size : end])
+
+    def _read(self, contexts: Sequence[tuple[int, ...]], cache: Any) -> Tensor:
+        """Return the logits at the end of contexts of one length, and perhaps at positions before it."""
+        return self.network(contexts, exact=True) if self._torch is None else self._torch.read(contexts)
 
     def logit_lens(self, ids: Sequence[int]) -> list[LensStep]:
         """Follow one prediction through the network."""
@@ -230,7 +253,9 @@ class NetworkModel(Model):
 
     def _score_windows(self, ids: Sequence[int], start: int) -> Iterator[Prediction]:
         """Score tokens that are all in the vocabulary, from a position on that has enough context."""
-        at_once = max(min(_WINDOWS_AT_ONCE, _ATTENTION_AT_ONCE // self.context_size**2), 1)
+        logits = self.context_size * self.vocab_size
+        at_once = min(_WINDOWS_AT_ONCE, _ATTENTION_AT_ONCE // self.context_size**2, _LOGITS_AT_ONCE // logits)
+        at_once = max(at_once, 1)
         for _, same_length in groupby(self._windows(ids, start), key=lambda window: len(window[0])):
             while windows := list(islice(same_length, at_once)):
                 yield from self._score_batch(windows)
@@ -244,8 +269,10 @@ class NetworkModel(Model):
 
     def _score_batch(self, windows: Sequence[tuple[Sequence[int], Sequence[int]]]) -> Iterator[Prediction]:
         """Score the targets of windows that all have one length."""
-        contexts = [window for window, _ in windows]
-        logits = self.network(contexts) if self._torch is None else self._torch.read(contexts)
+        if self._torch is not None:
+            yield from (Prediction(probability, best, None) for probability, best in self._torch.score(windows))
+            return
+        logits = self.network([window for window, _ in windows])
         block = logits.shape[1] * self.vocab_size
         for i, (_, targets) in enumerate(windows):
             first = (i + 1) * block - len(targets) * self.vocab_size

@@ -9,6 +9,7 @@ before it, so the whole window is read again.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 from toy_gpt_train.errors import InputError
@@ -20,10 +21,16 @@ from toy_gpt_train.nn.transformer import KVCache, TransformerLM
 
 @dataclass
 class ContextCache:
-    """The keys and values of a context."""
+    """The keys and values of contexts of one length."""
 
-    ids: tuple[int, ...] = ()  # the tokens they belong to
-    blocks: Sequence[KVCache] = ()  # a cache for each block of the network
+    contexts: tuple[tuple[int, ...], ...] = ()  # the tokens they belong to
+    blocks: Sequence[Any] = ()  # for each block of the network a KVCache, or what PyTorch has instead
+
+    def covers(self, contexts: tuple[tuple[int, ...], ...]) -> int:
+        """Return how many tokens of each context need not be read again."""
+        known = len(self.contexts[0]) if self.contexts else 0
+        is_longer = known < len(contexts[0]) and tuple(context[:known] for context in contexts) == self.contexts
+        return known if is_longer else 0
 
 
 class TransformerModel(NetworkModel):
@@ -42,15 +49,16 @@ class TransformerModel(NetworkModel):
         """Return an empty cache. It is valid while the weights do not change."""
         return ContextCache()
 
-    def _read(self, context: tuple[int, ...], cache: Any) -> Tensor:
-        """Return the logits at the end of a context, reading only the tokens that are not in the cache."""
+    def _read(self, contexts: Sequence[tuple[int, ...]], cache: Any) -> Tensor:
+        """Return the logits at the end of contexts, reading only the tokens that are not in the cache."""
         if cache is None:
-            return self.network([context], exact=True)
-        known = len(cache.ids)
-        if not 0 < known < len(context) or context[:known] != cache.ids:
-            cache.blocks = [KVCache() for _ in self.network.blocks]
-            known = 0
-        cache.ids = ()  # WHY: if reading is interrupted, nothing half-read counts
-        logits = self.network([context[known:]], cache.blocks, exact=True)
-        cache.ids = context
+            return super()._read(contexts, None)
+        of_now = tuple(contexts)
+        empty, read = (KVCache, partial(self.network, exact=True)) if self._torch is None else (list, self._torch.read)
+        known = cache.covers(of_now)
+        if not known:
+            cache.blocks = [empty() for _ in self.network.blocks]
+        cache.contexts = ()  # WHY: if reading is interrupted, nothing half-read counts
+        logits = read([context[known:] for context in of_now], cache.blocks)
+        cache.contexts = of_now
         return logits

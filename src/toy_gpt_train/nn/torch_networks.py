@@ -6,7 +6,7 @@ short, and a network trained here is saved, read and explained as one trained th
 Shapes: B sequences, T tokens, C values per token, H heads, D values per head, V tokens in the vocabulary.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, Final
 
 import torch
@@ -14,6 +14,8 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 _EPS: Final = 1e-5  # of the norms
+
+Cache = list[Tensor]  # the keys and values of the tokens already read, (B, H, T, D) each; empty before the first
 
 
 class Embeddings(nn.Module):
@@ -74,24 +76,33 @@ class MultiHeadAttention(nn.Module):
         self.v_proj = nn.Linear(width, width, bias=bias)
         self.o_proj = nn.Linear(width, width, bias=bias)
 
-    def forward(self, x: Tensor) -> Tensor:
-        """Return (B, T, C) for x of (B, T, C)."""
+    def forward(self, x: Tensor, cache: Cache | None = None) -> Tensor:
+        """Return (B, T, C) for x of (B, T, C); with a cache, x holds only the tokens after those in it."""
         query, key, value = (
             layer(x).unflatten(-1, (self.heads, -1)).transpose(1, 2)
             for layer in (self.q_proj, self.k_proj, self.v_proj)
         )
+        start = cache[0].shape[2] if cache else 0
         if self.rope_base is not None:
-            query, key = rope(query, self.rope_base), rope(key, self.rope_base)
-        y = functional.scaled_dot_product_attention(query, key, value, is_causal=True)
+            query, key = rope(query, start, self.rope_base), rope(key, start, self.rope_base)
+        if cache:
+            key, value = torch.cat((cache[0], key), 2), torch.cat((cache[1], value), 2)
+        if cache is not None:
+            cache[:] = key, value
+        # A token attends to those before it and to itself: the mask is a triangle below the diagonal.
+        triangle = (
+            torch.ones(x.shape[1], key.shape[2], dtype=torch.bool, device=x.device).tril(start) if start else None
+        )
+        y = functional.scaled_dot_product_attention(query, key, value, triangle, is_causal=not start)
         return self.o_proj(y.transpose(1, 2).flatten(2))
 
 
-def rope(x: Tensor, base: float) -> Tensor:
-    """Rotate the pairs (2i, 2i+1) of (B, H, T, D) by the token's position / base^(2i/D)."""
+def rope(x: Tensor, start: int, base: float) -> Tensor:
+    """Rotate the pairs (2i, 2i+1) of (B, H, T, D) by the token's position / base^(2i/D); the first is at ``start``."""
     length, size = x.shape[-2:]
     # WHY in 64 bits: a position times a frequency loses half of its digits in 32.
     exponents = torch.arange(0, size, 2, dtype=torch.float64, device="cpu") / -size
-    angles = torch.arange(length, dtype=torch.float64)[:, None] * base**exponents
+    angles = torch.arange(start, start + length, dtype=torch.float64)[:, None] * base**exponents
     cosines, sines = (turn.to(x) for turn in (angles.cos(), angles.sin()))
     a, b = x[..., ::2], x[..., 1::2]
     return torch.stack((a * cosines - b * sines, a * sines + b * cosines), dim=-1).flatten(-2)
@@ -135,9 +146,9 @@ class Block(nn.Module):
         self.feed_forward = feed_forward
         self.dropout = nn.Dropout(p)
 
-    def forward(self, x: Tensor) -> Tensor:
+    def forward(self, x: Tensor, cache: Cache | None = None) -> Tensor:
         """Return (B, T, C) for x of (B, T, C)."""
-        x = x + self.dropout(self.attention(self.norm_1(x)))
+        x = x + self.dropout(self.attention(self.norm_1(x), cache))
         return x + self.dropout(self.feed_forward(self.norm_2(x)))
 
 
@@ -164,14 +175,18 @@ class Transformer(nn.Module):
         self.output = nn.Linear(width, vocab_size, bias=False)
         self.dropout = nn.Dropout(size.dropout)
 
-    def forward(self, ids: Tensor) -> Tensor:
-        """Return (B, T, V): the logits of the token after each token."""
+    def forward(self, ids: Tensor, caches: Sequence[Cache] | None = None) -> Tensor:
+        """Return (B, T, V): the logits of the token after each token.
+
+        With ``caches``, one for each block, the tokens before these were read earlier.
+        """
         x = self.token_embeddings(ids)
         if self.position_embeddings is not None:
-            x = x + self.position_embeddings.weight[: ids.shape[1]]
+            start = caches[0][0].shape[2] if caches and caches[0] else 0
+            x = x + self.position_embeddings.weight[start : start + ids.shape[1]]
         x = self.dropout(x)
-        for block in self.blocks:
-            x = block(x)
+        for i, block in enumerate(self.blocks):
+            x = block(x, None if caches is None else caches[i])
         return self.output(self.norm(x))
 
 

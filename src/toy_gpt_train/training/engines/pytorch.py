@@ -6,14 +6,17 @@ digits and then go their own way, as those of two computers do.
 
 from array import array
 from collections.abc import Sequence
+from contextlib import nullcontext
 from typing import Any
 
 import torch
 from torch.nn import functional
 
+from toy_gpt_train.engine import ranks
 from toy_gpt_train.nn.modules import Network
 from toy_gpt_train.nn.tensor import Tensor
-from toy_gpt_train.nn.torch_network import TorchNetwork, as_array, as_torch
+from toy_gpt_train.nn.torch_group import share, total
+from toy_gpt_train.nn.torch_network import TorchNetwork, as_array, as_torch, enough_memory
 from toy_gpt_train.training.batches import Window
 from toy_gpt_train.training.checkpoint import Arrays
 from toy_gpt_train.training.engines.stdlib import checked_memory
@@ -35,6 +38,7 @@ class TorchEngine:
     def __init__(self, network: TorchNetwork, ours: Network, settings: Any) -> None:
         self._ours = ours
         self._network = network
+        self._several: Any = None  # what adds up gradients, if there are several processes
         self._settings = settings
         self._named = dict(self._network.module.named_parameters())
         parameters = list(self._named.values())
@@ -50,7 +54,8 @@ class TorchEngine:
         )
 
     def __enter__(self) -> "TorchEngine":
-        """Nothing to start."""
+        """Let the processes of torchrun, if there are several, add up their gradients."""
+        self._several = self._network.distribute() if ranks().number > 1 else None
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -61,10 +66,13 @@ class TorchEngine:
         self._network.module.train()
         self._optimizer.zero_grad()
         results: list[torch.Tensor] = []
-        for micro_batch in micro_batches:
-            torch.manual_seed(micro_batch.seed)  # of dropout
-            loss, result = self._loss(micro_batch.windows)
-            (loss * micro_batch.share).backward()
+        for number, micro_batch in enumerate(micro_batches, start=1):
+            torch.manual_seed(micro_batch.seed + ranks().rank)  # of dropout
+            # WHY only after the last micro-batch: adding up over a network takes time.
+            is_last = self._several is None or number == len(micro_batches)
+            with enough_memory(self._network.device), nullcontext() if is_last else self._several.no_sync():
+                loss, result = self._loss(share(micro_batch.windows))
+                (loss * micro_batch.share).backward()
             results.append(result)
         parameters = self._named.values()
         norm = torch.nn.utils.get_total_norm([p.grad for p in parameters if p.grad is not None])
@@ -92,8 +100,10 @@ class TorchEngine:
     def measure(self, micro_batches: Sequence[MicroBatch]) -> BatchStats:
         """Return the result of some windows, without dropout."""
         self._network.module.eval()
-        with torch.no_grad():
-            return _sum([self._loss(micro_batch.windows)[1] for micro_batch in micro_batches])
+        nothing = [torch.zeros(3, device=self._network.device, dtype=self._network.dtype)]
+        with torch.no_grad(), enough_memory(self._network.device):
+            mine = (windows for micro_batch in micro_batches if (windows := share(micro_batch.windows)))
+            return _sum([self._loss(windows)[1] for windows in mine] or nothing)
 
     def publish(self) -> None:
         """Give the weights of now to the network that all this is for."""
@@ -129,7 +139,7 @@ class TorchEngine:
 
 
 def _sum(results: Sequence[torch.Tensor]) -> BatchStats:
-    """Add up what _loss() returned of each micro-batch."""
+    """Add up what _loss() returned of each micro-batch, in all processes."""
     # WHY only here: reading a number waits for the processor, and between micro-batches it need not wait.
-    loss, num_tokens, correct = torch.stack(list(results)).sum(0).tolist()  # float32 counts exactly up to 2^24
+    loss, num_tokens, correct = total(torch.stack(list(results)).sum(0)).tolist()  # float32 counts exactly up to 2^24
     return BatchStats(loss / num_tokens, int(num_tokens), int(correct))
