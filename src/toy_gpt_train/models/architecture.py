@@ -53,7 +53,7 @@ _TRAINING_OPTIONS: Final = {
     ),
     "keep": Option(str, "WHICH", "the weights to keep: the last, or the best on held-out text", choices=KEPT),
 }
-SIZE_NAMES: Final = ("tiny", "small", "medium")
+SIZE_NAMES: Final = ("tiny", "small", "medium", "large", "xl")  # the last two of gpt and llama only
 
 
 def network_options(*uses: str) -> dict[str, Option]:
