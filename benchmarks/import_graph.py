@@ -30,7 +30,10 @@ LAYERS: Final = (
         *("errors", "engine", "progress", "math_training", "show", "loss_curve"),
         *("files", "disk", "locks", "staging", "project", "corpus"),
     ),
-    *((room,) for room in ("course", "world", "tokenizers", "nn", "training", "models", "inference", "artifacts")),
+    *(
+        (room,)
+        for room in ("course", "world", "tokenizers", "nn", "training", "models", "inference", "artifacts", "exchange")
+    ),
     *((room,) for room in ("data", "source_text", "job", "run", "noise", "view", "cli")),
 )
 LAYER_OF: Final = {room: number for number, layer in enumerate(LAYERS) for room in layer}

@@ -248,9 +248,26 @@ class Run:
         with locked_run(Path(base_dir), name) as folder:
             return self._write(folder)
 
+    def export(self, to: str, out: AnyPath) -> list[Path]:
+        """Write the model for other software, all of it or nothing; return the paths.
+
+        Args:
+            to: The format: ``hf`` (a folder for transformers), ``gguf`` (a file for llama.cpp), ``arpa`` (for KenLM).
+            out: The file or folder, which must not be there yet.
+
+        Raises:
+            InputError: There is no such format, or it cannot say what this model is.
+            OSError: Something could not be written.
+        """
+        from toy_gpt_train.exchange import export_run  # WHY here: few need it
+
+        return export_run(self._saved(), to, Path(out))
+
+    def _saved(self) -> SavedRun:
+        return SavedRun(self.meta, self.tokenizer, self.frequencies, self.model, self.history)
+
     def _write(self, folder: RunFolder, evidence: Mapping[str, str] | None = None) -> list[Path]:
-        saved = SavedRun(self.meta, self.tokenizer, self.frequencies, self.model, self.history)
-        paths = write_run(saved, folder, self._corpus_path)
+        paths = write_run(self._saved(), folder, self._corpus_path)
         write_evidence(folder, evidence or {})
         return paths
 
@@ -270,7 +287,7 @@ def load(
     """Open a saved run, also one of the older toy-gpt series; an InputWarning then says what it records.
 
     Args:
-        path: The folder it was saved to, or a folder of artifacts.
+        path: The folder it was saved to, a folder of artifacts, or a model of other software (see toy-gpt import).
         strict: Whether to refuse files that have changed since training; otherwise ``changed_files`` names them.
         engine: What computes a network: ``stdlib``, ``torch`` or ``auto``.
         device: Where PyTorch computes: ``cpu``, ``cuda``, ``cuda:1``, ``mps``; ``auto`` takes the fastest there is.
@@ -282,12 +299,20 @@ def load(
         OSError: A file cannot be read.
     """
     choice = Choice(engine, device, dtype, compile).checked()
-    saved = read_run(find_artifacts(Path(path)), strict=strict)
+    saved = _read(Path(path), strict=strict)
     saved.model.compute_with(choice.resolved(saved.model.num_parameters())[0])
     if "origin" in saved.meta and "sha256" not in saved.meta:
         warnings.warn(saved.meta["origin"], InputWarning, stacklevel=2)
     changed = saved.changed_files
     return Run(saved.model, saved.tokenizer, saved.frequencies, saved.meta, saved.history, changed_files=changed)
+
+
+def _read(path: Path, *, strict: bool) -> SavedRun:
+    if path.suffix == ".arpa" or (path / "config.json").is_file():
+        from toy_gpt_train.exchange import import_run  # WHY here: few need it
+
+        return import_run(path)
+    return read_run(find_artifacts(path), strict=strict)
 
 
 def train(

@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Any, Final, NoReturn, TextIO
 
 from toy_gpt_train import __version__
-from toy_gpt_train.cli import chat, check, data, evaluate, infer, ladder, levels, tokenize, train, view
+from toy_gpt_train.cli import chat, check, data, evaluate, export, import_, infer, ladder, levels, tokenize, train, view
 from toy_gpt_train.cli.arguments import LessonFormatter
 from toy_gpt_train.cli.config import config_arguments
 from toy_gpt_train.engine import ranks
@@ -28,7 +28,10 @@ from toy_gpt_train.errors import InputError, InputWarning
 from toy_gpt_train.show import one_line, say
 
 # Each module adds the options and the handler of the command that has its name.
-_COMMANDS: Final[tuple[Any, ...]] = (train, infer, evaluate, chat, ladder, tokenize, data, view, levels, check)
+_COMMANDS: Final[tuple[Any, ...]] = (
+    *(train, infer, evaluate, chat, ladder, tokenize, data),
+    *(export, import_, view, levels, check),
+)
 
 _A_WORD: Final = 2.0  # seconds that a silent process waits: torchrun ends all as soon as one has ended
 
@@ -62,7 +65,7 @@ def build_parser() -> argparse.ArgumentParser:
     parser.add_argument("--version", action="version", version=f"toy-gpt {__version__}")
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
     for command in _COMMANDS:
-        name, summary = command.__name__.rpartition(".")[2], command.HELP
+        name, summary = command.__name__.rpartition(".")[2].rstrip("_"), command.HELP
         added = commands.add_parser(
             name, help=summary, description=summary, epilog=command.LESSON, formatter_class=LessonFormatter
         )
