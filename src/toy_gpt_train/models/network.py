@@ -38,8 +38,8 @@ EPOCH_DEFINITION: Final = (
 )
 
 MOST_BATCH_TOKENS: Final = 1 << 24
-# What training in the standard library may need, so that it is refused before memory ends: some 100 bytes per weight, 60
-# per other number.
+# What training in the standard library may need, so that it is refused before memory ends: 100 bytes per weight, and
+# 60 per other number.
 MOST_WEIGHTS: Final = 10_000_000
 MOST_NUMBERS: Final = 30_000_000  # computed for one micro-batch
 

@@ -86,12 +86,11 @@ class MultiHeadAttention(nn.Module):
             key, value = torch.cat((cache[0], key), 2), torch.cat((cache[1], value), 2)
         if cache is not None:
             cache[:] = key, value
-        # A token attends to those before it and to itself: the mask is a triangle below the diagonal.
-        triangle = (
-            torch.ones(x.shape[1], key.shape[2], dtype=torch.bool, device=x.device).tril(start) if start else None
-        )
+        mask = None
+        if start:  # a token attends to itself and all before it: below the diagonal of a square without its first rows
+            mask = torch.ones(x.shape[1], key.shape[2], dtype=torch.bool, device=x.device).tril(start)
         y = functional.scaled_dot_product_attention(
-            query, key, value, triangle, is_causal=not start, enable_gqa=self.is_grouped
+            query, key, value, mask, is_causal=not start, enable_gqa=self.is_grouped
         )
         return self.o_proj(y.transpose(1, 2).flatten(2))
 
