@@ -1,6 +1,11 @@
 """test_torch.py - The engine in PyTorch beside the one in the standard library: the same losses, weights and files."""
 
 import json
+import os
+import socket
+import subprocess
+import sys
+import time
 from unittest import mock
 
 import pytest
@@ -9,11 +14,13 @@ torch = pytest.importorskip("torch")
 torch.set_num_threads(1)  # WHY: for networks as small as these, threads only wait for each other
 
 import toy_gpt_train as tg  # noqa: E402
-from toy_gpt_train.engine import Choice  # noqa: E402
+from toy_gpt_train import cli  # noqa: E402
+from toy_gpt_train.engine import Choice, ranks  # noqa: E402
 from toy_gpt_train.errors import InputError, InputWarning  # noqa: E402
 from toy_gpt_train.models.architecture import Architecture  # noqa: E402
 from toy_gpt_train.models.registry import LADDER, find_model  # noqa: E402
 from toy_gpt_train.nn import kernels  # noqa: E402
+from toy_gpt_train.nn.torch_network import TorchNetwork, check_dtype, enough_memory  # noqa: E402
 
 KINDS = [*(entry.name for entry in LADDER if entry.model_class.trains_in_steps), "tied gpt", "grouped llama"]
 TEXT = "the cat sees the dog . the dog sees a cat . a dog runs , and the cat runs too . " * 6
@@ -179,3 +186,210 @@ def test_a_model_that_counts_has_no_network(tmp_path):
 def test_auto_takes_pytorch_for_large_networks_only():
     assert Choice("auto").resolved(200_000) == (Choice(), "the network has at most 200,000 weights")
     assert Choice("auto").resolved(200_001)[0] == Choice("torch")
+
+
+# --- writing: a cache, and several texts at once ------------------------------------------------------------
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_cache_changes_no_prediction(tmp_path, kind):
+    own = {"kv_heads": 1, "tied": True} if kind == "llama" else {}
+    trained(kind, context=12, **own, save_to=tmp_path)
+    model = tg.load(tmp_path, **EXACT).model
+    text, cache = [0, 1, 2, 3] * 5, model.new_cache()
+    for length in (*range(4, 20), 3, 4, 9):  # the window fills up, slides, and begins anew; five tokens come at once
+        context = text[:length] if kind != "embeddings" or length >= 12 else text[:12]
+        assert model.logits(context, cache) == pytest.approx(model.logits(context), abs=1e-12)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize(
+    "options",
+    [
+        ("--num", "30"),
+        ("--num", "30", "--repetition-penalty", "1.5", "--temperature", "1.2", "--show-steps"),
+        ("--num", "30", "--stop", "dog", "cat"),
+    ],
+)
+def test_several_texts_at_once_are_those_written_one_by_one(tmp_path, capsys, kind, options):
+    trained(kind, context=12, save_to=tmp_path)
+    command = ["infer", "--base-dir", str(tmp_path), "--prompt", TEXT[:60], "--num-samples", "4", *options, "--json"]
+    assert cli.main(command) == 0
+    one_by_one = json.loads(capsys.readouterr().out)
+    assert cli.main([*command, "--engine", "torch", "--device", "cpu", "--dtype", "float64"]) == 0
+    together = json.loads(capsys.readouterr().out)
+    for ours, theirs in zip(one_by_one["samples"], together["samples"], strict=True):
+        assert {**theirs, "steps": 0} == {**ours, "steps": 0}
+    assert len({sample["text"] for sample in together["samples"]}) > 1
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")  # PyTorch's own
+def test_a_translated_network_computes_the_same(tmp_path):
+    trained("llama", save_to=tmp_path)
+    plain, translated = (tg.load(tmp_path, **EXACT, compile=how).model for how in (False, True))
+    assert translated.logits([0, 1, 2]) == pytest.approx(plain.logits([0, 1, 2]), abs=1e-12)
+
+
+def test_large_sizes_and_the_preset_of_nanogpt_train_on_a_processor(tmp_path, corpus_file):
+    short = ["--steps", "2", "--batch-size", "2", "--device", "cpu", "--corpus", str(corpus_file), "--context", "16"]
+    for number, how in enumerate((["--preset", "nanogpt-char"], ["--model", "llama", "--size", "large"])):
+        folder = tmp_path / str(number)
+        engine = ["--engine", "torch", "--tokenizer", "char", "--val-fraction", "0.1"]
+        assert cli.main(["train", *how, *engine, *short, "--base-dir", str(folder)]) == 0
+        architecture = tg.load(folder).meta["architecture"]
+        sizes = [architecture[name] for name in ("embedding_dim", "layers", "heads", "dropout")]
+        assert sizes == ([384, 6, 6, 0.2] if number == 0 else [128, 4, 4, 0.0])
+
+
+# --- several processes --------------------------------------------------------------------------------------
+
+COMMAND = (
+    *("train", "--engine", "torch", "--device", "cpu", "--dtype", "float64", "--val-fraction", "0.1"),
+    *("--tokenizer", "char", "--batch-size", "8", "--context", "8", "--embedding-dim", "8"),
+)
+ENVIRONMENT = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONUTF8": "1"}
+
+
+@pytest.fixture
+def corpus_file(tmp_path):
+    path = tmp_path / "text.txt"
+    path.write_text(TEXT * 2, "utf-8")
+    return path
+
+
+def torchrun(number, *arguments, restarts=0, wait=True):
+    launch = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", str(number)]
+    command = [*launch, "--max-restarts", str(restarts), "-m", "toy_gpt_train", *map(str, arguments)]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, env=ENVIRONMENT)
+    return process.communicate(timeout=100)[0] if wait else process
+
+
+def told(output):
+    return [line for line in output.splitlines() if line.startswith("toy-gpt:")]
+
+
+@pytest.mark.parametrize(
+    ("kind", "options"),
+    [
+        ("llama", ("--heads", 2, "--layers", 2, "--piece-size", 4, "--clip", 0.1, "--short-first", 0.5)),
+        ("embeddings", ("--keep", "best")),
+    ],
+)
+def test_one_two_and_four_processes_train_the_same(tmp_path, corpus_file, kind, options):
+    how = (*COMMAND, "--model", kind, "--corpus", corpus_file, "--steps", 12, "--eval-every", 3, *options, "--base-dir")
+    logs = []
+    for number in (1, 2, 4):
+        output = torchrun(number, *how, tmp_path / str(number))
+        assert "wrote" in output, output
+        logs.append(tg.load(tmp_path / str(number)).history)
+    for log in logs[1:]:
+        for one, other in zip(logs[0], log, strict=True):
+            assert other == pytest.approx(one, rel=1e-6)
+    metrics = [tg.load(tmp_path / str(number)).meta["metrics"] for number in (1, 2, 4)]
+    assert metrics[1] == pytest.approx(metrics[0], rel=1e-6)
+    assert metrics[2] == pytest.approx(metrics[0], rel=1e-6)
+
+
+def kill_one_after(folder, step):
+    """Kill the youngest process that trains, as soon as there is a checkpoint of a step or a later one."""
+    for _ in range(400):
+        time.sleep(0.1)
+        if any(int(path.name[5:]) >= step for path in folder.glob("outputs/checkpoints/step-*")):
+            break
+    subprocess.run(["pkill", "-9", "-n", "-f", f"toy_gpt_train train.*{folder}"], check=True)
+
+
+def test_a_killed_process_ends_all_and_a_restart_goes_on(tmp_path, corpus_file):
+    how = (*COMMAND, "--model", "gpt", "--corpus", corpus_file, "--checkpoint-every", 30, "--steps", 800, "--base-dir")
+    for name, restarts in (("ends", 0), ("again", 1)):
+        folder = tmp_path / name
+        process = torchrun(2, *how, folder, restarts=restarts, wait=False)
+        kill_one_after(folder, 60)
+        output = process.communicate(timeout=100)[0]
+        lines = told(output)
+        if restarts:
+            assert process.returncode == 0, output
+            assert any("resumed from step" in line for line in lines)
+        else:
+            assert process.returncode != 0
+            assert len(lines) <= 1  # none where it was the one that tells
+            assert not (folder / "artifacts").exists()
+    torchrun(2, *how, tmp_path / "whole")
+    assert tg.load(tmp_path / "again").history == tg.load(tmp_path / "whole").history
+
+
+def test_processes_that_see_different_files_are_refused(tmp_path, corpus_file):
+    other = tmp_path / "other.txt"
+    other.write_text(TEXT.replace("runs", "eats"), "utf-8")
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = str(free.getsockname()[1])
+    processes = []
+    for rank, path in enumerate((corpus_file, other)):
+        of_torchrun = {"RANK": str(rank), "WORLD_SIZE": "2", "LOCAL_RANK": "0", "TORCHELASTIC_RESTART_COUNT": "0"}
+        environment = {**ENVIRONMENT, **of_torchrun, "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port}
+        how = [*COMMAND, "--model", "gpt", "--corpus", str(path), "--base-dir", str(tmp_path / "run")]
+        command = [sys.executable, "-m", "toy_gpt_train", *how]
+        processes.append(subprocess.Popen(command, stderr=subprocess.PIPE, text=True, env=environment))
+    errors = [process.communicate(timeout=100)[1] for process in processes]
+    assert "rank 1 has another corpus than rank 0" in errors[1]
+    assert "another of the 2 processes has ended" in errors[0]
+    assert [process.returncode for process in processes] == [2, 2]
+    assert not (tmp_path / "run" / "artifacts").exists()
+
+
+@pytest.mark.parametrize(
+    ("number", "command", "words"),
+    [
+        (3, (*COMMAND, "--model", "gpt"), "3 processes cannot share 8 windows evenly: choose --batch-size"),
+        (2, (*COMMAND, "--model", "gpt", "--piece-size", 1), "2 processes cannot share 1 windows evenly"),
+        (2, ("train", "--model", "gpt"), "torchrun has started 2 processes, and only --engine torch"),
+        (2, ("evaluate", "--text", "x"), "only toy-gpt train can use more than one"),
+    ],
+)
+def test_what_several_processes_cannot_do_is_said_once(tmp_path, number, command, words):
+    (line,) = told(torchrun(number, *command, "--base-dir", tmp_path / "run"))
+    assert words in line
+    assert not (tmp_path / "run" / "artifacts").exists()
+
+
+@pytest.mark.parametrize(("name", "value"), [("RANK", "x"), ("RANK", "2"), ("WORLD_SIZE", "-1"), ("LOCAL_RANK", "-1")])
+def test_numbers_that_torchrun_never_gives_are_refused(monkeypatch, name, value):
+    given = {"RANK": "1", "WORLD_SIZE": "2", "LOCAL_RANK": "0", "TORCHELASTIC_RESTART_COUNT": "0", "MASTER_ADDR": "a"}
+    for key, number in {**given, name: value}.items():
+        monkeypatch.setenv(key, number)
+    with pytest.raises(InputError, match="the numbers that torchrun gives make no sense"):
+        ranks()
+
+
+# --- a machine that cannot ----------------------------------------------------------------------------------
+
+
+def test_where_memory_ends_one_line_says_what_to_lower():
+    for error in (
+        torch.OutOfMemoryError("CUDA out of memory"),
+        RuntimeError("DefaultCPUAllocator: can't allocate memory"),
+    ):
+        with (
+            mock.patch.object(TorchNetwork, "logits", side_effect=error),
+            pytest.raises(InputError, match="lower --batch"),
+        ):
+            trained("gpt", **IN_TORCH)
+    with pytest.raises(RuntimeError, match="another"), enough_memory(torch.device("cpu")):
+        raise RuntimeError("another")
+
+
+def test_a_pytorch_that_is_too_old_is_refused():
+    too_old = pytest.raises(InputError, match=r"needs PyTorch 2\.9 or newer; 2\.8\.1\+cpu is installed")
+    with mock.patch("importlib.metadata.version", return_value="2.8.1+cpu"), too_old:
+        trained("gpt", **IN_TORCH)
+    with mock.patch("importlib.metadata.version", return_value="3.0"):
+        assert Choice("torch").checked()
+
+
+def test_numbers_that_a_device_lacks_are_refused():
+    with pytest.raises(InputError, match="'mps' has no float64"):
+        check_dtype("float64", torch.device("mps"))
+    with mock.patch("torch.cuda.is_bf16_supported", return_value=False), pytest.raises(InputError, match="no bfloat16"):
+        check_dtype("bfloat16", torch.device("cuda"))
+    check_dtype("bfloat16", torch.device("cpu"))

@@ -1,6 +1,5 @@
 """engine.py - Who computes a network: the standard library, or PyTorch, which is an optional extra."""
 
-from contextlib import suppress
 from os import environ
 from typing import Final, NamedTuple
 
@@ -25,13 +24,16 @@ def _check_torch() -> None:
     """Refuse, with InputError, a PyTorch that is not there or too old."""
     from importlib.metadata import PackageNotFoundError, version
 
-    oldest = ".".join(map(str, _OLDEST_TORCH))
     if not _has_torch():
         raise InputError("--engine torch needs PyTorch: pip install 'toy-gpt-train[torch]'")
-    with suppress(PackageNotFoundError, ValueError):  # one that nobody has installed, or with another kind of number
+    try:
         found = version("torch")
-        if tuple(map(int, found.split(".")[:2])) < _OLDEST_TORCH:
-            raise InputError(f"--engine torch needs PyTorch {oldest} or newer; {found} is installed")
+        is_old = tuple(map(int, found.split(".")[:2])) < _OLDEST_TORCH
+    except (PackageNotFoundError, ValueError):  # one that nobody has installed, or with another kind of number
+        return
+    if is_old:
+        oldest = ".".join(map(str, _OLDEST_TORCH))
+        raise InputError(f"--engine torch needs PyTorch {oldest} or newer; {found} is installed")
 
 
 class Ranks(NamedTuple):

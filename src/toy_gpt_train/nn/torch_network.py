@@ -29,7 +29,7 @@ def chosen_device(name: str) -> torch.device:
         raise InputError(f"the device {name!r:.40} cannot be used: {reason:.200}") from error
 
 
-def _check_dtype(dtype: str, device: torch.device) -> None:
+def check_dtype(dtype: str, device: torch.device) -> None:
     """Refuse numbers that a device does not have."""
     is_old = device.type == "cuda" and not torch.cuda.is_bf16_supported(including_emulation=False)
     if (dtype == "float64" and device.type == "mps") or (dtype == "bfloat16" and is_old):
@@ -59,7 +59,7 @@ class TorchNetwork:
 
     def __init__(self, module: torch.nn.Module, state: Mapping[str, Tensor], choice: Choice) -> None:
         self.device = chosen_device(choice.device)
-        _check_dtype(choice.dtype, self.device)
+        check_dtype(choice.dtype, self.device)
         self._autocast = choice.dtype == "bfloat16"
         self.dtype = torch.float64 if choice.dtype == "float64" else torch.float32
         with enough_memory(self.device):

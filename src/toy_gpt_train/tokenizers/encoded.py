@@ -21,16 +21,11 @@ class EncodedText:
     tokenizer: Tokenizer
     ids: Sequence[int]  # of the whole text; cheap to slice
     num_train: int  # how many of them are to be learned
+    frequencies: list[int]  # how often the training part has each token, by id
     held_out_sizes: Sequence[int]  # the bytes of the text that each held-out token stands for
     source: Source
     val_fraction: float = 0.0  # the share that was asked to be held out
     held_out_source: Source | None = None  # if the held-out part is a text of its own
-
-    @cached_property
-    def frequencies(self) -> list[int]:
-        """How often the training part has each token, by id."""
-        counts = Counter(self.ids[: self.num_train])
-        return [counts[token_id] for token_id in range(self.tokenizer.vocab_size)]
 
     @cached_property
     def is_world(self) -> bool:
@@ -79,8 +74,10 @@ def encode_corpus(
     held_out_ids = tokenizer.encode(held_out_text)
     if not train_ids and not held_out_ids:
         raise InputError(f"{corpus.path or corpus.name}: the corpus is empty: there is no token to learn from")
+    counts = Counter(train_ids)
+    frequencies = [counts[token_id] for token_id in range(tokenizer.vocab_size)]
     sizes, ids = tokenizer.sizes(held_out_text), train_ids + held_out_ids
-    return EncodedText(tokenizer, ids, len(train_ids), sizes, corpus.source, val_fraction)
+    return EncodedText(tokenizer, ids, len(train_ids), frequencies, sizes, corpus.source, val_fraction)
 
 
 def check_val_fraction(val_fraction: float) -> None:
