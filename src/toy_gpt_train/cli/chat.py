@@ -11,6 +11,7 @@ from toy_gpt_train.errors import InputError
 from toy_gpt_train.inference.generate import begun, write
 from toy_gpt_train.inference.sampling import Sampling
 from toy_gpt_train.math_training import top_k
+from toy_gpt_train.project import RESOURCE_ROOT
 from toy_gpt_train.run import Run
 from toy_gpt_train.show import bars, one_line, say, say_pieces
 from toy_gpt_train.world.language import END
@@ -23,13 +24,17 @@ before. Words that it has never met are named.
 A model of the story world is different: you tell a story in turns, sentence by sentence, and it sees all that was told,
 as far back as it looks. Ask it something: Where is Mina? An empty line begins a new story.
 
-example:
+examples:
+  toy-gpt chat --demo
   toy-gpt chat --base-dir my_run --num 20"""
+DEMO: Final = RESOURCE_ROOT / "artifacts" / "demo"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the options of ``toy-gpt chat``."""
     add_run(parser, "the run to talk to")
+    meaning = "talk to the network that comes with the project: it has read 26,000 stories of the story world"
+    parser.add_argument("--demo", dest="base_dir", action="store_const", const=DEMO, help=meaning)
     add_sampling(parser)
     parser.set_defaults(handler=_chat)
 
