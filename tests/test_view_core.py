@@ -44,7 +44,7 @@ from toy_gpt_train.run import load as load_run
 from toy_gpt_train.show import visible
 from toy_gpt_train.tokenizers.bpe import BPETokenizer
 from toy_gpt_train.tokenizers.char import CharTokenizer
-from toy_gpt_train.tokenizers.pretokenize import pretokenize
+from toy_gpt_train.tokenizers.pretokenize import CUTS, pretokenize
 from toy_gpt_train.tokenizers.word import WordTokenizer
 
 NODE = shutil.which("node")
@@ -238,6 +238,18 @@ def test_a_run_of_every_kind_predicts_the_same(ask: Ask, made: Callable[[str], P
     assert_same_interface(info, run)
     assert info["log"] is None
     assert_same_predictions(ask, run, 10)
+
+
+@pytest.mark.parametrize("name", ["tied gpt", "grouped llama", "safetensors"])
+def test_an_imported_model_predicts_the_same(ask: Ask, made: Callable[[str], Path], tmp_path: Path, name: str) -> None:
+    load_run(made(name)).export("hf", tmp_path / "hf")
+    load_run(tmp_path / "hf").save(tmp_path / "run")
+    run = load_run(tmp_path / "run")
+    info = load(ask, files_of(tmp_path / "run" / "artifacts"))
+    assert info["meta"] == run.meta
+    contexts = [[1], [3, 2, 1], list(range(12))]
+    for context, probs in zip(contexts, ask("nextProbs", contexts=contexts), strict=True):
+        assert probs == pytest.approx(run.model.next_probs(context), rel=0, abs=TOLERANCE)
 
 
 @pytest.mark.parametrize("name", ["gpt", "observed", "kneser-ney", "mixture of characters", "embeddings"])
@@ -495,9 +507,9 @@ def test_characters_of_every_kind_are_cut_as_in_python(ask: Ask) -> None:
     assert {ucd_3_2_0.category(char) for char in characters} == {ucd_3_2_0.category(char) for char in ASSIGNED}
     text = "".join(f"a{c}1{c}{c} {c}\u0301_{c}'s" for c in characters)
     (words,) = ask("cut", kind="word", texts=[text])
-    (pieces,) = ask("pretokenize", texts=[text])
     assert words == WordTokenizer().tokenize(text)
-    assert pieces == pretokenize(text)
+    for cut in CUTS:
+        assert ask("pretokenize", texts=[text], cut=cut) == [pretokenize(text, cut)]
 
 
 @settings(max_examples=30, deadline=None)
@@ -505,7 +517,8 @@ def test_characters_of_every_kind_are_cut_as_in_python(ask: Ask) -> None:
 def test_random_text_is_cut_as_in_python(ask: Ask, texts: list[str]) -> None:
     assert ask("cut", kind="word", texts=texts) == [WordTokenizer().tokenize(text) for text in texts]
     assert ask("cut", kind="char", texts=texts) == [CharTokenizer().tokenize(text) for text in texts]
-    assert ask("pretokenize", texts=texts) == [pretokenize(text) for text in texts]
+    for cut in CUTS:
+        assert ask("pretokenize", texts=texts, cut=cut) == [pretokenize(text, cut) for text in texts]
 
 
 LISTED_SPECIAL = ["<e>", "<e><e>", "a.*(b", "ab", "bc", "\n", "😀😀", "😀|"]

@@ -102,7 +102,7 @@ class Run:
     def __repr__(self) -> str:
         metrics = self.meta["metrics"]
         kind = "val" if "val_loss" in metrics else "train"
-        unscored = "untrained" if self.is_untrained else "an older run"
+        unscored = self.meta.get("origin", "untrained").partition(" of ")[0]  # an older run, an import
         loss = f"{kind} loss {metrics[f'{kind}_loss']:.2f}" if metrics else unscored
         return f"<Run {self.name}, {self.tokenizer.kind}, V={self.model.vocab_size}, {loss}>"
 
@@ -301,8 +301,6 @@ def load(
     choice = Choice(engine, device, dtype, compile).checked()
     saved = _read(Path(path), strict=strict)
     saved.model.compute_with(choice.resolved(saved.model.num_parameters())[0])
-    if "origin" in saved.meta and "sha256" not in saved.meta:
-        warnings.warn(saved.meta["origin"], InputWarning, stacklevel=2)
     changed = saved.changed_files
     return Run(saved.model, saved.tokenizer, saved.frequencies, saved.meta, saved.history, changed_files=changed)
 
@@ -312,7 +310,10 @@ def _read(path: Path, *, strict: bool) -> SavedRun:
         from toy_gpt_train.exchange import import_run  # WHY here: few need it
 
         return import_run(path)
-    return read_run(find_artifacts(path), strict=strict)
+    saved = read_run(find_artifacts(path), strict=strict)
+    if "origin" in saved.meta and "sha256" not in saved.meta:
+        warnings.warn(saved.meta["origin"], InputWarning, stacklevel=3)
+    return saved
 
 
 def train(
