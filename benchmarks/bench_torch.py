@@ -3,9 +3,9 @@
     uv run --extra torch python benchmarks/bench_torch.py [--device cpu]
 
 Trains the llama network of several shapes for a few steps on stories of the story world, with each engine: by one
-process of the standard library, and by PyTorch in 32 bits on one core. Prints the tokens per second and their ratio, and
-the difference between the first losses. Time is measured from the end of the first step. Then one network is trained by
-one and by two processes that torchrun starts, and what is measured is extended on paper to more of everything.
+process of the standard library, and by PyTorch in 32 bits on one core. Prints the tokens per second and their ratio,
+and the difference between the first losses. Time is measured from the end of the first step. Then one network is
+trained by one and by two processes that torchrun starts. A last table says, on paper, how long larger runs would take.
 """
 
 import argparse

@@ -6,7 +6,6 @@ It does not know models.
 import mmap
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from itertools import chain
 from pathlib import Path
 from typing import Final, overload
 
@@ -45,7 +44,11 @@ class TokenIds(Sequence[int]):
         return self._length
 
     def __iter__(self) -> Iterator[int]:
-        return chain(*self._parts)
+        for part in self._parts:
+            for number, start in enumerate(range(0, len(part), BLOCK), start=1):
+                yield from part[start : start + BLOCK]
+                if number % _BLOCKS == 0:
+                    give_back(part)
 
     @overload
     def __getitem__(self, index: int) -> int: ...
