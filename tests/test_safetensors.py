@@ -372,7 +372,7 @@ def test_nesting_of_any_depth(tmp_path, field):
 def test_a_file_that_shrinks_while_it_is_read(tmp_path, monkeypatch):
     header = described(shape=[4], data_offsets=[0, 16])
     content = file_bytes(header, bytes(16))
-    monkeypatch.setattr(os, "fstat", lambda descriptor: SimpleNamespace(st_size=len(content)))
+    monkeypatch.setattr(os, "fstat", lambda descriptor: SimpleNamespace(st_size=len(content), st_ino=1, st_mtime_ns=1))
     for size in range(len(content)):
         assert refusal(tmp_path / "file", content[:size])
 

@@ -63,7 +63,7 @@ class MultiHeadAttention(Module):
         embed_dim: int,  # C
         num_heads: int,  # H; ValueError if it does not divide C
         *,
-        generator: Random,
+        generator: Random | None,
         bias: bool = True,  # whether the four linear layers have biases
         rope_base: float | None = None,  # of the rotation of queries and keys by their position; None for no rotation
         out_std: float | None = None,  # the standard deviation of the output layer's initial weights
@@ -108,7 +108,7 @@ class FeedForward(Module):
         hidden_dim: int,  # F
         activation: Callable[[Tensor], Tensor],
         *,
-        generator: Random,
+        generator: Random | None,
         bias: bool = True,
         out_std: float | None = None,  # the standard deviation of the second layer's initial weights
     ) -> None:
@@ -127,7 +127,7 @@ class SwiGLU(Module):
     Source: Shazeer (2020), "GLU variants improve Transformer".
     """
 
-    def __init__(self, embed_dim: int, hidden_dim: int, *, generator: Random, out_std: float | None = None) -> None:
+    def __init__(self, embed_dim: int, hidden_dim: int, *, generator: Random | None, out_std: float | None = None) -> None:
         self.gate_proj = Linear(embed_dim, hidden_dim, bias=False, generator=generator)
         self.up_proj = Linear(embed_dim, hidden_dim, bias=False, generator=generator)
         self.down_proj = Linear(hidden_dim, embed_dim, bias=False, std=out_std, generator=generator)
