@@ -419,14 +419,14 @@ def test_cache_in_any_order(kind: str) -> None:
 def test_only_new_tokens_are_read(kind: str) -> None:
     model = make(kind, context_size=4)
     read: list[Sequence[int]] = []
-    real = TransformerLM.forward
+    real = TransformerLM.states
 
     def noting(network: TransformerLM, ids: Sequence[Sequence[int]], caches: Any = None, **options: bool) -> Tensor:
         read.extend(ids)
         return real(network, ids, caches, **options)
 
     cache = model.new_cache()
-    with mock.patch.object(TransformerLM, "forward", noting):
+    with mock.patch.object(TransformerLM, "states", noting):
         for context in ([0], [0, 1], [0, 1, 2, 3], [1, 2, 3, 4], [2, 3, 4, 0], [2, 3], [2, 3, 1]):
             model.next_probs(context, cache)
     assert [list(ids) for ids in read] == [[0], [1], [2, 3], [1, 2, 3, 4], [2, 3, 4, 0], [2, 3], [1]]

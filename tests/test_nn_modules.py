@@ -587,7 +587,7 @@ def test_where_the_last_token_looks_by_hand():
 def test_weights_are_the_shares_that_forward_uses(rope_base):
     part = MultiHeadAttention(4, 2, generator=random.Random(0), rope_base=rope_base)
     x = random_tensor(2, 3, 4)
-    weights = part.weights(x)
+    weights = part.weights(x, KVCache())
     assert weights.shape == (2, 2, 3, 3)
     values = part.v_proj(x).tolist()
     mixed = [

@@ -255,10 +255,7 @@ class NetworkModel(Model):
             first = (i + 1) * block - len(targets) * self.vocab_size
             for position, target in enumerate(targets):
                 begin = first + position * self.vocab_size
-                row = logits.data[begin : begin + self.vocab_size]
-                best = argmax(row)
-                total = add_up([exp(logit - row[best]) for logit in row])
-                yield Prediction(exp(row[target] - row[best]) / total, best, None)
+                yield scored(logits.data[begin : begin + self.vocab_size], target)
 
     def num_parameters(self) -> int:
         """Return how many numbers training has set."""
@@ -321,6 +318,13 @@ class NetworkModel(Model):
     def input_label(self, index: int) -> str:
         """Return the label of a row of 02_model_weights.csv: which value of the last layer it multiplies."""
         return f"dim_{index}"
+
+
+def scored(logits: Sequence[float], target: int) -> Prediction:
+    """Return what logits predict of the token that came."""
+    best = argmax(logits)
+    total = add_up([exp(logit - logits[best]) for logit in logits])
+    return Prediction(exp(logits[target] - logits[best]) / total, best, None)
 
 
 def _check_weights(name: str, tensor: Tensor) -> None:

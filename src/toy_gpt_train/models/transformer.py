@@ -7,13 +7,15 @@ OBS: that ends when the window is full and begins to slide. Every token then has
 before it, so the whole window is read again.
 """
 
-from collections.abc import Sequence
+from collections import deque
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from toy_gpt_train.errors import InputError
 from toy_gpt_train.models.architecture import Architecture, network_options
-from toy_gpt_train.models.network import NetworkModel
+from toy_gpt_train.models.network import LARGEST_UNPACKED, NetworkModel, scored
+from toy_gpt_train.models.scores import Prediction
 from toy_gpt_train.nn.tensor import Tensor
 from toy_gpt_train.nn.transformer import KVCache, TransformerLM
 
@@ -44,13 +46,32 @@ class TransformerModel(NetworkModel):
 
     def _read(self, context: tuple[int, ...], cache: Any) -> Tensor:
         """Return the logits at the end of a context, reading only the tokens that are not in the cache."""
-        if cache is None:
-            return self.network([context], exact=True)
+        cache = cache or self.new_cache()
         known = len(cache.ids)
         if not 0 < known < len(context) or context[:known] != cache.ids:
             cache.blocks = [KVCache() for _ in self.network.blocks]
             known = 0
         cache.ids = ()  # WHY: if reading is interrupted, nothing half-read counts
-        logits = self.network([context[known:]], cache.blocks, exact=True)
+        (states,) = deque(self.network.read(context[known:], cache.blocks), maxlen=1)
         cache.ids = context
-        return logits
+        return self.network.logits(_row(states, -1))
+
+    def _score_batch(self, windows: Sequence[tuple[Sequence[int], Sequence[int]]]) -> Iterator[Prediction]:
+        if self.num_parameters() <= LARGEST_UNPACKED:
+            yield from super()._score_batch(windows)
+            return
+        # WHY a token at a time: the logits of a window do not fit into memory, and a packed matrix gains nothing from
+        # more.
+        for window, targets in windows:
+            position = len(targets) - len(window)  # of the target that a token predicts
+            for states in self.network.read(window, [KVCache() for _ in self.network.blocks], exact=False):
+                for i in range(states.shape[1]):
+                    if position >= 0:
+                        yield scored(self.network.logits(_row(states, i)).data, targets[position])
+                    position += 1
+
+
+def _row(states: Tensor, i: int) -> Tensor:
+    size = states.shape[-1]
+    begin = i % states.shape[1] * size
+    return Tensor(states.data[begin : begin + size], (1, size), exact=states.exact)
