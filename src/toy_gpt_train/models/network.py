@@ -209,7 +209,7 @@ class NetworkModel(Model):
         """Return the logits at the end of a context, and perhaps at positions before it."""
         return self.network([context], exact=True)
 
-    def logit_lens(self, ids: Sequence[int]) -> list[LensStep]:
+    def logit_lens(self, ids: Sequence[int], cache: Any = None) -> list[LensStep]:
         """Follow one prediction through the network."""
         return self.network.logit_lens(self.context(ids))
 

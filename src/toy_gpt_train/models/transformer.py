@@ -9,13 +9,16 @@ before it, so the whole window is read again.
 
 from collections import deque
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
+from itertools import takewhile
 from typing import Any
 
 from toy_gpt_train.errors import InputError
 from toy_gpt_train.models.architecture import Architecture, network_options
 from toy_gpt_train.models.network import LARGEST_UNPACKED, NetworkModel, scored
 from toy_gpt_train.models.scores import Prediction
+from toy_gpt_train.nn.modules import LensStep
 from toy_gpt_train.nn.tensor import Tensor
 from toy_gpt_train.nn.transformer import KVCache, TransformerLM
 
@@ -46,15 +49,27 @@ class TransformerModel(NetworkModel):
 
     def _read(self, context: tuple[int, ...], cache: Any) -> Tensor:
         """Return the logits at the end of a context, reading only the tokens that are not in the cache."""
-        cache = cache or self.new_cache()
-        known = len(cache.ids)
-        if not 0 < known < len(context) or context[:known] != cache.ids:
-            cache.blocks = [KVCache() for _ in self.network.blocks]
-            known = 0
-        cache.ids = ()  # WHY: if reading is interrupted, nothing half-read counts
-        (states,) = deque(self.network.read(context[known:], cache.blocks), maxlen=1)
-        cache.ids = context
+        with self._cached(context, cache) as (new, caches):
+            (states,) = deque(self.network.read(new, caches), maxlen=1)
         return self.network.logits(_row(states, -1))
+
+    def logit_lens(self, ids: Sequence[int], cache: Any = None) -> list[LensStep]:
+        """Follow one prediction through the network."""
+        with self._cached(self.context(ids), cache) as (new, caches):
+            return self.network.logit_lens(new, caches)
+
+    @contextmanager
+    def _cached(self, context: tuple[int, ...], cache: Any) -> Iterator[tuple[tuple[int, ...], Sequence[KVCache]]]:
+        """Give the tokens of a context that are not in the cache, at least the last one, which are read meanwhile."""
+        cache = cache or self.new_cache()
+        cache.blocks = cache.blocks or [KVCache() for _ in self.network.blocks]
+        same = takewhile(lambda pair: pair[0] == pair[1], zip(cache.ids, context[:-1], strict=False))
+        known = sum(1 for _ in same)
+        for block in cache.blocks:
+            block.cut(known)
+        cache.ids = ()  # WHY: if reading is interrupted, nothing half-read counts
+        yield context[known:], cache.blocks
+        cache.ids = context
 
     def _score_batch(self, windows: Sequence[tuple[Sequence[int], Sequence[int]]]) -> Iterator[Prediction]:
         if self.num_parameters() <= LARGEST_UNPACKED:

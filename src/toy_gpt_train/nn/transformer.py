@@ -47,6 +47,11 @@ class KVCache:
         self.keys, self.values = _append(self.keys, keys), _append(self.values, values)
         return self.keys, self.values
 
+    def cut(self, length: int) -> None:
+        """Forget all but the first tokens."""
+        if self.keys is not None and self.values is not None and length < len(self):
+            self.keys, self.values = _first(self.keys, length), _first(self.values, length)
+
 
 def _append(old: Tensor | None, new: Tensor) -> Tensor:  # along T; no gradient flows back: training uses no cache
     batch, heads, added, size = new.shape
@@ -58,6 +63,14 @@ def _append(old: Tensor | None, new: Tensor) -> Tensor:  # along T; no gradient 
             joined += old.data[i * length * size : (i + 1) * length * size]  # type: ignore[arg-type]
         joined += data[i * added * size : (i + 1) * added * size]
     return Tensor(joined, (batch, heads, length + added, size), exact=new.exact)
+
+
+def _first(x: Tensor, length: int) -> Tensor:
+    batch, heads, tokens, size = x.shape
+    kept = array("d")
+    for begin in range(0, len(x.data), tokens * size):
+        kept += x.data[begin : begin + length * size]  # type: ignore[arg-type]
+    return Tensor(kept, (batch, heads, length, size), exact=x.exact)
 
 
 class MultiHeadAttention(Module):
@@ -204,15 +217,17 @@ class TransformerLM(Network):
             x = x + reshape(positions, positions.shape[1:])
         return self.dropout(x)
 
-    def logit_lens(self, ids: Sequence[int]) -> list[LensStep]:
+    def logit_lens(self, ids: Sequence[int], caches: Sequence[KVCache] | None = None) -> list[LensStep]:
         """Follow the last token through the network: after the embeddings, and after each block.
+
+        With ``caches``, the tokens before ``ids`` were read earlier.
 
         Source: Applying the output layer to an intermediate state is nostalgebraist (2020), "The logit lens".
         """
-        caches = [KVCache() for _ in self.blocks]
+        caches = [KVCache() for _ in self.blocks] if caches is None else caches
         for _ in self.read(ids[:-1], caches):
             pass  # only the caches are needed
-        x = self._embed([ids[-1:]], len(ids) - 1, exact=True)
+        x = self._embed([ids[-1:]], len(caches[0]), exact=True)
         steps = [LensStep("embeddings", [], list(self.logits(x).data))]
         for i, (block, cache) in enumerate(zip(self.blocks, caches, strict=True), start=1):
             ((*heads,),) = block.attention.weights(block.norm_1(x), cache).tolist()
