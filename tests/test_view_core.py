@@ -1260,8 +1260,8 @@ def index_of(runs: object) -> dict[str, str]:
 def test_the_list_of_runs_gives_whole_urls(ask: Ask) -> None:
     runs = [{"name": "one", "artifacts": "runs/1/", "log": "../logs/1.csv"}, {"name": "two", "artifacts": "/2/"}]
     assert ask("loadRuns", files=index_of(runs)) == [
-        {"name": "one", "artifacts": "http://page/view/runs/1/", "log": "http://page/logs/1.csv"},
-        {"name": "two", "artifacts": "http://page/2/", "log": None},
+        {"name": "one", "remote": False, "artifacts": "http://page/view/runs/1/", "log": "http://page/logs/1.csv"},
+        {"name": "two", "remote": False, "artifacts": "http://page/2/", "log": None},
     ]
 
 
