@@ -153,6 +153,8 @@ OPTIONS: dict[str, tuple[object, ...]] = {
     "gpt": ("gpt", *SMALL, *CHARACTERS, "--heads", 2, "--layers", 2, "--context", 12),
     "llama": ("llama", *SMALL, *CHARACTERS, "--heads", 2, "--layers", 2, "--context", 12),
     "rope base": ("llama", *SMALL, *CHARACTERS, "--heads", 2, "--context", 12, "--rope-base", 50),
+    "tied gpt": ("gpt", *SMALL, *CHARACTERS, "--heads", 2, "--context", 12, "--tied"),
+    "grouped llama": ("llama", *SMALL, *CHARACTERS, "--heads", 4, "--kv-heads", 2, "--context", 12, "--tied"),
     "safetensors": ("llama", *SMALL, *CHARACTERS, "--heads", 2, "--layers", 2, "--context", 12, "--seed", 4),
 }
 LAYOUT_LIMITS = {"all": (10**9, 10**9), "observed": (0.5, 10**9), "sparse": (0.5, -1)}
@@ -263,7 +265,7 @@ def test_what_a_transformer_remembers_changes_nothing(ask: Ask, made: Callable[[
 
 
 @pytest.mark.parametrize(
-    "name", ["embeddings", "without bias", "hidden layer", "attention", "gpt", "llama", "safetensors"]
+    "name", ["embeddings", "without bias", "hidden layer", "attention", "gpt", "llama", "grouped llama", "safetensors"]
 )
 def test_a_network_is_explained_as_infer_explain_does(ask: Ask, made: Callable[[str], Path], name: str) -> None:
     run = load_run(made(name))
@@ -995,6 +997,9 @@ DAMAGE: dict[str, tuple[str, Callable[[Files], object], str]] = {
         META,
     ),
     "rotation by no number": ("llama", in_meta(architecture={**ARCHITECTURE, "rope_base": None}), META),
+    "heads that share keys unevenly": ("llama", in_meta(architecture={**ARCHITECTURE, "kv_heads": 3}), META),
+    "no number to add to a variance": ("gpt", in_meta(architecture={**ARCHITECTURE, "norm_eps": 0}), META),
+    "tied, but with an output layer": ("gpt", in_meta(architecture={**ARCHITECTURE, "tied": True}), META),
     "rotation backward": ("llama", in_meta(architecture={**ARCHITECTURE, "rope_base": 0.5}), META),
     "too many blocks": (
         "gpt",

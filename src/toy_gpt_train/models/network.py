@@ -285,7 +285,7 @@ class NetworkModel(Model):
             {"name": name, "file": parameter_file(name) if in_tables else TENSORS_NAME, "shape": list(parameter.shape)}
             for name, parameter in named
         ]
-        about = {"architecture": asdict(self.architecture), "parameters": parameters}
+        about = {"architecture": self.architecture.as_mapping(), "parameters": parameters}
         if not in_tables:
             # A frozen matrix is as its file holds it, and perhaps still there.
             tensors = {name: (p.shape, p.data if p.is_frozen else array("f", p.data)) for name, p in named}
