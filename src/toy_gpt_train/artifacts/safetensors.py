@@ -5,7 +5,8 @@
               [begin, end], in bytes from the header's end; "__metadata__" -> an object, text to text
     the rest  the tensors' numbers, row-major and little-endian, one tensor after another with nothing between
 
-A dtype says how a number is stored: F64 in 8 bytes, F32 in 4. The format has others, which this module refuses.
+A dtype says how a number is stored: F64 in 8 bytes, F32 in 4, F16 and BF16 in 2. The format has others, which this
+module refuses. Here F16 and BF16 are only read: every number that they can hold is an F32 too.
 
 WHY this format: reading weights must not run code. A pickle, the older habit, is a program, and loading one runs what
 its author wrote. Here are only numbers, and a header that can be checked against the file's size.
@@ -13,75 +14,34 @@ its author wrote. Here are only numbers, and a header that can be checked agains
 
 import json
 import os
+import struct
 import sys
 from array import array
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Mapping
+from functools import partial
 from math import inf, isfinite, prod
 from pathlib import Path
-from typing import Any, BinaryIO, Final, Literal, TypeGuard, overload
+from typing import Any, BinaryIO, Final, Literal, TypeGuard
 
+from toy_gpt_train.artifacts.lazy_numbers import LazyNumbers, in_memory
 from toy_gpt_train.errors import InputError
-from toy_gpt_train.float_bits import magnitude
 from toy_gpt_train.files import decode_utf8, parse_json_object
+from toy_gpt_train.float_bits import magnitude
 
 LENGTH_BYTES: Final = 8
 MAX_HEADER: Final = 100_000_000  # bytes; the limit of the reference library
-_MOST_VALUES: Final = 200_000  # in the header
+MOST_VALUES: Final = 200_000  # in the header
 SIZE_LIMIT: Final = 1 << 48  # the format's sizes and offsets are below it
 METADATA: Final = "__metadata__"
 TYPECODES: Final[dict[str, Literal["d", "f"]]] = {"F64": "d", "F32": "f"}
 DTYPES: Final[dict[str, str]] = {typecode: dtype for dtype, typecode in TYPECODES.items()}
-Span = tuple[int, int, str, list[int], Literal["d", "f"]]  # of a tensor: begin, end, name, shape, typecode
+_BYTES_OF: Final = {"F64": 8, "F32": 4, "F16": 2, "BF16": 2}
+_MOST_WIDENED: Final = 1 << 16  # numbers at a time
+Span = tuple[int, int, str, list[int], str]  # of a tensor: begin, end, name, shape, dtype
 
 # A tensor's shape, () for a single number, and its numbers, row-major: an array("d") is F64, an array("f") F32.
 StoredTensor = tuple[tuple[int, ...], "array[float]"]
-LazyTensor = tuple[tuple[int, ...], "NumbersInFile"]
-
-
-class NumbersInFile(Sequence[float]):
-    """The numbers of a tensor that stay in its file: a slice is an array that is read when it is asked for.
-
-    InputError if the file has changed since.
-    """
-
-    def __init__(self, path: Path, found: os.stat_result, begin: int, count: int, typecode: Literal["d", "f"]) -> None:
-        self.typecode = typecode
-        self.itemsize = array(typecode).itemsize
-        self._path, self._begin, self._count = path, begin, count
-        self._version = _version(found)
-
-    def __len__(self) -> int:
-        return self._count
-
-    @overload
-    def __getitem__(self, part: int) -> float: ...
-    @overload
-    def __getitem__(self, part: slice) -> "array[float]": ...
-    def __getitem__(self, part: int | slice) -> "float | array[float]":
-        if not isinstance(part, slice):
-            at = range(self._count)[part]
-            return self[at : at + 1][0]
-        start, stop, step = part.indices(self._count)
-        data: array[float] = array(self.typecode)
-        with self._path.open("rb") as file:
-            file.seek(self._begin + start * self.itemsize)
-            with suppress(EOFError, ValueError):  # cut in a number
-                data.fromfile(file, max(stop - start, 0))
-            if _version(os.fstat(file.fileno())) != self._version or len(data) < stop - start:
-                raise InputError(f"{self._path}: has changed since it was opened")
-        return _swapped_on_big_endian(data)[::step]
-
-    def __iter__(self) -> Iterator[float]:
-        return iter(self[:])
-
-
-def _in_memory(data: "array[float] | NumbersInFile") -> "array[float]":
-    return data if isinstance(data, array) else data[:]
-
-
-def _version(found: os.stat_result) -> tuple[int, ...]:
-    return found.st_ino, found.st_mtime_ns, found.st_size
+LazyTensor = tuple[tuple[int, ...], LazyNumbers]
 
 
 def write_safetensors(
@@ -103,53 +63,89 @@ def write_safetensors(
         begin, end = end, end + len(data) * data.itemsize
         if _byte_size(name, list(shape), data.itemsize) != end - begin:
             raise ValueError(f"tensor {name!r:.60}: shape {shape!r:.60} does not fit {len(data)} numbers")
-        _check_finite(name, _in_memory(data))
+        _check_finite(name, in_memory(data))
         header[name] = {"dtype": DTYPES[data.typecode], "shape": shape, "data_offsets": (begin, end)}
     text = json.dumps(header, ensure_ascii=False, separators=(",", ":")).encode("utf-8")
     text += b" " * (-len(text) % 8)
     with path.open("wb") as file:
         file.write(len(text).to_bytes(LENGTH_BYTES, "little") + text)
         for _, (_, data) in ordered:
-            file.write(_swapped_on_big_endian(_in_memory(data)))
+            file.write(_swapped_on_big_endian(in_memory(data)))
 
 
 def read_safetensors(path: Path, most_bytes: int = SIZE_LIMIT) -> tuple[dict[str, StoredTensor], dict[str, str]]:
     """Return the tensors of a file by name, in the order of their bytes, and its metadata, {} if there is none.
 
-    InputError if it is damaged or too large, or has a dtype other than F64 and F32, or a number that is not finite.
+    InputError if it is damaged or too large, or has a dtype other than the four, or a number that is not finite.
     """
     tensors: dict[str, StoredTensor] = {}
     lazy, metadata = open_safetensors(path, most_bytes)
     for name, (shape, numbers) in lazy.items():
-        data = numbers[:]
+        tensors[name] = shape, numbers[:]
         try:
-            _check_finite(name, data)
+            _check_finite(name, tensors[name][1])
         except ValueError as error:
             raise InputError(f"{path}: {error}") from error
-        tensors[name] = shape, data
     return tensors, metadata
 
 
 def open_safetensors(path: Path, most_bytes: int = SIZE_LIMIT) -> tuple[dict[str, LazyTensor], dict[str, str]]:
-    """Return the same, with the numbers still in the file, and not checked.
+    """Return the same, with the numbers still in the file, and not checked; InputError if it changes until they are read.
 
     REQ: the file is not trusted. Its header is checked against its size before memory of a stated size is reserved.
     """
+    tensors: dict[str, LazyTensor] = {}
     try:
         with path.open("rb") as file:
-            found = os.fstat(file.fileno())
-            if (size := found.st_size) > most_bytes:
+            if (size := os.fstat(file.fileno()).st_size) > most_bytes:
                 raise ValueError(f"too large: {size} bytes where {most_bytes} are enough")
             header, data_size = _read_header(file, size)
             metadata = header.pop(METADATA, {})
             _check_text(header, metadata)
-            tensors = {
-                name: (tuple(shape), NumbersInFile(path, found, size - data_size + begin, prod(shape), typecode))
-                for begin, _, name, shape, typecode in _spans(header, data_size)
-            }
-    except (ValueError, RecursionError, EOFError) as error:
+            for begin, _, name, shape, dtype in _spans(header, data_size):
+                read = partial(_read_part, path, _version(file), size - data_size + begin, dtype)
+                tensors[name] = tuple(shape), LazyNumbers(prod(shape), TYPECODES.get(dtype, "f"), read)
+    except (ValueError, RecursionError) as error:
         raise InputError(f"{path}: {error}") from error
     return tensors, metadata
+
+
+def _version(file: BinaryIO) -> tuple[int, ...]:
+    found = os.fstat(file.fileno())
+    return found.st_ino, found.st_mtime_ns, found.st_size
+
+
+def _read_part(path: Path, version: tuple[int, ...], begin: int, dtype: str, start: int, stop: int) -> "array[float]":
+    """Return some of the numbers that begin at a byte of a file."""
+    with path.open("rb") as file:
+        file.seek(begin + start * _BYTES_OF[dtype])
+        try:
+            data = _read_numbers(file, dtype, (stop - start) * _BYTES_OF[dtype])
+        except (EOFError, ValueError):  # it ends between two numbers, or in one
+            data = array("f")
+        if _version(file) != version or len(data) < stop - start:
+            raise InputError(f"{path}: has changed since it was opened")
+    return data
+
+
+def _read_numbers(file: BinaryIO, dtype: str, num_bytes: int) -> "array[float]":
+    """Return the next numbers of a file; those of 2 bytes as F32, exactly."""
+    if dtype in TYPECODES:
+        data: array[float] = array(TYPECODES[dtype])
+        data.fromfile(file, num_bytes // data.itemsize)
+        return _swapped_on_big_endian(data)
+    data = array("f")
+    for left in range(num_bytes // 2, 0, -_MOST_WIDENED):
+        block = array("H")
+        block.fromfile(file, min(left, _MOST_WIDENED))
+        narrow = block.tobytes()  # as in the file
+        if dtype == "F16":
+            data.extend(struct.unpack(f"<{len(narrow) // 2}e", narrow))
+        else:  # BF16 is the upper half of an F32
+            wide = bytearray(2 * len(narrow))
+            wide[2::4], wide[3::4] = narrow[::2], narrow[1::2]
+            data += _swapped_on_big_endian(array("f", bytes(wide)))
+    return data
 
 
 def _read_header(file: BinaryIO, size: int) -> tuple[dict[str, Any], int]:  # and how many bytes follow it
@@ -163,7 +159,7 @@ def _read_header(file: BinaryIO, size: int) -> tuple[dict[str, Any], int]:  # an
     if not text.startswith(b"{"):
         raise ValueError("the header is not a JSON object")
     where = Path("header")
-    return parse_json_object(decode_utf8(text, where), where, unique=True, values=_MOST_VALUES), data_size
+    return parse_json_object(decode_utf8(text, where), where, unique=True, values=MOST_VALUES), data_size
 
 
 def _spans(header: Mapping[str, object], data_size: int) -> list[Span]:
@@ -185,13 +181,12 @@ def _span(name: str, entry: object) -> Span:
     if not isinstance(entry, dict) or set(entry) != {"dtype", "shape", "data_offsets"}:
         raise ValueError(f"tensor {name!r:.60}: is not described by dtype, shape and data_offsets alone")
     dtype, shape, offsets = entry["dtype"], entry["shape"], entry["data_offsets"]
-    if not isinstance(dtype, str) or dtype not in TYPECODES:
-        raise ValueError(f"tensor {name!r:.60}: dtype {dtype!r:.60} is neither F64 nor F32")
-    typecode = TYPECODES[dtype]
-    size = _byte_size(name, shape, array(typecode).itemsize)
+    if not isinstance(dtype, str) or dtype not in _BYTES_OF:
+        raise ValueError(f"tensor {name!r:.60}: dtype {dtype!r:.60} is none of {', '.join(_BYTES_OF)}")
+    size = _byte_size(name, shape, _BYTES_OF[dtype])
     if not (_whole_numbers(offsets) and len(offsets) == 2 and offsets[1] - offsets[0] == size):
         raise ValueError(f"tensor {name!r:.60}: data_offsets {offsets!r:.60} do not mark the {size} bytes of its shape")
-    return offsets[0], offsets[1], name, shape, typecode
+    return offsets[0], offsets[1], name, shape, dtype
 
 
 def _check_text(tensors: Mapping[str, object], metadata: object) -> None:
