@@ -596,7 +596,9 @@ def test_python_predicts_where_the_weights_stay_with_the_server(
     visit: Visit, watch: Watch, toy_gpt: ToyGpt, large_run: Path
 ) -> None:
     (name,) = (run["name"] for run in runs_index(large_run)["runs"])
-    outcome = toy_gpt("infer", "--base-dir", large_run, "--prompt", "the c", "--explain", "--greedy", "--num", 6, "--json")
+    outcome = toy_gpt(
+        "infer", "--base-dir", large_run, "--prompt", "the c", "--explain", "--greedy", "--num", 6, "--json"
+    )
     expected = json.loads(outcome.out)
     with running(open_server(large_run, 0)) as address:
         column = column_of(visit(name, address=address), name)

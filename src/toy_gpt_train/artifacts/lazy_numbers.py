@@ -1,4 +1,4 @@
-"""lazy_numbers.py - Numbers that stay in their file until they are asked for: a large model never is in memory whole."""
+"""lazy_numbers.py - Numbers that stay in their file until they are asked for, so that a large model need not fit."""
 
 from array import array
 from collections.abc import Callable, Iterator, Sequence

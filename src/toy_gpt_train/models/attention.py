@@ -45,7 +45,9 @@ class OneHead(Module):
 class AttentionNetwork(Network):
     """Vectors of tokens and positions, one head, and an output layer."""
 
-    def __init__(self, vocab_size: int, context_size: int, architecture: Architecture, generator: Random | None) -> None:
+    def __init__(
+        self, vocab_size: int, context_size: int, architecture: Architecture, generator: Random | None
+    ) -> None:
         size = architecture.embedding_dim
         self.token_embeddings = Embedding(vocab_size, size, generator=generator, std=1.0)
         self.position_embeddings = Embedding(context_size, size, generator=generator, std=1.0)

@@ -143,6 +143,11 @@ class NetworkModel(Model):
         """How many tokens of a text are scored per window: half of it, so that each has the other half before it."""
         return max(self.context_size // 2, 1)
 
+    @property
+    def is_large(self) -> bool:
+        """Whether the network is only read, and its matrices are packed."""
+        return self.num_parameters() > LARGEST_UNPACKED
+
     # --- learning ------------------------------------------------------------------------------------------
 
     def fit(
@@ -313,7 +318,7 @@ class NetworkModel(Model):
         weights = {name: Tensor(data, shape) for name, (shape, data) in tensors.items()}
         for name, tensor in weights.items():
             _check_weights(name, tensor)
-        self.network.load_state_dict(weights, freeze=self.num_parameters() > LARGEST_UNPACKED)
+        self.network.load_state_dict(weights, freeze=self.is_large)
 
     def input_label(self, index: int) -> str:
         """Return the label of a row of 02_model_weights.csv: which value of the last layer it multiplies."""

@@ -16,7 +16,7 @@ from typing import Any
 
 from toy_gpt_train.errors import InputError
 from toy_gpt_train.models.architecture import Architecture, network_options
-from toy_gpt_train.models.network import LARGEST_UNPACKED, NetworkModel, scored
+from toy_gpt_train.models.network import NetworkModel, scored
 from toy_gpt_train.models.scores import Prediction
 from toy_gpt_train.nn.modules import LensStep
 from toy_gpt_train.nn.tensor import Tensor
@@ -72,7 +72,7 @@ class TransformerModel(NetworkModel):
         cache.ids = context
 
     def _score_batch(self, windows: Sequence[tuple[Sequence[int], Sequence[int]]]) -> Iterator[Prediction]:
-        if self.num_parameters() <= LARGEST_UNPACKED:
+        if not self.is_large:
             yield from super()._score_batch(windows)
             return
         # WHY a token at a time: the logits of a window do not fit into memory, and a packed matrix gains nothing from

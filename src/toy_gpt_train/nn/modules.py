@@ -116,7 +116,7 @@ class Network(Module):
 
 
 def _normal(shape: Shape, std: float, generator: Random | None) -> Parameter:
-    return Parameter(generator and [generator.gauss(0.0, std) for _ in range(prod(shape))], shape)
+    return Parameter(None if generator is None else [generator.gauss(0.0, std) for _ in range(prod(shape))], shape)
 
 
 class Linear(Module):
@@ -127,7 +127,13 @@ class Linear(Module):
     """
 
     def __init__(
-        self, in_features: int, out_features: int, *, generator: Random | None, bias: bool = True, std: float | None = None
+        self,
+        in_features: int,
+        out_features: int,
+        *,
+        generator: Random | None,
+        bias: bool = True,
+        std: float | None = None,
     ) -> None:
         std = 1 / sqrt(in_features) if std is None else std
         self.weight = _normal((out_features, in_features), std, generator)

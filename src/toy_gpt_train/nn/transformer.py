@@ -172,7 +172,9 @@ class SwiGLU(Module):
     Source: Shazeer (2020), "GLU variants improve Transformer".
     """
 
-    def __init__(self, embed_dim: int, hidden_dim: int, *, generator: Random | None, out_std: float | None = None) -> None:
+    def __init__(
+        self, embed_dim: int, hidden_dim: int, *, generator: Random | None, out_std: float | None = None
+    ) -> None:
         self.gate_proj = Linear(embed_dim, hidden_dim, bias=False, generator=generator)
         self.up_proj = Linear(embed_dim, hidden_dim, bias=False, generator=generator)
         self.down_proj = Linear(hidden_dim, embed_dim, bias=False, std=out_std, generator=generator)
