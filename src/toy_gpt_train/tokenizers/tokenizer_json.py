@@ -126,12 +126,17 @@ def _types(part: Any, nested: bool = False) -> str:
     return " ".join(found)
 
 
+def added_tokens(special: Mapping[str, int]) -> list[dict[str, Any]]:
+    """Return special tokens as a tokenizer.json lists them, by id."""
+    literal = {"single_word": False, "lstrip": False, "rstrip": False, "normalized": False, "special": True}
+    by_id = sorted(special.items(), key=lambda item: item[1])
+    return [{"id": token_id, "content": text, **literal} for text, token_id in by_id]
+
+
 def description_text(tokens: Sequence[str], merges: Sequence[Merge], special: Mapping[str, int]) -> str:
     """Return the text of a tokenizer.json; ``tokens`` are spelled, by id."""
     # Source: https://huggingface.co/docs/tokenizers (BPE, ByteLevel and AddedToken).
     byte_level = {"type": "ByteLevel", "add_prefix_space": False, "trim_offsets": True, "use_regex": True}
-    literal = {"single_word": False, "lstrip": False, "rstrip": False, "normalized": False, "special": True}
-    by_id = sorted(special.items(), key=lambda item: item[1])
     model: dict[str, Any] = {"type": "BPE"}
     model |= dict.fromkeys(("dropout", "unk_token", "continuing_subword_prefix", "end_of_word_suffix"))
     model |= dict.fromkeys(("fuse_unk", "byte_fallback", "ignore_merges"), False)
@@ -140,7 +145,7 @@ def description_text(tokens: Sequence[str], merges: Sequence[Merge], special: Ma
         "version": "1.0",
         "truncation": None,
         "padding": None,
-        "added_tokens": [{"id": token_id, "content": text, **literal} for text, token_id in by_id],
+        "added_tokens": added_tokens(special),
         "normalizer": None,
         "pre_tokenizer": byte_level,
         "post_processor": None,
