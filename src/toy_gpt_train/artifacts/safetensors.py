@@ -90,7 +90,7 @@ def read_safetensors(path: Path, most_bytes: int = SIZE_LIMIT) -> tuple[dict[str
 
 
 def open_safetensors(path: Path, most_bytes: int = SIZE_LIMIT) -> tuple[dict[str, LazyTensor], dict[str, str]]:
-    """Return the same, with the numbers still in the file, and not checked. InputError if it changes before they are read.
+    """Return the same, with the numbers still in the file, and not checked. InputError if it changes meanwhile.
 
     REQ: the file is not trusted. Its header is checked against its size before memory of a stated size is reserved.
     """
