@@ -125,11 +125,9 @@ def _to_theirs(part: Part, ours: Mapping[str, Any]) -> StoredTensor:
     if part.heads:
         numbers = _in_order(numbers, _halves(rows, part.heads))
     rows *= len(part.ours)
-    return (
-        ((*width, rows), _transposed(numbers, width[0], range(width[0])))
-        if part.transposed
-        else ((rows, *width), numbers)
-    )
+    if part.transposed:
+        return (*width, rows), _transposed(numbers, width[0], range(width[0]))
+    return (rows, *width), numbers
 
 
 def _to_ours(part: Part, theirs: LazyTensor, shapes: Mapping[str, tuple[int, ...]]) -> Iterator[tuple[str, LazyTensor]]:
