@@ -81,9 +81,8 @@ def make_gpt2(folder: Path) -> Any:
 
 def tokenizer_of(size: int) -> dict[str, Any]:
     """Return a tokenizer.json of byte-level BPE whose merges are all pairs of letters, then triples, and so on."""
-    from toy_gpt_train.tokenizers.tokenizer_json import TOKENIZER_NAME
-
     import toy_gpt_train as tg
+    from toy_gpt_train.tokenizers.tokenizer_json import TOKENIZER_NAME
 
     letters = "abcdefghijklmnopqrstuvwxyz"
     merges: list[tuple[str, str]] = []
