@@ -1,16 +1,24 @@
 """test_exchange_hf.py - Hugging Face folders, both ways: the same logits and the same ids as their libraries."""
 
+import json
 import random
 import shutil
+import sys
+import unicodedata
+from array import array
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import toy_gpt_train as tg
+from toy_gpt_train.artifacts.safetensors import read_safetensors, write_safetensors
 from toy_gpt_train.errors import InputError
+from toy_gpt_train.tokenizers.pretokenize import LLAMA3_PATTERN
 
 TEXT = "the cat sees the dog .\nthe dog sees a cat !  a dog runs ,\n\nand the cat runs too .\n" * 8
+# WHY: a library may know a newer Unicode than Python does; what Python does not know is left out.
+KNOWN = [chr(code) for code in range(1, sys.maxunicode + 1, 7) if unicodedata.category(chr(code)) not in ("Cn", "Cs")]
 SMALL = {"steps": 2, "batch_size": 2, "embedding_dim": 16, "heads": 4, "hidden_dim": 24, "context": 8}
 # Every option of the architecture, and what it is beside the small one.
 RUNS = {
@@ -228,3 +236,234 @@ def test_their_models_compute_the_same_here(torch, tmp_path, bpe, name):
     assert read.model.logits([1, 2, 3]) == run.model.logits([1, 2, 3])
     assert read.meta["origin"].startswith(f"an import of a Hugging Face folder: {kind.removesuffix('2')}, 280 tokens")
     assert repr(read) == f"<Run {kind.removesuffix('2')}, bpe, V=280, an import>"
+
+
+# --- their tokenizers -------------------------------------------------------------------------------------------
+
+
+def with_bos(description):
+    """A tokenizer.json as Llama 3 has it: its cuts, and a token that is put before every text."""
+    cut = {"type": "Split", "pattern": {"Regex": LLAMA3_PATTERN}, "behavior": "Isolated", "invert": False}
+    by_byte = {"type": "ByteLevel", "add_prefix_space": False, "trim_offsets": True, "use_regex": False}
+    before = [{"SpecialToken": {"id": "<bos>", "type_id": 0}}, {"Sequence": {"id": "A", "type_id": 0}}]
+    size = len(description["model"]["vocab"])
+    description["added_tokens"].append(
+        {"id": size, "content": "<bos>", "special": True}
+        | dict.fromkeys(("single_word", "lstrip", "rstrip", "normalized"), False)
+    )
+    description["pre_tokenizer"] = {"type": "Sequence", "pretokenizers": [cut, by_byte]}
+    description["model"]["ignore_merges"] = True
+    description["post_processor"] = {
+        "type": "Sequence",
+        "processors": [
+            {"type": "ByteLevel", "add_prefix_space": True, "trim_offsets": False, "use_regex": True},
+            {
+                "type": "TemplateProcessing",
+                "single": before,
+                "pair": before,
+                "special_tokens": {"<bos>": {"id": "<bos>", "ids": [size], "tokens": ["<bos>"]}},
+            },
+        ],
+    }
+    return description
+
+
+def test_a_tokenizer_in_the_style_of_llama_3(tmp_path, bpe):
+    tokenizers = pytest.importorskip("tokenizers")
+    description = with_bos(json.loads(bpe.read_text("utf-8")))
+    run = trained("llama", tokenizer="bpe", bpe_vocab=281, special=["<x>"])
+    run.export("hf", tmp_path / "out")
+    path = tmp_path / "out" / "tokenizer.json"
+    path.write_text(json.dumps(description), "utf-8")
+    theirs, read = tokenizers.Tokenizer.from_file(str(path)), tg.load(tmp_path / "out")
+    assert read.meta["start_tokens"] == ["<bos>"]
+    assert read.meta["tokenizer"] == {"kind": "bpe", "special": ["<bos>"], "cut": "llama3", "ignore_merges": True}
+
+    @settings(max_examples=300, deadline=None)
+    @given(
+        st.lists(st.sampled_from([*"it'S 12!\n\r_ é", "the cat", "<bos>"])).map("".join)
+        | st.text(st.sampled_from(KNOWN))
+    )
+    def check(text):
+        ids = theirs.encode(text, add_special_tokens=False).ids
+        assert read.tokenizer.encode(text) == ids
+        assert theirs.encode(text).ids == [280, *ids]
+        assert read.tokenizer.decode(ids) == theirs.decode(ids, skip_special_tokens=False)
+
+    check()
+    # Saved, and exported again, it is the same tokenizer.
+    read.save(tmp_path / "run")
+    again = tg.load(tmp_path / "run")
+    again.export("hf", tmp_path / "again")
+    assert tg.load(tmp_path / "again").tokenizer.encode("It'S 1234!\n") == read.tokenizer.encode("It'S 1234!\n")
+    assert again.generate(num=5, temperature=0) == read.generate(num=5, temperature=0)
+    meta = tmp_path / "run" / "artifacts" / "00_meta.json"
+    meta.write_text(meta.read_text("utf-8").replace('"cut": "llama3"', '"cut": "digits"'), "utf-8")
+    with pytest.raises(InputError, match="say that text is cut in different ways"):
+        tg.load(tmp_path / "run")
+
+
+# --- the command line -------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", ["gpt tied", "llama grouped"])
+def test_an_imported_model_is_a_run_like_any_other(toy_gpt, tmp_path, name):
+    run = trained(name, **TOKENIZERS["bpe with special"])
+    run.save(tmp_path / "run")
+    text, hf, back = tmp_path / "text.txt", tmp_path / "hf", tmp_path / "back"
+    text.write_text(TEXT, "utf-8")
+    outcome = toy_gpt("export", "--base-dir", tmp_path / "run", "--to", "hf", "--out", hf)
+    size = sum(path.stat().st_size for path in hf.iterdir())
+    assert (outcome.code, outcome.out) == (0, f"wrote 5 files to {hf}, {size:,} bytes\n")
+    outcome = toy_gpt("import", hf, "--base-dir", back)
+    assert (outcome.code, outcome.err) == (0, "")
+    prompt = ("--prompt", "the cat sees", "--num", 8, "--temperature", 0)
+    shown = [toy_gpt("infer", "--base-dir", base, *prompt).out for base in (tmp_path / "run", hf, back)]
+    assert shown[0] == shown[1] == shown[2]
+    assert "block 1" in toy_gpt("infer", "--base-dir", back, *prompt, "--explain").out
+    losses = [tg.load(base).score(text).loss for base in (tmp_path / "run", back)]
+    assert losses[1] == pytest.approx(losses[0], abs=1e-6)
+    assert toy_gpt("evaluate", "--base-dir", back, "--text", text).code == 0
+    assert "no start tokens" in toy_gpt("infer", "--base-dir", back).err
+    assert not tg.load(back).is_untrained
+
+
+# --- what is refused --------------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def folders(tmp_path_factory):
+    """A folder of each architecture."""
+    base = tmp_path_factory.mktemp("folders")
+    for kind in ("gpt", "llama"):
+        trained(kind, **TOKENIZERS["bpe"]).export("hf", base / kind)
+    return base
+
+
+def refusal(folder):
+    with pytest.raises(InputError) as caught:
+        tg.load(folder)
+    message = str(caught.value)
+    assert len(message.splitlines()) == 1
+    assert message.startswith(str(folder))
+    return message
+
+
+WRONG_CONFIGS = [
+    ("gpt", {"model_type": "bert"}, "the architecture is ['GPT2LMHeadModel'] of the type 'bert'"),
+    ("gpt", {"architectures": ["GPT2Model"]}, "the architecture is ['GPT2Model']"),
+    ("gpt", {"architectures": ["GPT2LMHeadModel", "GPT2LMHeadModel"]}, "GPT2LMHeadModel and LlamaForCausalLM are"),
+    ("gpt", {"model_type": ["gpt2"]}, "of the type ['gpt2']"),
+    ("gpt", {"activation_function": "relu"}, "activation_function is 'relu'; only gelu_new is supported"),
+    ("gpt", {"activation_function": []}, "activation_function is []"),
+    ("gpt", {"scale_attn_weights": False}, "scale_attn_weights is False; only True is supported"),
+    ("gpt", {"scale_attn_by_inverse_layer_idx": True}, "scale_attn_by_inverse_layer_idx is True"),
+    ("gpt", {"n_head": 3}, "3 heads cannot share an embedding of 16"),
+    ("gpt", {"n_head": 0}, "n_head is 0, no whole number above 0"),
+    ("gpt", {"n_head": True}, "n_head is True, no whole number above 0"),
+    ("gpt", {"n_embd": None}, "n_embd is None, no whole number"),
+    ("gpt", {"n_embd": 10**30}, "n_embd is 1000000000000000000000000000000, no whole number"),
+    ("gpt", {"n_embd": 65536, "n_head": 1}, "config.json describes a larger model than the weights"),
+    ("gpt", {"n_inner": 23}, "has the shape [16, 24], but config.json says [16, 23]"),
+    ("gpt", {"n_layer": 2}, "tensor 'transformer.h.1."),
+    ("gpt", {"n_layer": 60_000}, "is missing"),
+    ("gpt", {"n_positions": 7}, "tensor transformer.wpe.weight has the shape [8, 16], but config.json says [7, 16]"),
+    ("gpt", {"vocab_size": 281}, "280 tokens in the tokenizer, 281 in config.json"),
+    ("gpt", {"layer_norm_epsilon": 0}, "norm_eps must be from 1e-12 to 1"),
+    ("gpt", {"layer_norm_epsilon": "1e-5"}, "layer_norm_epsilon is '1e-5', no number"),
+    ("gpt", {"tie_word_embeddings": 1}, "tie_word_embeddings is 1, neither true nor false"),
+    ("llama", {"hidden_act": "gelu"}, "hidden_act is 'gelu'; only silu is supported"),
+    ("llama", {"attention_bias": True}, "attention_bias is True; only False is supported"),
+    ("llama", {"mlp_bias": True}, "mlp_bias is True; only False is supported"),
+    ("llama", {"head_dim": 8}, "head_dim is 8; only hidden_size / num_attention_heads"),
+    ("llama", {"num_key_value_heads": 3}, "4 heads cannot share 3 heads of keys and values evenly"),
+    ("llama", {"rope_scaling": {"type": "linear", "factor": 2.0}}, "rope_scaling is of the type 'linear'; only the"),
+    ("llama", {"rope_parameters": {"rope_type": "llama3", "factor": 8}}, "rope_parameters is of the type 'llama3'"),
+    ("llama", {"rope_parameters": {"partial_rotary_factor": 0.5}}, "partial_rotary_factor is 0.5; only 1"),
+    ("llama", {"rope_scaling": "yes"}, "rope_scaling is 'yes', no object"),
+    ("llama", {"rope_theta": 0.5}, "rope_base must be from 1"),
+    ("llama", {"rope_theta": None}, "rope_theta is None, no number"),
+]
+
+
+@pytest.mark.parametrize(("kind", "change", "words"), WRONG_CONFIGS, ids=str)
+def test_what_is_not_known_here_is_refused_by_name(tmp_path, folders, kind, change, words):
+    shutil.copytree(folders / kind, tmp_path / "out")
+    path = tmp_path / "out" / "config.json"
+    path.write_text(json.dumps(json.loads(path.read_text("utf-8")) | change), "utf-8")
+    assert words in refusal(tmp_path / "out")
+
+
+def tensors_of(folder):
+    return read_safetensors(folder / "model.safetensors")[0]
+
+
+def test_tensors_that_do_not_fit_are_refused(tmp_path, folders):
+    shutil.copytree(folders / "llama", tmp_path / "out")
+    path, tensors = tmp_path / "out" / "model.safetensors", tensors_of(folders / "llama")
+    name = "model.layers.0.self_attn.q_proj.bias"
+    write_safetensors(path, tensors | {name: ((16,), array("f", [0] * 16))})
+    assert f"tensor {name!r} is not known to this architecture" in refusal(tmp_path / "out")
+    write_safetensors(path, {one: tensor for one, tensor in tensors.items() if one != "lm_head.weight"})
+    assert "tensor 'lm_head.weight' is missing" in refusal(tmp_path / "out")
+    write_safetensors(path, tensors | {"model.norm.weight": ((16,), array("f", [2e6] * 16))})
+    assert "norm.weight has a weight beyond 1e+06" in refusal(tmp_path / "out")
+    path.write_bytes(path.read_bytes()[:-4])
+    assert "truncated" in refusal(tmp_path / "out")
+    path.unlink()
+    assert "neither model.safetensors nor model.safetensors.index.json is here" in refusal(tmp_path / "out")
+
+
+def test_what_is_no_weight_may_be_there(tmp_path, folders):
+    """Older files have masks and frequencies too, a tied output layer, and names without a prefix."""
+    shutil.copytree(folders / "gpt", tmp_path / "out")
+    tensors = tensors_of(folders / "gpt")
+    short = {name.removeprefix("transformer."): tensor for name, tensor in tensors.items()}
+    short["h.0.attn.bias"] = ((1, 1, 8, 8), array("f", [1] * 64))
+    write_safetensors(tmp_path / "out" / "model.safetensors", short)
+    expected = tg.load(folders / "gpt").model.logits([1, 2])
+    assert tg.load(tmp_path / "out").model.logits([1, 2]) == expected
+
+
+WRONG_TOKENIZERS = [
+    (lambda d: d.update(normalizer={"type": "NFC"}), "its normalizer (NFC) changes the text"),
+    (lambda d: d.update(pre_tokenizer={"type": "Whitespace"}), "its pre_tokenizer (Whitespace) is not ByteLevel"),
+    (
+        lambda d: d["model"].update(byte_fallback=True),
+        "in the style of sentencepiece; only byte-level BPE is supported",
+    ),
+    (lambda d: d["model"].update(type="Unigram"), "its model is 'Unigram'"),
+    (lambda d: d.update(post_processor={"type": "BertProcessing"}), "its post_processor (BertProcessing) adds tokens"),
+    (lambda d: d.update(model=None), "its model or its pre_tokenizer is not an object"),
+    (lambda d: d["model"].update(type="WordLevel"), "cuts or joins text in another way than toy-gpt export writes"),
+]
+
+
+@pytest.mark.parametrize(("change", "words"), WRONG_TOKENIZERS)
+def test_tokenizers_that_are_not_known_here_are_refused(tmp_path, folders, change, words):
+    shutil.copytree(folders / "gpt", tmp_path / "out")
+    path = tmp_path / "out" / "tokenizer.json"
+    description = json.loads(path.read_text("utf-8"))
+    change(description)
+    path.write_text(json.dumps(description), "utf-8")
+    assert words in refusal(tmp_path / "out")
+
+
+@pytest.mark.parametrize("name", ["config.json", "model.safetensors", "tokenizer.json"])
+def test_damaged_files_are_refused_and_nothing_else_happens(tmp_path, folders, name):
+    shutil.copytree(folders / "llama", tmp_path / "out")
+    path = tmp_path / "out" / name
+    content = path.read_bytes()
+    draw = random.Random(4)
+    refusals = []
+    for _ in range(40):
+        damaged = bytearray(content)
+        for _ in range(3):
+            damaged[draw.randrange(min(len(content), 3000))] = draw.randrange(256)
+        path.write_bytes(damaged[: draw.choice([len(content), draw.randrange(len(content))])])
+        try:
+            tg.load(tmp_path / "out")
+        except InputError as error:
+            refusals.append(str(error))
+    assert len(refusals) > 20
+    assert all(len(message.splitlines()) == 1 and message.startswith(str(tmp_path)) for message in refusals)

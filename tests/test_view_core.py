@@ -44,7 +44,7 @@ from toy_gpt_train.run import load as load_run
 from toy_gpt_train.show import visible
 from toy_gpt_train.tokenizers.bpe import BPETokenizer
 from toy_gpt_train.tokenizers.char import CharTokenizer
-from toy_gpt_train.tokenizers.pretokenize import pretokenize
+from toy_gpt_train.tokenizers.pretokenize import CUTS, pretokenize
 from toy_gpt_train.tokenizers.word import WordTokenizer
 
 NODE = shutil.which("node")
@@ -495,9 +495,9 @@ def test_characters_of_every_kind_are_cut_as_in_python(ask: Ask) -> None:
     assert {ucd_3_2_0.category(char) for char in characters} == {ucd_3_2_0.category(char) for char in ASSIGNED}
     text = "".join(f"a{c}1{c}{c} {c}\u0301_{c}'s" for c in characters)
     (words,) = ask("cut", kind="word", texts=[text])
-    (pieces,) = ask("pretokenize", texts=[text])
     assert words == WordTokenizer().tokenize(text)
-    assert pieces == pretokenize(text)
+    for cut in CUTS:
+        assert ask("pretokenize", texts=[text], cut=cut) == [pretokenize(text, cut)]
 
 
 @settings(max_examples=30, deadline=None)
@@ -505,7 +505,8 @@ def test_characters_of_every_kind_are_cut_as_in_python(ask: Ask) -> None:
 def test_random_text_is_cut_as_in_python(ask: Ask, texts: list[str]) -> None:
     assert ask("cut", kind="word", texts=texts) == [WordTokenizer().tokenize(text) for text in texts]
     assert ask("cut", kind="char", texts=texts) == [CharTokenizer().tokenize(text) for text in texts]
-    assert ask("pretokenize", texts=texts) == [pretokenize(text) for text in texts]
+    for cut in CUTS:
+        assert ask("pretokenize", texts=texts, cut=cut) == [pretokenize(text, cut) for text in texts]
 
 
 LISTED_SPECIAL = ["<e>", "<e><e>", "a.*(b", "ab", "bc", "\n", "😀😀", "😀|"]

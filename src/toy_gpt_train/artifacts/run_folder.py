@@ -198,6 +198,8 @@ def _read_files(folder: Path, strict: bool) -> SavedRun:
         tokenizer = tokenizer_class(described["kind"]).from_vocabulary(tokens, folder, described.get("special", []))
     except InputError as error:  # the messages about BPE's own files name them
         raise InputError(str(error) if str(error).startswith(str(folder)) else f"{folder}: {error}") from error
+    if any(tokenizer.description().get(name) != described.get(name) for name in ("cut", "ignore_merges")):
+        raise InputError(f"{folder}: {META_NAME} and the tokenizer's files say that text is cut in different ways")
     try:
         # WHY: a false size must not fill the memory before the weights are read.
         num_bytes = sum(path.stat().st_size for path in folder.iterdir() if path.is_file())

@@ -199,7 +199,7 @@ def read(path: Path) -> SavedRun:
     InputError, in one line, if a file is missing or damaged, or says what this project cannot compute.
     """
     kind, vocab_size, context, size = read_config(path / CONFIG_NAME)
-    tokenizer = read_tokenizer(path)
+    tokenizer, before = read_tokenizer(path)
     if tokenizer.vocab_size != vocab_size:
         raise InputError(f"{path}: {tokenizer.vocab_size} tokens in the tokenizer, {vocab_size} in {CONFIG_NAME}")
     weights = path / WEIGHTS_NAME
@@ -217,7 +217,7 @@ def read(path: Path) -> SavedRun:
         )
     except InputError as error:
         raise InputError(f"{path}: {error}") from error
-    meta = imported_meta("a Hugging Face folder", kind, tokenizer, context)
+    meta = imported_meta("a Hugging Face folder", kind, tokenizer, context) | {"start_tokens": before}
     return SavedRun(meta, tokenizer, [0] * vocab_size, model, [])
 
 

@@ -12,10 +12,12 @@ from pathlib import Path
 from typing import Any, Final
 
 from toy_gpt_train.errors import InputError
+from toy_gpt_train.files import read_json_object
 from toy_gpt_train.inference.generate import end_of_text
 from toy_gpt_train.tokenizers import Tokenizer, tokenizer_class
+from toy_gpt_train.tokenizers.bpe import BPETokenizer
 from toy_gpt_train.tokenizers.saved import load_tokenizer
-from toy_gpt_train.tokenizers.tokenizer_json import TOKENIZER_NAME, added_tokens, read_description
+from toy_gpt_train.tokenizers.tokenizer_json import TOKENIZER_NAME, added_tokens
 
 TOKENIZER_CONFIG_NAME: Final = "tokenizer_config.json"
 # WHY spelled out: it is what str.split() takes for white space, which is more than \s of the other library.
@@ -61,16 +63,37 @@ def _listed_text(tokenizer: Tokenizer) -> str:
     return json.dumps(content, ensure_ascii=False, indent=1) + "\n"
 
 
-def read_tokenizer(folder: Path) -> Tokenizer:
-    """Return the tokenizer of a folder; InputError if it is damaged, or cuts text in a way that is not known here."""
+def read_tokenizer(folder: Path) -> tuple[Tokenizer, list[str]]:
+    """Return the tokenizer of a folder, and the tokens that it puts before every text.
+
+    InputError if it is damaged, or cuts text in a way that is not known here.
+    """
     path = folder / TOKENIZER_NAME
     if not path.is_file():
-        return load_tokenizer(folder)
-    description = read_description(path)
-    model = description.get("model")
+        return load_tokenizer(folder), []
+    description = read_json_object(path, unique=True)
+    model, before = description.get("model"), _put_before(description.get("post_processor"))
     if isinstance(model, dict) and model.get("type") == "WordLevel":
-        return _read_listed(description, model, path)
-    return load_tokenizer(folder)
+        return _read_listed(description, model, path), []
+    if isinstance(model, dict) and model.get("byte_fallback"):
+        raise InputError(f"{path}: a tokenizer in the style of sentencepiece; only byte-level BPE is supported")
+    if before:
+        description["post_processor"] = None
+    tokenizer = BPETokenizer.from_description(description, path)
+    tokenizer.token_ids(before)  # each has an id
+    return tokenizer, before
+
+
+def _put_before(post_processor: Any) -> list[str]:
+    """Return the special tokens that a template puts before a text; none if it does anything else."""
+    parts = post_processor.get("processors", [post_processor]) if isinstance(post_processor, dict) else []
+    templates = [part.get("single") for part in parts if isinstance(part, dict) and part.get("type") != "ByteLevel"]
+    if len(templates) != 1 or not isinstance(templates[0], list) or not templates[0]:
+        return []
+    *before, text = templates[0]
+    found = [part.get("SpecialToken", {}).get("id") if isinstance(part, dict) else None for part in before]
+    is_text_last = isinstance(text, dict) and "Sequence" in text
+    return [token for token in found if isinstance(token, str)] if is_text_last else []
 
 
 def _read_listed(description: Mapping[str, Any], model: Mapping[str, Any], path: Path) -> Tokenizer:
