@@ -29,7 +29,7 @@ export function rebuildFrom(fetchAnswer) {
       return answer;
     };
     return {
-      minContext: 1,
+      minContext: meta.model_kind === "embeddings" ? meta.context_size : 1,
       isReady,
       /** Fetch what nextProbs() and explain() will need; the server computes one context at a time, so only the last. */
       prepare(ids, explained) {
