@@ -27,7 +27,7 @@ SOURCE: Final = Path(__file__).resolve().parents[1] / "src" / PACKAGE
 # From the lowest layer up. Only in the lowest are there several rooms.
 LAYERS: Final = (
     (
-        *("errors", "engine", "progress", "math_training", "show", "loss_curve"),
+        *("errors", "engine", "progress", "math_training", "float_bits", "show", "loss_curve"),
         *("files", "disk", "locks", "staging", "project", "corpus"),
     ),
     *(

@@ -440,7 +440,7 @@ def test_grouped_heads_are_heads_with_equal_keys_and_values(heads, kv_heads):
     grouped, whole = grouped_and_whole(12 if heads == 6 else 8, heads, kv_heads)
     x = random_tensor(2, 5, whole.q_proj.weight.shape[0])
     assert grouped(x).data == pytest.approx(whole(x).data, rel=1e-12)
-    assert grouped.weights(x).data == pytest.approx(whole.weights(x).data, rel=1e-12)
+    assert grouped.weights(x, KVCache()).data == pytest.approx(whole.weights(x, KVCache()).data, rel=1e-12)
     cache = KVCache()
     one_by_one = [grouped(from_lists([[row]]), cache).data for row in random_tensor(1, 5, x.shape[2]).tolist()[0]]
     together = whole(random_tensor(1, 5, x.shape[2])).data
@@ -644,7 +644,7 @@ def test_where_the_last_token_looks_by_hand():
 def test_weights_are_the_shares_that_forward_uses(rope_base):
     part = MultiHeadAttention(4, 2, generator=random.Random(0), rope_base=rope_base)
     x = random_tensor(2, 3, 4)
-    weights = part.weights(x)
+    weights = part.weights(x, KVCache())
     assert weights.shape == (2, 2, 3, 3)
     values = part.v_proj(x).tolist()
     mixed = [

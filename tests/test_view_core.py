@@ -1278,8 +1278,8 @@ def index_of(runs: object) -> dict[str, str]:
 def test_the_list_of_runs_gives_whole_urls(ask: Ask) -> None:
     runs = [{"name": "one", "artifacts": "runs/1/", "log": "../logs/1.csv"}, {"name": "two", "artifacts": "/2/"}]
     assert ask("loadRuns", files=index_of(runs)) == [
-        {"name": "one", "artifacts": "http://page/view/runs/1/", "log": "http://page/logs/1.csv"},
-        {"name": "two", "artifacts": "http://page/2/", "log": None},
+        {"name": "one", "remote": False, "artifacts": "http://page/view/runs/1/", "log": "http://page/logs/1.csv"},
+        {"name": "two", "remote": False, "artifacts": "http://page/2/", "log": None},
     ]
 
 
@@ -1309,3 +1309,76 @@ def test_a_run_made_in_the_page_has_a_url_for_each_file(ask: Ask, made: Callable
     del urls[WEIGHTS]
     with pytest.raises(ViewError, match=f"^{re.escape(WEIGHTS)} is missing$"):
         load(ask, files, urls=urls)
+
+
+# --- a run whose predictions the server computes ------------------------------------------------------------------
+
+
+def load_remote(ask: Ask, files: Files, answer: object) -> Any:
+    """Open a run without its weights; every request for a prediction gets this answer."""
+    kept = {name: data for name, data in files.items() if not name.endswith(".safetensors")}
+    return load(ask, {**kept, "predict": json.dumps(answer).encode()}, remote=True)
+
+
+@pytest.fixture
+def answered(made: Callable[[str], Path]) -> tuple[Files, Run, dict[str, Any]]:
+    """The files of a network, the network, and what the server answers for its token 1."""
+    folder = made("safetensors")
+    run = load_run(folder)
+    steps = run.model.logit_lens([1])
+    probs = run.model.next_probs([1])
+    best = [i for i, _ in top_k(probs, 8)]
+    shown = [{"step": s.place, "attention": s.attention, "logits": [s.logits[i] for i in best]} for s in steps]
+    return files_of(folder), run, {"probs": probs, "best": best, "steps": shown}
+
+
+def test_a_remote_run_shows_what_the_server_answers(ask: Ask, answered: tuple[Files, Run, dict[str, Any]]) -> None:
+    files, run, answer = answered
+    load_remote(ask, files, answer)
+    with pytest.raises(ViewError, match="was not asked for this context"):
+        ask("nextProbs", contexts=[[1]])
+    assert ask("prepare", contexts=[[1]], explained=True) == {"queries": ["?ids=1&k=8"], "errors": [None]}
+    assert ask("nextProbs", contexts=[[1]]) == [run.model.next_probs([1])]
+    explanation = ask("explain", context=[1], k=8)
+    load(ask, files)
+    expected = ask("explain", context=[1], k=8)
+    assert [step["step"] for step in explanation["steps"]] == [step["step"] for step in expected["steps"]]
+    for found, same in zip(explanation["steps"], expected["steps"], strict=True):
+        assert [one["token"] for one in found["entries"]] == [one["token"] for one in same["entries"]]
+        logits = [one["logit"] for one in same["entries"]]
+        assert [one["logit"] for one in found["entries"]] == pytest.approx(logits, rel=0, abs=TOLERANCE)
+    assert explanation["context"] == expected["context"]
+    assert [one["token"] for one in explanation["entries"]] == [one["token"] for one in expected["entries"]]
+
+
+def test_a_remote_run_asks_only_for_what_is_needed_last(ask: Ask, answered: tuple[Files, Run, dict[str, Any]]) -> None:
+    files, _, answer = answered
+    load_remote(ask, files, answer)
+    contexts = [[1], [1, 2], [1, 2, 3], [1, 2, 3, 0]]
+    assert ask("prepare", contexts=contexts, explained=False)["queries"] == ["?ids=1,2,3,0&k=0"]
+    assert ask("prepare", contexts=contexts[-1:], explained=False)["queries"] == []
+    assert ask("prepare", contexts=contexts[-1:], explained=True)["queries"] == ["?ids=1,2,3,0&k=8"]
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"probs": [0.5]},
+        {"probs": None},
+        {"best": [-1]},
+        {"best": [10**6]},
+        {"steps": [3]},
+        {"steps": [{"step": 1, "attention": [], "logits": []}]},
+        {"steps": [{"step": "one", "attention": [None], "logits": []}]},
+    ],
+    ids=str,
+)
+def test_an_answer_that_is_none_is_refused(
+    ask: Ask, answered: tuple[Files, Run, dict[str, Any]], change: dict[str, Any]
+) -> None:
+    files, _, answer = answered
+    load_remote(ask, files, {**answer, **change})
+    (error,) = ask("prepare", contexts=[[1]], explained=True)["errors"]
+    assert error == "predict: not a list of probabilities and steps"
+    load_remote(ask, files, answer)
+    assert ask("prepare", contexts=[[1]], explained=True)["errors"] == [None]

@@ -15,8 +15,12 @@ const [runs, csv, sampling, tokenizers, texts, vectors, sessions] = await Promis
 
 // A page has an address and fetches its files; here they come with the request, as base64 by name.
 let served = {};
+const queries = [];
 globalThis.location = new URL("index.html", PAGE);
 globalThis.fetch = async (url) => {
+  if (url.search) {
+    queries.push(url.search);
+  }
   const content = served[url.pathname.split("/").at(-1)];
   const bytes = Uint8Array.from(Buffer.from(content ?? "", "base64"));
   return { ok: content !== undefined, status: content === undefined ? 404 : 200, arrayBuffer: async () => bytes.buffer };
@@ -29,13 +33,13 @@ const answers = {
     served = files;
     return runs.loadRuns("index.json");
   },
-  async load({ files, artifacts = "run/", urls = null }) {
+  async load({ files, artifacts = "run/", urls = null, remote = false }) {
     served = files;
     run = null;
     const begin = performance.now();
     const log = Object.hasOwn(files, "train_log.csv") ? "train_log.csv" : null;
     const place = urls === null ? { artifacts: new URL(artifacts, PAGE).href } : { urls: new Map(Object.entries(urls)) };
-    run = await runs.loadRun({ name: "a run", ...place, log });
+    run = await runs.loadRun({ name: "a run", ...place, log, remote });
     const milliseconds = performance.now() - begin;
     const { name, meta, vocabulary, model, lossFloor } = run;
     tokenizer = run.tokenizer;
@@ -49,6 +53,12 @@ const answers = {
   bpe({ files, special = [] }) {
     tokenizer = tokenizers.tokenizerFromMeta({ kind: "bpe", special }, new Map(Object.entries(files)));
     return Object.fromEntries(tokenizer.idOf);
+  },
+  // Ask for several contexts at once; return the queries that were sent, and what went wrong.
+  async prepare({ contexts, explained }) {
+    const before = queries.length;
+    const ends = await Promise.allSettled(contexts.map((ids) => run.model.prepare(ids, explained)));
+    return { queries: queries.slice(before), errors: ends.map(({ reason }) => reason?.message ?? null) };
   },
   nextProbs: ({ contexts }) => contexts.map((ids) => [...run.model.nextProbs(ids)]),
   explain: ({ context, k }) => run.model.explain(context, k),

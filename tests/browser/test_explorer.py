@@ -35,9 +35,11 @@ from browser.kit import (
     table_of,
     written_of,
 )
+from toy_gpt_train.models import network
 from toy_gpt_train.project import RESOURCE_ROOT
-from toy_gpt_train.run import load
+from toy_gpt_train.run import load, train
 from toy_gpt_train.show import visible
+from toy_gpt_train.view import predictions
 from toy_gpt_train.view.server import VIEW_DIR, open_server, runs_index
 
 if TYPE_CHECKING:
@@ -575,3 +577,43 @@ def test_the_page_works_from_a_plain_folder(visit: Visit, toy_gpt: ToyGpt, tmp_p
             check_training(open_tab(column, "Training"), meta_of(run))
             check_files(open_tab(column, "Files"), meta_of(run))
         page.close()
+
+
+# --- a run that is too large to send ----------------------------------------------------------------------------
+
+
+@pytest.fixture
+def large_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A small one, with the limit lowered."""
+    monkeypatch.setattr(network, "LARGEST_IN_TABLES", 1)
+    monkeypatch.setattr(predictions, "LARGEST_SENT", 0)
+    text = "the cat sat on the mat. the dog sat on the cat. " * 9
+    train("gpt", text=text, tokenizer="char", steps=30, embedding_dim=8, heads=2, layers=2, context=6).save(tmp_path)
+    return tmp_path
+
+
+def test_python_predicts_where_the_weights_stay_with_the_server(
+    visit: Visit, watch: Watch, toy_gpt: ToyGpt, large_run: Path
+) -> None:
+    (name,) = (run["name"] for run in runs_index(large_run)["runs"])
+    outcome = toy_gpt(
+        "infer", "--base-dir", large_run, "--prompt", "the c", "--explain", "--greedy", "--num", 6, "--json"
+    )
+    expected = json.loads(outcome.out)
+    with running(open_server(large_run, 0)) as address:
+        column = column_of(visit(name, address=address), name)
+        write(column, "the c")
+        expect(column.get_by_text("Python is computing")).to_have_count(0)
+        logits = table_of(explanation_of(column), "Logits, step by step")
+        shown = [(visible(one["token"]), one["id"], four_decimals(one["probability"])) for one in expected["top_k"]]
+        assert next_rows(column)[: len(shown)] == shown
+        for row, one in zip(rows_of(logits), expected["top_k"], strict=False):
+            steps = [place["logits"][one["token"]] for place in expected["explanation"]]
+            assert [number(cell) for cell in row[1:-1]] == pytest.approx(steps, rel=0, abs=0.5001e-4)
+        column.get_by_role("spinbutton", name="tokens").fill("6")
+        column.get_by_role("button", name="Generate", exact=True).click()
+        has_added(column, 6)
+        assert written_of(column) == "".join(expected["generated"])
+        for tab in ("Weights", "Embeddings"):
+            expect(open_tab(column, tab)).to_contain_text("too large for this page")
+        assert not [answer.url for answer in watch.responses if "safetensors" in answer.url]

@@ -14,7 +14,7 @@ from toy_gpt_train import io_artifacts
 from toy_gpt_train.artifacts import metadata
 from toy_gpt_train.artifacts.metadata import Meta, write_meta
 from toy_gpt_train.artifacts.model_tables import TableReader, write_model_table
-from toy_gpt_train.artifacts.safetensors import read_safetensors, write_safetensors
+from toy_gpt_train.artifacts.safetensors import open_safetensors, write_safetensors
 from toy_gpt_train.artifacts.train_log import read_training_log, write_training_log
 from toy_gpt_train.artifacts.vocabulary import read_vocabulary, write_vocabulary
 from toy_gpt_train.disk import real_file, whole_file
@@ -292,7 +292,7 @@ def _read_content(folder: Path, meta: Meta, model: Model, tokens: Sequence[str],
         raise InputError(f"{folder / VOCABULARY_NAME}: the tokens are not in sorted order")
     if layout == "safetensors":
         _require_files(folder, [TENSORS_NAME])
-        tensors, _ = read_safetensors(folder / TENSORS_NAME, _HEADER_BYTES + 8 * model.num_parameters())
+        tensors, _ = open_safetensors(folder / TENSORS_NAME, _HEADER_BYTES + 8 * model.num_parameters())
         try:
             model.load_tensors(tensors)
         except ValueError as error:

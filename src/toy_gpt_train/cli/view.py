@@ -8,7 +8,7 @@ from toy_gpt_train.view.server import DEFAULT_PORT, serve
 
 HELP: Final = "look into trained runs in a browser: what comes next, why, and the weights behind it"
 LESSON: Final = """The page is served to this computer only. It reads the files of a run, and computes each prediction
-itself.
+itself; for a very large network it asks this program.
 
 example:
   toy-gpt view --base-dir my_run"""

@@ -13,12 +13,15 @@ head of D, ours the neighbors 2i and 2i + 1, so the rows of the matrices for que
 import json
 from array import array
 from collections.abc import Iterator, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
+from toy_gpt_train.artifacts.lazy_numbers import LazyNumbers
 from toy_gpt_train.artifacts.metadata import imported_meta
 from toy_gpt_train.artifacts.run_folder import SavedRun
-from toy_gpt_train.artifacts.safetensors import StoredTensor, read_safetensors, read_shards, write_safetensors
+from toy_gpt_train.artifacts.safetensors import LazyTensor, StoredTensor, open_safetensors, write_safetensors
+from toy_gpt_train.artifacts.shards import open_shards
 from toy_gpt_train.disk import whole_folder
 from toy_gpt_train.errors import InputError
 from toy_gpt_train.exchange.huggingface_config import CONFIG_NAME, CONFIGS, read_config, written_config
@@ -108,9 +111,9 @@ def _in_order(data: "array[float]", order: Sequence[int]) -> "array[float]":
     return ordered
 
 
-def _transposed(data: "array[float]", columns: int) -> "array[float]":
+def _transposed(data: "array[float]", columns: int, which: range) -> "array[float]":
     turned: array[float] = data[:0]
-    for column in range(columns):
+    for column in which:
         turned += data[column::columns]
     return turned
 
@@ -122,26 +125,38 @@ def _to_theirs(part: Part, ours: Mapping[str, Any]) -> StoredTensor:
     if part.heads:
         numbers = _in_order(numbers, _halves(rows, part.heads))
     rows *= len(part.ours)
-    return ((*width, rows), _transposed(numbers, *width)) if part.transposed else ((rows, *width), numbers)
+    if part.transposed:
+        return (*width, rows), _transposed(numbers, width[0], range(width[0]))
+    return (rows, *width), numbers
 
 
-def _to_ours(
-    part: Part, theirs: StoredTensor, shapes: Mapping[str, tuple[int, ...]]
-) -> Iterator[tuple[str, StoredTensor]]:
+def _to_ours(part: Part, theirs: LazyTensor, shapes: Mapping[str, tuple[int, ...]]) -> Iterator[tuple[str, LazyTensor]]:
     """Yield our tensors of one of theirs; InputError if its shape is another than the config says."""
     (rows, *width), (shape, data) = shapes[part.ours[0]], theirs
     joined = rows * len(part.ours)
     expected = (*width, joined) if part.transposed else (joined, *width)
     if shape != expected:
         raise InputError(f"tensor {part.theirs} has the shape {list(shape)}, but {CONFIG_NAME} says {list(expected)}")
-    if part.transposed:
-        data = _transposed(data, joined)
-    if part.heads:
-        order = _halves(rows, part.heads)
-        data = _in_order(data, sorted(range(rows), key=order.__getitem__))
     size = len(data) // len(part.ours)
     for i, name in enumerate(part.ours):
-        yield name, (shapes[name], data[i * size : (i + 1) * size])
+        # WHY lazy: a large model need not be in memory to be taken over.
+        yield (
+            name,
+            (shapes[name], LazyNumbers(size, data.typecode, partial(_own, part, data, i * size, i * rows, rows))),
+        )
+
+
+def _own(part: Part, data: LazyNumbers, begin: int, first: int, rows: int, start: int, stop: int) -> "array[float]":
+    """Return some numbers of our tensor that begins at a number, or a row, of theirs."""
+    if not part.transposed and not part.heads:
+        return data[begin + start : begin + stop]
+    whole = data[:]
+    if part.transposed:
+        whole = _transposed(whole, rows * len(part.ours), range(first, first + rows))
+    if part.heads:
+        order = _halves(rows, part.heads)
+        whole = _in_order(whole, sorted(range(rows), key=order.__getitem__))
+    return whole[start:stop]
 
 
 # --- writing ------------------------------------------------------------------------------------------------
@@ -188,14 +203,14 @@ def read(path: Path) -> SavedRun:
     if tokenizer.vocab_size != vocab_size:
         raise InputError(f"{path}: {tokenizer.vocab_size} tokens in the tokenizer, {vocab_size} in {CONFIG_NAME}")
     weights = path / WEIGHTS_NAME
-    stored = read_safetensors(weights)[0] if weights.is_file() else _read_split(path)
+    stored = open_safetensors(weights)[0] if weights.is_file() else _read_split(path)
     model_class: Any = find_model(kind).model_class
     try:
         tensors = _named(stored, kind, size)
         # WHY before the model is made: sizes that no file holds must not fill the memory.
         if model_class.count_parameters(vocab_size, context, size) > sum(len(data) for _, data in stored.values()):
             raise InputError(f"{CONFIG_NAME} describes a larger model than the weights")
-        model = model_class(vocab_size, context, size)
+        model = model_class(vocab_size, context, size, seed=None)
         shapes = {name: parameter.shape for name, parameter in model.network.named_parameters()}
         model.load_tensors(
             {name: own for part in _parts(kind, size) for name, own in _to_ours(part, tensors[part.theirs], shapes)}
@@ -206,13 +221,13 @@ def read(path: Path) -> SavedRun:
     return SavedRun(meta, tokenizer, [0] * vocab_size, model, [])
 
 
-def _read_split(path: Path) -> dict[str, StoredTensor]:
+def _read_split(path: Path) -> dict[str, LazyTensor]:
     if not (path / INDEX_NAME).is_file():
         raise InputError(f"{path}: neither {WEIGHTS_NAME} nor {INDEX_NAME} is here")
-    return read_shards(path / INDEX_NAME)
+    return open_shards(path / INDEX_NAME)
 
 
-def _named(stored: Mapping[str, StoredTensor], kind: str, size: Architecture) -> dict[str, StoredTensor]:
+def _named(stored: Mapping[str, LazyTensor], kind: str, size: Architecture) -> dict[str, LazyTensor]:
     """Return their tensors by the full names; InputError if one is missing, or there is one more."""
     first = "transformer." if kind == "gpt" else "model."
     full = any(name.startswith(first) for name in stored)

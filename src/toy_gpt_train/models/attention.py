@@ -28,7 +28,7 @@ from toy_gpt_train.nn.tensor import Tensor
 class OneHead(Module):
     """The three linear layers of a single attention head, C to C each."""
 
-    def __init__(self, size: int, generator: Random) -> None:
+    def __init__(self, size: int, generator: Random | None) -> None:
         self.q_proj = Linear(size, size, bias=False, generator=generator)
         self.k_proj = Linear(size, size, bias=False, generator=generator)
         self.v_proj = Linear(size, size, bias=False, generator=generator)
@@ -45,7 +45,9 @@ class OneHead(Module):
 class AttentionNetwork(Network):
     """Vectors of tokens and positions, one head, and an output layer."""
 
-    def __init__(self, vocab_size: int, context_size: int, architecture: Architecture, generator: Random) -> None:
+    def __init__(
+        self, vocab_size: int, context_size: int, architecture: Architecture, generator: Random | None
+    ) -> None:
         size = architecture.embedding_dim
         self.token_embeddings = Embedding(vocab_size, size, generator=generator, std=1.0)
         self.position_embeddings = Embedding(context_size, size, generator=generator, std=1.0)
@@ -78,9 +80,9 @@ class AttentionModel(NetworkModel):
     default_context = 16
 
     @classmethod
-    def build_network(cls, vocab_size: int, context_size: int, architecture: Architecture, seed: int) -> Network:
+    def build_network(cls, vocab_size: int, context_size: int, architecture: Architecture, seed: int | None) -> Network:
         """Return an untrained network."""
-        return AttentionNetwork(vocab_size, context_size, architecture, Random(seed))
+        return AttentionNetwork(vocab_size, context_size, architecture, None if seed is None else Random(seed))
 
     @classmethod
     def count_parameters(cls, vocab_size: int, context_size: int, architecture: Architecture) -> int:

@@ -270,8 +270,11 @@ class Model(ABC):
             probs, target = self.next_probs(before), ids[position]
             yield Prediction(probs[target] if target < self.vocab_size else 0.0, argmax(probs), None)
 
-    def logit_lens(self, ids: Sequence[int]) -> list[Any]:
-        """Return what a network would predict after each of its steps; InputError if the model is no network."""
+    def logit_lens(self, ids: Sequence[int], cache: Any = None) -> list[Any]:
+        """Return what a network would predict after each of its steps; InputError if the model is no network.
+
+        ``cache`` is from new_cache(), as for logits().
+        """
         raise InputError("only a network has steps to explain; what this model knows can be read in its files")
 
     # --- its content, for files ----------------------------------------------------------------------------

@@ -25,7 +25,9 @@ from toy_gpt_train.nn.tensor import Tensor
 class EmbeddingsNetwork(Network):
     """N vectors side by side, an optional hidden layer, and an output layer."""
 
-    def __init__(self, vocab_size: int, context_size: int, architecture: Architecture, generator: Random) -> None:
+    def __init__(
+        self, vocab_size: int, context_size: int, architecture: Architecture, generator: Random | None
+    ) -> None:
         size = context_size * architecture.embedding_dim
         self.token_embeddings = Embedding(vocab_size, architecture.embedding_dim, generator=generator, std=1.0)
         self.hidden = Linear(size, architecture.hidden_dim, generator=generator) if architecture.hidden_dim else None
@@ -61,9 +63,9 @@ class EmbeddingsModel(NetworkModel):
     default_context = 8
 
     @classmethod
-    def build_network(cls, vocab_size: int, context_size: int, architecture: Architecture, seed: int) -> Network:
+    def build_network(cls, vocab_size: int, context_size: int, architecture: Architecture, seed: int | None) -> Network:
         """Return an untrained network."""
-        return EmbeddingsNetwork(vocab_size, context_size, architecture, Random(seed))
+        return EmbeddingsNetwork(vocab_size, context_size, architecture, None if seed is None else Random(seed))
 
     @classmethod
     def count_parameters(cls, vocab_size: int, context_size: int, architecture: Architecture) -> int:

@@ -31,10 +31,10 @@ class GPTModel(TransformerModel):
     default_context = 16
 
     @classmethod
-    def build_network(cls, vocab_size: int, context_size: int, architecture: Architecture, seed: int) -> Network:
+    def build_network(cls, vocab_size: int, context_size: int, architecture: Architecture, seed: int | None) -> Network:
         """Return an untrained network."""
         cls.check(architecture)
-        generator = Random(seed)
+        generator = None if seed is None else Random(seed)
         size, hidden, eps = architecture.embedding_dim, architecture.hidden_dim, architecture.norm_eps
         dropout = Dropout(architecture.dropout, generator)
         # WHY: each block adds to the stream twice; with this scale the sum stays as large as one part.

@@ -33,10 +33,10 @@ class LlamaModel(TransformerModel):
             raise InputError(f"RoPE rotates values in pairs, so a head needs an even number of them, not {size}")
 
     @classmethod
-    def build_network(cls, vocab_size: int, context_size: int, architecture: Architecture, seed: int) -> Network:
+    def build_network(cls, vocab_size: int, context_size: int, architecture: Architecture, seed: int | None) -> Network:
         """Return an untrained network."""
         cls.check(architecture)
-        generator = Random(seed)
+        generator = None if seed is None else Random(seed)
         size, hidden, eps = architecture.embedding_dim, architecture.hidden_dim, architecture.norm_eps
         dropout = Dropout(architecture.dropout, generator)
         # WHY: each block adds to the stream twice; with this scale the sum stays as large as one part.

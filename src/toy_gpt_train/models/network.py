@@ -17,6 +17,7 @@ from typing import Any, ClassVar, Final, Self
 
 from toy_gpt_train.engine import STDLIB, Choice
 from toy_gpt_train.errors import InputError
+from toy_gpt_train.float_bits import magnitude
 from toy_gpt_train.io_artifacts import WEIGHT_DECIMALS
 from toy_gpt_train.math_training import add_up, argmax
 from toy_gpt_train.models.architecture import Architecture
@@ -37,6 +38,9 @@ EPOCH_DEFINITION: Final = (
     "One epoch is as many predictions as the training text has tokens; the windows are drawn from random places."
 )
 
+# Larger networks are not trained here, only read: their matrices stay in the file, and are packed when they predict.
+LARGEST_UNPACKED: Final = 10_000_000
+
 MOST_BATCH_TOKENS: Final = 1 << 24
 # What training in the standard library may need, so that it is refused before memory ends: 100 bytes per weight, and
 # 60 per other number.
@@ -47,6 +51,7 @@ MOST_NUMBERS: Final = 30_000_000  # computed for one micro-batch
 _WINDOWS_AT_ONCE: Final = 16
 _ATTENTION_AT_ONCE: Final = 1 << 20
 _LOGITS_AT_ONCE: Final = 1 << 25
+_CHECKED_AT_ONCE: Final = 1 << 24  # weights
 
 
 class NetworkModel(Model):
@@ -56,7 +61,7 @@ class NetworkModel(Model):
         vocab_size: V.
         context_size: N, at least 1; InputError if it is smaller.
         architecture: How large the network is; InputError if it does not fit the model.
-        seed: For the weights it starts with.
+        seed: For the weights it starts with; without one they are empty, to be loaded.
     """
 
     layouts: ClassVar[tuple[str, ...]] = ("tables", "safetensors")
@@ -65,7 +70,7 @@ class NetworkModel(Model):
     trains_in_steps: ClassVar[bool] = True
     torch_name: ClassVar[str] = ""  # of the same network in nn/torch_networks.py, if there is one
 
-    def __init__(self, vocab_size: int, context_size: int, architecture: Architecture, seed: int = 0) -> None:
+    def __init__(self, vocab_size: int, context_size: int, architecture: Architecture, seed: int | None = 0) -> None:
         super().__init__(vocab_size, context_size)
         self.architecture = architecture
         self.network = self.build_network(vocab_size, context_size, architecture, seed)
@@ -120,11 +125,11 @@ class NetworkModel(Model):
         num_weights = cls.count_parameters(*size)
         if num_weights > most_numbers:
             raise InputError(f"a network of {num_weights} weights is described, but the files are too small to hold it")
-        return cls(*size)
+        return cls(*size, seed=None)
 
     @classmethod
-    def build_network(cls, vocab_size: int, context_size: int, architecture: Architecture, seed: int) -> Network:
-        """Return an untrained network."""
+    def build_network(cls, vocab_size: int, context_size: int, architecture: Architecture, seed: int | None) -> Network:
+        """Return an untrained network; without a seed its weights are empty."""
         raise NotImplementedError
 
     @staticmethod
@@ -150,6 +155,11 @@ class NetworkModel(Model):
     def stride(self) -> int:
         """How many tokens of a text are scored per window: half of it, so that each has the other half before it."""
         return max(self.context_size // 2, 1)
+
+    @property
+    def is_large(self) -> bool:
+        """Whether the network is only read, and its matrices are packed."""
+        return self.num_parameters() > LARGEST_UNPACKED
 
     # --- learning ------------------------------------------------------------------------------------------
 
@@ -209,7 +219,13 @@ class NetworkModel(Model):
 
     def logits(self, ids: Sequence[int], cache: Any = None) -> list[float]:
         """Return V logits for the token after a text, from exact products."""
-        return next(self.logits_of([ids], cache))
+        if self._torch is not None:
+            return next(self.logits_of([ids], cache))
+        return list(self._read(self.context(ids), cache).data[-self.vocab_size :])
+
+    def _read(self, context: tuple[int, ...], cache: Any) -> Tensor:
+        """Return the logits at the end of a context, and perhaps at positions before it."""
+        return self.network([context], exact=True)
 
     @property
     def writes_together(self) -> bool:
@@ -218,17 +234,12 @@ class NetworkModel(Model):
 
     def logits_of(self, texts: Sequence[Sequence[int]], cache: Any = None) -> Iterator[list[float]]:
         """Yield what logits() returns for each of several texts of one length, which share a cache."""
-        contexts = [self.context(ids) for ids in texts]
-        read = self._read(contexts, cache)
+        read = self._torch.read([self.context(ids) for ids in texts], cache)
         block = read.shape[1] * self.vocab_size  # the logits of a text, those at its end last
         for end in range(block, len(read.data) + 1, block):
             yield list(read.data[end - self.vocab_size : end])
 
-    def _read(self, contexts: Sequence[tuple[int, ...]], cache: Any) -> Tensor:
-        """Return the logits at the end of contexts of one length, and perhaps at positions before it."""
-        return self.network(contexts, exact=True) if self._torch is None else self._torch.read(contexts)
-
-    def logit_lens(self, ids: Sequence[int]) -> list[LensStep]:
+    def logit_lens(self, ids: Sequence[int], cache: Any = None) -> list[LensStep]:
         """Follow one prediction through the network."""
         return self.network.logit_lens(self.context(ids))
 
@@ -278,10 +289,7 @@ class NetworkModel(Model):
             first = (i + 1) * block - len(targets) * self.vocab_size
             for position, target in enumerate(targets):
                 begin = first + position * self.vocab_size
-                row = logits.data[begin : begin + self.vocab_size]
-                best = argmax(row)
-                total = add_up([exp(logit - row[best]) for logit in row])
-                yield Prediction(exp(row[target] - row[best]) / total, best, None)
+                yield scored(logits.data[begin : begin + self.vocab_size], target)
 
     def num_parameters(self) -> int:
         """Return how many numbers training has set."""
@@ -313,7 +321,8 @@ class NetworkModel(Model):
         ]
         about = {"architecture": self.architecture.as_mapping(), "parameters": parameters}
         if not in_tables:
-            tensors = {name: (parameter.shape, array("f", parameter.data)) for name, parameter in named}
+            # A frozen matrix is as its file holds it, and perhaps still there.
+            tensors = {name: (p.shape, p.data if p.is_frozen else array("f", p.data)) for name, p in named}
             return Content("safetensors", tensors=tensors, about=about)
         tables = [parameter_table(name, parameter, self.input_label) for name, parameter in named]
         tables.sort(key=lambda table: table.name)
@@ -338,13 +347,24 @@ class NetworkModel(Model):
         weights = {name: Tensor(data, shape) for name, (shape, data) in tensors.items()}
         for name, tensor in weights.items():
             _check_weights(name, tensor)
-        self.network.load_state_dict(weights)
+        self.network.load_state_dict(weights, freeze=self.is_large)
 
     def input_label(self, index: int) -> str:
         """Return the label of a row of 02_model_weights.csv: which value of the last layer it multiplies."""
         return f"dim_{index}"
 
 
+def scored(logits: Sequence[float], target: int) -> Prediction:
+    """Return what logits predict of the token that came."""
+    best = argmax(logits)
+    total = add_up([exp(logit - logits[best]) for logit in logits])
+    return Prediction(exp(logits[target] - logits[best]) / total, best, None)
+
+
 def _check_weights(name: str, tensor: Tensor) -> None:
-    if not all(abs(weight) <= LARGEST_WEIGHT for weight in tensor.data):  # so that NaN does not pass
-        raise InputError(f"{name} has a weight beyond {LARGEST_WEIGHT:g}, which makes no sense")
+    for begin in range(0, len(tensor.data), _CHECKED_AT_ONCE):
+        weights = tensor.data[begin : begin + _CHECKED_AT_ONCE]
+        if isinstance(weights, array) and weights.typecode == "f" and magnitude(weights) <= LARGEST_WEIGHT:
+            continue  # WHY first: a look at each of a hundred million weights takes ten seconds
+        if not all(abs(weight) <= LARGEST_WEIGHT for weight in weights):  # so that NaN does not pass
+            raise InputError(f"{name} has a weight that is not finite, or beyond {LARGEST_WEIGHT:g}")

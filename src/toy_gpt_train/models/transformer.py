@@ -7,30 +7,28 @@ OBS: that ends when the window is full and begins to slide. Every token then has
 before it, so the whole window is read again.
 """
 
-from collections.abc import Sequence
+from collections import deque
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
-from functools import partial
+from itertools import takewhile
 from typing import Any
 
 from toy_gpt_train.errors import InputError
 from toy_gpt_train.models.architecture import Architecture, network_options
-from toy_gpt_train.models.network import NetworkModel
+from toy_gpt_train.models.network import NetworkModel, scored
+from toy_gpt_train.models.scores import Prediction
+from toy_gpt_train.nn.modules import LensStep
 from toy_gpt_train.nn.tensor import Tensor
 from toy_gpt_train.nn.transformer import KVCache, TransformerLM
 
 
 @dataclass
 class ContextCache:
-    """The keys and values of contexts of one length."""
+    """The keys and values of a context."""
 
-    contexts: tuple[tuple[int, ...], ...] = ()  # the tokens they belong to
-    blocks: Sequence[Any] = ()  # for each block of the network a KVCache, or what PyTorch has instead
-
-    def covers(self, contexts: tuple[tuple[int, ...], ...]) -> int:
-        """Return how many tokens of each context need not be read again."""
-        known = len(self.contexts[0]) if self.contexts else 0
-        is_longer = known < len(contexts[0]) and tuple(context[:known] for context in contexts) == self.contexts
-        return known if is_longer else 0
+    ids: tuple[int, ...] = ()  # the tokens they belong to
+    blocks: Sequence[KVCache] = ()  # a cache for each block of the network
 
 
 class TransformerModel(NetworkModel):
@@ -45,20 +43,50 @@ class TransformerModel(NetworkModel):
         if architecture.hidden_dim < 1:
             raise InputError(f"the feed-forward layer must have a size of at least 1, got {architecture.hidden_dim}")
 
-    def new_cache(self) -> ContextCache:
+    def new_cache(self) -> Any:
         """Return an empty cache. It is valid while the weights do not change."""
-        return ContextCache()
+        return ContextCache() if self._torch is None else self._torch.new_cache()
 
-    def _read(self, contexts: Sequence[tuple[int, ...]], cache: Any) -> Tensor:
-        """Return the logits at the end of contexts, reading only the tokens that are not in the cache."""
-        if cache is None:
-            return super()._read(contexts, None)
-        of_now = tuple(contexts)
-        empty, read = (KVCache, partial(self.network, exact=True)) if self._torch is None else (list, self._torch.read)
-        known = cache.covers(of_now)
-        if not known:
-            cache.blocks = [empty() for _ in self.network.blocks]
-        cache.contexts = ()  # WHY: if reading is interrupted, nothing half-read counts
-        logits = read([context[known:] for context in of_now], cache.blocks)
-        cache.contexts = of_now
-        return logits
+    def _read(self, context: tuple[int, ...], cache: Any) -> Tensor:
+        """Return the logits at the end of a context, reading only the tokens that are not in the cache."""
+        with self._cached(context, cache) as (new, caches):
+            (states,) = deque(self.network.read(new, caches), maxlen=1)
+        return self.network.logits(_row(states, -1))
+
+    def logit_lens(self, ids: Sequence[int], cache: Any = None) -> list[LensStep]:
+        """Follow one prediction through the network."""
+        with self._cached(self.context(ids), cache) as (new, caches):
+            return self.network.logit_lens(new, caches)
+
+    @contextmanager
+    def _cached(self, context: tuple[int, ...], cache: Any) -> Iterator[tuple[tuple[int, ...], Sequence[KVCache]]]:
+        """Give the tokens of a context that are not in the cache, at least the last one, which are read meanwhile."""
+        cache = cache or self.new_cache()
+        cache.blocks = cache.blocks or [KVCache() for _ in self.network.blocks]
+        same = takewhile(lambda pair: pair[0] == pair[1], zip(cache.ids, context[:-1], strict=False))
+        known = sum(1 for _ in same)
+        for block in cache.blocks:
+            block.cut(known)
+        cache.ids = ()  # WHY: if reading is interrupted, nothing half-read counts
+        yield context[known:], cache.blocks
+        cache.ids = context
+
+    def _score_batch(self, windows: Sequence[tuple[Sequence[int], Sequence[int]]]) -> Iterator[Prediction]:
+        if not self.is_large:
+            yield from super()._score_batch(windows)
+            return
+        # WHY a token at a time: the logits of a window do not fit into memory, and a packed matrix gains nothing from
+        # more.
+        for window, targets in windows:
+            position = len(targets) - len(window)  # of the target that a token predicts
+            for states in self.network.read(window, [KVCache() for _ in self.network.blocks], exact=False):
+                for i in range(states.shape[1]):
+                    if position >= 0:
+                        yield scored(self.network.logits(_row(states, i)).data, targets[position])
+                    position += 1
+
+
+def _row(states: Tensor, i: int) -> Tensor:
+    size = states.shape[-1]
+    begin = i % states.shape[1] * size
+    return Tensor(states.data[begin : begin + size], (1, size), exact=states.exact)

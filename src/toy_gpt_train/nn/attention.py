@@ -20,7 +20,7 @@ from itertools import chain, compress, cycle
 
 from toy_gpt_train.math_training import softmax
 from toy_gpt_train.nn.functional import softmax_backward
-from toy_gpt_train.nn.kernels import Floats, column_sums, matmul, transpose
+from toy_gpt_train.nn.kernels import Floats, column_sums, matmul, matmul_transposed, transpose
 from toy_gpt_train.nn.tensor import Gradients, Tensor
 
 
@@ -178,8 +178,8 @@ def attention_weights(query: Tensor, key: Tensor, mask: Tensor | None = None) ->
     if mask is not None and mask.shape not in ((num_queries, num_keys), (*outer, num_queries, num_keys)):
         raise ValueError(f"a mask of shape {mask.shape} does not fit {num_queries} queries and {num_keys} keys")
     batch = math.prod(outer)
-    keys, exact = transpose(key.data, num_keys, size, batch), query.exact or key.exact
-    scores = matmul(query.data, keys, num_queries, size, num_keys, batch, exact=exact)
+    exact = query.exact or key.exact
+    scores = matmul_transposed(query.data, key.data, num_queries, size, num_keys, batch, exact=exact)
     scale = 1 / math.sqrt(size)
     weights: list[float] = []
     for row in range(batch * num_queries):

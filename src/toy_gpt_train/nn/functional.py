@@ -16,7 +16,7 @@ from operator import mul as times
 
 from toy_gpt_train import math_training
 from toy_gpt_train.math_training import add_up
-from toy_gpt_train.nn.kernels import Floats, column_sums, matmul, transpose
+from toy_gpt_train.nn.kernels import Floats, column_sums, matmul, matmul_transposed, transpose
 from toy_gpt_train.nn.tensor import Gradients, Shape, Tensor
 
 
@@ -30,9 +30,13 @@ def linear(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
     """
     num_out, num_in = weight.shape
     _check_rows(x, num_in)
+    if (packed := weight.packed) is not None:  # nothing to train here, so no way back
+        y = packed.times(x.data)
+        y = y if bias is None else list(map(plus, y, cycle(bias.data)))
+        return Tensor(y, (*x.shape[:-1], num_out), exact=x.exact)
     rows = len(x.data) // num_in
     exact = x.exact or weight.exact
-    y = matmul(x.data, transpose(weight.data, num_out, num_in), rows, num_in, num_out, exact=exact)
+    y = matmul_transposed(x.data, weight.data, rows, num_in, num_out, exact=exact)
     if bias is not None:
         y = list(map(plus, y, cycle(bias.data)))
 

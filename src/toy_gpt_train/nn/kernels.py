@@ -47,8 +47,29 @@ def matmul(a: Floats, b: Floats, m: int, k: int, n: int, batch: int = 1, *, exac
     >>> matmul([1.0, 2.0], [3.0, 4.0, 5.0, 6.0], m=1, k=2, n=2)
     [13.0, 16.0]
     """
-    pays = not exact and n >= _SMALLEST_ROW and batch * m * k * n >= _SMALLEST_PRODUCT
-    return packed_matmul(a, b, m, k, n, batch) if pays else plain_matmul(a, b, m, k, n, batch)
+    packed = not exact and _packing_pays(m, k, n, batch)
+    return packed_matmul(a, b, m, k, n, batch) if packed else plain_matmul(a, b, m, k, n, batch)
+
+
+def matmul_transposed(
+    a: Floats, b: Floats, m: int, k: int, n: int, batch: int = 1, *, exact: bool = False
+) -> list[float]:
+    """Multiply as matmul() does, with matrices whose columns are the rows of B, n rows of k columns.
+
+    >>> matmul_transposed([1.0, 2.0], [3.0, 5.0, 4.0, 6.0], m=1, k=2, n=2)
+    [13.0, 16.0]
+    """
+    if not exact and _packing_pays(m, k, n, batch):
+        return packed_matmul(a, transpose(b, n, k, batch), m, k, n, batch)
+    product: list[float] = []
+    for p in range(batch):
+        rows = [b[i : i + k] for i in range(p * n * k, (p + 1) * n * k, k)]
+        product += _each_with_each(a[p * m * k : (p + 1) * m * k], rows)
+    return product
+
+
+def _packing_pays(m: int, k: int, n: int, batch: int) -> bool:
+    return n >= _SMALLEST_ROW and batch * m * k * n >= _SMALLEST_PRODUCT
 
 
 def plain_matmul(a: Floats, b: Floats, m: int, k: int, n: int, batch: int = 1) -> list[float]:
@@ -56,10 +77,15 @@ def plain_matmul(a: Floats, b: Floats, m: int, k: int, n: int, batch: int = 1) -
     product: list[float] = []
     for p in range(batch):
         columns = [b[j : (p + 1) * k * n : n] for j in range(p * k * n, p * k * n + n)]
-        for i in range(p * m * k, (p + 1) * m * k, k):
-            row = a[i : i + k]
-            product += [add_up(map(mul, row, column)) for column in columns]
+        product += _each_with_each(a[p * m * k : (p + 1) * m * k], columns)
     return product
+
+
+def _each_with_each(a: Floats, columns: Sequence[Floats]) -> list[float]:
+    """Multiply each row of A with each column."""
+    k = len(columns[0])
+    rows = (a[i : i + k] for i in range(0, len(a), k))
+    return [add_up(map(mul, row, column)) for row in rows for column in columns]
 
 
 def packed_matmul(a: Floats, b: Floats, m: int, k: int, n: int, batch: int = 1) -> list[float]:

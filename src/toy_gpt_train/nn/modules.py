@@ -51,7 +51,7 @@ class Module:
 
     def num_parameters(self) -> int:
         """Return how many weights there are in all parameters."""
-        return sum(len(parameter.data) for parameter in self.parameters())
+        return sum(prod(parameter.shape) for parameter in self.parameters())
 
     def train(self, mode: bool = True) -> None:
         """Switch dropout on or off."""
@@ -73,8 +73,11 @@ class Module:
         """Return the parameters by name."""
         return dict(self.named_parameters())
 
-    def load_state_dict(self, state: Mapping[str, Tensor]) -> None:
-        """Copy values into every parameter; ValueError, and no change, if a name or a shape differs."""
+    def load_state_dict(self, state: Mapping[str, Tensor], *, freeze: bool = False) -> None:
+        """Copy values into every parameter; ValueError, and no change, if a name or a shape differs.
+
+        With ``freeze``, the matrices are not copied, and are trained no more; see Parameter.freeze().
+        """
         own = self.state_dict()
         if own.keys() != state.keys():
             raise ValueError(f"the parameters are not the same: {', '.join(sorted(own.keys() ^ state.keys()))}")
@@ -82,7 +85,10 @@ class Module:
             if parameter.shape != state[name].shape:
                 raise ValueError(f"{name} has shape {parameter.shape}, not {state[name].shape}")
         for name, parameter in own.items():
-            parameter.data = doubles(state[name].data)
+            if freeze and len(parameter.shape) == 2:
+                parameter.freeze(state[name].data)
+            else:
+                parameter.data = doubles(state[name].data[:])
 
 
 class LensStep(NamedTuple):
@@ -109,19 +115,25 @@ class Network(Module):
         raise NotImplementedError
 
 
-def _normal(shape: Shape, std: float, generator: Random) -> Parameter:
-    return Parameter([generator.gauss(0.0, std) for _ in range(prod(shape))], shape)
+def _normal(shape: Shape, std: float, generator: Random | None) -> Parameter:
+    return Parameter(None if generator is None else [generator.gauss(0.0, std) for _ in range(prod(shape))], shape)
 
 
 class Linear(Module):
     """y = x W^T + b: ``weight`` is W, (out_features, in_features); ``bias`` is b, (out_features,), or None.
 
     ``std`` is the standard deviation of W's initial values; by default 1/sqrt(in_features), which makes the values of y
-    about as large as those of x. b starts at 0.
+    about as large as those of x. b starts at 0. Without a generator, W is empty.
     """
 
     def __init__(
-        self, in_features: int, out_features: int, *, generator: Random, bias: bool = True, std: float | None = None
+        self,
+        in_features: int,
+        out_features: int,
+        *,
+        generator: Random | None,
+        bias: bool = True,
+        std: float | None = None,
     ) -> None:
         std = 1 / sqrt(in_features) if std is None else std
         self.weight = _normal((out_features, in_features), std, generator)
@@ -135,7 +147,7 @@ class Linear(Module):
 class Embedding(Module):
     """A learned vector for each id: ``weight`` is (num_embeddings, embedding_dim), drawn with deviation ``std``."""
 
-    def __init__(self, num_embeddings: int, embedding_dim: int, *, generator: Random, std: float = 0.02) -> None:
+    def __init__(self, num_embeddings: int, embedding_dim: int, *, generator: Random | None, std: float = 0.02) -> None:
         self.weight = _normal((num_embeddings, embedding_dim), std, generator)
 
     def forward(self, ids: Sequence[Sequence[int]], *, exact: bool = False) -> Tensor:
@@ -171,9 +183,9 @@ class RMSNorm(Module):
 class Dropout(Module):
     """Sets values to 0 with probability p in training; does nothing otherwise."""
 
-    def __init__(self, p: float, generator: Random) -> None:
+    def __init__(self, p: float, generator: Random | None) -> None:
         self.p = p
-        self._generator = generator
+        self._generator = generator or Random()
 
     def seed_dropout(self, seed: int) -> None:
         """Restart the randomness."""

@@ -18,6 +18,7 @@ from operator import add, mul
 from typing import Any
 
 from toy_gpt_train.nn.kernels import Floats, column_sums, doubles, matmul, transpose
+from toy_gpt_train.nn.packed import PackedMatrix
 
 Shape = tuple[int, ...]
 Gradients = tuple[Floats, ...]
@@ -28,6 +29,8 @@ class Tensor:
     """Values in a shape, and the way back to what they were made from."""
 
     __slots__ = ("_backward", "_parents", "data", "exact", "grad", "shape")
+
+    packed: PackedMatrix | None = None  # the same values, for products with them; see Parameter.freeze()
 
     def __init__(
         self,
@@ -147,12 +150,32 @@ class Tensor:
 
 
 class Parameter(Tensor):
-    """A Tensor that training changes. Its values and gradient are arrays of doubles: 8 bytes per value, not 32."""
+    """A Tensor that training changes. Its values and gradient are arrays of doubles: 8 bytes per value, not 32.
 
-    __slots__ = ()
+    Without data it is empty, until load_state_dict() or freeze() gives it some.
+    """
 
-    def __init__(self, data: Floats, shape: Shape) -> None:
-        super().__init__(doubles(data), shape)
+    __slots__ = ("_packed", "is_frozen")
+
+    def __init__(self, data: Floats | None, shape: Shape) -> None:
+        super().__init__(() if data is None else doubles(data), (0,) if data is None else shape)
+        self.shape = shape
+        self.is_frozen = False
+        self._packed: PackedMatrix | None = None
+
+    def freeze(self, data: Floats) -> None:
+        """Take over values as they are, to be trained no more: 32-bit floats, which may be read when they are needed.
+
+        A slice of ``data`` is an array("f").
+        """
+        self.data, self.is_frozen, self._packed = data, True, None
+
+    @property
+    def packed(self) -> PackedMatrix | None:  # type: ignore[override]
+        """A frozen matrix for products; packed when it is first asked for. None if training may change it."""
+        if self.is_frozen and self._packed is None:
+            self._packed = PackedMatrix(self.data[:], *self.shape)  # type: ignore[arg-type]
+        return self._packed
 
     def add_gradient(self, gradient: Floats) -> None:
         """Add to the gradient, and keep it as an array."""

@@ -3,6 +3,7 @@
 from array import array
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
+from itertools import takewhile
 from typing import Any
 
 import torch
@@ -48,6 +49,27 @@ def enough_memory(device: torch.device) -> Iterator[None]:
         raise
 
 
+class TextCache:
+    """The keys and values of texts of one length, as torch_networks.py keeps them."""
+
+    def __init__(self) -> None:
+        self.windows: list[list[int]] = []  # the tokens they belong to
+        self.blocks: list[list[torch.Tensor]] = []
+
+    def cut(self, windows: Sequence[Sequence[int]], num_blocks: int) -> int:
+        """Forget what differs from some windows; return how many of their tokens are left, never all."""
+        is_same = len(self.windows) == len(windows)
+        pairs = zip(self.windows, windows, strict=True) if is_same else ()
+        known = min(
+            (len(list(takewhile(lambda two: two[0] == two[1], zip(*pair, strict=False)))) for pair in pairs), default=0
+        )
+        known = min(known, len(windows[0]) - 1)
+        self.blocks = [[part[:, :, :known] for part in block] for block in self.blocks] if known else []
+        self.blocks = self.blocks or [[] for _ in range(num_blocks)]
+        self.windows = []  # WHY: if reading is interrupted, nothing half-read counts
+        return known
+
+
 class TorchNetwork:
     """A network of torch_networks.py with weights of ours, on a device.
 
@@ -91,9 +113,18 @@ class TorchNetwork:
             logits: torch.Tensor = self._forward(ids, **how)
         return logits.float() if self._autocast else logits
 
-    def read(self, windows: Sequence[Sequence[int]], caches: Any = None) -> Tensor:
-        """Return the logits as the networks of nn/ do, (B, T, V); with caches, one for each block, see there."""
-        logits = self._predicted(windows, **({} if caches is None else {"caches": caches}))
+    def new_cache(self) -> "TextCache":
+        """Return an empty cache of a Transformer. It is valid while the weights do not change."""
+        return TextCache()
+
+    def read(self, windows: Sequence[Sequence[int]], cache: "TextCache | None" = None) -> Tensor:
+        """Return the logits as the networks of nn/ do, (B, T, V); with a cache, of the tokens that it does not have."""
+        if cache is None:
+            logits = self._predicted(windows)
+        else:
+            known = cache.cut(windows, len(self.module.blocks))
+            logits = self._predicted([window[known:] for window in windows], caches=cache.blocks)
+            cache.windows = [list(window) for window in windows]
         return Tensor(logits.cpu().double().flatten().tolist(), tuple(logits.shape), exact=True)
 
     def _predicted(self, windows: Sequence[Sequence[int]], **how: Any) -> torch.Tensor:

@@ -11,7 +11,8 @@ Source: Vaswani et al. (2017), "Attention is all you need"; Radford et al. (2019
 multitask learners", for the norms before, not after, each part.
 """
 
-from collections.abc import Callable, Sequence
+from array import array
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from math import sqrt
 from random import Random
@@ -26,6 +27,7 @@ from toy_gpt_train.nn.attention import (
     split_heads,
 )
 from toy_gpt_train.nn.functional import linear, reshape, silu
+from toy_gpt_train.nn.kernels import doubles
 from toy_gpt_train.nn.modules import Dropout, Embedding, LayerNorm, LensStep, Linear, Module, Network, RMSNorm
 from toy_gpt_train.nn.tensor import Tensor
 
@@ -34,6 +36,8 @@ Norm = LayerNorm | RMSNorm
 # WHY not GPT-2's 0.02: in a few hundred steps of a small network, vectors so short stay too much alike for attention to
 # tell tokens apart.
 EMBEDDING_STD: Final = 0.5
+
+_READ_AT_ONCE: Final = 32
 
 
 def embedding_std(size: int, *, tied: bool) -> float:
@@ -56,19 +60,33 @@ class KVCache:
 
     def extend(self, keys: Tensor, values: Tensor) -> tuple[Tensor, Tensor]:
         """Append the keys and values of new tokens, (B, H, T, D) each; return those of all tokens."""
-        self.keys = keys if self.keys is None else _append(self.keys, keys)
-        self.values = values if self.values is None else _append(self.values, values)
+        self.keys, self.values = _append(self.keys, keys), _append(self.values, values)
         return self.keys, self.values
 
+    def cut(self, length: int) -> None:
+        """Forget all but the first tokens."""
+        if self.keys is not None and self.values is not None and length < len(self):
+            self.keys, self.values = _first(self.keys, length), _first(self.values, length)
 
-def _append(old: Tensor, new: Tensor) -> Tensor:  # along T; no gradient flows back: training uses no cache
-    batch, heads, length, size = old.shape
-    added = new.shape[2]
-    joined: list[float] = []
+
+def _append(old: Tensor | None, new: Tensor) -> Tensor:  # along T; no gradient flows back: training uses no cache
+    batch, heads, added, size = new.shape
+    length = 0 if old is None else old.shape[2]
+    data = doubles(new.data)  # WHY an array: a long text has a quarter of the memory
+    joined = array("d")
     for i in range(batch * heads):
-        joined += old.data[i * length * size : (i + 1) * length * size]
-        joined += new.data[i * added * size : (i + 1) * added * size]
-    return Tensor(joined, (batch, heads, length + added, size), exact=old.exact or new.exact)
+        if old is not None:
+            joined += old.data[i * length * size : (i + 1) * length * size]  # type: ignore[arg-type]
+        joined += data[i * added * size : (i + 1) * added * size]
+    return Tensor(joined, (batch, heads, length + added, size), exact=new.exact)
+
+
+def _first(x: Tensor, length: int) -> Tensor:
+    batch, heads, tokens, size = x.shape
+    kept = array("d")
+    for begin in range(0, len(x.data), tokens * size):
+        kept += x.data[begin : begin + length * size]  # type: ignore[arg-type]
+    return Tensor(kept, (batch, heads, length, size), exact=x.exact)
 
 
 class MultiHeadAttention(Module):
@@ -79,7 +97,7 @@ class MultiHeadAttention(Module):
         embed_dim: int,  # C
         num_heads: int,  # H; ValueError if it does not divide C
         *,
-        generator: Random,
+        generator: Random | None,
         kv_heads: int = 0,  # heads of keys and values, 0 for H; ValueError if it does not divide H
         bias: bool = True,  # whether the four linear layers have biases
         rope_base: float | None = None,  # of the rotation of queries and keys by their position; None for no rotation
@@ -118,11 +136,12 @@ class MultiHeadAttention(Module):
             return query, key
         return rope(query, start, self.rope_base), rope(key, start, self.rope_base)
 
-    def weights(self, x: Tensor) -> Tensor:
-        """Return how much each token attends to each, (B, H, T, T); each row sums to 1."""
-        query, key = self._queries_and_keys(x, 0)
+    def weights(self, x: Tensor, cache: KVCache) -> Tensor:
+        """Return how much each token attends to those in the cache and in x, (B, H, Tq, Tk); each row sums to 1."""
+        query, key = self._queries_and_keys(x, len(cache))
+        key = _append(cache.keys, key)
         batch, heads, length, _ = query.shape
-        return Tensor(attention_weights(query, self._for_each_query(key)), (batch, heads, length, length))
+        return Tensor(attention_weights(query, self._for_each_query(key)), (batch, heads, length, key.shape[2]))
 
 
 class FeedForward(Module):
@@ -134,7 +153,7 @@ class FeedForward(Module):
         hidden_dim: int,  # F
         activation: Callable[[Tensor], Tensor],
         *,
-        generator: Random,
+        generator: Random | None,
         bias: bool = True,
         out_std: float | None = None,  # the standard deviation of the second layer's initial weights
     ) -> None:
@@ -153,7 +172,9 @@ class SwiGLU(Module):
     Source: Shazeer (2020), "GLU variants improve Transformer".
     """
 
-    def __init__(self, embed_dim: int, hidden_dim: int, *, generator: Random, out_std: float | None = None) -> None:
+    def __init__(
+        self, embed_dim: int, hidden_dim: int, *, generator: Random | None, out_std: float | None = None
+    ) -> None:
         self.gate_proj = Linear(embed_dim, hidden_dim, bias=False, generator=generator)
         self.up_proj = Linear(embed_dim, hidden_dim, bias=False, generator=generator)
         self.down_proj = Linear(hidden_dim, embed_dim, bias=False, std=out_std, generator=generator)
@@ -197,14 +218,26 @@ class TransformerLM(Network):
 
         With ``caches``, one for each block, the tokens before these were read earlier.
         """
+        return self.logits(self.states(ids, caches, exact=exact))
+
+    def states(
+        self, ids: Sequence[Sequence[int]], caches: Sequence[KVCache] | None = None, *, exact: bool = False
+    ) -> Tensor:
+        """Return what the last block makes of each token, (B, T, C); arguments as for forward()."""
         x = self._embed(ids, 0 if caches is None else len(caches[0]), exact=exact)
         for i, block in enumerate(self.blocks):
             x = block(x, None if caches is None else caches[i])
-        return self._logits(x)
+        return x
 
-    def _logits(self, x: Tensor) -> Tensor:
+    def logits(self, x: Tensor) -> Tensor:
+        """Return (..., V) for the states (..., C) of tokens."""
         x = self.norm(x)
         return linear(x, self.token_embeddings.weight) if self.output is None else self.output(x)
+
+    def read(self, ids: Sequence[int], caches: Sequence[KVCache], *, exact: bool = True) -> Iterator[Tensor]:
+        """Read a text a few tokens at a time, so that memory stays small; yield the states of each few, (1, T, C)."""
+        for i in range(0, len(ids), _READ_AT_ONCE):
+            yield self.states([ids[i : i + _READ_AT_ONCE]], caches, exact=exact)
 
     def _embed(self, ids: Sequence[Sequence[int]], start: int, *, exact: bool) -> Tensor:
         x = self.token_embeddings(ids, exact=exact)
@@ -213,20 +246,20 @@ class TransformerLM(Network):
             x = x + reshape(positions, positions.shape[1:])
         return self.dropout(x)
 
-    def logit_lens(self, ids: Sequence[int]) -> list[LensStep]:
+    def logit_lens(self, ids: Sequence[int], caches: Sequence[KVCache] | None = None) -> list[LensStep]:
         """Follow the last token through the network: after the embeddings, and after each block.
+
+        With ``caches``, the tokens before ``ids`` were read earlier.
 
         Source: Applying the output layer to an intermediate state is nostalgebraist (2020), "The logit lens".
         """
-        x = self._embed([ids], 0, exact=True)
-        steps = [LensStep("embeddings", [], self._logits_of_last(x))]
-        for i, block in enumerate(self.blocks, start=1):
-            (weights,) = block.attention.weights(block.norm_1(x)).tolist()
-            x = block(x)
-            steps.append(LensStep(f"block {i}", [head[-1] for head in weights], self._logits_of_last(x)))
+        caches = [KVCache() for _ in self.blocks] if caches is None else caches
+        for _ in self.read(ids[:-1], caches):
+            pass  # only the caches are needed
+        x = self._embed([ids[-1:]], len(caches[0]), exact=True)
+        steps = [LensStep("embeddings", [], list(self.logits(x).data))]
+        for i, (block, cache) in enumerate(zip(self.blocks, caches, strict=True), start=1):
+            ((*heads,),) = block.attention.weights(block.norm_1(x), cache).tolist()
+            x = block(x, cache)
+            steps.append(LensStep(f"block {i}", [weights for (weights,) in heads], list(self.logits(x).data)))
         return steps
-
-    def _logits_of_last(self, x: Tensor) -> list[float]:
-        size = x.shape[-1]
-        last = Tensor(x.data[-size:], (1, size), exact=True)
-        return list(self._logits(last).data)

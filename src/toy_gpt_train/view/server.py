@@ -10,7 +10,8 @@ REQ: of a run it serves the metadata, the log, and what the metadata list, if th
 REQ: a request whose Host is not this server is refused. WHY: otherwise a page from elsewhere could point its own host
 name at 127.0.0.1 and read what is served here (DNS rebinding).
 
-It does not know how a model computes: the page does that, from the same files as toy-gpt infer.
+It does not know how a model computes: the page does that, from the same files as toy-gpt infer. Only where the weights
+are too large to send, the page asks for each prediction, which predictions.py computes.
 """
 
 import json
@@ -33,12 +34,15 @@ from toy_gpt_train.artifacts.metadata import read_meta
 from toy_gpt_train.artifacts.run_folder import complete_run
 from toy_gpt_train.errors import InputError
 from toy_gpt_train.io_artifacts import META_NAME, TRAIN_LOG_NAME, artifacts_dir_from_base_dir, outputs_dir_from_base_dir
+from toy_gpt_train.models.base import TENSORS_NAME
 from toy_gpt_train.models.registry import find_model
 from toy_gpt_train.staging import JOURNAL_NAME
+from toy_gpt_train.view import predictions
 
 DEFAULT_PORT: Final = 8765
 VIEW_DIR: Final = Path(__file__).resolve().parent
 INDEX_NAME: Final = "runs.json"
+PREDICT_NAME: Final = "predict"  # below the folder of a run
 _LOOPBACK: Final = "127.0.0.1"
 _PORTS_TO_TRY: Final = 20
 _SECONDS_TO_ASK: Final = 30
@@ -83,13 +87,14 @@ def runs_index(base_dir: Path) -> dict[str, Any]:
 
     ``runs`` has the name, artifacts and log of each run, the default run first. Addresses are relative to ``base_dir``,
     the folder that holds artifacts/ and outputs/; if it is itself a folder of artifacts, its address is ``run/``.
+    A run with ``"remote": true`` is too large to send; its folder answers at ``predict``.
     ``notes`` has a sentence for each run left out, and for each of the older toy-gpt series.
 
     >>> from toy_gpt_train.project import RESOURCE_ROOT
     >>> runs_index(RESOURCE_ROOT / "artifacts" / "ladder" / "200-bigram" / "001_animals")["runs"]
     [{'name': '200-bigram on 001_animals', 'artifacts': 'run/', 'log': None}]
     """
-    runs: list[dict[str, str | None]] = []
+    runs: list[dict[str, str | bool | None]] = []
     notes: list[str] = []
     for place in _places(base_dir):
         try:
@@ -105,7 +110,8 @@ def runs_index(base_dir: Path) -> dict[str, Any]:
                 notes.append(f"{name}: {meta['origin']}")
             log = _real_file(place.outputs, TRAIN_LOG_NAME, base_dir)
             log_url = quote(place.log_url + TRAIN_LOG_NAME, errors=_ANY_BYTES) if log else None
-            runs.append({"name": name, "artifacts": quote(place.url, errors=_ANY_BYTES), "log": log_url})
+            remote = {"remote": True} if _is_remote(place, meta) else {}
+            runs.append({"name": name, "artifacts": quote(place.url, errors=_ANY_BYTES), "log": log_url, **remote})
     return {"runs": runs, "notes": notes}
 
 
@@ -155,6 +161,11 @@ def _real_file(folder: Path, name: str, base_dir: Path) -> Path | None:
     return None
 
 
+def _is_remote(place: Place, meta: dict[str, Any]) -> bool:
+    path = place.artifacts / TENSORS_NAME
+    return TENSORS_NAME in meta["artifacts"] and path.is_file() and path.stat().st_size > predictions.LARGEST_SENT
+
+
 class Found(NamedTuple):
     """A file that is served, and its type."""
 
@@ -191,6 +202,18 @@ def _file_of_run(base_dir: Path, folder_url: str, name: str) -> Path | None:
     return None
 
 
+def _remote_run(base_dir: Path, url: str) -> Path | None:
+    """Return the folder of the large run whose predictions an address asks for."""
+    for place in _places(base_dir) if url.endswith(f"/{PREDICT_NAME}") else ():
+        if url == f"/{place.url}{PREDICT_NAME}":
+            with suppress(InputError, OSError):
+                # WHY all its files: a link must not lead to weights elsewhere.
+                meta = _metadata(place, base_dir)
+                own = all(_real_file(place.artifacts, name, base_dir) for name in meta["artifacts"])
+                return place.artifacts if own and _is_remote(place, meta) else None
+    return None
+
+
 class ExplorerServer(ThreadingHTTPServer):
     """A web server for the runs below one base directory; port 0 is any free port. OSError if the port is taken."""
 
@@ -199,6 +222,7 @@ class ExplorerServer(ThreadingHTTPServer):
 
     def __init__(self, base_dir: Path, port: int) -> None:
         self.base_dir = base_dir
+        self.predictor = predictions.Predictor()
         super().__init__((_LOOPBACK, port), _Handler)
 
     def server_bind(self) -> None:
@@ -226,10 +250,17 @@ class _Handler(BaseHTTPRequestHandler):
         if not _is_own_host(self.headers, self.server.server_port):
             self.send_error(HTTPStatus.FORBIDDEN, explain=f"This server answers to {self.server.url} only.")
             return
+        path, _, query = self.path.partition("?")
         try:
-            found = self._open(unquote(self.path.partition("?")[0], errors=_ANY_BYTES))
+            found = self._open(unquote(path, errors=_ANY_BYTES), query)
         except OSError:
             found = None
+        except InputError as error:
+            self.send_error(HTTPStatus.BAD_REQUEST, explain=str(error))
+            return
+        except predictions.BusyError:
+            self.send_error(HTTPStatus.SERVICE_UNAVAILABLE, explain="Other predictions are being computed.")
+            return
         if found is None:
             self.send_error(HTTPStatus.NOT_FOUND, explain="There is nothing at this address.")
             return
@@ -239,11 +270,12 @@ class _Handler(BaseHTTPRequestHandler):
 
     do_HEAD = do_GET  # noqa: N815 - the base class's name; _send leaves the content out
 
-    def _open(self, url: str) -> tuple[str, BinaryIO] | None:
+    def _open(self, url: str, query: str) -> tuple[str, BinaryIO] | None:
         """Return the type and content of what is at an address; looked up each time, so new runs are shown too."""
         if url == f"/{INDEX_NAME}":
-            index = json.dumps(runs_index(self.server.base_dir), ensure_ascii=False)
-            return _DATA_TYPES[".json"] + _UTF_8, BytesIO(index.encode("utf-8", "replace"))
+            return _as_json(runs_index(self.server.base_dir))
+        if folder := _remote_run(self.server.base_dir, url):
+            return _as_json(self.server.predictor.answer(folder, query))
         found = find_file(self.server.base_dir, url)
         return (found.type, found.path.open("rb")) if found else None
 
@@ -271,6 +303,11 @@ class _Handler(BaseHTTPRequestHandler):
 
     def log_message(self, format: str, *args: Any) -> None:  # noqa: A002 - the base class's name for it
         """Print nothing: a line for each request would hide the address."""
+
+
+def _as_json(value: dict[str, Any]) -> tuple[str, BinaryIO]:
+    text = json.dumps(value, ensure_ascii=False)
+    return _DATA_TYPES[".json"] + _UTF_8, BytesIO(text.encode("utf-8", "replace"))
 
 
 def _is_own_host(headers: Message, port: int) -> bool:

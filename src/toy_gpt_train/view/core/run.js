@@ -15,14 +15,17 @@ import { DESCRIBED_NAME, MERGES_NAME, VOCAB_NAME, tokenizerFromMeta } from "./to
 
 const META_NAME = "00_meta.json";
 const VOCABULARY_NAME = "01_vocabulary.csv";
+const PREDICT_NAME = "predict";
 const VOCABULARY_HEADER = ["token_id", "token", "frequency"];
 const SCHEMA_VERSION = 1;
 const LARGEST_LOSS = -Math.log(1e-12);
 
 /**
- * Where the files of a run are. A run made in the page has no folder, but a URL for each file.
+ * Where the files of a run are. A run made in the page has no folder, but a URL for each file. The server computes the
+ * predictions of a remote one.
  *
- * @typedef {{name: string, artifacts?: string, urls?: Map<string, string>, log: string | null}} RunEntry
+ * @typedef {{name: string, artifacts?: string, urls?: Map<string, string>, log: string | null, remote?: boolean}}
+ *     RunEntry
  */
 /** @typedef {{tokens: string[], idOf: Map<string, number>, frequency: number[]}} Vocabulary */
 /** @typedef {{columns: string[], rows: number[][]}} Log */
@@ -47,6 +50,9 @@ const LARGEST_LOSS = -Math.log(1e-12);
  * @property {(ids: number[], k: number) => object} explain - Why this token? Where the k most likely ones come from.
  * @property {() => Matrix[]} matrices
  * @property {() => Vectors | null} vectors
+ * @property {((ids: number[], explained: boolean) => Promise<void>) | undefined} prepare - Where the server computes:
+ *     wait for this before nextProbs() and explain().
+ * @property {((ids: number[]) => boolean) | undefined} isReady - There, whether nextProbs() need not wait.
  */
 
 /** @typedef {Map<string, string | Uint8Array>} Files - Text by name; the bytes of safetensors. */
@@ -104,8 +110,9 @@ export async function loadRuns(indexUrl) {
   if (!Array.isArray(runs) || !runs.every((entry) => isObject(entry) && isEntry(entry))) {
     throw new Error(`${file}: its runs are not a list of names and URLs`);
   }
-  return runs.map(({ name, artifacts, log = null }) => ({
+  return runs.map(({ name, artifacts, log = null, remote = false }) => ({
     name,
+    remote: remote === true,
     artifacts: new URL(artifacts, base).href,
     log: log === null ? null : new URL(log, base).href,
   }));
@@ -127,7 +134,7 @@ export async function loadRun(entry) {
   ]);
   const meta = await readMeta(metaText, entry);
   const vocabulary = readVocabulary(vocabularyText, meta.vocab_size);
-  const { filesOf, rebuild } = await sourceOf(meta).code();
+  const { filesOf, rebuild } = entry.remote ? await remoteSource(entry) : await sourceOf(meta).code();
   const files = await fetchAll(entry, [...filesOf(meta, vocabulary), ...tokenizerFiles(meta)]);
   const tokenizer = tokenizerFromMeta(meta.tokenizer, files);
   checkIds(vocabulary, tokenizer);
@@ -142,6 +149,17 @@ export async function loadRun(entry) {
     log: logText === null ? null : readLog(logText),
     lossFloor: meta.loss_floor ?? null,
   };
+}
+
+/** Return what rebuilds a model whose predictions the server computes. */
+async function remoteSource(entry) {
+  const { filesOf, rebuildFrom } = await import("./remote.js");
+  const fetchAnswer = (query) => {
+    const url = urlOf(entry, PREDICT_NAME);
+    url.search = query;
+    return fetchText(url, PREDICT_NAME);
+  };
+  return { filesOf, rebuild: rebuildFrom(fetchAnswer) };
 }
 
 /**

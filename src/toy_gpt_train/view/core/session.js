@@ -96,6 +96,23 @@ export class Session {
     return this.run.tokenizer.join(tokens);
   }
 
+  /** Wait until what comes next is known, and perhaps why; at once where the page computes it. */
+  async prepare(explained) {
+    if (this.problem === null) {
+      await this.run.model.prepare?.(this.context, explained);
+    }
+  }
+
+  /** @returns {boolean} Whether the next token is known, or the page can compute it. */
+  get isReady() {
+    return this.problem === null && (this.isLocal || this.run.model.isReady(this.context));
+  }
+
+  /** @returns {boolean} Whether several tokens may be added without waiting. */
+  get isLocal() {
+    return this.run.model.prepare === undefined;
+  }
+
   /** @returns {Float64Array | null} The probability of each next token; null if there is a problem. */
   probabilities() {
     if (this.probs === null && this.problem === null) {

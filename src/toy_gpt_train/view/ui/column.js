@@ -22,37 +22,55 @@ import { countText, numberText } from "../core/text.js";
 export function column(run, entry, onPrompt) {
   const session = new Session(run);
   const problem = element("p.problem", { role: "alert" });
+  const waiting = element("p.note", { role: "status" });
+  let changes = 0;
   // WHY in one place: every error while a model computes is shown on the page.
-  const change = (act) => {
+  const change = async (act) => {
     const before = session.prompt;
+    changes += 1;
+    const mine = changes;
     try {
       act?.();
       fill(problem);
+      if (session.prompt !== before) {
+        write.stop();
+        onPrompt(session.prompt);
+      }
+      if (!session.isLocal) {
+        [text, write].forEach((panel) => panel.update());
+        fill(waiting, "Python is computing …");
+        await session.prepare(why.node.open);
+        if (mine !== changes) {
+          return; // a later change shows what it needs
+        }
+        fill(waiting);
+      }
       [text, next, write, why].forEach((panel) => panel.update());
     } catch (error) {
+      if (mine !== changes) {
+        return;
+      }
       write.stop();
+      fill(waiting);
       fill(problem, `This cannot be shown: ${error.message}`);
-    }
-    if (session.prompt !== before) {
-      write.stop();
-      onPrompt(session.prompt);
     }
   };
   const text = textPanel(session, change);
   const next = nextPanel(session);
   const write = writePanel(session, change);
-  const why = explainPanel(session);
+  const why = explainPanel(session, change);
+  const large = () => element("p.note", "The weights are too large for this page; they stay in their file.");
   const inside = tabs(`Inside ${run.name}`, [
     ["Vocabulary", () => vocabularyPanel(run)],
     // WHY loaded when opened: they are large, and the page starts sooner without them.
-    ["Weights", async () => (await import("./panel_weights.js")).weightsPanel(run)],
-    ["Embeddings", async () => (await import("./panel_embeddings.js")).embeddingsPanel(run)],
+    ["Weights", session.isLocal ? async () => (await import("./panel_weights.js")).weightsPanel(run) : large],
+    ["Embeddings", session.isLocal ? async () => (await import("./panel_embeddings.js")).embeddingsPanel(run) : large],
     ["Training", () => trainingPanel(run)],
     ["Files", async () => (await import("./panel_files.js")).filesPanel(run, entry)],
   ]);
   const left = element("div.part", element("h3", "Text"), text.node, write.node);
   const right = element("div.part", element("h3", "What comes next?"), next.node, why.node);
-  const parts = [problem, element("div.parts", left, right), element("h3", "Inside the model"), inside];
+  const parts = [problem, waiting, element("div.parts", left, right), element("h3", "Inside the model"), inside];
   change();
   const node = element("section.run", { "aria-label": run.name }, element("h2", run.name), facts(run), ...parts);
   return { node, session, setPrompt: text.setPrompt, stop: write.stop };

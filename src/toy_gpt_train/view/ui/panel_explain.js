@@ -17,9 +17,10 @@ const VIEWS = {
 /**
  * Make the panel. It is computed only while it is open.
  *
- * @type {(session: import("../core/session.js").Session) => {node: HTMLElement, update: () => void}}
+ * @type {(session: import("../core/session.js").Session, change: () => void) =>
+ *     {node: HTMLElement, update: () => void}}
  */
-export function explainPanel(session) {
+export function explainPanel(session, change) {
   const shows = { row: showRow, backoff: showBackoff, mixture: showMixture, network: showNetwork };
   const place = element("div.why");
   const node = element("details", { open: true }, element("summary", element("h3", "Why this token?")), place);
@@ -36,7 +37,7 @@ export function explainPanel(session) {
     const explanation = session.explain(MOST_ENTRIES);
     fill(place, ...shows[explanation.kind](explanation, session));
   };
-  node.addEventListener("toggle", update);
+  node.addEventListener("toggle", () => node.open && change());
   return { node, update };
 }
 

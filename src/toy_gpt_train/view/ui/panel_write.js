@@ -11,7 +11,7 @@ const PATIENCE = 30; // milliseconds of work before the page may draw
  * Make the panel.
  *
  * @param {import("../core/session.js").Session} session
- * @param {(act?: () => void) => void} change - Changes the session and updates the page.
+ * @param {(act?: () => void) => Promise<void>} change - Changes the session and updates the page.
  * @returns {{node: HTMLElement, update: () => void, stop: () => void}}
  */
 export function writePanel(session, change) {
@@ -30,6 +30,12 @@ export function writePanel(session, change) {
   function stop() {
     running = null;
     go.textContent = "Generate";
+    enable();
+  }
+
+  function enable() {
+    step.disabled = !session.isReady;
+    go.disabled = step.disabled && running === null;
   }
 
   async function write(tokens) {
@@ -42,10 +48,10 @@ export function writePanel(session, change) {
       do {
         session.step();
         left -= 1;
-      } while (left > 0 && performance.now() < until);
+      } while (left > 0 && session.isLocal && performance.now() < until);
     };
     while (left > 0 && running === mine && session.problem === null) {
-      change(work);
+      await change(work);
       await new Promise((resolve) => setTimeout(resolve));
     }
     if (running === mine) {
@@ -54,7 +60,7 @@ export function writePanel(session, change) {
   }
 
   const update = () => {
-    step.disabled = go.disabled = session.problem !== null;
+    enable();
     const { start, text, added } = session;
     fill(output, ...(text.startsWith(start) ? [start, element("mark", text.slice(start.length))] : [text]));
     const last = added.length ? visible(added.at(-1)) : null;
