@@ -22,7 +22,7 @@ from array import array
 from collections.abc import Callable, Mapping
 from math import prod
 from pathlib import Path
-from typing import Any, Final, NamedTuple, cast
+from typing import Any, Final, cast
 
 from toy_gpt_train.artifacts.run_folder import SavedRun
 from toy_gpt_train.disk import whole_file
@@ -33,8 +33,6 @@ from toy_gpt_train.nn.kernels import Floats
 from toy_gpt_train.tokenizers import Tokenizer
 from toy_gpt_train.tokenizers.bpe import BPETokenizer
 from toy_gpt_train.tokenizers.bpe_files import spell
-from toy_gpt_train.tokenizers.char import CharTokenizer
-from toy_gpt_train.tokenizers.word import WordTokenizer
 
 VERSION: Final = 3
 ALIGNMENT: Final = 32  # bytes
@@ -49,13 +47,7 @@ CONTROL: Final = 3  # cut out of the text before all others, and not shown
 
 Value = bool | int | float | str | bytes | list[str] | list[int]
 Fields = dict[str, Value]
-
-
-class StoredTensor(NamedTuple):
-    """A tensor's shape, and its numbers in parts, one after another."""
-
-    shape: tuple[int, ...]
-    parts: tuple[Floats, ...]
+Tensors = dict[str, tuple[tuple[int, ...], list[Floats]]]  # each a shape, and the numbers in parts
 
 
 def write(run: SavedRun, out: Path) -> list[Path]:
@@ -73,8 +65,8 @@ def write(run: SavedRun, out: Path) -> list[Path]:
     tensors = _tensors(model, architecture)
     with whole_file(out) as file:
         file.write(_padded(_header(fields, tensors)))
-        for tensor in tensors.values():
-            file.write(_padded(b"".join(map(_numbers, tensor.parts))))
+        for _, parts in tensors.values():
+            file.write(_padded(b"".join(map(_numbers, parts))))
     return [out]
 
 
@@ -120,13 +112,13 @@ def _sizes(model: TransformerModel, architecture: str) -> Fields:
     return {"general.architecture": architecture, "general.file_type": F32, **named}
 
 
-def _tensors(model: TransformerModel, architecture: str) -> dict[str, StoredTensor]:
-    tensors: dict[str, StoredTensor] = {}
+def _tensors(model: TransformerModel, architecture: str) -> Tensors:
+    tensors: Tensors = {}
     for name, parameter in model.network.named_parameters():
         rows, *row = parameter.shape
         key = _tensor_name(name, _JOINED.get(architecture, {}))
-        above = tensors.get(key, StoredTensor((0,), ()))
-        tensors[key] = StoredTensor((above.shape[0] + rows, *row), (*above.parts, parameter.data))
+        above, parts = tensors.get(key, ((0,), []))
+        tensors[key] = (above[0] + rows, *row), [*parts, parameter.data]
     return tensors
 
 
@@ -160,6 +152,8 @@ def _tokenizer(run: SavedRun) -> Fields:
     if len(ids := dict(zip(tokens, range(len(tokens)), strict=True))) < len(tokens):
         twice = next(token for token_id, token in enumerate(tokens) if ids[token] != token_id)
         raise InputError(f"llama.cpp could not tell the special token {twice!r:.60} from an ordinary one")
+    if cut := [token for token in tokens if "\0" in token]:
+        raise InputError(f"llama.cpp would end the token {cut[0]!r:.60} at its zero byte")
     end = end_of_text(tokenizer)
     if end is None:
         # WHY: llama.cpp takes some token for the end of a text, and if none is named, one that may be frequent.
@@ -170,30 +164,25 @@ def _tokenizer(run: SavedRun) -> Fields:
     return {f"tokenizer.ggml.{name}": value for name, value in fields.items()}
 
 
-def _spelled(tokenizer: Tokenizer, spelling: Callable[[str], str]) -> list[str]:
-    """Return the tokens by id; special ones are plain text there too."""
-    return [token if token in tokenizer.special else spelling(token) for token in tokenizer.tokens]
-
-
 def _bpe(tokenizer: BPETokenizer) -> Fields:
     """Byte-level BPE is GPT-2's there too."""
     merges = [f"{spell(left)} {spell(right)}" for left, right in tokenizer.merges]
     return {"model": "gpt2", "pre": "gpt-2", "tokens": list(tokenizer.tokens), "merges": merges}
 
 
-def _char(tokenizer: CharTokenizer) -> Fields:
+def _char(tokenizer: Tokenizer) -> Fields:
     """Characters are BPE that merges the bytes of a character, one after the other, and no more."""
-    tokens = _spelled(tokenizer, lambda token: spell(token.encode()))
-    one = [spell(token.encode()) for token in tokenizer.tokens if len(token) == 1]
-    merges = dict.fromkeys(f"{token[:end]} {token[end]}" for token in one for end in range(1, len(token)))
+    tokens = [token if token in tokenizer.special else spell(token.encode()) for token in tokenizer.tokens]
+    chars = [spell(token.encode()) for token in tokenizer.tokens if len(token) == 1]
+    merges = dict.fromkeys(f"{char[:end]} {char[end]}" for char in chars for end in range(1, len(char)))
     return {"model": "gpt2", "pre": "gpt-2", "tokens": tokens, "merges": list(merges)}
 
 
-def _word(tokenizer: WordTokenizer) -> Fields:
+def _word(tokenizer: Tokenizer) -> Fields:
     """Words are T5's tokens: each has the space before it."""
     if wrong := [token for token in tokenizer.tokens if _SPACE in token and token not in tokenizer.special]:
         raise InputError(f"llama.cpp would take U+2581 in the word {wrong[0]!r:.60} for a space")
-    tokens = _spelled(tokenizer, lambda token: _SPACE + token)
+    tokens = [token if token in tokenizer.special else _SPACE + token for token in tokenizer.tokens]
     spaces: Fields = {"add_space_prefix": True, "remove_extra_whitespaces": True}
     return {"model": "t5", "tokens": tokens, **spaces, "precompiled_charsmap": _white_to_space()}
 
@@ -201,14 +190,15 @@ def _word(tokenizer: WordTokenizer) -> Fields:
 def _white_to_space() -> bytes:
     r"""Return T5's table of what is replaced in a text before it is cut: \t, \n, \v, \f and \r by a space.
 
-    It is the size of a trie in bytes, the trie, and the replacements. Such a short trie has the entry of each byte at
-    the byte's own number. The entry has that number, a flag that the replaced text ends here, and from bit 10 on what
-    gives, by exclusive or with the number, the entry that says where the replacement begins: here the last one.
+    It is the size of a trie in bytes, the trie, and the replacements. The trie's entry for a first byte is at that
+    number. It has the byte, a flag that the replaced text may end here, and from bit 10 on what gives, by exclusive or
+    with its own number, the next entry, 256. That one says where the replacement begins: at 0. A second byte would lead
+    from it to one of the entries up to 511, which are empty.
     """
-    trie = [0] * 257
+    trie = [0] * 512
     for byte in b"\t\n\v\f\r":
         trie[byte] = byte | 1 << 8 | (byte ^ 256) << 10
-    return struct.pack("<I257I", 4 * 257, *trie) + b" \0"
+    return struct.pack("<I512I", 4 * len(trie), *trie) + b" \0"
 
 
 _KINDS: Final[Mapping[str, Callable[[Any], Fields]]] = {"bpe": _bpe, "char": _char, "word": _word}
@@ -217,7 +207,7 @@ _KINDS: Final[Mapping[str, Callable[[Any], Fields]]] = {"bpe": _bpe, "char": _ch
 # --- the bytes ----------------------------------------------------------------------------------------------
 
 
-def _header(fields: Fields, tensors: Mapping[str, StoredTensor]) -> bytes:
+def _header(fields: Fields, tensors: Tensors) -> bytes:
     parts = [struct.pack("<4sIQQ", b"GGUF", VERSION, len(tensors), len(fields))]
     for key, value in fields.items():
         kind, data = _typed(value)
