@@ -5,6 +5,7 @@ import os
 import tracemalloc
 import unicodedata
 from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from itertools import pairwise
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -210,6 +211,30 @@ def test_blocks_of_a_stream_have_the_pretokens_of_the_whole(chunks: list[str]) -
     splitter = TextSplitter(SPECIAL, last_certain_cut)
     found = [piece for block in splitter.blocks(chunks) for piece in pieces(splitter.split(block))]
     assert found == pieces(naive_split("".join(chunks), SPECIAL))
+
+
+@settings(deadline=None, max_examples=300)
+@given(cut_texts(), st.sampled_from(["llama3", "digits"]))
+@example(["a!", "\n", "\n", "b"], "llama3")
+@example(["12", "34", "5 ", "6"], "llama3")
+@example(["a ", " ", "1"], "digits")
+def test_blocks_have_the_pretokens_of_the_whole_in_other_ways_to_cut(chunks: list[str], cut: str) -> None:
+    splitter = TextSplitter([], partial(last_certain_cut, cut=cut))
+    found = [piece for block in splitter.blocks(chunks) for piece in pretokenize(block, cut)]
+    assert found == pretokenize("".join(chunks), cut)
+
+
+def test_other_ways_to_cut() -> None:
+    text = "It'S  $x 1234 \n\n(a)!\n b"
+    assert pretokenize(text, "llama3") == ["It", "'S", " ", " $", "x", " ", "123", "4", " \n\n", "(a", ")!\n", " b"]
+    assert pretokenize("a  12 b", "digits") == ["a", "  ", "1", "2", " b"]
+
+
+def test_a_whole_token_needs_no_merges() -> None:
+    vocab = {byte: bytes([byte]) for byte in range(256)} | {256: b"ab", 257: b"bc", 258: b"abc"}
+    merges = [(b"b", b"c"), (b"a", b"b"), (b"ab", b"c")]
+    assert BPETokenizer(vocab, merges).encode("abc") == [97, 257]
+    assert BPETokenizer(vocab, merges, ignore_merges=True).encode("abc") == [258]
 
 
 # --- Training ---------------------------------------------------------------------------------------------
@@ -715,7 +740,7 @@ DISAGREEING: dict[str, tuple[Callable[[dict[str, Any]], object], str]] = {
     "no cuts": (lambda d: d.update(pre_tokenizer=None), "its pre_tokenizer is not an object"),
     "no object": (lambda d: d.update(model=[]), "its model or"),
     "dropout": (lambda d: d["model"].update(dropout=0.1), "dropout of its model is not supported"),
-    "ignore_merges": (lambda d: d["model"].update(ignore_merges=True), "ignore_merges of its model is not supported"),
+    "ignore_merges": (lambda d: d["model"].update(ignore_merges=1), "ignore_merges of its model is neither true nor"),
     "another id": (lambda d: d["model"]["vocab"].update(ab=0), "its tokens are not those of vocab.json"),
     "a token more": (lambda d: d["model"]["vocab"].update(abc=259), "its tokens are not those of vocab.json"),
     "no vocab": (lambda d: d["model"].update(vocab=None), "its tokens are not those of vocab.json"),

@@ -16,7 +16,7 @@ import pytest
 from toy_gpt_train.tokenizers.bpe import BPETokenizer
 from toy_gpt_train.tokenizers.bpe_files import BYTE_CHARS, unspell
 from toy_gpt_train.tokenizers.bpe_train import learn_merges, number_tokens, train_bpe
-from toy_gpt_train.tokenizers.pretokenize import GPT2_PATTERN, pretokenize
+from toy_gpt_train.tokenizers.pretokenize import CUTS, GPT2_PATTERN, LLAMA3_PATTERN, pretokenize
 
 STORIES = Path(__file__).parent.parent / "corpus" / "030_stories.txt"
 SPECIAL = ["<|endoftext|>", "<|end", "<début>", "<a b>"]
@@ -77,11 +77,37 @@ def test_regex_differs_on_no_character_that_python_knows() -> None:
         assert {unicodedata.category(char) for char in theirs - ours} <= {"Cn"}
 
 
-def test_regex_agrees_on_sample_texts() -> None:
+@pytest.mark.parametrize(("cut", "source"), [("gpt2", GPT2_PATTERN), ("llama3", LLAMA3_PATTERN)])
+def test_regex_agrees_on_sample_texts(cut: str, source: str) -> None:
     regex = pytest.importorskip("regex")
-    pattern = regex.compile(GPT2_PATTERN)
+    pattern = regex.compile(source)
     for text in sample_texts():
-        assert pretokenize(text) == pattern.findall(text)
+        assert pretokenize(text, cut) == pattern.findall(text)
+
+
+@pytest.mark.parametrize("ignore_merges", [False, True])
+@pytest.mark.parametrize("cut", CUTS)
+def test_hugging_face_cuts_as_we_do_in_every_way(
+    trained: BPETokenizer, tmp_path: Path, cut: str, ignore_merges: bool
+) -> None:
+    tokenizers = pytest.importorskip("tokenizers")
+    # "xqz" is a token, but its merges lead to "x" and "qz".
+    parts = [(b"q", b"z"), (b"x", b"q"), (b"xq", b"z")]
+    size = len(trained.vocab)
+    vocab = {**trained.vocab, **{size + i: left + right for i, (left, right) in enumerate(parts)}}
+    merges = [*trained.merges, *parts]
+    ours = BPETokenizer(vocab, merges, trained.special, cut=cut, ignore_merges=ignore_merges)
+    assert len(ours.encode("xqz")) == (1 if ignore_merges else 2)
+    ours.save(tmp_path)
+    theirs = tokenizers.Tokenizer.from_file(str(tmp_path / "tokenizer.json"))
+    for text in ("xqz", *sample_texts()):
+        assert theirs.encode(text).ids == ours.encode(text)
+        assert list(ours.encode_iterable(text[i : i + 7] for i in range(0, len(text), 7))) == ours.encode(text)
+    again = BPETokenizer.load(tmp_path)
+    assert (again.cut_by, again.ignore_merges) == (cut, ignore_merges)
+    (tmp_path / "vocab.json").unlink()
+    (tmp_path / "merges.txt").unlink()
+    assert BPETokenizer.load(tmp_path).description() == ours.description()
 
 
 def test_hugging_face_reads_tokenizer_json_and_gives_the_same_ids(trained: BPETokenizer, tmp_path: Path) -> None:

@@ -229,6 +229,21 @@ def test_matrices_are_inputs_by_outputs(base_of: Callable[[str], Path], files_of
             assert [float(cell) for cell in row[1:]] == [numbers[i] for numbers in outputs]
 
 
+GROUPED = {"embedding_dim": 8, "hidden_dim": 6, "heads": 4, "kv_heads": 2, "tied": True}
+
+
+@pytest.mark.parametrize("in_tables", [1, 10**6])
+def test_a_shared_weight_is_written_once(tmp_path: Path, in_tables: int) -> None:
+    with mock.patch.object(network, "LARGEST_IN_TABLES", in_tables):
+        run = tg.train("llama", text=TEXT, context=N, steps=2, batch_size=2, save_to=tmp_path, **GROUPED)
+    read = tg.load(tmp_path)
+    assert read.model.logits([1, 2, 3]) == run.model.logits([1, 2, 3])
+    assert "output.weight" not in {parameter["name"] for parameter in read.meta["parameters"]}
+    assert not (tmp_path / "artifacts" / "02_model_weights.csv").exists()
+    assert GROUPED.items() <= read.meta["architecture"].items()
+    assert "norm_eps" not in read.meta["architecture"]
+
+
 @pytest.mark.parametrize("run", RUNS)
 def test_metadata(base_of: Callable[[str], Path], files_of: Callable[[str], Files], run: str) -> None:
     files = files_of(run)

@@ -71,7 +71,10 @@ def architectures(draw: st.DrawFn, kind: str) -> Architecture:
     size = draw(st.integers(1, 3)) * (2 if kind == "llama" else 1)
     least = 1 if kind in TRANSFORMERS else 0
     hidden = 0 if kind == "attention" else draw(st.integers(least, 4))
-    return Architecture(heads * size, hidden, heads, draw(st.integers(1, 3)) if kind in TRANSFORMERS else 1)
+    layers = draw(st.integers(1, 3)) if kind in TRANSFORMERS else 1
+    tied = kind in TRANSFORMERS and draw(st.booleans())
+    kv_heads = draw(st.sampled_from([0, 1, heads])) if kind == "llama" else 0
+    return Architecture(heads * size, hidden, heads, layers, tied=tied, kv_heads=kv_heads)
 
 
 # --- what a network is ------------------------------------------------------------------------------------------
@@ -102,6 +105,10 @@ def test_parameters_by_hand() -> None:
     # No positions, no biases, three matrices in the feed-forward layer, two norms of a gain.
     block = 4 * 4 + 3 * 8 + 2 * 2
     assert class_of("llama").count_parameters(2, 2, Architecture(2, 4, 1, 2)) == 4 + 2 * block + 2 + 4
+    # Tied: no output layer. Of four heads of 2, each two share keys and values: k and v are 8 to 4.
+    assert class_of("gpt").count_parameters(2, 2, Architecture(3, 4, tied=True)) == 6 + 6 + 4 * 12 + 31 + 12 + 6
+    grouped = Architecture(8, 4, 4, tied=True, kv_heads=2)
+    assert class_of("llama").count_parameters(2, 2, grouped) == 16 + 2 * 64 + 2 * 32 + 3 * 32 + 2 * 8 + 8
 
 
 @pytest.mark.parametrize("kind", NETWORKS)
@@ -798,6 +805,9 @@ WRONG_SETTINGS: list[tuple[str, dict[str, Any], str]] = [
     *(("gpt", {"learning_rate": value}, "learning rate") for value in (0.0, -1.0, 1001.0, math.nan, math.inf)),
     *(("gpt", {"clip": value}, "clip") for value in (-1.0, 1e10, math.nan, math.inf)),
     *(("gpt", {"weight_decay": value}, "weight decay") for value in (-0.1, 1e9, math.nan, math.inf)),
+    ("llama", {"heads": 4, "kv_heads": 3}, "4 heads cannot share 3 heads of keys"),
+    ("llama", {"kv_heads": -1}, "kv_heads must be from 0"),
+    *(("gpt", {"norm_eps": value}, "norm_eps must be from") for value in (0.0, 2.0, math.nan)),
     *(("gpt", {"dropout": value}, "dropout") for value in (1.0, -0.1, math.nan)),
 ]
 
@@ -812,8 +822,8 @@ def test_settings_that_make_no_sense(kind: str, numbers: dict[str, Any], words: 
 def test_each_network_has_the_options_it_uses() -> None:
     shape = {"embedding_dim", "hidden_dim", "heads", "layers", "dropout"}
     with_bias = {"embedding_dim", "bias"}
-    expected = {"embeddings": with_bias | {"hidden_dim"}, "attention": with_bias, "gpt": shape}
-    expected["llama"] = shape | {"rope_base"}
+    expected = {"embeddings": with_bias | {"hidden_dim"}, "attention": with_bias, "gpt": shape | {"tied"}}
+    expected["llama"] = expected["gpt"] | {"rope_base", "kv_heads"}
     others = {field.name for field in fields(NetworkSettings)} - {"context", "architecture", "short_first"} | {"size"}
     for kind in NETWORKS:
         windows = set() if kind == "embeddings" else {"short_first"}  # it needs windows of exactly N tokens

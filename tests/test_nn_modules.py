@@ -396,10 +396,67 @@ def test_gradients_of_a_network_with_dropout_are_slopes(network):
     check_gradients(loss, *model.parameters(), places=2)
 
 
-@pytest.mark.parametrize("options", [{}, {"bias": False}, {"rope_base": 10_000.0}], ids=str)
+@pytest.mark.parametrize("options", [{}, {"bias": False}, {"rope_base": 10_000.0}, {"kv_heads": 1}], ids=str)
 def test_gradients_of_attention_are_slopes(options):
     part = MultiHeadAttention(4, 2, generator=random.Random(0), **options)
     check_gradients(lambda x, *_: part(x), random_tensor(2, 3, 4), *part.parameters())
+
+
+@both_networks
+def test_gradients_of_a_tied_network_are_slopes(network):
+    model = shaken(network(channels=4, blocks=1))
+    model.output = None
+    assert "output.weight" not in weights_of(model)
+    check_gradients(lambda *_: loss_of(model, WINDOWS), *model.parameters(), places=2)
+
+
+def test_tied_logits_are_products_with_the_token_vectors():
+    tied, free = (shaken(llama()) for _ in range(2))
+    tied.output = None
+    free.output.weight.data = array("d", free.token_embeddings.weight.data)
+    assert tied([[1, 2, 3]], exact=True).data == free([[1, 2, 3]], exact=True).data
+    assert tied.logit_lens([1, 2, 3]) == free.logit_lens([1, 2, 3])
+
+
+def grouped_and_whole(channels: int, heads: int, kv_heads: int) -> tuple[MultiHeadAttention, MultiHeadAttention]:
+    """Attention with shared keys and values, and the same with a copy of them for each head."""
+    grouped = MultiHeadAttention(channels, heads, kv_heads=kv_heads, generator=random.Random(0), rope_base=50.0)
+    whole = MultiHeadAttention(channels, heads, generator=random.Random(0), rope_base=50.0)
+    state = dict(grouped.state_dict())
+    rows = channels // heads
+    for part in ("k_proj", "v_proj"):
+        weight, bias = grouped.state_dict()[f"{part}.weight"], grouped.state_dict()[f"{part}.bias"]
+        bias.data = array("d", range(len(bias.data)))
+        copies = [i // (heads // kv_heads) * rows + j for i in range(heads) for j in range(rows)]
+        many = [value for i in copies for value in weight.data[i * channels : (i + 1) * channels]]
+        state[f"{part}.weight"] = Parameter(many, (channels, channels))
+        state[f"{part}.bias"] = Parameter([bias.data[i] for i in copies], (channels,))
+    whole.load_state_dict(state)
+    return grouped, whole
+
+
+@pytest.mark.parametrize(("heads", "kv_heads"), [(4, 2), (4, 1), (6, 3)])
+def test_grouped_heads_are_heads_with_equal_keys_and_values(heads, kv_heads):
+    grouped, whole = grouped_and_whole(12 if heads == 6 else 8, heads, kv_heads)
+    x = random_tensor(2, 5, whole.q_proj.weight.shape[0])
+    assert grouped(x).data == pytest.approx(whole(x).data, rel=1e-12)
+    assert grouped.weights(x).data == pytest.approx(whole.weights(x).data, rel=1e-12)
+    cache = KVCache()
+    one_by_one = [grouped(from_lists([[row]]), cache).data for row in random_tensor(1, 5, x.shape[2]).tolist()[0]]
+    together = whole(random_tensor(1, 5, x.shape[2])).data
+    assert [value for part in one_by_one for value in part] == pytest.approx(list(together), rel=1e-9)
+    assert cache.keys.shape[1] == kv_heads
+
+
+def test_heads_that_cannot_share_are_refused():
+    with pytest.raises(ValueError, match="4 heads cannot share 3 heads"):
+        MultiHeadAttention(8, 4, kv_heads=3, generator=random.Random(0))
+
+
+def test_the_norms_add_their_own_epsilon():
+    tiny = from_lists([[1e-3, -1e-3]])
+    assert LayerNorm(2, 1e-6)(tiny).data == pytest.approx([sqrt(0.5), -sqrt(0.5)], rel=1e-9)
+    assert RMSNorm(2, 3e-6)(tiny).data == pytest.approx([0.5, -0.5], rel=1e-9)
 
 
 def loss_and_gradients(

@@ -16,7 +16,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from toy_gpt_train.artifacts import safetensors as module
-from toy_gpt_train.artifacts.safetensors import StoredTensor, read_safetensors, write_safetensors
+from toy_gpt_train.artifacts.safetensors import StoredTensor, read_safetensors, read_shards, write_safetensors
 from toy_gpt_train.errors import InputError
 
 FLOAT = {"dtype": "F32", "shape": [1], "data_offsets": [0, 4]}
@@ -65,6 +65,92 @@ def refusal(path: Path, content: bytes) -> str:
 def exactly(tensors: dict[str, StoredTensor]) -> dict[str, tuple[tuple[int, ...], str, bytes]]:
     """What has to be equal: -0.0 is not 0.0 here."""
     return {name: (shape, data.typecode, data.tobytes()) for name, (shape, data) in tensors.items()}
+
+
+# --- numbers of two bytes ------------------------------------------------------------------------------------
+
+
+def two_bytes(dtype: str, patterns: list[int]) -> bytes:
+    size = 2 * len(patterns)
+    header = {"a": {"dtype": dtype, "shape": [len(patterns)], "data_offsets": [0, size]}}
+    return file_bytes(header, struct.pack(f"<{len(patterns)}H", *patterns))
+
+
+@pytest.mark.parametrize(("dtype", "exponent"), [("F16", 0x7C00), ("BF16", 0x7F80)])
+def test_every_number_of_two_bytes_is_widened_exactly(tmp_path, dtype, exponent):
+    finite = [bits for bits in range(1 << 16) if bits & exponent != exponent] * 2  # more than are read at a time
+    path = tmp_path / "file"
+    path.write_bytes(two_bytes(dtype, finite))
+    (shape, data), *_ = read_safetensors(path)[0].values()
+    assert (shape, data.typecode) == ((len(finite),), "f")
+    if dtype == "F16":
+        expected = struct.pack(
+            f"<{len(finite)}f", *struct.unpack(f"<{len(finite)}e", path.read_bytes()[-2 * len(finite) :])
+        )
+    else:
+        expected = struct.pack(f"<{len(finite)}I", *(bits << 16 for bits in finite))
+    assert struct.pack(f"<{len(finite)}f", *data) == expected
+    for bits in (exponent, exponent | 1, exponent | 0x8000):
+        assert refusal(path, two_bytes(dtype, [0, bits])) == "tensor 'a': holds a number that is not finite"
+
+
+# --- shards -------------------------------------------------------------------------------------------------
+
+
+def split_over(folder: Path, weight_map: Any, **shards: dict[str, StoredTensor]) -> Path:
+    for name, tensors in shards.items():
+        write_safetensors(folder / f"{name}.safetensors", tensors)
+    index = folder / "model.safetensors.index.json"
+    index.write_text(json.dumps({"metadata": {"total_size": 1}, "weight_map": weight_map}))
+    return index
+
+
+def test_shards_are_read_as_one_model(tmp_path):
+    one, two = ((1,), array("f", [1])), ((2,), array("d", [2, 3]))
+    weight_map = {"x": "b.safetensors", "y": "a.safetensors", "z": "b.safetensors"}
+    assert read_shards(split_over(tmp_path, weight_map, a={"y": two}, b={"x": one, "z": two})) == {
+        "x": one,
+        "y": two,
+        "z": two,
+    }
+
+
+@pytest.mark.parametrize(
+    ("weight_map", "message"),
+    [
+        ({"x": "../a.safetensors"}, "tensor 'x' is in '../a.safetensors', which is no name of a shard beside it"),
+        ({"x": "/etc/a.safetensors"}, "tensor 'x' is in '/etc/a.safetensors', which is no name of a shard beside it"),
+        ({"x": "..safetensors"}, "tensor 'x' is in '..safetensors', which is no name of a shard beside it"),
+        ({"x": "model.safetensors.index.json"}, "which is no name of a shard beside it"),
+        ({"x": 1}, "tensor 'x' is in 1, which is no name of a shard beside it"),
+        ({"x": "c.safetensors"}, "c.safetensors: missing, but model.safetensors.index.json names it"),
+        ({"x": "folder.safetensors"}, "folder.safetensors: missing, but model.safetensors.index.json names it"),
+        ({"x": "a.safetensors", "z": "a.safetensors"}, "a.safetensors: tensor 'y' is in this shard, which"),
+        (dict.fromkeys("xyz", "a.safetensors"), "a.safetensors: tensor 'z' is not in this shard, which"),
+        ({"x": "a.safetensors", "y": "b.safetensors"}, "a.safetensors: tensor 'y' is in this shard, which"),
+        ({}, "it has no weight_map"),
+        (["a.safetensors"], "it has no weight_map"),
+    ],
+)
+def test_shards_that_do_not_fit_are_refused(tmp_path, weight_map, message):
+    (tmp_path / "folder.safetensors").mkdir()
+    index = split_over(tmp_path, weight_map, a={"x": ONE, "y": ONE}, b={"y": ONE})
+    with pytest.raises(InputError) as caught:
+        read_shards(index)
+    assert message in str(caught.value)
+    assert str(caught.value).startswith(str(tmp_path))
+    assert len(str(caught.value).splitlines()) == 1
+
+
+def test_a_shard_that_is_another_name_for_one_is_refused(tmp_path):
+    index = split_over(tmp_path, {"x": "a.safetensors", "y": "b.safetensors"}, a={"x": ONE})
+    (tmp_path / "b.safetensors").symlink_to("a.safetensors")
+    with pytest.raises(InputError, match="tensor 'x' is in this shard"):
+        read_shards(index)
+    (tmp_path / "b.safetensors").unlink()
+    (tmp_path / "b.safetensors").symlink_to("b.safetensors")  # to itself
+    with pytest.raises(InputError, match="missing, but"):
+        read_shards(index)
 
 
 # --- the file, byte for byte --------------------------------------------------------------------------------
@@ -255,11 +341,11 @@ def test_a_header_that_is_none(tmp_path, text, message):
     ("header", "message"),
     [
         (described(more=1), "tensor 'a': is not described by dtype, shape and data_offsets alone"),
-        (described(dtype="F16"), "tensor 'a': dtype 'F16' is neither F64 nor F32"),
-        (described(dtype="f32"), "tensor 'a': dtype 'f32' is neither F64 nor F32"),
-        (described(dtype=None), "tensor 'a': dtype None is neither F64 nor F32"),
-        (described(dtype=["F32"]), "tensor 'a': dtype ['F32'] is neither F64 nor F32"),
-        (described(dtype={}), "tensor 'a': dtype {} is neither F64 nor F32"),
+        (described(dtype="I16"), "tensor 'a': dtype 'I16' is none of F64, F32, F16, BF16"),
+        (described(dtype="f32"), "tensor 'a': dtype 'f32' is none of F64, F32, F16, BF16"),
+        (described(dtype=None), "tensor 'a': dtype None is none of F64, F32, F16, BF16"),
+        (described(dtype=["F32"]), "tensor 'a': dtype ['F32'] is none of F64, F32, F16, BF16"),
+        (described(dtype={}), "tensor 'a': dtype {} is none of F64, F32, F16, BF16"),
         (described(dtype="F64"), "tensor 'a': data_offsets [0, 4] do not mark the 8 bytes of its shape"),
         (described(shape=1), "tensor 'a': shape 1 is not a list of whole numbers below 2**48"),
         (described(shape=None), "tensor 'a': shape None is not a list of whole numbers below 2**48"),
@@ -324,7 +410,7 @@ def test_numbers_that_are_no_sizes(tmp_path, field, number):
 
 
 @pytest.mark.parametrize("number", [float("nan"), float("inf"), float("-inf")])
-@pytest.mark.parametrize(("dtype", "form"), [("F64", "<d"), ("F32", "<f")])
+@pytest.mark.parametrize(("dtype", "form"), [("F64", "<d"), ("F32", "<f"), ("F16", "<e")])
 def test_a_weight_is_a_finite_number(tmp_path, dtype, form, number):
     data = struct.pack(form, 1) + struct.pack(form, number)
     header = described(dtype=dtype, shape=[2], data_offsets=[0, len(data)])
@@ -510,6 +596,6 @@ def test_we_read_what_the_reference_library_writes(file, numpy, reference, tenso
 
 
 def test_dtypes_that_only_the_reference_library_knows(tmp_path, numpy, reference):
-    for dtype, name in (("float16", "F16"), ("int64", "I64"), ("bool", "BOOL")):
+    for dtype, name in (("int64", "I64"), ("bool", "BOOL")):
         content = reference.save({"a": numpy.zeros(3, dtype)})
-        assert refusal(tmp_path / "file", content) == f"tensor 'a': dtype '{name}' is neither F64 nor F32"
+        assert refusal(tmp_path / "file", content) == f"tensor 'a': dtype '{name}' is none of F64, F32, F16, BF16"

@@ -11,10 +11,11 @@ torch.set_num_threads(1)  # WHY: for networks as small as these, threads only wa
 import toy_gpt_train as tg  # noqa: E402
 from toy_gpt_train.engine import Choice  # noqa: E402
 from toy_gpt_train.errors import InputError, InputWarning  # noqa: E402
-from toy_gpt_train.models.registry import LADDER  # noqa: E402
+from toy_gpt_train.models.architecture import Architecture  # noqa: E402
+from toy_gpt_train.models.registry import LADDER, find_model  # noqa: E402
 from toy_gpt_train.nn import kernels  # noqa: E402
 
-KINDS = [entry.name for entry in LADDER if entry.model_class.trains_in_steps]
+KINDS = [*(entry.name for entry in LADDER if entry.model_class.trains_in_steps), "tied gpt", "grouped llama"]
 TEXT = "the cat sees the dog . the dog sees a cat . a dog runs , and the cat runs too . " * 6
 SIZE = {"context": 4, "embedding_dim": 8, "batch_size": 6, "steps": 50, "eval_every": 1, "learning_rate": 0.01}
 OWN = {
@@ -22,6 +23,8 @@ OWN = {
     "attention": {"bias": False},
     "gpt": {"heads": 2, "hidden_dim": 8, "short_first": 0.3},
     "llama": {"heads": 2, "hidden_dim": 8, "layers": 2, "rope_base": 50.0},
+    "tied gpt": {"heads": 2, "hidden_dim": 8, "tied": True},
+    "grouped llama": {"heads": 4, "kv_heads": 2, "hidden_dim": 8, "tied": True},
 }
 IN_TORCH = {"engine": "torch", "device": "cpu"}
 EXACT = {**IN_TORCH, "dtype": "float64"}
@@ -35,7 +38,7 @@ def plain_kernel():
 
 
 def trained(kind, **options):
-    return tg.train(kind, text=TEXT, val_fraction=0.2, **{**SIZE, **OWN[kind], **options})
+    return tg.train(kind.split()[-1], text=TEXT, val_fraction=0.2, **{**SIZE, **OWN[kind], **options})
 
 
 def weights_of(run):
@@ -69,6 +72,15 @@ def test_in_32_bits_the_losses_agree_in_their_first_digits(kind):
     losses = [r["avg_loss"] for r in theirs.history]
     assert losses == pytest.approx([r["avg_loss"] for r in ours.history], rel=1e-4)
     assert losses != [r["avg_loss"] for r in ours.history]
+
+
+@pytest.mark.parametrize("kind", ["gpt", "llama"])
+def test_the_engines_add_the_same_to_a_variance(kind):
+    size = Architecture(8, hidden_dim=8, heads=2, norm_eps=0.5)
+    model = find_model(kind).model_class(5, 4, size)
+    ours = model.logits([1, 2, 3])
+    model.compute_with(Choice(*EXACT.values()))
+    assert model.logits([1, 2, 3]) == pytest.approx(ours, abs=1e-12)
 
 
 def test_bfloat16_learns():

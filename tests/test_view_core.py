@@ -44,7 +44,7 @@ from toy_gpt_train.run import load as load_run
 from toy_gpt_train.show import visible
 from toy_gpt_train.tokenizers.bpe import BPETokenizer
 from toy_gpt_train.tokenizers.char import CharTokenizer
-from toy_gpt_train.tokenizers.pretokenize import pretokenize
+from toy_gpt_train.tokenizers.pretokenize import CUTS, pretokenize
 from toy_gpt_train.tokenizers.word import WordTokenizer
 
 NODE = shutil.which("node")
@@ -153,6 +153,8 @@ OPTIONS: dict[str, tuple[object, ...]] = {
     "gpt": ("gpt", *SMALL, *CHARACTERS, "--heads", 2, "--layers", 2, "--context", 12),
     "llama": ("llama", *SMALL, *CHARACTERS, "--heads", 2, "--layers", 2, "--context", 12),
     "rope base": ("llama", *SMALL, *CHARACTERS, "--heads", 2, "--context", 12, "--rope-base", 50),
+    "tied gpt": ("gpt", *SMALL, *CHARACTERS, "--heads", 2, "--context", 12, "--tied"),
+    "grouped llama": ("llama", *SMALL, *CHARACTERS, "--heads", 4, "--kv-heads", 2, "--context", 12, "--tied"),
     "safetensors": ("llama", *SMALL, *CHARACTERS, "--heads", 2, "--layers", 2, "--context", 12, "--seed", 4),
 }
 LAYOUT_LIMITS = {"all": (10**9, 10**9), "observed": (0.5, 10**9), "sparse": (0.5, -1)}
@@ -263,7 +265,7 @@ def test_what_a_transformer_remembers_changes_nothing(ask: Ask, made: Callable[[
 
 
 @pytest.mark.parametrize(
-    "name", ["embeddings", "without bias", "hidden layer", "attention", "gpt", "llama", "safetensors"]
+    "name", ["embeddings", "without bias", "hidden layer", "attention", "gpt", "llama", "grouped llama", "safetensors"]
 )
 def test_a_network_is_explained_as_infer_explain_does(ask: Ask, made: Callable[[str], Path], name: str) -> None:
     run = load_run(made(name))
@@ -493,9 +495,9 @@ def test_characters_of_every_kind_are_cut_as_in_python(ask: Ask) -> None:
     assert {ucd_3_2_0.category(char) for char in characters} == {ucd_3_2_0.category(char) for char in ASSIGNED}
     text = "".join(f"a{c}1{c}{c} {c}\u0301_{c}'s" for c in characters)
     (words,) = ask("cut", kind="word", texts=[text])
-    (pieces,) = ask("pretokenize", texts=[text])
     assert words == WordTokenizer().tokenize(text)
-    assert pieces == pretokenize(text)
+    for cut in CUTS:
+        assert ask("pretokenize", texts=[text], cut=cut) == [pretokenize(text, cut)]
 
 
 @settings(max_examples=30, deadline=None)
@@ -503,7 +505,8 @@ def test_characters_of_every_kind_are_cut_as_in_python(ask: Ask) -> None:
 def test_random_text_is_cut_as_in_python(ask: Ask, texts: list[str]) -> None:
     assert ask("cut", kind="word", texts=texts) == [WordTokenizer().tokenize(text) for text in texts]
     assert ask("cut", kind="char", texts=texts) == [CharTokenizer().tokenize(text) for text in texts]
-    assert ask("pretokenize", texts=texts) == [pretokenize(text) for text in texts]
+    for cut in CUTS:
+        assert ask("pretokenize", texts=texts, cut=cut) == [pretokenize(text, cut) for text in texts]
 
 
 LISTED_SPECIAL = ["<e>", "<e><e>", "a.*(b", "ab", "bc", "\n", "😀😀", "😀|"]
@@ -995,6 +998,9 @@ DAMAGE: dict[str, tuple[str, Callable[[Files], object], str]] = {
         META,
     ),
     "rotation by no number": ("llama", in_meta(architecture={**ARCHITECTURE, "rope_base": None}), META),
+    "heads that share keys unevenly": ("llama", in_meta(architecture={**ARCHITECTURE, "kv_heads": 3}), META),
+    "no number to add to a variance": ("gpt", in_meta(architecture={**ARCHITECTURE, "norm_eps": 0}), META),
+    "tied, but with an output layer": ("gpt", in_meta(architecture={**ARCHITECTURE, "tied": True}), META),
     "rotation backward": ("llama", in_meta(architecture={**ARCHITECTURE, "rope_base": 0.5}), META),
     "too many blocks": (
         "gpt",

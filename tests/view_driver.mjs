@@ -63,7 +63,7 @@ const answers = {
     const { tokenize } = tokenizers.tokenizerFromMeta({ kind, special }, new Map());
     return texts.map(tokenize);
   },
-  pretokenize: ({ texts }) => texts.map((text) => tokenizers.pretokenize(text)),
+  pretokenize: ({ texts, cut }) => texts.map((text) => tokenizers.pretokenize(text, cut)),
   rows({ text, header }) {
     const rows = [];
     csv.eachRow(text, "a.csv", header, (cells) => rows.push(cells));

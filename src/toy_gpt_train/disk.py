@@ -13,10 +13,12 @@ import time
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from shutil import copyfileobj
+from shutil import copyfileobj, rmtree
 from stat import S_ISDIR, S_ISREG
 from tempfile import TemporaryFile
 from typing import BinaryIO, Final
+
+from toy_gpt_train.errors import InputError
 
 _TEMPORARY: Final = re.compile(r"\..+\.([0-9]+|old)\.tmp")
 _STREAMS: Final = ("/dev/fd/", "/dev/std", "/proc/")  # names of what a process has open, even where it is a file
@@ -49,6 +51,27 @@ def whole_file(path: Path) -> Iterator[BinaryIO]:
         sync_names([target.parent])
     finally:
         temporary.unlink(missing_ok=True)
+
+
+@contextmanager
+def whole_folder(path: Path) -> Iterator[Path]:
+    """Have a folder to write files to, which appears under its name only when all of it is written.
+
+    InputError if something has that name already.
+    """
+    if path.exists() or path.is_symlink():
+        raise InputError(f"{path}: is there already; choose another name")
+    temporary = temporary_path(path.absolute(), os.getpid())
+    rmtree(temporary, ignore_errors=True)  # a killed process of the same number may have left it
+    with present(temporary.parent), naming(path):
+        try:
+            temporary.mkdir()
+            yield temporary
+            sync_folder(temporary)
+            temporary.rename(path)
+            sync_names([path.parent])
+        finally:
+            rmtree(temporary, ignore_errors=True)
 
 
 @contextmanager

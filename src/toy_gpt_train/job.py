@@ -73,7 +73,8 @@ class Job:
     def numbers(self) -> dict[str, Any]:
         """Return every number of the settings, by name."""
         numbers = asdict(self.settings)
-        return {**numbers.pop("architecture", {}), **numbers}
+        is_network = numbers.pop("architecture", None) is not None
+        return {**self.settings.architecture.as_mapping(), **numbers} if is_network else numbers
 
     def prepare(self, encoded: EncodedText, folder: RunFolder | None) -> None:
         """Build the model for a text; ``folder`` is where the run will be written, if it will be.

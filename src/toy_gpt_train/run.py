@@ -101,7 +101,7 @@ class Run:
     def __repr__(self) -> str:
         metrics = self.meta["metrics"]
         kind = "val" if "val_loss" in metrics else "train"
-        unscored = "untrained" if self.is_untrained else "an older run"
+        unscored = "untrained" if self.is_untrained else self.meta["origin"].partition(" of ")[0]  # an older run
         loss = f"{kind} loss {metrics[f'{kind}_loss']:.2f}" if metrics else unscored
         return f"<Run {self.name}, {self.tokenizer.kind}, V={self.model.vocab_size}, {loss}>"
 
@@ -300,8 +300,6 @@ def load(
     choice = Choice(engine, device, dtype, compile).checked()
     saved = _read(Path(path), strict=strict)
     saved.model.compute_with(choice.resolved(saved.model.num_parameters())[0])
-    if "origin" in saved.meta and "sha256" not in saved.meta:
-        warnings.warn(saved.meta["origin"], InputWarning, stacklevel=2)
     changed = saved.changed_files
     return Run(saved.model, saved.tokenizer, saved.frequencies, saved.meta, saved.history, changed_files=changed)
 
@@ -311,7 +309,10 @@ def _read(path: Path, *, strict: bool) -> SavedRun:
         from toy_gpt_train.exchange import import_run  # WHY here: few need it
 
         return import_run(path)
-    return read_run(find_artifacts(path), strict=strict)
+    saved = read_run(find_artifacts(path), strict=strict)
+    if "origin" in saved.meta and "sha256" not in saved.meta:
+        warnings.warn(saved.meta["origin"], InputWarning, stacklevel=3)
+    return saved
 
 
 def train(

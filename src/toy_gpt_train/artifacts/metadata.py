@@ -16,7 +16,7 @@ from toy_gpt_train.io_artifacts import META_NAME, SCHEMA_VERSION, VOCABULARY_NAM
 from toy_gpt_train.math_training import SMALLEST_PROBABILITY
 from toy_gpt_train.models.registry import find_model
 from toy_gpt_train.project import MANIFEST_NAME, RESOURCE_ROOT, declared_repo_name
-from toy_gpt_train.tokenizers import tokenizer_class
+from toy_gpt_train.tokenizers import Tokenizer, tokenizer_class
 from toy_gpt_train.tokenizers.special import check_special
 
 Meta = dict[str, Any]
@@ -50,6 +50,31 @@ def new_meta(source: Source, training: Mapping[str, Any], **fields: Any) -> Meta
         "concepts": io_artifacts.CONCEPTS,
         "notes": io_artifacts.NOTES,
         **fields,
+    }
+
+
+def imported_meta(origin: str, kind: str, tokenizer: Tokenizer, context_size: int) -> Meta:
+    """Return the metadata of a model that other software wrote; ``origin`` says in what: ``a Hugging Face folder``.
+
+    What such a model does not record is left out: the text that it learned, how it learned, and its losses.
+    """
+    size = tokenizer.vocab_size
+    is_from = (
+        f"an import of {origin}: {kind}, {size:,} tokens, looks back {context_size:,} token{'s' * (context_size != 1)}"
+    )
+    return {
+        "schema_version": SCHEMA_VERSION,
+        "model_kind": kind,
+        "vocab_size": size,
+        "context_size": context_size,
+        "tokenizer": tokenizer.description(),
+        "start_tokens": [],
+        "training": {},
+        "corpus": {"filename": "", "sha256": "", "num_lines": 0, "num_chars": 0, "description": "not recorded"},
+        "concepts": io_artifacts.CONCEPTS,
+        "notes": [],
+        "metrics": {},
+        "origin": f"{is_from}; it records no start tokens, no final losses, no text",
     }
 
 
@@ -117,7 +142,11 @@ def _check_fields(meta: Meta) -> None:
     if version != SCHEMA_VERSION or isinstance(version, bool):
         raise InputError(f"schema_version {str(version)[:40]!r} is unknown; this version reads {SCHEMA_VERSION}")
     corpus, training = _require(meta, "corpus", dict), _require(meta, "training", dict)
-    for owner, name, least in ((meta, "vocab_size", 1), (meta, "context_size", 0), (corpus, "num_chars", 1)):
+    for owner, name, least in (
+        (meta, "vocab_size", 1),
+        (meta, "context_size", 0),
+        (corpus, "num_chars", 0 if "origin" in meta else 1),
+    ):
         if not least <= _require(owner, name, int) < 2**53:
             raise InputError(f"{name} is below {least}, or far too large")
     for name in ("epochs", "steps"):

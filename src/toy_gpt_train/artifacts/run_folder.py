@@ -232,7 +232,7 @@ def _read_vocabulary(folder: Path, meta: Meta) -> tuple[list[str], list[int]]:
 def _check_text(meta: Meta, tokens: Sequence[str], frequencies: Sequence[int], min_tokens: int) -> None:
     """Refuse sizes, frequencies and first tokens that are not those of one text."""
     num_tokens, size, start = sum(frequencies), meta["context_size"], meta["start_tokens"]
-    if num_tokens < min_tokens:
+    if num_tokens < min_tokens and "origin" not in meta:
         raise InputError(f"context_size is {size}, but the model has learned {num_tokens} tokens")
     if not min(size, num_tokens) <= len(start) <= size and (start or "origin" not in meta):
         raise InputError(f"{len(start)} start_tokens for a context of {size}")

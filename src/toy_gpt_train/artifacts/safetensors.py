@@ -5,7 +5,11 @@
               [begin, end], in bytes from the header's end; "__metadata__" -> an object, text to text
     the rest  the tensors' numbers, row-major and little-endian, one tensor after another with nothing between
 
-A dtype says how a number is stored: F64 in 8 bytes, F32 in 4. The format has others, which this module refuses.
+A dtype says how a number is stored: F64 in 8 bytes, F32 in 4, F16 and BF16 in 2. The format has others, which this
+module refuses. Here F16 and BF16 are only read: every number that they can hold is an F32 too.
+
+A large model comes in several such files, its shards, with an index, a JSON object: "weight_map" -> an object, a
+tensor's name to its file's.
 
 WHY this format: reading weights must not run code. A pickle, the older habit, is a program, and loading one runs what
 its author wrote. Here are only numbers, and a header that can be checked against the file's size.
@@ -13,6 +17,8 @@ its author wrote. Here are only numbers, and a header that can be checked agains
 
 import json
 import os
+import re
+import struct
 import sys
 from array import array
 from collections.abc import Mapping
@@ -21,7 +27,7 @@ from pathlib import Path
 from typing import Any, BinaryIO, Final, Literal, TypeGuard
 
 from toy_gpt_train.errors import InputError
-from toy_gpt_train.files import decode_utf8, parse_json_object
+from toy_gpt_train.files import decode_utf8, parse_json_object, read_json_object
 
 LENGTH_BYTES: Final = 8
 MAX_HEADER: Final = 100_000_000  # bytes; the limit of the reference library
@@ -30,7 +36,10 @@ SIZE_LIMIT: Final = 1 << 48  # the format's sizes and offsets are below it
 METADATA: Final = "__metadata__"
 TYPECODES: Final[dict[str, Literal["d", "f"]]] = {"F64": "d", "F32": "f"}
 DTYPES: Final[dict[str, str]] = {typecode: dtype for dtype, typecode in TYPECODES.items()}
-Span = tuple[int, int, str, list[int], Literal["d", "f"]]  # of a tensor: begin, end, name, shape, typecode
+_BYTES_OF: Final = {"F64": 8, "F32": 4, "F16": 2, "BF16": 2}
+_SHARD: Final = re.compile(r"[\w-][\w.-]{0,199}\.safetensors")
+_MOST_WIDENED: Final = 1 << 16  # numbers at a time
+Span = tuple[int, int, str, list[int], str]  # of a tensor: begin, end, name, shape, dtype
 
 # A tensor's shape, () for a single number, and its numbers, row-major: an array("d") is F64, an array("f") F32.
 StoredTensor = tuple[tuple[int, ...], "array[float]"]
@@ -68,7 +77,7 @@ def write_safetensors(
 def read_safetensors(path: Path, most_bytes: int = SIZE_LIMIT) -> tuple[dict[str, StoredTensor], dict[str, str]]:
     """Return the tensors of a file by name, in the order of their bytes, and its metadata, {} if there is none.
 
-    InputError if it is damaged or too large, or has a dtype other than F64 and F32, or a number that is not finite.
+    InputError if it is damaged or too large, or has a dtype other than the four, or a number that is not finite.
     REQ: the file is not trusted. Its header is checked against its size before memory of a stated size is reserved.
     """
     tensors: dict[str, StoredTensor] = {}
@@ -79,15 +88,59 @@ def read_safetensors(path: Path, most_bytes: int = SIZE_LIMIT) -> tuple[dict[str
             header, data_size = _read_header(file, size)
             metadata = header.pop(METADATA, {})
             _check_text(header, metadata)
-            for begin, end, name, shape, typecode in _spans(header, data_size):
-                data: array[float] = array(typecode)
-                data.fromfile(file, (end - begin) // data.itemsize)
-                data = _swapped_on_big_endian(data)
+            for begin, end, name, shape, dtype in _spans(header, data_size):
+                data = _read_numbers(file, dtype, end - begin)
                 _check_finite(name, data)
                 tensors[name] = tuple(shape), data
     except (ValueError, RecursionError, EOFError) as error:
         raise InputError(f"{path}: {error}") from error
     return tensors, metadata
+
+
+def read_shards(index: Path) -> dict[str, StoredTensor]:
+    """Return the tensors of a model that is split over files, by name; ``index`` is model.safetensors.index.json.
+
+    InputError if it is damaged, names what is no file beside it, or a shard holds other tensors than it says.
+    """
+    weight_map = read_json_object(index, unique=True, values=_MOST_VALUES).get("weight_map")
+    if not isinstance(weight_map, dict) or not weight_map:
+        raise InputError(f"{index}: it has no weight_map")
+    names_in: dict[str, set[str]] = {}
+    for name, shard in weight_map.items():
+        if not isinstance(shard, str) or not _SHARD.fullmatch(shard):
+            raise InputError(f"{index}: tensor {name!r:.60} is in {shard!r:.60}, which is no name of a shard beside it")
+        names_in.setdefault(shard, set()).add(name)
+    tensors: dict[str, StoredTensor] = {}
+    for shard, expected in sorted(names_in.items()):
+        path = index.with_name(shard)
+        if not path.is_file():
+            raise InputError(f"{path}: missing, but {index.name} names it")
+        found, _ = read_safetensors(path)
+        for name in sorted(found.keys() ^ expected):
+            what = "is not in this shard" if name in expected else "is in this shard"
+            raise InputError(f"{path}: tensor {name!r:.60} {what}, which {index.name} contradicts")
+        tensors |= found
+    return tensors
+
+
+def _read_numbers(file: BinaryIO, dtype: str, num_bytes: int) -> "array[float]":
+    """Return the next numbers of a file; those of 2 bytes as F32, exactly."""
+    if dtype in TYPECODES:
+        data: array[float] = array(TYPECODES[dtype])
+        data.fromfile(file, num_bytes // data.itemsize)
+        return _swapped_on_big_endian(data)
+    data = array("f")
+    for left in range(num_bytes // 2, 0, -_MOST_WIDENED):
+        block = array("H")
+        block.fromfile(file, min(left, _MOST_WIDENED))
+        narrow = block.tobytes()  # as in the file
+        if dtype == "F16":
+            data.extend(struct.unpack(f"<{len(narrow) // 2}e", narrow))
+        else:  # BF16 is the upper half of an F32
+            wide = bytearray(2 * len(narrow))
+            wide[2::4], wide[3::4] = narrow[::2], narrow[1::2]
+            data.extend(struct.unpack(f"<{len(narrow) // 2}f", wide))
+    return data
 
 
 def _read_header(file: BinaryIO, size: int) -> tuple[dict[str, Any], int]:  # and how many bytes follow it
@@ -123,13 +176,12 @@ def _span(name: str, entry: object) -> Span:
     if not isinstance(entry, dict) or set(entry) != {"dtype", "shape", "data_offsets"}:
         raise ValueError(f"tensor {name!r:.60}: is not described by dtype, shape and data_offsets alone")
     dtype, shape, offsets = entry["dtype"], entry["shape"], entry["data_offsets"]
-    if not isinstance(dtype, str) or dtype not in TYPECODES:
-        raise ValueError(f"tensor {name!r:.60}: dtype {dtype!r:.60} is neither F64 nor F32")
-    typecode = TYPECODES[dtype]
-    size = _byte_size(name, shape, array(typecode).itemsize)
+    if not isinstance(dtype, str) or dtype not in _BYTES_OF:
+        raise ValueError(f"tensor {name!r:.60}: dtype {dtype!r:.60} is none of {', '.join(_BYTES_OF)}")
+    size = _byte_size(name, shape, _BYTES_OF[dtype])
     if not (_whole_numbers(offsets) and len(offsets) == 2 and offsets[1] - offsets[0] == size):
         raise ValueError(f"tensor {name!r:.60}: data_offsets {offsets!r:.60} do not mark the {size} bytes of its shape")
-    return offsets[0], offsets[1], name, shape, typecode
+    return offsets[0], offsets[1], name, shape, dtype
 
 
 def _check_text(tensors: Mapping[str, object], metadata: object) -> None:

@@ -1,7 +1,7 @@
 """architecture.py - How large a network is, and the options that set it."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, fields
+from dataclasses import asdict, dataclass, fields
 from typing import Any, Final
 
 from toy_gpt_train.errors import InputError
@@ -11,12 +11,20 @@ from toy_gpt_train.training.steps import OPTIMIZERS, SCHEDULES
 KEPT: Final = ("last", "best")
 _LARGEST_DIMENSION: Final = 65_536
 _LARGEST_ROPE_BASE: Final = 1e9
+_SMALLEST_NORM_EPS: Final = 1e-12
+
+# What older files do not have; the last three are written only where they differ from the usual.
+_NEWER: Final = ("bias", "rope_base", "tied", "kv_heads", "norm_eps")
 
 _OWN_OPTIONS: Final = {  # each for the networks that use it
     "embedding_dim": Option(int, "C", "values per token"),
     "hidden_dim": Option(int, "F", "size of the feed-forward layer; in embeddings of a hidden layer", flag="hidden"),
     "heads": Option(int, "H", "attention heads"),
     "layers": Option(int, "L", "Transformer blocks"),
+    "kv_heads": Option(
+        int, "H", "heads of keys and values, each shared by several heads of queries (default: as many as heads)"
+    ),
+    "tied": Option(bool, "", "the output layer shares the token vectors instead of having weights of its own"),
     "rope_base": Option(float, "B", "rotary positions: a smaller base tells near tokens better apart (default: 10000)"),
     "dropout": Option(float, "P", "share of values set to 0 in training"),
     "short_first": Option(
@@ -78,9 +86,12 @@ class Architecture:
     dropout: float = 0.0  # the share of values set to 0 in training
     rope_base: float = 10_000.0  # the slowest pair of values turns nearly this many times more slowly than the fastest
     bias: bool = True  # whether the output layer of embeddings and attention has one
+    tied: bool = False  # whether the output layer of a Transformer shares the token vectors
+    kv_heads: int = 0  # in llama the heads of keys and values, 0 for H; each is shared by H / kv_heads of the queries
+    norm_eps: float = 1e-5  # what the norms add to a variance
 
     def __post_init__(self) -> None:
-        for name, least in (("embedding_dim", 1), ("hidden_dim", 0), ("heads", 1), ("layers", 1)):
+        for name, least in (("embedding_dim", 1), ("hidden_dim", 0), ("heads", 1), ("layers", 1), ("kv_heads", 0)):
             value = getattr(self, name)
             # WHY more: the feed-forward layer follows the embedding, whose size is then what the message is about.
             most = _LARGEST_DIMENSION * (4 if name == "hidden_dim" else 1)
@@ -93,6 +104,10 @@ class Architecture:
             raise InputError(f"rope_base must be from 1 to {_LARGEST_ROPE_BASE:g}, got {self.rope_base}")
         if self.embedding_dim % self.heads:
             raise InputError(f"{self.heads} heads cannot share an embedding of {self.embedding_dim} numbers evenly")
+        if self.kv_heads and self.heads % self.kv_heads:
+            raise InputError(f"{self.heads} heads cannot share {self.kv_heads} heads of keys and values evenly")
+        if not _SMALLEST_NORM_EPS <= self.norm_eps <= 1:
+            raise InputError(f"norm_eps must be from {_SMALLEST_NORM_EPS:g} to 1, got {self.norm_eps}")
 
     @staticmethod
     def from_mapping(numbers: Mapping[str, Any]) -> "Architecture":
@@ -107,6 +122,8 @@ class Architecture:
             "dropout": float,
             "rope_base": float,
             "bias": bool,
+            "tied": bool,
+            "norm_eps": float,
         }
         for name, value in numbers.items():
             if name not in known:
@@ -114,6 +131,16 @@ class Architecture:
             if isinstance(value, bool) != (known[name] is bool) or not isinstance(value, (int, known[name])):
                 raise InputError(f"{name} of the architecture is no {known[name].__name__}")
         for name in known:
-            if name not in numbers and name not in ("bias", "rope_base"):  # older files do not have them
+            if name not in numbers and name not in _NEWER:
                 raise InputError(f"the architecture has no {name}")
         return Architecture(**numbers)
+
+    def as_mapping(self) -> dict[str, Any]:
+        """Return what from_mapping() reads.
+
+        Example:
+            >>> "tied" in Architecture(8).as_mapping(), Architecture(8, tied=True).as_mapping()["tied"]
+            (False, True)
+        """
+        usual = asdict(Architecture(self.embedding_dim))
+        return {k: v for k, v in asdict(self).items() if k not in _NEWER[2:] or v != usual[k]}

@@ -5,7 +5,7 @@ to a stream that runs through all blocks, so that gradients reach the first bloc
 Positions are learned vectors, added to those of the tokens.
 
 Source: Radford et al. (2019), "Language models are unsupervised multitask learners" (GPT-2). It shares one matrix
-between the token embeddings and the output layer; here there are two, so that each can be looked at.
+between the token embeddings and the output layer; here there are two, so that each can be looked at, unless ``tied``.
 """
 
 from math import sqrt
@@ -15,7 +15,13 @@ from toy_gpt_train.models.architecture import Architecture
 from toy_gpt_train.models.transformer import TransformerModel
 from toy_gpt_train.nn.functional import gelu
 from toy_gpt_train.nn.modules import Dropout, Embedding, LayerNorm, Linear, Network
-from toy_gpt_train.nn.transformer import EMBEDDING_STD, Block, FeedForward, MultiHeadAttention, TransformerLM
+from toy_gpt_train.nn.transformer import (
+    Block,
+    FeedForward,
+    MultiHeadAttention,
+    TransformerLM,
+    embedding_std,
+)
 
 
 class GPTModel(TransformerModel):
@@ -29,25 +35,26 @@ class GPTModel(TransformerModel):
         """Return an untrained network."""
         cls.check(architecture)
         generator = Random(seed)
-        size, hidden = architecture.embedding_dim, architecture.hidden_dim
+        size, hidden, eps = architecture.embedding_dim, architecture.hidden_dim, architecture.norm_eps
         dropout = Dropout(architecture.dropout, generator)
         # WHY: each block adds to the stream twice; with this scale the sum stays as large as one part.
         shrink = 1 / sqrt(2 * architecture.layers)
+        std = embedding_std(size, tied=architecture.tied)
         return TransformerLM(
-            token_embeddings=Embedding(vocab_size, size, generator=generator, std=EMBEDDING_STD),
-            position_embeddings=Embedding(context_size, size, generator=generator, std=EMBEDDING_STD),
+            token_embeddings=Embedding(vocab_size, size, generator=generator, std=std),
+            position_embeddings=Embedding(context_size, size, generator=generator, std=std),
             blocks=[
                 Block(
-                    LayerNorm(size),
+                    LayerNorm(size, eps),
                     MultiHeadAttention(size, architecture.heads, out_std=shrink / sqrt(size), generator=generator),
-                    LayerNorm(size),
+                    LayerNorm(size, eps),
                     FeedForward(size, hidden, gelu, out_std=shrink / sqrt(hidden), generator=generator),
                     dropout,
                 )
                 for _ in range(architecture.layers)
             ],
-            norm=LayerNorm(size),
-            output=Linear(size, vocab_size, bias=False, generator=generator),
+            norm=LayerNorm(size, eps),
+            output=None if architecture.tied else Linear(size, vocab_size, bias=False, generator=generator),
             dropout=dropout,
         )
 
@@ -58,4 +65,4 @@ class GPTModel(TransformerModel):
         attention = 4 * (size + 1) * size
         feed_forward = (size + 1) * hidden + (hidden + 1) * size
         blocks = architecture.layers * (attention + feed_forward + 4 * size)
-        return (vocab_size + context_size) * size + blocks + 2 * size + size * vocab_size
+        return ((1 if architecture.tied else 2) * vocab_size + context_size) * size + blocks + 2 * size

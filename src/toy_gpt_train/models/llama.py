@@ -14,13 +14,13 @@ from toy_gpt_train.errors import InputError
 from toy_gpt_train.models.architecture import Architecture, network_options
 from toy_gpt_train.models.transformer import TransformerModel
 from toy_gpt_train.nn.modules import Dropout, Embedding, Linear, Network, RMSNorm
-from toy_gpt_train.nn.transformer import EMBEDDING_STD, Block, MultiHeadAttention, SwiGLU, TransformerLM
+from toy_gpt_train.nn.transformer import Block, MultiHeadAttention, SwiGLU, TransformerLM, embedding_std
 
 
 class LlamaModel(TransformerModel):
     """Model 800; see NetworkModel for the arguments."""
 
-    options = TransformerModel.options | network_options("rope_base")
+    options = TransformerModel.options | network_options("kv_heads", "rope_base")
     torch_name = "llama"
     default_context = 32
 
@@ -37,32 +37,34 @@ class LlamaModel(TransformerModel):
         """Return an untrained network."""
         cls.check(architecture)
         generator = Random(seed)
-        size, hidden, heads = architecture.embedding_dim, architecture.hidden_dim, architecture.heads
+        size, hidden, eps = architecture.embedding_dim, architecture.hidden_dim, architecture.norm_eps
         dropout = Dropout(architecture.dropout, generator)
         # WHY: each block adds to the stream twice; with this scale the sum stays as large as one part.
         shrink = 1 / sqrt(2 * architecture.layers)
+        std = embedding_std(size, tied=architecture.tied)
         return TransformerLM(
-            token_embeddings=Embedding(vocab_size, size, generator=generator, std=EMBEDDING_STD),
+            token_embeddings=Embedding(vocab_size, size, generator=generator, std=std),
             position_embeddings=None,
             blocks=[
                 Block(
-                    RMSNorm(size),
+                    RMSNorm(size, eps),
                     MultiHeadAttention(
                         size,
-                        heads,
+                        architecture.heads,
+                        kv_heads=architecture.kv_heads,
                         bias=False,
                         rope_base=architecture.rope_base,
                         out_std=shrink / sqrt(size),
                         generator=generator,
                     ),
-                    RMSNorm(size),
+                    RMSNorm(size, eps),
                     SwiGLU(size, hidden, out_std=shrink / sqrt(hidden), generator=generator),
                     dropout,
                 )
                 for _ in range(architecture.layers)
             ],
-            norm=RMSNorm(size),
-            output=Linear(size, vocab_size, bias=False, generator=generator),
+            norm=RMSNorm(size, eps),
+            output=None if architecture.tied else Linear(size, vocab_size, bias=False, generator=generator),
             dropout=dropout,
         )
 
@@ -70,5 +72,7 @@ class LlamaModel(TransformerModel):
     def count_parameters(cls, vocab_size: int, context_size: int, architecture: Architecture) -> int:
         """Return how many weights a network would have; N adds none."""
         size, hidden = architecture.embedding_dim, architecture.hidden_dim
-        blocks = architecture.layers * (4 * size * size + 3 * size * hidden + 2 * size)
-        return 2 * vocab_size * size + blocks + size
+        kv_heads = architecture.kv_heads or architecture.heads
+        attention = 2 * size * size + 2 * size * (size // architecture.heads * kv_heads)
+        blocks = architecture.layers * (attention + 3 * size * hidden + 2 * size)
+        return (1 if architecture.tied else 2) * vocab_size * size + blocks + size

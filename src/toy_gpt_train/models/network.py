@@ -284,7 +284,7 @@ class NetworkModel(Model):
             {"name": name, "file": parameter_file(name) if in_tables else TENSORS_NAME, "shape": list(parameter.shape)}
             for name, parameter in named
         ]
-        about = {"architecture": asdict(self.architecture), "parameters": parameters}
+        about = {"architecture": self.architecture.as_mapping(), "parameters": parameters}
         if not in_tables:
             tensors = {name: (parameter.shape, array("f", parameter.data)) for name, parameter in named}
             return Content("safetensors", tensors=tensors, about=about)

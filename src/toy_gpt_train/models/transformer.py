@@ -29,7 +29,7 @@ class ContextCache:
 class TransformerModel(NetworkModel):
     """A model whose network is a TransformerLM; see NetworkModel for the arguments."""
 
-    options = network_options("embedding_dim", "hidden_dim", "heads", "layers", "dropout", "short_first")
+    options = network_options("embedding_dim", "hidden_dim", "heads", "layers", "tied", "dropout", "short_first")
     network: TransformerLM
 
     @staticmethod

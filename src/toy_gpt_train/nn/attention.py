@@ -16,11 +16,11 @@ Source: Vaswani et al. (2017), "Attention is all you need".
 import math
 from collections.abc import Sequence
 from functools import lru_cache
-from itertools import compress, cycle
+from itertools import chain, compress, cycle
 
 from toy_gpt_train.math_training import softmax
 from toy_gpt_train.nn.functional import softmax_backward
-from toy_gpt_train.nn.kernels import Floats, matmul, transpose
+from toy_gpt_train.nn.kernels import Floats, column_sums, matmul, transpose
 from toy_gpt_train.nn.tensor import Gradients, Tensor
 
 
@@ -51,6 +51,25 @@ def merge_heads(x: Tensor) -> Tensor:
 
     y = _swap_middle(x.data, batch, num_heads, length, size)
     return Tensor(y, (batch, length, num_heads * size), (x,), backward)
+
+
+def repeat_heads(x: Tensor, times: int) -> Tensor:
+    """Give each head of (B, H, T, D) to ``times`` heads in a row: (B, times * H, T, D).
+
+    >>> repeat_heads(Tensor([1.0, 2.0], (1, 2, 1, 1)), 2).data
+    [1.0, 1.0, 2.0, 2.0]
+
+    Source: Ainslie et al. (2023), "GQA: training generalized multi-query Transformer models".
+    """
+    batch, num_heads, length, size = x.shape
+    block = length * size
+    y = [value for start in range(0, len(x.data), block) for value in [*x.data[start : start + block]] * times]
+
+    def backward(grad: Floats) -> Gradients:  # a head gets the sum of the gradients of its copies
+        starts = range(0, len(grad), times * block)
+        return (list(chain.from_iterable(column_sums(grad[i : i + times * block], block) for i in starts)),)
+
+    return Tensor(y, (batch, times * num_heads, length, size), (x,), backward)
 
 
 def _swap_middle(data: Floats, batch: int, outer: int, inner: int, size: int) -> list[float]:  # outer and inner

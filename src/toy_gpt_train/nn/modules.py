@@ -146,24 +146,26 @@ class Embedding(Module):
 class LayerNorm(Module):
     """Each row of C values shifted and scaled to mean 0 and variance 1, then by learned amounts."""
 
-    def __init__(self, size: int) -> None:
+    def __init__(self, size: int, eps: float = 1e-5) -> None:
         self.weight = Parameter([1.0] * size, (size,))
         self.bias = Parameter([0.0] * size, (size,))
+        self._eps = eps
 
     def forward(self, x: Tensor) -> Tensor:
         """Return (..., C) for x of (..., C)."""
-        return functional.layer_norm(x, self.weight, self.bias)
+        return functional.layer_norm(x, self.weight, self.bias, self._eps)
 
 
 class RMSNorm(Module):
     """Each row of C values divided by its root mean square, then with ``gain`` scaled by learned amounts."""
 
-    def __init__(self, size: int, *, gain: bool = True) -> None:
+    def __init__(self, size: int, eps: float = 1e-5, *, gain: bool = True) -> None:
         self.weight = Parameter([1.0] * size, (size,)) if gain else None
+        self._eps = eps
 
     def forward(self, x: Tensor) -> Tensor:
         """Return (..., C) for x of (..., C)."""
-        return functional.rms_norm(x, self.weight)
+        return functional.rms_norm(x, self.weight, self._eps)
 
 
 class Dropout(Module):

@@ -7,13 +7,11 @@ Shapes: B sequences, T tokens, C values per token, H heads, D values per head, V
 """
 
 from collections.abc import Callable
-from typing import Any, Final
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
-
-_EPS: Final = 1e-5  # of the norms
 
 
 class Embeddings(nn.Module):
@@ -66,23 +64,22 @@ class Attention(nn.Module):
 class MultiHeadAttention(nn.Module):
     """H heads in parallel, each on its own D of the C values; with a base, queries and keys are rotated (RoPE)."""
 
-    def __init__(self, width: int, heads: int, *, bias: bool, rope_base: float | None) -> None:
+    def __init__(self, width: int, heads: int, kv_heads: int, *, bias: bool, rope_base: float | None) -> None:
         super().__init__()
-        self.heads, self.rope_base = heads, rope_base
+        self.size, self.is_grouped, self.rope_base = width // heads, kv_heads < heads, rope_base
         self.q_proj = nn.Linear(width, width, bias=bias)
-        self.k_proj = nn.Linear(width, width, bias=bias)
-        self.v_proj = nn.Linear(width, width, bias=bias)
+        self.k_proj = nn.Linear(width, kv_heads * self.size, bias=bias)
+        self.v_proj = nn.Linear(width, kv_heads * self.size, bias=bias)
         self.o_proj = nn.Linear(width, width, bias=bias)
 
     def forward(self, x: Tensor) -> Tensor:
         """Return (B, T, C) for x of (B, T, C)."""
         query, key, value = (
-            layer(x).unflatten(-1, (self.heads, -1)).transpose(1, 2)
-            for layer in (self.q_proj, self.k_proj, self.v_proj)
+            layer(x).unflatten(-1, (-1, self.size)).transpose(1, 2) for layer in (self.q_proj, self.k_proj, self.v_proj)
         )
         if self.rope_base is not None:
             query, key = rope(query, self.rope_base), rope(key, self.rope_base)
-        y = functional.scaled_dot_product_attention(query, key, value, is_causal=True)
+        y = functional.scaled_dot_product_attention(query, key, value, is_causal=True, enable_gqa=self.is_grouped)
         return self.o_proj(y.transpose(1, 2).flatten(2))
 
 
@@ -149,11 +146,12 @@ class Transformer(nn.Module):
         width, hidden = size.embedding_dim, size.hidden_dim
 
         def norm() -> nn.Module:
-            return nn.RMSNorm(width, eps=_EPS) if modern else nn.LayerNorm(width, eps=_EPS)
+            return nn.RMSNorm(width, eps=size.norm_eps) if modern else nn.LayerNorm(width, eps=size.norm_eps)
 
         def block() -> Block:
             base = size.rope_base if modern else None
-            attention = MultiHeadAttention(width, size.heads, bias=not modern, rope_base=base)
+            kv_heads = (modern and size.kv_heads) or size.heads
+            attention = MultiHeadAttention(width, size.heads, kv_heads, bias=not modern, rope_base=base)
             feed_forward = SwiGLU(width, hidden) if modern else FeedForward(width, hidden)
             return Block(norm, attention, feed_forward, size.dropout)
 
@@ -162,6 +160,8 @@ class Transformer(nn.Module):
         self.blocks = nn.ModuleList(block() for _ in range(size.layers))
         self.norm = norm()
         self.output = nn.Linear(width, vocab_size, bias=False)
+        if size.tied:
+            self.output.weight = self.token_embeddings.weight
         self.dropout = nn.Dropout(size.dropout)
 
     def forward(self, ids: Tensor) -> Tensor:

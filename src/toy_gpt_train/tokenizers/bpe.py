@@ -15,10 +15,11 @@ Source: Sennrich, Haddow and Birch (2016); Radford et al. (2019) for bytes inste
 
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from functools import partial
 from heapq import heappop, heappush
 from itertools import chain, pairwise
 from pathlib import Path
-from typing import Final, Self
+from typing import Any, Final, Self
 
 from toy_gpt_train.errors import InputError
 from toy_gpt_train.progress import OnProgress
@@ -45,6 +46,8 @@ class BPETokenizer(Tokenizer):
         vocab: The bytes of each id, 0 to V-1; all 256 bytes must be among them.
         merges: Pairs of tokens, in the order of learning.
         special_tokens: Texts that are never split; those that the vocabulary lacks get new ids at its end.
+        cut: How text is cut before merging: one of CUTS (pretokenize.py).
+        ignore_merges: Whether a pre-token that is a token is taken as it is, whatever the merges.
 
     Example:
         >>> tokenizer = BPETokenizer({byte: bytes([byte]) for byte in range(256)}, [], ["<end>"])
@@ -58,17 +61,27 @@ class BPETokenizer(Tokenizer):
     exact = True
     learned = True
 
-    def __init__(self, vocab: Mapping[int, bytes], merges: Iterable[Merge], special_tokens: Iterable[str] = ()) -> None:
+    def __init__(
+        self,
+        vocab: Mapping[int, bytes],
+        merges: Iterable[Merge],
+        special_tokens: Iterable[str] = (),
+        *,
+        cut: str = "gpt2",
+        ignore_merges: bool = False,
+    ) -> None:
         bpe_files.check_vocab(vocab)
+        self.cut_by, self.ignore_merges = cut, ignore_merges
         self.vocab = dict(sorted(vocab.items()))
         self.merges = list(merges)
-        self._splitter = TextSplitter(special_tokens, last_certain_cut)
+        self._splitter = TextSplitter(special_tokens, partial(last_certain_cut, cut=cut))
         self.special = self._splitter.special_tokens
         id_of = {token: token_id for token_id, token in self.vocab.items()}
         self.special_tokens: dict[str, int] = {}
         for text in self.special:
             self.special_tokens[text] = id_of.setdefault(text.encode(), len(self.vocab))
             self.vocab[self.special_tokens[text]] = text.encode()
+        self._whole = id_of if ignore_merges else {}
         self._byte_ids = [id_of[bytes([byte])] for byte in range(256)]
         self._ranks: dict[tuple[int, int], int] = {}  # of a pair of ids
         self._merged_ids: list[int] = []  # by rank
@@ -138,14 +151,21 @@ class BPETokenizer(Tokenizer):
         if not path.is_file():
             return cls.from_files(vocab_path, merges_path, special_tokens)
         if not vocab_path.exists() and not merges_path.exists():
-            return cls(*tokenizer_json.read_alone(path))
+            return cls.from_description(tokenizer_json.read_description(path), path)
         described = tokenizer_json.read_description(path)
         special = tokenizer_json.special_tokens_of(described, path)
-        tokenizer = cls(*bpe_files.read_files(vocab_path, merges_path, special))
+        how = tokenizer_json.settings_of(described, path) if "model" in described else {}
+        tokenizer = cls(*bpe_files.read_files(vocab_path, merges_path, special), **how)
         if tokenizer.special_tokens != special:
             raise InputError(f"{folder}: {TOKENIZER_NAME} and {VOCAB_NAME} give special tokens different ids")
         tokenizer_json.check_description(described, path, tokenizer.tokens, tokenizer.merges)
         return tokenizer
+
+    @classmethod
+    def from_description(cls, description: Mapping[str, Any], path: Path) -> Self:
+        """Return the tokenizer of the content of a tokenizer.json; InputError if it is damaged, or another kind."""
+        parsed = tokenizer_json.parse_alone(description, path)
+        return cls(*parsed, **tokenizer_json.settings_of(description, path))
 
     @classmethod
     def from_vocabulary(cls, tokens: Sequence[str], folder: Path, special: Sequence[str] = ()) -> Self:
@@ -157,9 +177,16 @@ class BPETokenizer(Tokenizer):
             raise InputError(f"{folder}: 00_meta.json and {TOKENIZER_NAME} do not have the same special tokens")
         return tokenizer
 
+    def description(self) -> dict[str, Any]:
+        """Return what the metadata say of it; how it cuts only where that is not GPT-2's way."""
+        how = {"cut": self.cut_by} if self.cut_by != "gpt2" else {}
+        return super().description() | how | ({"ignore_merges": True} if self.ignore_merges else {})
+
     def files(self) -> dict[str, str]:
         """Return vocab.json and merges.txt as GPT-2 has them, and tokenizer.json for Hugging Face's library."""
-        described = tokenizer_json.description_text(self.tokens, self.merges, self.special_tokens)
+        described = tokenizer_json.description_text(
+            self.tokens, self.merges, self.special_tokens, cut=self.cut_by, ignore_merges=self.ignore_merges
+        )
         return {**bpe_files.file_texts(self.tokens, self.merges), TOKENIZER_NAME: described}
 
     def save(self, folder: Path) -> list[Path]:
@@ -183,7 +210,7 @@ class BPETokenizer(Tokenizer):
                     yield self.special_tokens[text]
                 else:
                     # Cost: O(1) for a word in the cache, in C from ``re`` to ``yield from``.
-                    yield from chain.from_iterable(map(self._cache.__getitem__, pretokenize(text)))
+                    yield from chain.from_iterable(map(self._cache.__getitem__, pretokenize(text, self.cut_by)))
 
     def sizes(self, text: str) -> list[int]:
         """Return the number of bytes of each token."""
@@ -191,8 +218,8 @@ class BPETokenizer(Tokenizer):
 
     def merge_steps(self, word: str) -> list[MergeStep]:
         """Return every merge that encodes a pre-token, for example " lower", in order; InputError for another text."""
-        if pretokenize(word) != [word]:
-            raise InputError(f"{word!r:.60} is not one pre-token but {len(pretokenize(word))}")
+        if (parts := pretokenize(word, self.cut_by)) != [word]:
+            raise InputError(f"{word!r:.60} is not one pre-token but {len(parts)}")
         _utf8(word)
         return bpe_naive.merge_steps(word, self.merges)
 
@@ -202,6 +229,8 @@ class BPETokenizer(Tokenizer):
         Cost: O(n log n) for n bytes. A merge removes one token, finds its neighbors in the list at once, and adds at
         most two positions, each of which enters and leaves a heap once.
         """
+        if (whole := self._whole.get(word)) is not None:
+            return (whole,)
         ranks = self._ranks
         # WHY one entry more: after the last token, and before the first (position -1), stands no token.
         ids = [*(self._byte_ids[byte] for byte in word), _NO_TOKEN]

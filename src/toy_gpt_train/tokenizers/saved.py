@@ -2,7 +2,7 @@
 
 toy_tokenizer.json                      a word or character tokenizer
 vocab.json, merges.txt                  a byte-level BPE tokenizer, as GPT-2 has it;
-    tokenizer.json beside them          names its special tokens, if it has any
+    tokenizer.json beside them          names its special tokens, if it has any, and how it cuts text
 tokenizer.json alone                    a byte-level BPE tokenizer, as Hugging Face's library has it
 
 It does not know how a tokenizer cuts text, or how it learned to.
@@ -21,7 +21,7 @@ from toy_gpt_train.tokenizers.base import Tokenizer
 
 
 def tokenizer_files(folder: Path) -> list[Path]:
-    """Return the files that make a tokenizer, by name; tokenizer.json only if it is alone or names special tokens.
+    """Return the files that make a tokenizer, by name; tokenizer.json only if it is alone or matters.
 
     InputError if the folder holds no tokenizer, or two, or a damaged tokenizer.json.
     """
@@ -36,8 +36,8 @@ def tokenizer_files(folder: Path) -> list[Path]:
         raise InputError(f"{folder}: holds two tokenizers, {list_file.name} and {other}")
     if is_bpe:
         description = tokenizer_json.read_description(described) if described.is_file() else {}
-        has_special = tokenizer_json.special_tokens_of(description, described)
-        return [merges, described, vocab] if has_special else [merges, vocab]
+        matters = tokenizer_json.special_tokens_of(description, described) or tokenizer_json.is_unlike_gpt2(description)
+        return [merges, described, vocab] if matters else [merges, vocab]
     if not list_file.is_file() and not is_alone:
         names = f"{list_file.name} nor {vocab.name} with {merges.name}, nor {described.name} alone"
         raise InputError(f"{folder}: no tokenizer: neither {names}")

@@ -2,7 +2,7 @@
 
 Beside vocab.json and merges.txt it names the special tokens, and must not contradict them. Alone, it is read whole.
 
-REQ: what would cut text in another way than GPT-2 does is refused by name.
+REQ: what would cut text in another way than those of pretokenize.py is refused by name.
 """
 
 from collections.abc import Mapping, Sequence
@@ -21,8 +21,16 @@ from toy_gpt_train.tokenizers.bpe_files import (
     parse_vocab,
     spell,
 )
+from toy_gpt_train.tokenizers.pretokenize import LLAMA3_PATTERN
 
 TOKENIZER_NAME: Final = "tokenizer.json"
+_BYTE_LEVEL: Final = {"type": "ByteLevel", "add_prefix_space": False, "trim_offsets": True, "use_regex": True}
+_BY_LLAMA3: Final = {"type": "Split", "pattern": {"Regex": LLAMA3_PATTERN}, "behavior": "Isolated", "invert": False}
+_CUT_FORMS: Final[dict[str, dict[str, Any]]] = {  # how each way of pretokenize.py is described
+    "gpt2": _BYTE_LEVEL,
+    "llama3": {"type": "Sequence", "pretokenizers": [_BY_LLAMA3, {**_BYTE_LEVEL, "use_regex": False}]},
+    "digits": {"type": "Sequence", "pretokenizers": [{"type": "Digits", "individual_digits": True}, _BYTE_LEVEL]},
+}
 
 
 def read_description(path: Path) -> dict[str, Any]:
@@ -49,12 +57,11 @@ def special_tokens_of(description: Mapping[str, Any], path: Path) -> dict[str, i
     return dict(sorted(found.items(), key=lambda item: item[1]))
 
 
-def read_alone(path: Path) -> tuple[dict[int, bytes], list[Merge], list[str]]:
-    """Read a tokenizer.json without other files: the vocabulary, the merges, and the special tokens.
+def parse_alone(description: Mapping[str, Any], path: Path) -> tuple[dict[int, bytes], list[Merge], list[str]]:
+    """Return the vocabulary, the merges, and the special tokens of a tokenizer.json without other files.
 
-    InputError if it is damaged, or is not byte-level BPE that cuts text as GPT-2 does.
+    InputError if it is damaged, or is not byte-level BPE that cuts text in one of the ways known.
     """
-    description = read_description(path)
     model = _checked_model(description, path)
     members, listed = model.get("vocab"), model.get("merges")
     if not isinstance(members, dict) or not isinstance(listed, list):
@@ -66,6 +73,41 @@ def read_alone(path: Path) -> tuple[dict[int, bytes], list[Merge], list[str]]:
     vocab = parse_vocab(members, named, path)
     merges = parse_merges(((f"{path}, merge {rank}", line) for rank, line in enumerate(_merge_lines(listed))), vocab)
     return vocab, merges, all_special(vocab, merges, named, f"{path}: no merge makes", "its vocab")
+
+
+def settings_of(description: Mapping[str, Any], path: Path) -> dict[str, Any]:
+    """Return how a tokenizer.json cuts text, and whether a pre-token that is a token needs no merges."""
+    model = _checked_model(description, path)
+    return {
+        "cut": _cut_of(description["pre_tokenizer"], path),
+        "ignore_merges": model.get("ignore_merges", False) is True,
+    }
+
+
+def is_unlike_gpt2(description: Mapping[str, Any]) -> bool:
+    """Whether vocab.json and merges.txt alone would be another tokenizer."""
+    model = description.get("model")
+    return isinstance(model, dict) and (
+        model.get("ignore_merges") is True or description.get("pre_tokenizer", {}).get("type") != "ByteLevel"
+    )
+
+
+def _cut_of(cut: Mapping[str, Any], path: Path) -> str:
+    for name, form in _CUT_FORMS.items():
+        if _bare(cut) == _bare(form):
+            return name
+    if cut.get("type") != "ByteLevel":
+        raise InputError(f"{path}: its pre_tokenizer ({_types(cut)}) is not ByteLevel, which cuts text as GPT-2 does")
+    for setting, value in (("add_prefix_space", False), ("use_regex", True)):
+        if (found := cut.get(setting, True)) is not value:
+            raise InputError(f"{path}: {setting} of its pre_tokenizer is {found!r:.20}; GPT-2 has {value}")
+    return "gpt2"
+
+
+def _bare(cut: Any) -> Any:  # without what only moves the places of tokens in the text
+    if isinstance(cut, dict):
+        return {name: _bare(value) for name, value in cut.items() if name != "trim_offsets"}
+    return [_bare(part) for part in cut] if isinstance(cut, list) else cut
 
 
 def check_description(
@@ -97,16 +139,14 @@ def _checked_model(description: Mapping[str, Any], path: Path) -> Mapping[str, A
     # OBS: GPT-2's own file does not say the type of its model.
     if (kind := model.get("type", "BPE")) != "BPE":
         raise InputError(f"{path}: its model is {kind!r:.60}; only byte-level BPE is supported")
-    for setting in ("dropout", "continuing_subword_prefix", "end_of_word_suffix", "byte_fallback", "ignore_merges"):
+    for setting in ("dropout", "continuing_subword_prefix", "end_of_word_suffix", "byte_fallback"):
         if model.get(setting):
             raise InputError(f"{path}: {setting} of its model is not supported")
+    if not isinstance(model.get("ignore_merges") or False, bool):
+        raise InputError(f"{path}: ignore_merges of its model is neither true nor false")
     if (normalizer := description.get("normalizer")) is not None:
         raise InputError(f"{path}: its normalizer ({_types(normalizer)}) changes the text; GPT-2 has none")
-    if cut.get("type") != "ByteLevel":
-        raise InputError(f"{path}: its pre_tokenizer ({_types(cut)}) is not ByteLevel, which cuts text as GPT-2 does")
-    for setting, value in (("add_prefix_space", False), ("use_regex", True)):
-        if (found := cut.get(setting, True)) is not value:
-            raise InputError(f"{path}: {setting} of its pre_tokenizer is {found!r:.20}; GPT-2 has {value}")
+    _cut_of(cut, path)
     after = description.get("post_processor")
     if after is not None and _types(after) != "ByteLevel":
         raise InputError(f"{path}: its post_processor ({_types(after)}) adds tokens, which is not supported")
@@ -126,25 +166,36 @@ def _types(part: Any, nested: bool = False) -> str:
     return " ".join(found)
 
 
-def description_text(tokens: Sequence[str], merges: Sequence[Merge], special: Mapping[str, int]) -> str:
-    """Return the text of a tokenizer.json; ``tokens`` are spelled, by id."""
-    # Source: https://huggingface.co/docs/tokenizers (BPE, ByteLevel and AddedToken).
-    byte_level = {"type": "ByteLevel", "add_prefix_space": False, "trim_offsets": True, "use_regex": True}
+def added_tokens(special: Mapping[str, int]) -> list[dict[str, Any]]:
+    """Return special tokens as a tokenizer.json lists them, by id."""
     literal = {"single_word": False, "lstrip": False, "rstrip": False, "normalized": False, "special": True}
     by_id = sorted(special.items(), key=lambda item: item[1])
+    return [{"id": token_id, "content": text, **literal} for text, token_id in by_id]
+
+
+def description_text(
+    tokens: Sequence[str],
+    merges: Sequence[Merge],
+    special: Mapping[str, int],
+    *,
+    cut: str = "gpt2",
+    ignore_merges: bool = False,
+) -> str:
+    """Return the text of a tokenizer.json; ``tokens`` are spelled, by id."""
+    # Source: https://huggingface.co/docs/tokenizers (BPE, ByteLevel and AddedToken).
     model: dict[str, Any] = {"type": "BPE"}
     model |= dict.fromkeys(("dropout", "unk_token", "continuing_subword_prefix", "end_of_word_suffix"))
-    model |= dict.fromkeys(("fuse_unk", "byte_fallback", "ignore_merges"), False)
+    model |= {"fuse_unk": False, "byte_fallback": False, "ignore_merges": ignore_merges}
     ids = {token: token_id for token_id, token in enumerate(tokens)}
     content = {
         "version": "1.0",
         "truncation": None,
         "padding": None,
-        "added_tokens": [{"id": token_id, "content": text, **literal} for text, token_id in by_id],
+        "added_tokens": added_tokens(special),
         "normalizer": None,
-        "pre_tokenizer": byte_level,
+        "pre_tokenizer": _CUT_FORMS[cut],
         "post_processor": None,
-        "decoder": byte_level,
+        "decoder": _BYTE_LEVEL,
         "model": {**model, "vocab": ids, "merges": [f"{spell(left)} {spell(right)}" for left, right in merges]},
     }
     return json_text(content)

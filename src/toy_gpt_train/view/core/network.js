@@ -18,7 +18,7 @@ const META_NAME = "00_meta.json";
 
 const USUAL_ROPE_BASE = 10_000;
 const LARGEST_ROPE_BASE = 1e9;
-const NORM_EPSILON = 1e-5;
+const USUAL_NORM_EPSILON = 1e-5;
 
 /** @typedef {{step: string, attention: number[][], logits: Float64Array}} LogitLensStep */
 
@@ -33,7 +33,7 @@ export function rebuild(meta, { tokens }, files) {
     throw new Error(`${META_NAME}: architecture is missing`);
   }
   const stored = readWeights(meta, tokens, files);
-  const layers = layersFrom(stored);
+  const layers = layersFrom(stored, normEpsilonOf(meta));
   const network = NETWORKS[meta.model_kind](meta, layers);
   layers.checkAllUsed();
   const inOrder = parametersOf(meta).toSorted((a, b) => (a.file < b.file ? -1 : a.file > b.file ? 1 : 0));
@@ -69,6 +69,25 @@ function ropeBaseOf({ architecture }) {
   return base;
 }
 
+/** Return what the norms add to a variance; most files do not say it. */
+function normEpsilonOf({ architecture }) {
+  const { norm_eps: epsilon = USUAL_NORM_EPSILON } = architecture;
+  if (!(typeof epsilon === "number" && epsilon >= 1e-12 && epsilon <= 1)) {
+    throw new Error(`${META_NAME}: the architecture's norm_eps is not a number from 1e-12 to 1`);
+  }
+  return epsilon;
+}
+
+/** Return how many heads of queries share a head of keys and values. */
+function sharedByOf(meta) {
+  const heads = sizeOf(meta, "heads");
+  const sharedBy = meta.architecture.kv_heads ? heads / sizeOf(meta, "kv_heads") : 1;
+  if (!Number.isInteger(sharedBy)) {
+    throw new Error(`${META_NAME}: its ${heads} heads cannot share the heads of keys and values evenly`);
+  }
+  return sharedBy;
+}
+
 /** Return how many numbers each head has. */
 function headSizeOf(meta) {
   const size = sizeOf(meta, "embedding_dim") / sizeOf(meta, "heads");
@@ -84,8 +103,9 @@ function headSizeOf(meta) {
  * Return makers of layers: each takes the stored weights of a name, and refuses a shape that does not fit.
  *
  * @param {Map<string, import("./parameters.js").Tensor>} stored - Weights by name.
+ * @param {number} epsilon - What the norms add to a variance.
  */
-function layersFrom(stored) {
+function layersFrom(stored, epsilon) {
   const unused = new Set(stored.keys());
   const weights = (name, ...shape) => {
     const tensor = stored.get(name);
@@ -111,7 +131,7 @@ function layersFrom(stored) {
     norm(name, size) {
       const gain = weights(`${name}.weight`, size).numbers;
       const shift = biasOf(name, size);
-      return (x) => normalize(x, gain, shift);
+      return (x) => normalize(x, gain, shift, epsilon);
     },
     checkAllUsed() {
       for (const name of unused) {
@@ -139,10 +159,10 @@ function plus(x, y) {
 }
 
 /** LayerNorm if there is a shift, RMSNorm otherwise. */
-function normalize(x, gain, shift) {
+function normalize(x, gain, shift, epsilon) {
   const mean = shift === null ? 0 : x.reduce((a, b) => a + b, 0) / x.length;
   const centered = x.map((a) => a - mean);
-  const scale = 1 / Math.sqrt(centered.reduce((sum, a) => sum + a * a, 0) / x.length + NORM_EPSILON);
+  const scale = 1 / Math.sqrt(centered.reduce((sum, a) => sum + a * a, 0) / x.length + epsilon);
   return centered.map((a, i) => a * scale * gain[i] + (shift === null ? 0 : shift[i]));
 }
 
@@ -168,23 +188,24 @@ function rotate(x, position, headSize, base) {
   return y;
 }
 
-/** Return softmax(q K^T / sqrt(D)) V for the last token, and the softmax of each head. */
-function attend(query, keys, values, size) {
+/** Return softmax(q K^T / sqrt(D)) V for the last token, and the softmax of each head; heads may share keys, values. */
+function attend(query, keys, values, size, sharedBy = 1) {
   const found = new Float64Array(query.length);
   const weights = [];
   for (let begin = 0; begin < query.length; begin += size) {
+    const shared = Math.floor(begin / size / sharedBy) * size; // where the head's keys and values begin
     const scores = keys.map((key) => {
       let score = 0;
-      for (let i = begin; i < begin + size; i++) {
-        score += query[i] * key[i];
+      for (let i = 0; i < size; i++) {
+        score += query[begin + i] * key[shared + i];
       }
       return score / Math.sqrt(size);
     });
     const shares = softmax(scores);
     weights.push([...shares]);
     shares.forEach((share, position) => {
-      for (let i = begin; i < begin + size; i++) {
-        found[i] += share * values[position][i];
+      for (let i = 0; i < size; i++) {
+        found[begin + i] += share * values[position][shared + i];
       }
     });
   }
@@ -265,7 +286,7 @@ function transformerNetwork(meta, layers) {
     blocks.push(blockOf(`blocks.${i}`, meta, layers, position === null));
   }
   const norm = layers.norm("norm", size);
-  const head = layers.linear("output", meta.vocab_size, size);
+  const head = layers.linear(meta.architecture.tied === true ? "token_embeddings" : "output", meta.vocab_size, size);
   const output = (x) => head(norm(x));
 
   let read; // the ids that the caches hold
@@ -317,16 +338,17 @@ function blockOf(name, meta, layers, isRotary) {
     throw new Error(`${META_NAME}: a head of ${headSize} numbers cannot be rotated in pairs`);
   }
   const norm = layers.norm(`${name}.norm_1`, size);
-  const [query, key, value, output] = ["q", "k", "v", "o"].map((part) =>
-    layers.linear(`${name}.attention.${part}_proj`, size, size),
-  );
+  const sharedBy = isRotary ? sharedByOf(meta) : 1;
+  const projection = (part, numOut) => layers.linear(`${name}.attention.${part}_proj`, numOut, size);
+  const [query, output] = ["q", "o"].map((part) => projection(part, size));
+  const [key, value] = ["k", "v"].map((part) => projection(part, size / sharedBy));
   const base = ropeBaseOf(meta);
   const placed = (x, position) => (isRotary ? rotate(x, position, headSize, base) : x);
   const attention = (x, cache, position) => {
     const normed = norm(x);
     cache.keys.push(placed(key(normed), position));
     cache.values.push(value(normed));
-    const { found, weights } = attend(placed(query(normed), position), cache.keys, cache.values, headSize);
+    const { found, weights } = attend(placed(query(normed), position), cache.keys, cache.values, headSize, sharedBy);
     return { found: output(found), weights };
   };
   return { attention, feedForward: feedForwardOf(name, meta, layers) };

@@ -23,10 +23,24 @@ export const DESCRIBED_NAME = "tokenizer.json";
 // of Unicode's White_Space, which GPT-2's pattern means.
 const WORD = /[^\t-\r\x1c-\x1f \x85\xa0\u1680\u2000-\u200a\u2028\u2029\u202f\u205f\u3000]+/gu;
 const SPACE = String.raw`\t-\r \x85\xa0\u1680\u2000-\u200a\u2028\u2029\u202f\u205f\u3000`;
-const PRETOKEN = new RegExp(
-  String.raw`'(?:[sdmt]|ll|ve|re)| ?\p{L}+| ?\p{N}+| ?[^${SPACE}\p{L}\p{N}]+|[${SPACE}]+(?![^${SPACE}])|[${SPACE}]+`,
-  "gu",
-);
+const CONTRACTION = "'(?:[sdmt]|ll|ve|re)";
+const WHITE = String.raw`[${SPACE}]+(?![^${SPACE}])|[${SPACE}]+`;
+// How text is cut before merging: by GPT-2's pattern, by Llama 3's, or by GPT-2's after each digit has been cut out.
+const PRETOKENS = {
+  gpt2: pattern(String.raw`${CONTRACTION}| ?\p{L}+| ?\p{N}+| ?[^${SPACE}\p{L}\p{N}]+|${WHITE}`),
+  llama3: pattern(
+    String.raw`'(?:[sS\u017f]|[tT]|[rR][eE]|[vV][eE]|[mM]|[lL][lL]|[dD])|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}{1,3}` +
+      String.raw`| ?[^${SPACE}\p{L}\p{N}]+[\r\n]*|[${SPACE}]*[\r\n]+|${WHITE}`,
+  ),
+  digits: pattern(
+    String.raw`${CONTRACTION}| ?\p{L}+|\p{N}| ?[^${SPACE}\p{L}\p{N}]+|[${SPACE}]+(?![^${SPACE}\p{N}])|[${SPACE}]+`,
+  ),
+};
+
+function pattern(source) {
+  return new RegExp(source, "gu");
+}
+
 const LONE_SURROGATE = /\p{Surrogate}/u;
 
 /**
@@ -41,7 +55,7 @@ const LONE_SURROGATE = /\p{Surrogate}/u;
 /**
  * Return the tokenizer that a run's metadata describe.
  *
- * @param {{kind: string, special?: string[]}} described - The metadata's `tokenizer`.
+ * @param {{kind: string, special?: string[], cut?: string, ignore_merges?: boolean}} described - The metadata's `tokenizer`.
  * @param {Map<string, string>} files - The text of byte-level BPE's files, by name.
  * @returns {Tokenizer}
  * @throws {Error} There is no such tokenizer, or its files are damaged.
@@ -57,7 +71,7 @@ export function tokenizerFromMeta(described, files) {
     return { kind, special, tokenize: around(special, (text) => [...text]), join: (tokens) => tokens.join(""), idOf: null };
   }
   if (kind === "bpe") {
-    return bpeTokenizer(files, special);
+    return bpeTokenizer(files, special, described);
   }
   throw new Error(`unknown tokenizer ${quoted(String(kind))}; choose word, char or bpe`);
 }
@@ -87,10 +101,10 @@ function around(special, cut) {
 /**
  * Split text without special tokens into pre-tokens: "It's 3 dogs!" into "It", "'s", " 3", " dogs", "!".
  *
- * @type {(text: string) => string[]}
+ * @type {(text: string, cut?: string) => string[]}
  */
-export function pretokenize(text) {
-  return text.match(PRETOKEN) ?? [];
+export function pretokenize(text, cut = "gpt2") {
+  return text.match(PRETOKENS[cut]) ?? [];
 }
 
 // --- byte-level BPE -----------------------------------------------------------------------------------------
@@ -121,7 +135,10 @@ function unspell(spelling) {
 }
 
 /** Return the tokenizer of vocab.json, merges.txt and, if it has special tokens, tokenizer.json. */
-function bpeTokenizer(files, named) {
+function bpeTokenizer(files, named, { cut = "gpt2", ignore_merges: ignoreMerges = false }) {
+  if (!Object.hasOwn(PRETOKENS, cut)) {
+    throw new Error(`the tokenizer cuts text in a way that is not known here: ${quoted(String(cut))}`);
+  }
   const special = specialTokens(files.get(DESCRIBED_NAME));
   if (named.length !== special.size || !named.every((text) => special.has(text))) {
     throw new Error(`${DESCRIBED_NAME}: its special tokens are not those of the metadata`);
@@ -131,16 +148,17 @@ function bpeTokenizer(files, named) {
   const known = new Map();
   const encodeWord = (word) => {
     if (!known.has(word)) {
-      known.set(word, mergeAll(spell(word), ranks));
+      const spelled = spell(word);
+      known.set(word, ignoreMerges && idOf.has(spelled) ? [spelled] : mergeAll(spelled, ranks));
     }
     return known.get(word);
   };
-  const cut = around(named, (text) => pretokenize(text).flatMap(encodeWord));
+  const tokensOf = around(named, (text) => pretokenize(text, cut).flatMap(encodeWord));
   const tokenize = (text) => {
     if (LONE_SURROGATE.test(text)) {
       throw new Error("the text holds a lone surrogate, which UTF-8 cannot encode");
     }
-    return cut(text);
+    return tokensOf(text);
   };
   // Invalid UTF-8, as when a text ends inside a character, becomes U+FFFD.
   const decoder = new TextDecoder("utf-8", { ignoreBOM: true });
