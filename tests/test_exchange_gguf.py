@@ -19,6 +19,7 @@ from toy_gpt_train.cli import main
 from toy_gpt_train.errors import InputError
 from toy_gpt_train.exchange import gguf as module
 from toy_gpt_train.exchange.gguf import write
+from toy_gpt_train.math_training import argmax
 from toy_gpt_train.models.architecture import Architecture
 from toy_gpt_train.models.gpt import GPTModel
 from toy_gpt_train.models.llama import LlamaModel
@@ -128,10 +129,15 @@ def folder(tmp_path_factory) -> Path:
 
 def sizes() -> Any:
     return st.builds(
-        lambda heads, pairs, layers, hidden, base: Architecture(
-            embedding_dim=heads * pairs * 2, hidden_dim=hidden, heads=heads, layers=layers, rope_base=base
+        lambda kv, share, pairs, **others: Architecture(
+            embedding_dim=kv * share * pairs * 2, heads=kv * share, kv_heads=kv if share > 1 else 0, **others
         ),
-        *(st.integers(1, 3), st.integers(1, 3), st.integers(1, 3), st.integers(1, 9), st.sampled_from([10.0, 5e5])),
+        *(st.integers(1, 2), st.integers(1, 2), st.integers(1, 3)),
+        hidden_dim=st.integers(1, 9),
+        layers=st.integers(1, 3),
+        rope_base=st.sampled_from([10.0, 5e5]),
+        tied=st.booleans(),
+        norm_eps=st.sampled_from([1e-5, 1e-6]),
     )
 
 
@@ -142,7 +148,7 @@ def test_sizes_and_weights_of_any_network(folder, kind, size, vocab, context):
     file = written(run, folder)
     prefix = {"gpt": "gpt2", "llama": "llama"}[kind]
     own = {k.removeprefix(f"{prefix}."): v for k, v in file.fields.items() if k.startswith(prefix)}
-    epsilon = struct.unpack("<f", struct.pack("<f", 1e-5))[0]
+    epsilon = struct.unpack("<f", struct.pack("<f", size.norm_eps))[0]
     assert file.fields["general.architecture"] == prefix
     assert own == {
         "vocab_size": vocab,
@@ -151,7 +157,7 @@ def test_sizes_and_weights_of_any_network(folder, kind, size, vocab, context):
         "block_count": size.layers,
         "feed_forward_length": size.hidden_dim,
         "attention.head_count": size.heads,
-        "attention.head_count_kv": size.heads,
+        "attention.head_count_kv": (size.kv_heads or size.heads) if kind == "llama" else size.heads,
         **(
             {
                 "attention.layer_norm_rms_epsilon": epsilon,
@@ -170,6 +176,7 @@ def test_sizes_and_weights_of_any_network(folder, kind, size, vocab, context):
 
 def check_weights(file: Reader, weights: Any, kind: str, size: Architecture) -> None:
     c, f = size.embedding_dim, size.hidden_dim
+    kv = c // size.heads * (size.kv_heads or size.heads)
     vocab = weights["token_embeddings.weight"].shape[0]
     expected = {"token_embd.weight": ([c, vocab], floats(weights.pop("token_embeddings.weight").data))}
 
@@ -188,8 +195,8 @@ def check_weights(file: Reader, weights: Any, kind: str, size: Architecture) -> 
             if kind == "gpt":
                 expect(f"{theirs}attn_qkv.{part}", [*width, 3 * c], *maps)
             else:
-                for one, name in zip("qkv", maps, strict=True):
-                    expect(f"{theirs}attn_{one}.{part}", [*width, c], name)
+                for one, rows, name in zip("qkv", (c, kv, kv), maps, strict=True):
+                    expect(f"{theirs}attn_{one}.{part}", [*width, rows], name)
                 expect(f"{theirs}ffn_gate.{part}", [*width, f], f"{ours}feed_forward.gate_proj.{part}")
             expect(f"{theirs}attn_output.{part}", [*width, c], f"{ours}attention.o_proj.{part}")
             expect(f"{theirs}ffn_up.{part}", [*width, f], f"{ours}feed_forward.up_proj.{part}")
@@ -200,7 +207,7 @@ def check_weights(file: Reader, weights: Any, kind: str, size: Architecture) -> 
         context = weights["position_embeddings.weight"].shape[0]
         expect("position_embd.weight", [c, context], "position_embeddings.weight")
         expect("output_norm.bias", [c], "norm.bias")
-    if "output.weight" in weights:
+    if not size.tied:
         expect("output.weight", [c, vocab], "output.weight")
     assert not weights
     assert file.tensors == expected
@@ -285,6 +292,12 @@ def test_bpe_is_gpt2s(tmp_path):
     assert (fields.add_bos_token, fields.add_eos_token) == (False, False)
 
 
+@pytest.mark.parametrize(("cut", "whole", "name"), [("llama3", True, "llama-bpe"), ("digits", False, "smollm")])
+def test_other_ways_to_cut_have_other_names(tmp_path, cut, whole, name):
+    tokenizer = BPETokenizer({i: bytes([i]) for i in range(256)}, [], cut=cut, ignore_merges=whole)
+    assert tokenizer_fields(tokenizer, tmp_path).pre == name
+
+
 def test_characters_are_merges_of_their_bytes(tmp_path):
     fields = tokenizer_fields(CharTokenizer.from_text("a \n€é" + END, special=[END]), tmp_path)
     assert (fields.model, fields.pre) == ("gpt2", "gpt-2")
@@ -316,6 +329,10 @@ def test_without_an_end_of_text_the_rarest_token_has_to_be_it(tmp_path):
         (WordTokenizer(["a", "▁a"], ["▁a"]), "special token '▁a' from an ordinary one"),
         (WordTokenizer(["a", "b▁c"]), "U\\+2581 in the word 'b▁c'"),
         (WordTokenizer(["a", "a\0b"]), r"the token '▁a\\x00b' at its zero byte"),
+        (
+            BPETokenizer({i: bytes([i]) for i in range(256)}, [], cut="llama3"),
+            "no name for BPE that cuts by llama3 and has ignore_merges False",
+        ),
         (SimpleNamespace(kind="sentencepiece", vocab_size=3), "no tokenizer that does what sentencepiece does"),
     ],
 )
@@ -333,56 +350,69 @@ def test_a_tokenizer_that_llama_cpp_does_not_have_is_refused(tmp_path, tokenizer
 @cache
 def trained(kind: str, tokenizer: str, special: bool = False) -> Any:
     text = TEXT.replace("\n", END) if special else TEXT
-    how = {"steps": 30, "batch_size": 4, "embedding_dim": 16, "heads": 2, "layers": 2, "learning_rate": 0.01}
+    how = {"steps": 12, "batch_size": 2, "embedding_dim": 16, "heads": 2, "layers": 2, "learning_rate": 0.02}
     marks = [END] if special else []
     return tg.train(kind, text=text, tokenizer=tokenizer, special=marks, bpe_vocab=300, context=CONTEXT, **how)
 
 
 @pytest.fixture(scope="module")
-def in_llama_cpp(folder) -> Iterator[Callable[..., Any]]:
-    """A function that returns the same model, loaded by llama.cpp."""
+def open_in_llama_cpp() -> Iterator[Callable[[Path], Any]]:
+    """A function that loads a file with llama.cpp."""
     llama_cpp = pytest.importorskip("llama_cpp")
     # WHY: the keys and values that it keeps have 16 bits otherwise.
     f32 = {"type_k": llama_cpp.GGML_TYPE_F32, "type_v": llama_cpp.GGML_TYPE_F32}
+
+    how = {"n_ctx": CONTEXT, "n_threads": 1, "logits_all": True, "verbose": False}
+    with ExitStack() as models:  # WHY: it complains when it is closed with the interpreter
+        yield lambda path: models.enter_context(closing(llama_cpp.Llama(str(path), **how, **f32)))
+
+
+@pytest.fixture(scope="module")
+def in_llama_cpp(open_in_llama_cpp, folder) -> Callable[..., Any]:
+    """A function that returns a trained model, loaded by llama.cpp."""
 
     @cache
     def loaded(kind: str, tokenizer: str, special: bool = False) -> Any:
         path = folder / f"{kind}-{tokenizer}-{special}.gguf"
         trained(kind, tokenizer, special).export("gguf", path)
-        how = {"n_ctx": CONTEXT, "n_threads": 1, "logits_all": True, "verbose": False}
-        return models.enter_context(closing(llama_cpp.Llama(str(path), **how, **f32)))
+        return open_in_llama_cpp(path)
 
-    with ExitStack() as models:  # WHY: it complains when it is closed with the interpreter
-        yield loaded
+    return loaded
 
 
-def greedy(logits_of: Any, ids: list[int], num: int) -> list[int]:
-    ids = list(ids)
+def check_greedy(run: Any, theirs: Any, ids: list[int], num: int, within: float) -> None:
+    """Both have the same logits and take the same tokens, one after the other."""
+    cache, new = run.model.new_cache(), ids
     for _ in range(num):
-        logits = logits_of(ids)
-        ids.append(max(range(len(logits)), key=logits.__getitem__))
-    return ids
+        ours = run.model.logits(ids, cache)
+        theirs.eval(new)
+        found = theirs.scores[len(ids) - 1].tolist()
+        assert found == pytest.approx(ours, rel=0, abs=within)
+        new = [argmax(ours)]
+        assert argmax(found) == new[0]
+        ids = [*ids, *new]
 
 
 @pytest.mark.parametrize("kind", ["gpt", "llama"])
 @pytest.mark.parametrize("tokenizer", ["word", "char", "bpe"])
 def test_llama_cpp_computes_the_same(in_llama_cpp, kind, tokenizer):
     run, theirs = trained(kind, tokenizer), in_llama_cpp(kind, tokenizer)
-    prompt = run.tokenizer.encode("the cat")
-    worst = 0.0
+    theirs.reset()
+    check_greedy(run, theirs, run.tokenizer.encode("the cat"), 50, within=1e-3)
 
-    def their_logits(ids: list[int]) -> list[float]:
-        nonlocal worst
-        theirs.reset()
-        theirs.eval(ids)
-        found = [float(x) for x in theirs.scores[len(ids) - 1]]
-        assert len(found) == run.model.vocab_size
-        worst = max(worst, *(abs(a - b) for a, b in zip(found, run.model.logits(ids), strict=True)))
-        return found
 
-    theirs_ids, ours_ids = greedy(their_logits, prompt, 50), greedy(run.model.logits, prompt, 50)
-    assert theirs_ids == ours_ids
-    assert worst < 1e-3
+@pytest.mark.parametrize("kind", ["gpt", "llama"])
+def test_llama_cpp_computes_shared_vectors_and_heads(open_in_llama_cpp, tmp_path, kind):
+    shared = {"kv_heads": 2} if kind == "llama" else {}
+    size = Architecture(
+        embedding_dim=24, hidden_dim=20, heads=4, layers=2, rope_base=100.0, tied=True, norm_eps=0.01, **shared
+    )
+    run = a_run(kind, CharTokenizer("abcdefghij"), size, CONTEXT)
+    file = written(run, tmp_path)
+    assert "output.weight" not in file.tensors
+    # WHY two: its GELU is a table of 16-bit numbers.
+    within = {"gpt": 5e-3, "llama": 1e-5}[kind]
+    check_greedy(run, open_in_llama_cpp(tmp_path / "model.gguf"), [0, 3, 1], 50, within)
 
 
 @pytest.mark.parametrize("special", [False, True])

@@ -5,20 +5,20 @@ r"""gguf.py - gpt and llama as one file for llama.cpp, and for what is built on 
     tensors     each a name, its lengths (that of a row first), a type, and where its numbers begin in the data
     data        the numbers of each tensor, from a multiple of 32 bytes on
 
-Numbers are little-endian; weights have 32 bits. A text is its length in 8 bytes and its UTF-8.
+Numbers are little-endian, weights have 32 bits, and a text is its length in 8 bytes and its UTF-8.
 
 Concepts:
     architecture: the name by which llama.cpp knows how tensors make a network. It rotates the same pairs of values as
         nn/attention.py, so every matrix stays as it is.
-    tokenizer: llama.cpp has several, and the file says which one to use, with which tokens. _bpe(), _char() and
-        _word() say how ours become one of them.
+    tokenizer: llama.cpp has several; the file says which one to use, with which tokens.
 
-Source: https://github.com/ggml-org/ggml/blob/master/docs/gguf.md; for the tokenizers, the code of llama.cpp.
+Source: https://github.com/ggml-org/ggml/blob/master/docs/gguf.md
 """
 
 import struct
 import sys
 from array import array
+from collections import Counter
 from collections.abc import Callable, Mapping
 from math import prod
 from pathlib import Path
@@ -34,16 +34,14 @@ from toy_gpt_train.tokenizers import Tokenizer
 from toy_gpt_train.tokenizers.bpe import BPETokenizer
 from toy_gpt_train.tokenizers.bpe_files import spell
 
-VERSION: Final = 3
 ALIGNMENT: Final = 32  # bytes
 F32: Final = 0  # the type of a tensor, and of a file that has no others
 
 # The types of a field's value.
 UINT8, UINT32, INT32, FLOAT32, BOOL, STRING, ARRAY = 0, 4, 5, 6, 7, 8, 9
 
-# The types of a token.
-NORMAL: Final = 1
-CONTROL: Final = 3  # cut out of the text before all others, and not shown
+# The types of a token: a control token is cut out of the text before all others, and not shown.
+NORMAL, CONTROL = 1, 3
 
 Value = bool | int | float | str | bytes | list[str] | list[int]
 Fields = dict[str, Value]
@@ -61,8 +59,7 @@ def write(run: SavedRun, out: Path) -> list[Path]:
     if kind not in _ARCHITECTURES:
         raise InputError(f"GGUF says how to compute {' or '.join(_ARCHITECTURES)}, but not {kind}")
     model, architecture = cast(TransformerModel, run.model), _ARCHITECTURES[kind]
-    fields = _sizes(model, architecture) | _tokenizer(run)
-    tensors = _tensors(model, architecture)
+    fields, tensors = _sizes(model, architecture) | _tokenizer(run), _tensors(model, architecture)
     with whole_file(out) as file:
         file.write(_padded(_header(fields, tensors)))
         for _, parts in tensors.values():
@@ -101,13 +98,13 @@ def _sizes(model: TransformerModel, architecture: str) -> Fields:
         "feed_forward_length": size.hidden_dim,
         "attention.head_count": size.heads,
         "attention.head_count_kv": size.heads,
+        "attention.layer_norm_epsilon": size.norm_eps,
     }
     if architecture == "llama":
-        numbers["attention.layer_norm_rms_epsilon"] = 1e-5
+        numbers["attention.layer_norm_rms_epsilon"] = numbers.pop("attention.layer_norm_epsilon")
+        numbers["attention.head_count_kv"] = size.kv_heads or size.heads
         numbers["rope.dimension_count"] = size.embedding_dim // size.heads
         numbers["rope.freq_base"] = size.rope_base
-    else:
-        numbers["attention.layer_norm_epsilon"] = 1e-5
     named = {f"{architecture}.{name}": number for name, number in numbers.items()}
     return {"general.architecture": architecture, "general.file_type": F32, **named}
 
@@ -130,16 +127,14 @@ def _tensor_name(name: str, joined: Mapping[str, str]) -> str:
         'blk.0.attn_q.weight'
     """
     part, _, what = name.rpartition(".")
-    block = ""
-    if part.startswith("blocks."):
-        _, number, part = part.split(".", 2)
-        block = f"blk.{number}."
-    there = _NAMES[part]
-    return f"{block}{joined.get(there, there)}.{what}"
+    block, number, inner = part.split(".", 2) if part.startswith("blocks.") else ("", "", part)
+    there = joined.get(_NAMES[inner], _NAMES[inner])
+    return f"blk.{number}.{there}.{what}" if block else f"{there}.{what}"
 
 
 # --- the tokenizer ------------------------------------------------------------------------------------------
 
+_CUTS: Final = {("gpt2", False): "gpt-2", ("llama3", True): "llama-bpe", ("digits", False): "smollm"}
 _SPACE: Final = "\u2581"  # how T5 writes a space
 
 
@@ -149,9 +144,8 @@ def _tokenizer(run: SavedRun) -> Fields:
         raise InputError(f"llama.cpp has no tokenizer that does what {tokenizer.kind} does")
     fields = _KINDS[tokenizer.kind](tokenizer)
     tokens = cast(list[str], fields["tokens"])
-    if len(ids := dict(zip(tokens, range(len(tokens)), strict=True))) < len(tokens):
-        twice = next(token for token_id, token in enumerate(tokens) if ids[token] != token_id)
-        raise InputError(f"llama.cpp could not tell the special token {twice!r:.60} from an ordinary one")
+    if twice := [token for token, count in Counter(tokens).items() if count > 1]:
+        raise InputError(f"llama.cpp could not tell the special token {twice[0]!r:.60} from an ordinary one")
     if cut := [token for token in tokens if "\0" in token]:
         raise InputError(f"llama.cpp would end the token {cut[0]!r:.60} at its zero byte")
     end = end_of_text(tokenizer)
@@ -165,9 +159,11 @@ def _tokenizer(run: SavedRun) -> Fields:
 
 
 def _bpe(tokenizer: BPETokenizer) -> Fields:
-    """Byte-level BPE is GPT-2's there too."""
+    """Byte-level BPE is the same there; how it cuts a text has a name."""
+    if (how := (tokenizer.cut_by, tokenizer.ignore_merges)) not in _CUTS:
+        raise InputError(f"llama.cpp has no name for BPE that cuts by {how[0]} and has ignore_merges {how[1]}")
     merges = [f"{spell(left)} {spell(right)}" for left, right in tokenizer.merges]
-    return {"model": "gpt2", "pre": "gpt-2", "tokens": list(tokenizer.tokens), "merges": merges}
+    return {"model": "gpt2", "pre": _CUTS[how], "tokens": list(tokenizer.tokens), "merges": merges}
 
 
 def _char(tokenizer: Tokenizer) -> Fields:
@@ -208,7 +204,7 @@ _KINDS: Final[Mapping[str, Callable[[Any], Fields]]] = {"bpe": _bpe, "char": _ch
 
 
 def _header(fields: Fields, tensors: Tensors) -> bytes:
-    parts = [struct.pack("<4sIQQ", b"GGUF", VERSION, len(tensors), len(fields))]
+    parts = [struct.pack("<4sIQQ", b"GGUF", 3, len(tensors), len(fields))]
     for key, value in fields.items():
         kind, data = _typed(value)
         parts += [_text(key), struct.pack("<I", kind), data]
