@@ -297,6 +297,10 @@ def test_a_tokenizer_in_the_style_of_llama_3(tmp_path, bpe):
     again.export("hf", tmp_path / "again")
     assert tg.load(tmp_path / "again").tokenizer.encode("It'S 1234!\n") == read.tokenizer.encode("It'S 1234!\n")
     assert again.generate(num=5, temperature=0) == read.generate(num=5, temperature=0)
+    meta = tmp_path / "run" / "artifacts" / "00_meta.json"
+    meta.write_text(meta.read_text("utf-8").replace('"cut": "llama3"', '"cut": "digits"'), "utf-8")
+    with pytest.raises(InputError, match="say that text is cut in different ways"):
+        tg.load(tmp_path / "run")
 
 
 # --- the command line -------------------------------------------------------------------------------------------

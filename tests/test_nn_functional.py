@@ -16,7 +16,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from toy_gpt_train.nn import attention, functional, kernels
-from toy_gpt_train.nn.attention import attention_weights, merge_heads, rope, split_heads
+from toy_gpt_train.nn.attention import attention_weights, merge_heads, repeat_heads, rope, split_heads
 from toy_gpt_train.nn.attention import scaled_dot_product_attention as attend
 from toy_gpt_train.nn.functional import (
     cross_entropy,
@@ -140,6 +140,7 @@ GRADIENTS: list[tuple[str, Callable[..., Tensor], list[Shape]]] = [
     ("rms_norm without weight", rms_norm, [(3, 4)]),
     ("rms_norm, large eps", lambda *a: rms_norm(*a, eps=0.5), [(3, 4), (4,)]),
     ("split_heads", lambda x: split_heads(x, 2), [(2, 3, 4)]),
+    ("repeat_heads", lambda x: repeat_heads(x, 3), [(2, 2, 3, 2)]),
     ("merge_heads", merge_heads, [(2, 3, 2, 2)]),
     ("rope", rope, [(3, 4)]),
     ("rope of heads, later on", lambda x: rope(x, start=5, base=100.0), [(2, 2, 3, 6)]),
@@ -311,6 +312,12 @@ BY_HAND: list[tuple[str, Callable[..., Tensor], list[Nested], Nested]] = [
     ("rms_norm", partial(rms_norm, eps=0.0), [[[1, 7], [-3, 3]], [10, -1]], [[2, -1.4], [-10, -1]]),
     ("rms_norm, eps", rms_norm, [[1, 7]], [1 / sqrt(25 + 1e-5), 7 / sqrt(25 + 1e-5)]),
     ("rms_norm of zeros", rms_norm, [[0, 0]], [0, 0]),
+    (
+        "repeat_heads",
+        lambda x: repeat_heads(x, 2),
+        [[[[[1], [2]], [[3], [4]]]]],
+        [[[[1], [2]], [[1], [2]], [[3], [4]], [[3], [4]]]],
+    ),
     (
         "split_heads",
         lambda x: split_heads(x, 2),

@@ -476,7 +476,7 @@ def test_a_file_appears_only_when_it_is_whole(tmp_path: Path, stop: type[BaseExc
 # is whole; and downloads, which are continued where they were cut off.
 WRITING = {
     "locks.py": {"_acquire"},
-    "disk.py": {"_open_stream", "check_writable", "sync_file", "whole_file"},
+    "disk.py": {"_open_stream", "check_writable", "sync_file", "whole_file", "whole_folder"},
     "staging.py": {"_complete", "commit", "write_texts"},
     "artifacts/metadata.py": {"write_meta"},
     "artifacts/model_tables.py": {"write_model_table"},
@@ -486,6 +486,7 @@ WRITING = {
     "artifacts/vocabulary.py": {"write_vocabulary"},
     "artifacts/checkpoints.py": {"save", "_set_aside"},
     "data/fetch.py": {"fetch", "_transfer"},
+    "exchange/huggingface.py": {"write"},
 }
 WRITERS_OF_A_PATH = ("write_meta", "write_model_table", "write_safetensors", "write_training_log", "write_vocabulary")
 

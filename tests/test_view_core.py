@@ -240,6 +240,18 @@ def test_a_run_of_every_kind_predicts_the_same(ask: Ask, made: Callable[[str], P
     assert_same_predictions(ask, run, 10)
 
 
+@pytest.mark.parametrize("name", ["tied gpt", "grouped llama", "safetensors"])
+def test_an_imported_model_predicts_the_same(ask: Ask, made: Callable[[str], Path], tmp_path: Path, name: str) -> None:
+    load_run(made(name)).export("hf", tmp_path / "hf")
+    load_run(tmp_path / "hf").save(tmp_path / "run")
+    run = load_run(tmp_path / "run")
+    info = load(ask, files_of(tmp_path / "run" / "artifacts"))
+    assert info["meta"] == run.meta
+    contexts = [[1], [3, 2, 1], list(range(12))]
+    for context, probs in zip(contexts, ask("nextProbs", contexts=contexts), strict=True):
+        assert probs == pytest.approx(run.model.next_probs(context), rel=0, abs=TOLERANCE)
+
+
 @pytest.mark.parametrize("name", ["gpt", "observed", "kneser-ney", "mixture of characters", "embeddings"])
 def test_what_is_not_a_context_is_refused(ask: Ask, made: Callable[[str], Path], name: str) -> None:
     info = load(ask, files_of(made(name)))

@@ -198,6 +198,8 @@ def _read_files(folder: Path, strict: bool) -> SavedRun:
         tokenizer = tokenizer_class(described["kind"]).from_vocabulary(tokens, folder, described.get("special", []))
     except InputError as error:  # the messages about BPE's own files name them
         raise InputError(str(error) if str(error).startswith(str(folder)) else f"{folder}: {error}") from error
+    if any(tokenizer.description().get(name) != described.get(name) for name in ("cut", "ignore_merges")):
+        raise InputError(f"{folder}: {META_NAME} and the tokenizer's files say that text is cut in different ways")
     try:
         # WHY: a false size must not fill the memory before the weights are read.
         num_bytes = sum(path.stat().st_size for path in folder.iterdir() if path.is_file())
@@ -232,7 +234,8 @@ def _read_vocabulary(folder: Path, meta: Meta) -> tuple[list[str], list[int]]:
 def _check_text(meta: Meta, tokens: Sequence[str], frequencies: Sequence[int], min_tokens: int) -> None:
     """Refuse sizes, frequencies and first tokens that are not those of one text."""
     num_tokens, size, start = sum(frequencies), meta["context_size"], meta["start_tokens"]
-    if num_tokens < min_tokens and "origin" not in meta:
+    # An imported model does not say what it has read.
+    if num_tokens < min_tokens and (num_tokens or "origin" not in meta):
         raise InputError(f"context_size is {size}, but the model has learned {num_tokens} tokens")
     if not min(size, num_tokens) <= len(start) <= size and (start or "origin" not in meta):
         raise InputError(f"{len(start)} start_tokens for a context of {size}")

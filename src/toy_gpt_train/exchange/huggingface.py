@@ -167,11 +167,11 @@ def write(run: SavedRun, out: Path) -> list[Path]:
         GENERATION_NAME: ends,
         **tokenizer_files(run.tokenizer, model.context_size),
     }
-    with whole_folder(out) as folder:
-        write_safetensors(folder / WEIGHTS_NAME, tensors, {"format": "pt"})
+    with whole_folder(out) as staged:
+        write_safetensors(staged / WEIGHTS_NAME, tensors, {"format": "pt"})
         for name, content in texts.items():
             text = content if isinstance(content, str) else json.dumps(content, indent=2) + "\n"
-            (folder / name).write_bytes(text.encode("utf-8"))
+            (staged / name).write_bytes(text.encode("utf-8"))
     return [out / name for name in sorted((WEIGHTS_NAME, *texts))]
 
 

@@ -288,9 +288,10 @@ function readVocabulary(text, vocabSize) {
 }
 
 /** Check that the frequencies are those of a text that is long enough and begins with the first tokens. */
-function checkText({ model_kind: kind, context_size: contextSize, start_tokens: start }, { idOf, frequency }) {
+function checkText({ model_kind: kind, context_size: contextSize, start_tokens: start, origin }, { idOf, frequency }) {
   const numTokens = frequency.reduce((sum, count) => sum + count, 0);
-  if (numTokens < (SHORTEST_TEXTS[kind] ?? contextSize + 1)) {
+  const isUnknown = numTokens === 0 && origin !== undefined; // an imported model does not say what it has read
+  if (numTokens < (SHORTEST_TEXTS[kind] ?? contextSize + 1) && !isUnknown) {
     throw new Error(`${VOCABULARY_NAME}: a text of ${numTokens} tokens is too short for a context of ${contextSize}`);
   }
   const left = [...frequency];
