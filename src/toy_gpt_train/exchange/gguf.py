@@ -1,0 +1,250 @@
+r"""gguf.py - gpt and llama as one file for llama.cpp, and for what is built on it: GGUF, version 3.
+
+    beginning   "GGUF", the version, the number of tensors, the number of fields
+    fields      each a key, a type and a value: the sizes of the network, then the tokenizer
+    tensors     each a name, its lengths (that of a row first), a type, and where its numbers begin in the data
+    data        the numbers of each tensor, from a multiple of 32 bytes on
+
+Numbers are little-endian, weights have 32 bits, and a text is its length in 8 bytes and its UTF-8.
+
+Concepts:
+    architecture: the name by which llama.cpp knows how tensors make a network. It rotates the same pairs of values as
+        nn/attention.py, so every matrix stays as it is.
+    tokenizer: llama.cpp has several; the file says which one to use, with which tokens.
+
+Source: https://github.com/ggml-org/ggml/blob/master/docs/gguf.md
+"""
+
+import struct
+import sys
+from array import array
+from collections import Counter
+from collections.abc import Callable, Mapping
+from math import prod
+from pathlib import Path
+from typing import Any, Final, cast
+
+from toy_gpt_train.artifacts.run_folder import SavedRun
+from toy_gpt_train.disk import whole_file
+from toy_gpt_train.errors import InputError
+from toy_gpt_train.inference.generate import end_of_text
+from toy_gpt_train.models.transformer import TransformerModel
+from toy_gpt_train.nn.kernels import Floats
+from toy_gpt_train.tokenizers import Tokenizer
+from toy_gpt_train.tokenizers.bpe import BPETokenizer
+from toy_gpt_train.tokenizers.bpe_files import spell
+
+ALIGNMENT: Final = 32  # bytes
+F32: Final = 0  # the type of a tensor, and of a file that has no others
+
+# The types of a field's value.
+UINT8, UINT32, INT32, FLOAT32, BOOL, STRING, ARRAY = 0, 4, 5, 6, 7, 8, 9
+
+# The types of a token: a control token is cut out of the text before all others, and not shown.
+NORMAL, CONTROL = 1, 3
+
+Value = bool | int | float | str | bytes | list[str] | list[int]
+Fields = dict[str, Value]
+Tensors = dict[str, tuple[tuple[int, ...], list[Floats]]]  # each a shape, and the numbers in parts
+
+
+def write(run: SavedRun, out: Path) -> list[Path]:
+    """Write a gpt or a llama, with its tokenizer, to a file.
+
+    Raises:
+        InputError: It is another model, or llama.cpp has no tokenizer that does what this one does.
+        OSError: The file cannot be written.
+    """
+    kind = run.meta["model_kind"]
+    if kind not in _ARCHITECTURES:
+        raise InputError(f"GGUF says how to compute {' or '.join(_ARCHITECTURES)}, but not {kind}")
+    model, architecture = cast(TransformerModel, run.model), _ARCHITECTURES[kind]
+    fields, tensors = _sizes(model, architecture) | _tokenizer(run), _tensors(model, architecture)
+    with whole_file(out) as file:
+        file.write(_padded(_header(fields, tensors)))
+        for _, parts in tensors.values():
+            file.write(_padded(b"".join(map(_numbers, parts))))
+    return [out]
+
+
+# --- the network --------------------------------------------------------------------------------------------
+
+_ARCHITECTURES: Final = {"gpt": "gpt2", "llama": "llama"}  # by the model's name
+_NAMES: Final = {  # of the parts of a network
+    "token_embeddings": "token_embd",
+    "position_embeddings": "position_embd",
+    "norm_1": "attn_norm",
+    "attention.q_proj": "attn_q",
+    "attention.k_proj": "attn_k",
+    "attention.v_proj": "attn_v",
+    "attention.o_proj": "attn_output",
+    "norm_2": "ffn_norm",
+    "feed_forward.gate_proj": "ffn_gate",
+    "feed_forward.up_proj": "ffn_up",
+    "feed_forward.down_proj": "ffn_down",
+    "norm": "output_norm",
+    "output": "output",
+}
+_JOINED: Final = {"gpt2": dict.fromkeys(("attn_q", "attn_k", "attn_v"), "attn_qkv")}  # one matrix below another
+
+
+def _sizes(model: TransformerModel, architecture: str) -> Fields:
+    size = model.architecture
+    numbers: Fields = {
+        "vocab_size": model.vocab_size,
+        "context_length": model.context_size,
+        "embedding_length": size.embedding_dim,
+        "block_count": size.layers,
+        "feed_forward_length": size.hidden_dim,
+        "attention.head_count": size.heads,
+        "attention.head_count_kv": size.heads,
+        "attention.layer_norm_epsilon": size.norm_eps,
+    }
+    if architecture == "llama":
+        numbers["attention.layer_norm_rms_epsilon"] = numbers.pop("attention.layer_norm_epsilon")
+        numbers["attention.head_count_kv"] = size.kv_heads or size.heads
+        numbers["rope.dimension_count"] = size.embedding_dim // size.heads
+        numbers["rope.freq_base"] = size.rope_base
+    named = {f"{architecture}.{name}": number for name, number in numbers.items()}
+    return {"general.architecture": architecture, "general.file_type": F32, **named}
+
+
+def _tensors(model: TransformerModel, architecture: str) -> Tensors:
+    tensors: Tensors = {}
+    for name, parameter in model.network.named_parameters():
+        rows, *row = parameter.shape
+        key = _tensor_name(name, _JOINED.get(architecture, {}))
+        above, parts = tensors.get(key, ((0,), []))
+        tensors[key] = (above[0] + rows, *row), [*parts, parameter.data]
+    return tensors
+
+
+def _tensor_name(name: str, joined: Mapping[str, str]) -> str:
+    """Return the name of a parameter there.
+
+    Example:
+        >>> _tensor_name("blocks.0.attention.q_proj.weight", {})
+        'blk.0.attn_q.weight'
+    """
+    part, _, what = name.rpartition(".")
+    block, number, inner = part.split(".", 2) if part.startswith("blocks.") else ("", "", part)
+    there = joined.get(_NAMES[inner], _NAMES[inner])
+    return f"blk.{number}.{there}.{what}" if block else f"{there}.{what}"
+
+
+# --- the tokenizer ------------------------------------------------------------------------------------------
+
+_CUTS: Final = {("gpt2", False): "gpt-2", ("llama3", True): "llama-bpe", ("digits", False): "smollm"}
+_SPACE: Final = "\u2581"  # how T5 writes a space
+
+
+def _tokenizer(run: SavedRun) -> Fields:
+    tokenizer = run.tokenizer
+    if tokenizer.kind not in _KINDS:
+        raise InputError(f"llama.cpp has no tokenizer that does what {tokenizer.kind} does")
+    fields = _KINDS[tokenizer.kind](tokenizer)
+    tokens = cast(list[str], fields["tokens"])
+    if twice := [token for token, count in Counter(tokens).items() if count > 1]:
+        raise InputError(f"llama.cpp could not tell the special token {twice[0]!r:.60} from an ordinary one")
+    if cut := [token for token in tokens if "\0" in token]:
+        raise InputError(f"llama.cpp would end the token {cut[0]!r:.60} at its zero byte")
+    end = end_of_text(tokenizer)
+    if end is None:
+        # WHY: llama.cpp takes some token for the end of a text, and if none is named, one that may be frequent.
+        end = min(range(len(tokens)), key=run.frequencies.__getitem__)
+    fields["token_type"] = [CONTROL if token in tokenizer.special else NORMAL for token in tokenizer.tokens]
+    fields |= dict.fromkeys(("bos_token_id", "eos_token_id", "unknown_token_id"), end)  # only T5 asks for the last
+    fields |= dict.fromkeys(("add_bos_token", "add_eos_token"), False)
+    return {f"tokenizer.ggml.{name}": value for name, value in fields.items()}
+
+
+def _bpe(tokenizer: BPETokenizer) -> Fields:
+    """Byte-level BPE is the same there; how it cuts a text has a name."""
+    if (how := (tokenizer.cut_by, tokenizer.ignore_merges)) not in _CUTS:
+        raise InputError(f"llama.cpp has no name for BPE that cuts by {how[0]} and has ignore_merges {how[1]}")
+    merges = [f"{spell(left)} {spell(right)}" for left, right in tokenizer.merges]
+    return {"model": "gpt2", "pre": _CUTS[how], "tokens": list(tokenizer.tokens), "merges": merges}
+
+
+def _char(tokenizer: Tokenizer) -> Fields:
+    """Characters are BPE that merges the bytes of a character, one after the other, and no more."""
+    tokens = [token if token in tokenizer.special else spell(token.encode()) for token in tokenizer.tokens]
+    chars = [spell(token.encode()) for token in tokenizer.tokens if len(token) == 1]
+    merges = dict.fromkeys(f"{char[:end]} {char[end]}" for char in chars for end in range(1, len(char)))
+    return {"model": "gpt2", "pre": "gpt-2", "tokens": tokens, "merges": list(merges)}
+
+
+def _word(tokenizer: Tokenizer) -> Fields:
+    """Words are T5's tokens: each has the space before it."""
+    if wrong := [token for token in tokenizer.tokens if _SPACE in token and token not in tokenizer.special]:
+        raise InputError(f"llama.cpp would take U+2581 in the word {wrong[0]!r:.60} for a space")
+    tokens = [token if token in tokenizer.special else _SPACE + token for token in tokenizer.tokens]
+    spaces: Fields = {"add_space_prefix": True, "remove_extra_whitespaces": True}
+    return {"model": "t5", "tokens": tokens, **spaces, "precompiled_charsmap": _white_to_space()}
+
+
+def _white_to_space() -> bytes:
+    r"""Return T5's table of what is replaced in a text before it is cut: \t, \n, \v, \f and \r by a space.
+
+    It is the size of a trie in bytes, the trie, and the replacements. The trie's entry for a first byte is at that
+    number. It has the byte, a flag that the replaced text may end here, and from bit 10 on what gives, by exclusive or
+    with its own number, the next entry, 256. That one says where the replacement begins: at 0. A second byte would lead
+    from it to one of the entries up to 511, which are empty.
+    """
+    trie = [0] * 512
+    for byte in b"\t\n\v\f\r":
+        trie[byte] = byte | 1 << 8 | (byte ^ 256) << 10
+    return struct.pack("<I512I", 4 * len(trie), *trie) + b" \0"
+
+
+_KINDS: Final[Mapping[str, Callable[[Any], Fields]]] = {"bpe": _bpe, "char": _char, "word": _word}
+
+
+# --- the bytes ----------------------------------------------------------------------------------------------
+
+
+def _header(fields: Fields, tensors: Tensors) -> bytes:
+    parts = [struct.pack("<4sIQQ", b"GGUF", 3, len(tensors), len(fields))]
+    for key, value in fields.items():
+        kind, data = _typed(value)
+        parts += [_text(key), struct.pack("<I", kind), data]
+    offset = 0
+    for name, (shape, _) in tensors.items():
+        parts += [_text(name), struct.pack(f"<I{len(shape)}QIQ", len(shape), *reversed(shape), F32, offset)]
+        size = 4 * prod(shape)
+        offset += size + -size % ALIGNMENT
+    return b"".join(parts)
+
+
+def _typed(value: Value) -> tuple[int, bytes]:
+    """Return a value's type and its bytes; a list has its type, and its length, before its items."""
+    match value:
+        case bool():  # WHY first: a bool is an int to Python.
+            return BOOL, struct.pack("<?", value)
+        case int():
+            return UINT32, struct.pack("<I", value)
+        case float():
+            return FLOAT32, struct.pack("<f", value)
+        case str():
+            return STRING, _text(value)
+        case bytes():
+            return ARRAY, struct.pack("<IQ", UINT8, len(value)) + value
+    items = [_text(item) if isinstance(item, str) else struct.pack("<i", item) for item in value]
+    kind = INT32 if value and isinstance(value[0], int) else STRING
+    return ARRAY, struct.pack("<IQ", kind, len(value)) + b"".join(items)
+
+
+def _text(text: str) -> bytes:
+    data = text.encode("utf-8")
+    return struct.pack("<Q", len(data)) + data
+
+
+def _numbers(values: Floats) -> bytes:
+    numbers = array("f", values)
+    if sys.byteorder == "big":
+        numbers.byteswap()
+    return numbers.tobytes()
+
+
+def _padded(data: bytes) -> bytes:
+    return data + bytes(-len(data) % ALIGNMENT)
