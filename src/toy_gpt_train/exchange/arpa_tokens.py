@@ -65,5 +65,6 @@ def described(tokens: Sequence[str], description: Mapping[str, Any], path: Path)
         return tokenizer_class(description.get("kind")).from_vocabulary(tokens, path.parent, special)
     from toy_gpt_train.tokenizers.bpe import BPETokenizer  # WHY here: see TOKENIZERS
 
-    vocab = parse_vocab({token: token_id for token_id, token in enumerate(tokens)}, special, path)
+    ids = {token: token_id for token_id, token in enumerate(tokens)}
+    vocab = parse_vocab(ids, dict.fromkeys(special), path)
     return BPETokenizer(vocab, parse_merges(((f"{path}:", merge) for merge in merges), vocab), special)

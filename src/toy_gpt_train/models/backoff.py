@@ -36,9 +36,9 @@ class Order:
     """The n-grams of one length: their contexts are numbered, and a key is number * V + token id."""
 
     numbers: dict[str, int] = field(default_factory=dict)  # of each context, one code point per token
-    weights: array[float] = field(default_factory=lambda: array("d"))  # log10, of each context
-    keys: array[int] = field(default_factory=lambda: array("Q"))  # of each n-gram, sorted
-    logs: array[float] = field(default_factory=lambda: array("d"))  # log10 of the probability of each n-gram
+    weights: "array[float]" = field(default_factory=lambda: array("d"))  # log10, of each context
+    keys: "array[int]" = field(default_factory=lambda: array("Q"))  # of each n-gram, sorted
+    logs: "array[float]" = field(default_factory=lambda: array("d"))  # log10 of the probability of each n-gram
 
     def number(self, context: str, weight: float = 0.0) -> int:
         """Return the number of a context; a new one gets the next number and the weight."""
