@@ -101,7 +101,7 @@ class Run:
     def __repr__(self) -> str:
         metrics = self.meta["metrics"]
         kind = "val" if "val_loss" in metrics else "train"
-        unscored = "untrained" if self.is_untrained else "an older run"
+        unscored = "untrained" if self.is_untrained else "no loss recorded"
         loss = f"{kind} loss {metrics[f'{kind}_loss']:.2f}" if metrics else unscored
         return f"<Run {self.name}, {self.tokenizer.kind}, V={self.model.vocab_size}, {loss}>"
 

@@ -189,6 +189,8 @@ class _Reader:
                 break
             if line.startswith(_ORIGIN):
                 description = parse_json_object(line.removeprefix(_ORIGIN), self._path)
+        else:
+            raise ValueError(f"there is no {_DATA}, so this is no ARPA file")
         sizes: list[int] = []
         for line in self._entries():
             count = _COUNT.fullmatch(line)
