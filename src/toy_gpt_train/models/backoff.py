@@ -29,6 +29,7 @@ from toy_gpt_train.models.scores import Prediction
 
 ZERO: Final = -99.0  # log10 of what never happens, as ARPA files write it
 _LARGEST: Final = 280.0  # WHY: the weights of all lengths are multiplied, and a float ends at 10 to the power of 308
+_LOST: Final = 1e-6  # a difference that is so small a part has fewer than ten digits left
 
 
 @dataclass(slots=True)
@@ -164,16 +165,15 @@ class Backoff(Model):
         if not shorter:
             return Summary(fsum(own.values()), best, own[best])
         below = self._summary(shorter)
-        others = max(below.total - fsum(_probability(shorter, i) for i in own), 0.0)  # those that never followed
-        rival, top = below.best, level.weight * below.top  # no token that never followed has more
-        if rival in own and own[best] <= top:  # rare: then that token may be any
+        others = below.total - fsum(_probability(shorter, i) for i in own)  # of the tokens that never followed
+        rival, top = below.best, level.weight * below.top  # none of them has more
+        # WHY: the difference has lost its digits; or any of the others may be the most likely token. Both are rare.
+        if others < _LOST * below.total or (rival in own and own[best] <= top):
             probs = [_probability((*shorter, level), i) for i in range(self.vocab_size)]
-            best, top = argmax(probs), max(probs)
-        elif rival not in own and (top, -rival) > (own[best], -best):
-            best = rival
-        else:
-            top = own[best]
-        return Summary(fsum(own.values()) + level.weight * others, best, top)
+            return Summary(fsum(probs), argmax(probs), max(probs))
+        if rival in own or (own[best], -best) > (top, -rival):
+            rival, top = best, own[best]
+        return Summary(fsum(own.values()) + level.weight * others, rival, top)
 
     # --- its content, for files ----------------------------------------------------------------------------
 
