@@ -122,6 +122,7 @@ def read(path: Path) -> SavedRun:
         tokenizer=tokenizer.description(),
         start_tokens=special[: model.context_size],
         metrics={},
+        notes=[],
         origin=f"imported from {path.name}, which records no text, no frequencies of its tokens, and no losses",
     )
     meta["corpus"]["description"] = "An ARPA file; the text that was counted is not known."
