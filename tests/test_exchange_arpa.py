@@ -59,6 +59,49 @@ ngram 3=2
 \\end\\
 """
 
+# What lmplz -o 3 --discount_fallback really wrote of: the cat sat, the dog sat, a cat ran.
+LMPLZ = """\\data\\
+ngram 1=9
+ngram 2=10
+ngram 3=9
+
+\\1-grams:
+-1.20412\t<unk>\t0
+0\t<s>\t-0.30103
+-0.78914666\t</s>\t0
+-0.9488475\tthe\t-0.30103
+-0.78914666\tcat\t-0.30103
+-0.78914666\tsat\t-0.30103
+-0.9488475\tdog\t-0.30103
+-0.9488475\ta\t-0.30103
+-0.9488475\tran\t-0.30103
+
+\\2-grams:
+-0.23563702\tsat </s>\t0
+-0.23563702\tran </s>\t0
+-0.40939963\t<s> the\t-0.30103
+-0.4798441\tthe cat\t-0.30103
+-0.23563702\ta cat\t-0.30103
+-0.4798441\tcat sat\t-0.30103
+-0.23563702\tdog sat\t-0.30103
+-0.5139239\tthe dog\t-0.30103
+-0.6518575\t<s> a\t-0.30103
+-0.5139239\tcat ran\t-0.30103
+
+\\3-grams:
+-0.10202947\tcat sat </s>
+-0.10202947\tdog sat </s>
+-0.10202947\tcat ran </s>
+-0.38129833\t<s> the cat
+-0.10202947\t<s> a cat
+-0.17677039\tthe cat sat
+-0.10202947\tthe dog sat
+-0.39456028\t<s> the dog
+-0.18500371\ta cat ran
+
+\\end\\
+"""
+
 
 def load_bench() -> ModuleType:
     spec = importlib.util.spec_from_file_location("arpa_kenlm", BENCH)
@@ -298,6 +341,24 @@ def test_sentences_by_hand(arpa_file: Callable[[str], Path]) -> None:
     assert tell([0, 2]) == after(-0.25 - 0.6, -0.25 - 0.2 - 1, -0.25 - 0.2 - 0.4, -0.1)
     assert tell([2, 3]) == after(-0.15 - 0.1 - 0.7, -0.15 - 0.1 - 1, -0.05, -0.15 - 0.1 - 0.39794)
     assert tell([3, 3]) == tell([3]) == after(-0.1 - 0.7, -0.1 - 1, -0.9, -0.1 - 0.39794)
+
+
+def test_a_file_of_lmplz_sums_to_one_as_it_is(arpa_file: Callable[[str], Path]) -> None:
+    run = load(arpa_file(LMPLZ))
+    model = run.model
+    assert isinstance(model, Backoff)
+    assert run.tokenizer.tokens == ["</s>", "<unk>", "a", "cat", "dog", "ran", "sat", "the"]
+    contexts = ["", "the", "the cat", "cat cat", "</s>", "</s> the", "sat </s>", "<unk> a", "cat sat"]
+    for context in contexts:
+        levels = model.levels("".join(map(chr, run.tokenizer.encode(context))))
+        said = [backoff._probability(levels, token_id) for token_id in range(8)]
+        assert math.fsum(said) == pytest.approx(1, abs=1e-6)
+        assert run.model.next_probs(run.tokenizer.encode(context)) == pytest.approx(said, abs=1e-6)
+    scored = run.score(text="</s> the cat sat </s> a cat ran </s>")
+    assert scored.accuracy == 8 / 9  # all but the first word of the second sentence
+    assert list(run.model.score(run.tokenizer.encode("</s> the cat sat"), 1))[2].probability == pytest.approx(
+        10**-0.17677039, rel=1e-6
+    )
 
 
 def test_order_blank_lines_line_ends_and_remarks_change_nothing(arpa_file: Callable[[str], Path]) -> None:
