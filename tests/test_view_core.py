@@ -26,15 +26,17 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+import test_exchange_arpa
 import test_series
 from toy_gpt_train import io_artifacts
 from toy_gpt_train.artifacts.csv_files import csv_line, parse_numbers, read_csv
-from toy_gpt_train.errors import InputError
+from toy_gpt_train.errors import InputError, InputWarning
 from toy_gpt_train.inference.explain import as_json, explain
 from toy_gpt_train.inference.sampling import Sampling, choose_token, top_k
 from toy_gpt_train.io_artifacts import context_label, split_label
 from toy_gpt_train.math_training import softmax
 from toy_gpt_train.models import network
+from toy_gpt_train.models.backoff import Backoff
 from toy_gpt_train.models.kneser_ney import KneserNey, as_text, interpolate_all
 from toy_gpt_train.models.network import NetworkModel
 from toy_gpt_train.models.ngram_table import NGramTable
@@ -167,6 +169,8 @@ def made(trained: Callable[..., Path], tmp_path_factory: pytest.TempPathFactory)
     corpus.write_bytes(AWKWARD.encode("utf-8"))
 
     def folder_of(run: str) -> Path:
+        if run == "back-off":
+            return imported
         rows, cells = LAYOUT_LIMITS.get(run, (io_artifacts.ALL_ROWS_LIMIT, io_artifacts.DENSE_CELLS_LIMIT))
         in_tables = 1 if run == "safetensors" else network.LARGEST_IN_TABLES
         with (
@@ -175,6 +179,10 @@ def made(trained: Callable[..., Path], tmp_path_factory: pytest.TempPathFactory)
         ):
             return trained(*OPTIONS[run], corpus=corpus) / "artifacts"
 
+    arpa = tmp_path_factory.mktemp("imported") / "there.arpa"
+    load_run(folder_of("kneser-ney")).export("arpa", arpa)
+    with pytest.warns(InputWarning, match="^imported from there.arpa"):
+        imported = load_run(arpa).save(arpa.parent)[-1].parent
     return folder_of
 
 
@@ -212,7 +220,7 @@ def assert_same_interface(info: Mapping[str, Any], run: Run) -> None:
     sizes = [model.vocab_size, model.context_size, model.min_context]
     assert [info["vocabSize"], info["contextSize"], info["minContext"]] == sizes
     assert (info["kind"], info["tokenizer"]) == (run.meta["model_kind"], run.tokenizer.kind)
-    assert info["lossFloor"] == run.meta["loss_floor"]
+    assert info["lossFloor"] == run.meta.get("loss_floor")  # an imported run has none
 
 
 @pytest.mark.slow
@@ -227,7 +235,7 @@ def test_a_committed_run_predicts_the_same(ask: Ask, folder: Path) -> None:
     assert info["log"] == {"columns": columns, "rows": [list(map(float, row)) for row in rows]}
 
 
-@pytest.mark.parametrize("name", OPTIONS)
+@pytest.mark.parametrize("name", [*OPTIONS, "back-off"])
 def test_a_run_of_every_kind_predicts_the_same(ask: Ask, made: Callable[[str], Path], name: str) -> None:
     run = load_run(made(name))
     info = load(ask, files_of(made(name)))
@@ -252,7 +260,7 @@ def test_an_imported_model_predicts_the_same(ask: Ask, made: Callable[[str], Pat
         assert probs == pytest.approx(run.model.next_probs(context), rel=0, abs=TOLERANCE)
 
 
-@pytest.mark.parametrize("name", ["gpt", "observed", "kneser-ney", "mixture of characters", "embeddings"])
+@pytest.mark.parametrize("name", ["gpt", "observed", "kneser-ney", "back-off", "mixture of characters", "embeddings"])
 def test_what_is_not_a_context_is_refused(ask: Ask, made: Callable[[str], Path], name: str) -> None:
     info = load(ask, files_of(made(name)))
     least, most, size = info["minContext"], info["contextSize"], info["vocabSize"]
@@ -352,6 +360,45 @@ def test_back_off_is_explained_length_by_length(ask: Ask, made: Callable[[str], 
             assert shown == sorted(shown, reverse=True)
             assert fsum(entry["share"] for entry in level["entries"]) + level["weightOfShorter"] == pytest.approx(1)
     assert unmet > 0
+
+
+def test_an_imported_list_is_explained_length_by_length(ask: Ask, made: Callable[[str], Path]) -> None:
+    run = load_run(made("back-off"))
+    model = run.model
+    assert isinstance(model, Backoff)
+    load(ask, files_of(made("back-off")))
+    tokens = run.tokenizer.tokens
+    unmet = 0
+    for context in some_contexts(run, 10):
+        answer = ask("explain", context=context, k=model.vocab_size)
+        known = {len(level.context): level for level in model.levels(as_text(context))}
+        assert answer["kind"] == "ngrams"
+        for start, level in enumerate(answer["levels"]):
+            length = len(context) - start
+            assert level["context"] == [tokens[i] for i in context[start:]]
+            assert level["found"] == (length in known)
+            if length not in known:
+                assert (level["followers"], level["entries"]) == (0, [])
+                unmet += 1
+                continue
+            followers = dict(known[length].followers())
+            assert level["weight"] == pytest.approx(known[length].weight)
+            assert level["followers"] == len(level["entries"]) == len(followers)
+            probs = model.next_probs(context[start:])
+            shown = {entry["token"]: entry["probability"] for entry in level["entries"]}
+            assert shown == pytest.approx({tokens[i]: probs[i] for i in followers}, abs=TOLERANCE)
+            assert [*shown.values()] == sorted(shown.values(), reverse=True)
+    assert unmet > 0
+
+
+def test_a_list_that_does_not_sum_to_one_predicts_the_same(ask: Ask, tmp_path: Path) -> None:
+    path = tmp_path / "odd.arpa"
+    path.write_text(test_exchange_arpa.SENTENCES, "utf-8")
+    with pytest.warns(InputWarning, match="^imported from odd.arpa"):
+        run = load_run(path)
+    load(ask, files_of(run.save(tmp_path)[-1].parent))
+    assert_same_predictions(ask, run, 30)
+    assert ask("session")["text"] == "</s>"
 
 
 @pytest.mark.parametrize("name", ["mixture of characters", "mixture of words"])
@@ -1035,6 +1082,14 @@ DAMAGE: dict[str, tuple[str, Callable[[Files], object], str]] = {
     "an unknown context": ("sparse", replaced(WEIGHTS, b"a|", b"q|"), WEIGHTS),
     "a count of nothing": ("kneser-ney", replaced(COUNTS, b",3\n", b",0\n"), COUNTS),
     "a discount of too much": ("kneser-ney", replaced("03_discounts.csv", b"\n0,0", b"\n0,1"), "03_discounts.csv"),
+    "a probability above 1": ("back-off", replaced("02_ngrams_2.csv", b",-0.", b",0."), "02_ngrams_2.csv"),
+    "a token without a probability": ("back-off", cut("02_ngrams_1.csv", 1), "02_ngrams_1.csv"),
+    "an n-gram twice": (
+        "back-off",
+        lambda files: files.update({"02_ngrams_3.csv": last_line_again(files["02_ngrams_3.csv"])}),
+        "02_ngrams_3.csv",
+    ),
+    "a length too many": ("back-off", in_meta(context_size=5), META),
     "an expert too many": (
         "mixture of words",
         replaced("03_discounts.csv", b"\n1,0,", b"\n3,0,"),
@@ -1244,7 +1299,7 @@ def edits(draw: st.DrawFn) -> list[tuple[float, int, bytes]]:
 def test_an_edited_table_is_read_or_refused_as_in_python(
     ask: Ask, made: Callable[[str], Path], tmp_path_factory: pytest.TempPathFactory, data: st.DataObject
 ) -> None:
-    name = data.draw(st.sampled_from(["all", "sparse", "kneser-ney", "mixture of words", "attention"]))
+    name = data.draw(st.sampled_from(["all", "sparse", "kneser-ney", "back-off", "mixture of words", "attention"]))
     files = files_of(made(name))
     read = [
         file for file in files if file.endswith(".csv") and (name == "attention" or file != "03_token_embeddings.csv")

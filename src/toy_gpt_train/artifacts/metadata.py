@@ -14,7 +14,7 @@ from toy_gpt_train.errors import InputError
 from toy_gpt_train.files import read_bytes, read_json_object
 from toy_gpt_train.io_artifacts import META_NAME, SCHEMA_VERSION, VOCABULARY_NAME, meta_text
 from toy_gpt_train.math_training import SMALLEST_PROBABILITY
-from toy_gpt_train.models.registry import find_model
+from toy_gpt_train.models.registry import model_of_run
 from toy_gpt_train.project import MANIFEST_NAME, RESOURCE_ROOT, declared_repo_name
 from toy_gpt_train.tokenizers import Tokenizer, tokenizer_class
 from toy_gpt_train.tokenizers.special import check_special
@@ -174,7 +174,7 @@ def _check_fields(meta: Meta) -> None:
 
 
 def _check_model(meta: Meta) -> None:
-    entry = find_model(_require(meta, "model_kind", str))
+    entry = model_of_run(_require(meta, "model_kind", str))
     if not entry.may_have(meta["context_size"]):
         raise InputError(f"context_size is {meta['context_size']}, but {entry.name} has {entry.context}")
     weights = _require(meta, "weights", dict)

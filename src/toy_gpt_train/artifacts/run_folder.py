@@ -22,7 +22,7 @@ from toy_gpt_train.errors import InputError
 from toy_gpt_train.files import MAX_BYTES, read_json_object, sha256_of_file
 from toy_gpt_train.io_artifacts import META_NAME, TRAIN_LOG_NAME, VOCABULARY_NAME
 from toy_gpt_train.models.base import TENSORS_NAME, Content, Model
-from toy_gpt_train.models.registry import find_model
+from toy_gpt_train.models.registry import model_of_run
 from toy_gpt_train.project import MANIFEST_NAME, declared_repo_name
 from toy_gpt_train.staging import JOURNAL_NAME, ensure_whole, only_writer, staged_files
 from toy_gpt_train.tokenizers import Tokenizer, tokenizer_class
@@ -208,7 +208,7 @@ def _read_files(folder: Path, strict: bool) -> SavedRun:
     try:
         # WHY: a false size must not fill the memory before the weights are read.
         num_bytes = sum(path.stat().st_size for path in folder.iterdir() if path.is_file())
-        model_class = find_model(meta["model_kind"]).model_class
+        model_class = model_of_run(meta["model_kind"]).model_class
         _check_text(meta, tokens, frequencies, model_class.min_tokens(meta["context_size"]))
         model = model_class.from_meta(meta, num_bytes // _LEAST_BYTES_PER_NUMBER)
     except InputError as error:

@@ -22,6 +22,9 @@ from toy_gpt_train.progress import OnProgress
 
 Record = dict[str, float]  # one line of the training log
 OnStart = Callable[[], None]
+# For each length from 1 on, how many n-grams there are, and for each its token ids, log10 of its probability, and log10
+# of its weight as a context.
+NGrams = Sequence[tuple[int, Iterable[tuple[Any, ...]]]]
 
 # WHY: counting models keep a token id as one character of a string, and need two ids more.
 MAX_VOCABULARY: Final = 0x110000 - 2
@@ -298,6 +301,10 @@ class Model(ABC):
     def counted_tokens(self) -> Iterator[tuple[str, Sequence[int], int]]:
         """Yield the tables that count tokens: the name, each token's count by id, how many first tokens it omits."""
         yield from ()
+
+    def ngrams(self) -> NGrams:
+        """Return the model as n-grams with back-off weights; InputError if it cannot be said so."""
+        raise InputError("it predicts in another way than by n-grams that have probabilities and back-off weights")
 
     def load_tensors(self, tensors: Mapping[str, tuple[tuple[int, ...], Any]]) -> None:
         """Become the model that content() described with tensors, if it has that layout."""

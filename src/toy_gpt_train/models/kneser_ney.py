@@ -36,6 +36,7 @@ from toy_gpt_train.models.base import (
     Content,
     Model,
     ModelTable,
+    NGrams,
     OnStart,
     Record,
     Text,
@@ -287,6 +288,12 @@ class KneserNey(Model):
             for token_id, count in followers.counts.items():
                 counts[token_id] += count
         return counts
+
+    def ngrams(self) -> NGrams:
+        """Return the same model as n-grams with back-off weights."""
+        from toy_gpt_train.models.interpolated import interpolated_ngrams  # WHY here: few need it
+
+        return interpolated_ngrams(self)
 
     def num_ngrams(self) -> int:
         """Return how many different longest n-grams were counted."""

@@ -100,6 +100,13 @@ LADDER: Final = (
     ModelEntry(700, "gpt", "the Transformer: heads, blocks, LayerNorm, learned positions", "gpt:GPTModel"),
     ModelEntry(800, "llama", "the modern block: RMSNorm, RoPE, SwiGLU", "llama:LlamaModel"),
 )
+# What other software has counted; a run may be of it, but nothing here trains it.
+IMPORTED: Final = (ModelEntry(450, "back-off", "n-grams and back-off weights from an ARPA file", "backoff:Backoff"),)
+
+
+def model_of_run(name: str) -> ModelEntry:
+    """Return the entry of the model of a run, which may be imported; otherwise as find_model()."""
+    return next((entry for entry in IMPORTED if entry.name == name), None) or find_model(name)
 
 
 def find_model(name: str) -> ModelEntry:
@@ -107,6 +114,8 @@ def find_model(name: str) -> ModelEntry:
 
     ``context2``, as the older toy-gpt series calls it, is context-2, and keeps its name.
     """
+    if name in (entry.name for entry in IMPORTED):
+        raise InputError(f"{name} is imported (toy-gpt import), not trained")
     for entry in LADDER:
         if entry.name == name:
             return entry

@@ -35,7 +35,7 @@ from toy_gpt_train.artifacts.run_folder import complete_run
 from toy_gpt_train.errors import InputError
 from toy_gpt_train.io_artifacts import META_NAME, TRAIN_LOG_NAME, artifacts_dir_from_base_dir, outputs_dir_from_base_dir
 from toy_gpt_train.models.base import TENSORS_NAME
-from toy_gpt_train.models.registry import find_model
+from toy_gpt_train.models.registry import model_of_run
 from toy_gpt_train.staging import JOURNAL_NAME
 from toy_gpt_train.view import predictions
 
@@ -147,7 +147,7 @@ def _name_of(meta: dict[str, Any], url: str) -> str:
     if "/ladder/" in url:
         *_, model, text, _ = url.split("/")
         return f"{model} on {text}"
-    name = f"{find_model(meta['model_kind']).folder} on {Path(meta['corpus']['filename']).stem}"
+    name = f"{model_of_run(meta['model_kind']).folder} on {Path(meta['corpus']['filename']).stem}"
     return f"{name} (default run)" if url == "artifacts/" else name
 
 

@@ -81,6 +81,7 @@ const LARGEST_LOSS = -Math.log(1e-12);
 const TABLE = { layouts: ["all", "observed", "sparse"], code: () => import("./tables.js") };
 const NETWORK = { layouts: ["tables", "safetensors"], code: () => import("./network.js") };
 const MODELS = {
+  "back-off": { layouts: ["tables"], code: () => import("./back_off.js") },
   "kneser-ney": { layouts: ["tables"], code: () => import("./kneser_ney.js") },
   mixture: { layouts: ["tables"], code: () => import("./mixture.js") },
   embeddings: NETWORK,
@@ -90,7 +91,8 @@ const MODELS = {
 };
 // The contexts that a name fixes; the older toy-gpt series' unigram looks back one token, and its bigram two.
 const FIXED_CONTEXTS = { unigram: [0, 1], bigram: [1, 2], mixture: [64] };
-const SHORTEST_TEXTS = { mixture: 10 }; // in tokens; the other models need one more than their context
+// In tokens; the other models need one more than their context. What was imported does not know its text.
+const SHORTEST_TEXTS = { mixture: 10, "back-off": 0 };
 
 // --- opening runs -------------------------------------------------------------------------------------------
 

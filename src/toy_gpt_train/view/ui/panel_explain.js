@@ -21,7 +21,7 @@ const VIEWS = {
  *     {node: HTMLElement, update: () => void}}
  */
 export function explainPanel(session, change) {
-  const shows = { row: showRow, backoff: showBackoff, mixture: showMixture, network: showNetwork };
+  const shows = { row: showRow, backoff: showBackoff, ngrams: showNgrams, mixture: showMixture, network: showNetwork };
   const place = element("div.why");
   const node = element("details", { open: true }, element("summary", element("h3", "Why this token?")), place);
   let shown = null;
@@ -111,6 +111,34 @@ function stepOf({ context, count, once, twice, threeOrMore, entries, weightOfSho
     element("p.note", `Discounts: ${first} from a count of 1, ${second} from 2, ${third} from 3 or more.`),
   );
   return step;
+}
+
+// --- n-grams of other software ------------------------------------------------------------------------------
+
+function showNgrams({ levels }) {
+  const steps = levels.map(({ context, found, followers, weight, entries }, i) => {
+    const title = context.length ? ["After", ...context.flatMap((token) => [" ", name(token)])] : ["Without any context"];
+    const step = element("div.step", element("h4", ...title));
+    if (!found) {
+      step.append(element("p", "The list has no n-gram that begins so: the shorter context decides."));
+      return step;
+    }
+    const rows = entries.slice(0, ENTRIES_OF_A_STEP).map((entry) => [name(entry.token), probabilityText(entry.probability)]);
+    step.append(
+      element("p", `The list has ${countText(followers)} tokens that followed, with a probability for each.`),
+      plainTable("Followers", ["token", "probability here"], rows),
+    );
+    if (i + 1 < levels.length) {
+      const rest = `Every other token gets ${numberText(weight)} times its probability after the shorter context.`;
+      step.append(element("p.note", rest));
+    }
+    return step;
+  });
+  steps.forEach((step, i) => steps[i - 1]?.append(step));
+  const how =
+    "Other software counted these n-grams. A token that followed the longest context has its probability in the list. " +
+    "For any other token, the next shorter context is asked, and its answer is multiplied by a weight.";
+  return [element("p", how), steps[0]];
 }
 
 // --- a mixture ----------------------------------------------------------------------------------------------
