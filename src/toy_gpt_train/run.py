@@ -38,7 +38,7 @@ from toy_gpt_train.loss_curve import loss_curve_svg
 from toy_gpt_train.math_training import top_k
 from toy_gpt_train.models.base import Model, Record
 from toy_gpt_train.progress import OnProgress, shown
-from toy_gpt_train.source_text import AnyPath, SourceText, chosen_corpus
+from toy_gpt_train.source_text import AnyPath, SourceText, chosen_corpus, ids_to_score
 from toy_gpt_train.tokenizers import DEFAULT_VOCAB_SIZE, Tokenizer
 
 Stop = str | Sequence[str]
@@ -205,25 +205,10 @@ class Run:
             InputError: The text is empty, or has unknown tokens where that is an error.
             OSError: It cannot be read.
         """
-        if unknown not in ("uniform", "skip", "error"):
-            raise InputError(f"unknown must be uniform, skip or error, got {unknown!r:.40}")
         if corpus is None and text is None:
             raise InputError("give a text file, or text=")
         read = chosen_corpus(corpus, text)
-        name, vocab_size = read.path or read.name, self.model.vocab_size
-        ids = self.tokenizer.encode(read.text, vocab_size)
-        if not ids:
-            raise InputError(f"{name}: the text is empty: there is no token in it")
-        if unknown != "uniform" and vocab_size in ids:
-            tokens = self.tokenizer.tokenize(read.text)
-            extra = list(dict.fromkeys(token for token, i in zip(tokens, ids, strict=True) if i == vocab_size))
-            if unknown == "error":
-                raise InputError(
-                    f"{name}: {len(extra)} different tokens are not in the vocabulary, among them "
-                    f"{', '.join(map(repr, extra[:3])):.200}; choose --unknown skip or --unknown uniform"
-                )
-            if set(ids) == {vocab_size}:
-                raise InputError(f"{name}: none of its tokens is in the vocabulary")
+        ids = ids_to_score(read, self.tokenizer, unknown)
         sizes = self.tokenizer.sizes(read.text)
         with shown(progress, f"scoring {read.name}") as told:
             skip = unknown == "skip"

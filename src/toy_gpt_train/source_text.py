@@ -1,4 +1,4 @@
-"""source_text.py - What is learned: a file, a text, stories of the story world or token files; it becomes token ids.
+"""source_text.py - What is learned or scored: a file, a text, the story world or token files; it becomes token ids.
 
 It does not know models.
 """
@@ -11,6 +11,7 @@ from toy_gpt_train.corpus import Corpus, corpus_of
 from toy_gpt_train.errors import InputError
 from toy_gpt_train.progress import OnProgress
 from toy_gpt_train.project import RESOURCE_ROOT, load_manifest
+from toy_gpt_train.tokenizers import Tokenizer
 from toy_gpt_train.tokenizers.encoded import EncodedText, encode_corpus
 from toy_gpt_train.tokenizers.saved import kind_or_folder, load_tokenizer
 from toy_gpt_train.world.text import corpus_at
@@ -70,3 +71,28 @@ def chosen_corpus(path: AnyPath | Corpus | None, text: str | None) -> Corpus:
     if text is not None:
         return corpus_of(text)
     return corpus_at(RESOURCE_ROOT / load_manifest().corpus if path is None else Path(path))
+
+
+def ids_to_score(read: Corpus, tokenizer: Tokenizer, unknown: str) -> list[int]:
+    """Return the ids of a text; the id V stands for a token outside the vocabulary.
+
+    InputError if the text is empty or, unless ``unknown`` is ``uniform``, cannot be scored for its unknown tokens.
+    """
+    if unknown not in ("uniform", "skip", "error"):
+        raise InputError(f"unknown must be uniform, skip or error, got {unknown!r:.40}")
+    name, vocab_size = read.path or read.name, tokenizer.vocab_size
+    ids = tokenizer.encode(read.text, vocab_size)
+    if not ids:
+        raise InputError(f"{name}: the text is empty: there is no token in it")
+    if unknown == "uniform" or vocab_size not in ids:
+        return ids
+    tokens = tokenizer.tokenize(read.text)
+    extra = list(dict.fromkeys(token for token, i in zip(tokens, ids, strict=True) if i == vocab_size))
+    if unknown == "error":
+        raise InputError(
+            f"{name}: {len(extra)} different tokens are not in the vocabulary, among them "
+            f"{', '.join(map(repr, extra[:3])):.200}; choose --unknown skip or --unknown uniform"
+        )
+    if set(ids) == {vocab_size}:
+        raise InputError(f"{name}: none of its tokens is in the vocabulary")
+    return ids
