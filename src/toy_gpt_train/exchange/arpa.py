@@ -24,9 +24,8 @@ from hashlib import sha256
 from pathlib import Path
 from typing import Any, BinaryIO, Final
 
-from toy_gpt_train.artifacts.metadata import new_meta
+from toy_gpt_train.artifacts.metadata import imported_meta
 from toy_gpt_train.artifacts.run_folder import SavedRun
-from toy_gpt_train.corpus import Source
 from toy_gpt_train.disk import is_stream, whole_file
 from toy_gpt_train.errors import InputError
 from toy_gpt_train.exchange.arpa_tokens import (
@@ -113,19 +112,10 @@ def read(path: Path) -> SavedRun:
             located = isinstance(error, InputError) and str(error).startswith(str(path))
             raise InputError(str(error) if located else f"{reader.where} {error}") from error
     special = [token for token in tokenizer.special if token == END]
-    meta = new_meta(
-        Source(path.name, reader.hash.hexdigest(), None, reader.size),
-        {},
-        model_kind="back-off",
-        vocab_size=model.vocab_size,
-        context_size=model.context_size,
-        tokenizer=tokenizer.description(),
-        start_tokens=special[: model.context_size],
-        metrics={},
-        notes=[],
-        origin=f"imported from {path.name}, which records no text, no frequencies of its tokens, and no losses",
-    )
-    meta["corpus"]["description"] = "An ARPA file; the text that was counted is not known."
+    meta = imported_meta("an ARPA file", "back-off", tokenizer, model.context_size)
+    # The file itself is what is known of the text.
+    about = {"filename": path.name, "sha256": reader.hash.hexdigest(), "num_chars": reader.size}
+    meta = {**meta, "corpus": meta["corpus"] | about, "start_tokens": special[: model.context_size]}
     return SavedRun(meta, tokenizer, [0] * model.vocab_size, model, [])
 
 
