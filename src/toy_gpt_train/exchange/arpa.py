@@ -111,7 +111,7 @@ def read(path: Path) -> SavedRun:
             reader.finish()
         except ValueError as error:
             located = isinstance(error, InputError) and str(error).startswith(str(path))
-            raise InputError(str(error) if located else f"{reader.where} {error}") from error
+            raise InputError(str(error) if located else f"{reader.where} {error!s:.300}") from error
     special = [token for token in tokenizer.special if token == END]
     meta = new_meta(
         Source(path.name, reader.hash.hexdigest(), None, reader.size),
