@@ -455,6 +455,7 @@ def test_damage_is_refused_in_one_line(
         (b"#" * (arpa._LONGEST_LINE + 1), "line 1: the line is too long"),
         (b"\\data\\\n" + b"".join(b"ngram %d=1\n" % n for n in range(1, 200)), "of at most 100-grams"),
         (b'# toy-gpt {"kind": "runes"}\n' + SENTENCES.encode(), "unknown tokenizer 'runes'"),
+        (SENTENCES.replace("-0.39794", "x" * 100_000).encode(), "line 11: could not convert"),
         (b"# toy-gpt [\n" + SENTENCES.encode(), "not JSON"),
         (b'# toy-gpt {"kind": "word", "special": [3]}\n' + SENTENCES.encode(), "does not describe a tokenizer"),
         (b'# toy-gpt {"kind": "word", "special": ["x"]}\n' + SENTENCES.encode(), "'x' is not in the vocabulary"),
@@ -469,6 +470,7 @@ def test_what_is_no_arpa_file_is_refused(arpa_file: Callable[[bytes], Path], con
         api.load(path)
     assert str(refused.value).startswith(str(path))
     assert "\n" not in str(refused.value)
+    assert len(str(refused.value)) < len(str(path)) + 400
 
 
 def test_a_file_that_is_cut_anywhere_is_refused(arpa_file: Callable[[str], Path]) -> None:

@@ -110,7 +110,7 @@ def read(path: Path) -> SavedRun:
             reader.finish()
         except ValueError as error:
             located = isinstance(error, InputError) and str(error).startswith(str(path))
-            raise InputError(str(error) if located else f"{reader.where} {error}") from error
+            raise InputError(str(error) if located else f"{reader.where} {error!s:.300}") from error
     special = [token for token in tokenizer.special if token == END]
     meta = imported_meta("an ARPA file", "back-off", tokenizer, model.context_size)
     # The file itself is what is known of the text.
