@@ -72,7 +72,7 @@ class TransformerModel(NetworkModel):
         cache.ids = context
 
     def _score_batch(self, windows: Sequence[tuple[Sequence[int], Sequence[int]]]) -> Iterator[Prediction]:
-        if not self.is_large:
+        if self._torch is not None or not self.is_large:
             yield from super()._score_batch(windows)
             return
         # WHY a token at a time: the logits of a window do not fit into memory, and a packed matrix gains nothing from
