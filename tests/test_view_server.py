@@ -217,7 +217,9 @@ def test_the_committed_runs(repository: Path) -> None:
     names = [run["name"] for run in index["runs"]]
     assert names[0] == "400-context-3 on 000_cat_dog (default run)"
     assert {"100-unigram on 000_cat_dog", "400-context-3 on 001_animals", "450-kneser-ney on 030_stories"} <= set(names)
-    metas = [repository / "artifacts" / "00_meta.json", *repository.glob("artifacts/ladder/*/*/00_meta.json")]
+    assert names[1] == "800-llama on world:4m (demo)"
+    metas = [repository / "artifacts" / name / "00_meta.json" for name in ("", "demo")]
+    metas += repository.glob("artifacts/ladder/*/*/00_meta.json")
     assert len(names) == len(set(names)) == len(metas)
     assert str(repository) not in json.dumps(index)
     for run in index["runs"]:

@@ -117,7 +117,7 @@ def runs_index(base_dir: Path) -> dict[str, Any]:
 
 def _places(base_dir: Path) -> Iterator[Place]:
     """Yield the folders of every run, after completing those whose writing was interrupted."""
-    for pattern in ("", "artifacts/", "artifacts/ladder/*/*/"):
+    for pattern in ("", "artifacts/", "artifacts/demo/", "artifacts/ladder/*/*/"):
         for journal in base_dir.glob(f"{pattern}{JOURNAL_NAME}"):
             with suppress(InputError, OSError):  # its metadata are missing, or what is there is whole
                 complete_run(journal.parent)
@@ -127,7 +127,7 @@ def _places(base_dir: Path) -> Iterator[Place]:
     artifacts, outputs = artifacts_dir_from_base_dir(base_dir), outputs_dir_from_base_dir(base_dir)
     if (artifacts / META_NAME).is_file():
         yield Place(artifacts, "artifacts/", outputs, "outputs/")
-    for meta in sorted(artifacts.glob(f"ladder/*/*/{META_NAME}")):
+    for meta in (*artifacts.glob(f"demo/{META_NAME}"), *sorted(artifacts.glob(f"ladder/*/*/{META_NAME}"))):
         name = meta.parent.relative_to(artifacts).as_posix()
         yield Place(meta.parent, f"artifacts/{name}/", outputs / name, f"outputs/{name}/")
 
@@ -148,7 +148,7 @@ def _name_of(meta: dict[str, Any], url: str) -> str:
         *_, model, text, _ = url.split("/")
         return f"{model} on {text}"
     name = f"{model_of_run(meta['model_kind']).folder} on {Path(meta['corpus']['filename']).stem}"
-    return f"{name} (default run)" if url == "artifacts/" else name
+    return name + {"artifacts/": " (default run)", "artifacts/demo/": " (demo)"}.get(url, "")
 
 
 def _real_file(folder: Path, name: str, base_dir: Path) -> Path | None:
