@@ -61,7 +61,7 @@ SHARED_STEPS: Final = 40
 PER_WEIGHT: Final = 6
 # Weights, tokens, cards, and the share of a card's 1e15 operations per second that training really gets.
 ON_PAPER: Final = (
-    (1e7, 1e9, 1, 0.3),
+    (1e7, 2e8, 1, 0.3),
     (1e8, 2e9, 1, 0.4),
     (1e8, 2e9, 8, 0.4),
     (1e9, 2e10, 64, 0.35),
