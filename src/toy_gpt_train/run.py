@@ -238,7 +238,7 @@ class Run:
 
         Args:
             to: The format: ``hf`` (a folder for transformers), ``gguf`` (a file for llama.cpp), ``arpa`` (for KenLM).
-            out: The file or folder, which must not be there yet.
+            out: The file, which is replaced; for ``hf`` the folder, which must not be there yet.
 
         Raises:
             InputError: There is no such format, or it cannot say what this model is.

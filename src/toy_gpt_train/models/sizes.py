@@ -53,14 +53,14 @@ SIZES: Final = {
         "tiny": _Size(16, 32, steps=800, batch_size=8, learning_rate=0.01, heads=4, layers=1),
         "small": _Size(32, 32, steps=1000, batch_size=16, learning_rate=0.01, heads=4, layers=2),
         "medium": _Size(64, 64, steps=2000, batch_size=8, learning_rate=0.005, heads=4, layers=2),
-        "large": _Size(64, 128, steps=3000, batch_size=32, learning_rate=0.004, heads=4, layers=4),
+        "large": _Size(64, 128, steps=6000, batch_size=16, learning_rate=0.004, heads=4, layers=4),
         "xl": _Size(256, 384, steps=5000, batch_size=64, learning_rate=0.001, heads=6, layers=6, dropout=0.2),
     },
     "llama": {
         "tiny": _Size(32, 32, steps=800, batch_size=4, learning_rate=0.01, heads=4, layers=1),
         "small": _Size(32, 32, steps=1000, batch_size=16, learning_rate=0.01, heads=4, layers=2),
         "medium": _Size(64, 64, steps=2000, batch_size=8, learning_rate=0.005, heads=4, layers=2),
-        "large": _Size(64, 128, steps=3000, batch_size=32, learning_rate=0.004, heads=4, layers=4),
+        "large": _Size(64, 128, steps=6000, batch_size=16, learning_rate=0.004, heads=4, layers=4),
         "xl": _Size(256, 384, steps=5000, batch_size=64, learning_rate=0.001, heads=6, layers=6, dropout=0.2),
     },
 }
