@@ -367,8 +367,9 @@ def committed_files(folder: Path) -> dict[str, bytes]:
         f"{name}/{path.relative_to(folder / name).as_posix()}": path.read_bytes()
         for name in ("artifacts", "outputs")
         for path in (folder / name).rglob("*")
-        # Not what benchmarks have printed, nor the checkpoint and the logs of a run that somebody has trained here.
-        if path.is_file() and not {"bench", "checkpoints", *EVIDENCE_NAMES} & set(path.relative_to(folder).parts)
+        # Not what benchmarks have printed, the demo, nor the checkpoint and the logs of a run that was trained here.
+        if path.is_file()
+        and not {"bench", "checkpoints", "demo", *EVIDENCE_NAMES} & set(path.relative_to(folder).parts)
     }
 
 
