@@ -334,7 +334,7 @@ def test_older_tables_are_read(tmp_path: Path, kind: str, context: int) -> None:
         assert run.model.logits(ids) == [float(weight(row, column)) for column in range(4)], ids
     assert run.frequencies == [3, 4, 5, 6]
     assert [record["avg_loss"] for record in run.history] == [1.25, 1.125]
-    assert repr(run) == f"<Run {kind}, word, V=4, no loss recorded>"
+    assert repr(run) == f"<Run {kind}, word, V=4, an older run>"
     assert "sha256" not in run.meta
     assert run.next("cat dog sat", 1)[0].probability > 0.2
     scored = run.score(text="the cat sat the dog")
