@@ -21,6 +21,7 @@ import pytest
 from conftest import needs_processes
 from toy_gpt_train import cli
 from toy_gpt_train.cli import data
+from toy_gpt_train.cli.chat import DEMO
 from toy_gpt_train.inference.sampling import top_k
 from toy_gpt_train.models.registry import LADDER
 from toy_gpt_train.progress import Progress
@@ -936,6 +937,14 @@ def test_chat_answers_every_line(toy_gpt: ToyGpt, trained: Trained) -> None:
     assert "needs 2" in lines[5]
     assert lines[9].startswith("sees the dog > ")
     assert len([line for line in lines if line]) == 10
+
+
+@pytest.mark.skipif(not DEMO.is_dir(), reason="the network lies in the repository")
+def test_chat_with_the_network_of_the_project(toy_gpt: ToyGpt) -> None:
+    told = "It is a sunny day. Mina and Ben are friends. Mina is at the market. She has a red ball. Where is Mina?\n"
+    outcome = toy_gpt("chat", "--demo", "--greedy", "--topk", 1, stdin=told)
+    assert outcome.code == 0
+    assert outcome.out.splitlines()[-1] == "Mina is at the market."
 
 
 def test_chat_without_input_ends(toy_gpt: ToyGpt, trained: Trained) -> None:

@@ -4,6 +4,7 @@ Each has a copy of the network, and takes its share of the same windows. PyTorch
 make the same step: together they do what one process would do. In a process that is alone, nothing here has an effect.
 """
 
+import gc
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -51,6 +52,9 @@ def joined(device: torch.device) -> Iterator[None]:
         ) from error
     finally:
         if distributed.is_initialized():
+            # WHY first: what still refers to the group keeps its threads running, and one that is busy when Python ends
+            # takes the process down with it.
+            gc.collect()
             distributed.destroy_process_group()
 
 

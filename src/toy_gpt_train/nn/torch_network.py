@@ -87,7 +87,8 @@ class TorchNetwork:
         with enough_memory(self.device):
             self.module = module.to(self.device, self.dtype)
         self.load(state)
-        self._forward: Any = torch.compile(self.module) if choice.compile else self.module
+        self._alone: Any = torch.compile(self.module) if choice.compile else self.module
+        self._forward = self._alone
 
     def load(self, state: Mapping[str, Tensor]) -> None:
         """Take over weights, Tensors by name; ValueError if they do not fit."""
@@ -101,10 +102,13 @@ class TorchNetwork:
             for name, parameter in own.items():
                 parameter.copy_(as_torch(state[name].data, parameter.shape).to(parameter.dtype))
 
-    def distribute(self) -> Any:
-        """Let the processes of torchrun add up their gradients from now on; return what does it."""
+    def distribute(self, is_shared: bool) -> Any:
+        """Let the processes of torchrun add up their gradients, or no longer; return what does it, or None."""
+        if not is_shared:
+            self._forward = self._alone
+            return None
         card = [self.device] if self.device.type == "cuda" else None
-        self._forward = torch.nn.parallel.DistributedDataParallel(self._forward, device_ids=card)
+        self._forward = torch.nn.parallel.DistributedDataParallel(self._alone, device_ids=card)
         return self._forward
 
     def logits(self, ids: torch.Tensor, **how: Any) -> torch.Tensor:

@@ -55,11 +55,13 @@ class TorchEngine:
 
     def __enter__(self) -> "TorchEngine":
         """Let the processes of torchrun, if there are several, add up their gradients."""
-        self._several = self._network.distribute() if ranks().number > 1 else None
+        self._several = self._network.distribute(ranks().number > 1)
         return self
 
     def __exit__(self, *_: object) -> None:
-        """Nothing to end."""
+        """Leave the other processes."""
+        self._several = None
+        self._network.distribute(False)
 
     def gradient(self, micro_batches: Sequence[MicroBatch]) -> tuple[BatchStats, float]:
         """Compute the gradient of a batch's mean loss, and clip it."""
