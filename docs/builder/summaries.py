@@ -11,6 +11,7 @@ from builder.chart import csv_columns
 from builder.paths import DOCS, PACKAGE, ROOT
 from toy_gpt_train import load
 from toy_gpt_train.models.registry import LADDER
+from toy_gpt_train.models.sizes import SIZES
 
 _STORIES_MODELS = ("450-kneser-ney", "500-embeddings", "600-attention", "700-gpt", "800-llama")
 
@@ -85,11 +86,10 @@ def sizes() -> str:
     names = ["model", "size", "N", "C", "F", "heads", "blocks", "weights", "steps", "batch", "learning rate"]
     rows = []
     for entry in LADDER:
-        dial = entry.model_class.options.get("size")
-        for size in dial.choices if dial else ():
+        for size in SIZES.get(entry.name, ()):
             settings = entry.model_class.settings(entry.name, entry.context, size=size)
             shape = settings.architecture
-            weights = entry.model_class.build(65, settings, 0).num_parameters()
+            weights = entry.model_class.count_parameters(65, settings.context, shape)
             looks = [shape.embedding_dim, shape.hidden_dim or "", shape.heads, shape.layers, f"{weights:,}"]
             learns = [settings.steps, settings.batch_size, f"{settings.learning_rate:g}"]
             rows.append([entry.name, size, settings.context, *looks, *learns])
