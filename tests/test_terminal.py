@@ -290,7 +290,9 @@ def test_closed_streams_change_no_exit_code(
 def test_closed_streams_and_workers(tmp_path: Path, tiny_corpus: Path, redirection: str) -> None:
     options = ("--model", "gpt", "--steps", 3, "--context", 3, "--embedding-dim", 4, "--workers", 2)
     done = in_shell(redirection, "train", *options, "--corpus", tiny_corpus, "--base-dir", tmp_path)
-    assert (done.returncode, done.stderr) == (0, b"")
+    # WHY not the lines of progress: they come where the machine is busy, and all of this takes a second.
+    others = [line for line in done.stderr.splitlines() if not line.startswith(b"training gpt")]
+    assert (done.returncode, others) == (0, [])
     assert tg.load(tmp_path).name == "gpt"
 
 
