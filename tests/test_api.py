@@ -503,3 +503,12 @@ def test_public_functions_are_typed_and_documented(function: Callable[..., Any])
 def test_public_classes_are_documented() -> None:
     for made in (tg, tg.Run, tg.InputError, tg.StopTraining, NextToken):
         assert len((made.__doc__ or "").split()) > 5
+
+
+def test_another_programs_config_beside_a_run_is_not_opened(tmp_path):
+    tg.train("bigram", text="one fish two fish", epochs=2, save_to=tmp_path)
+    (tmp_path / "config.json").write_text("{}", "utf-8")
+    assert tg.load(tmp_path).name == "bigram"
+    (tmp_path / "artifacts" / "00_meta.json").unlink()
+    with pytest.raises(tg.InputError, match=r"config\.json"):
+        tg.load(tmp_path)

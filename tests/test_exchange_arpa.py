@@ -519,7 +519,7 @@ def test_what_is_there_stays(tmp_path: Path) -> None:
     path = tmp_path / "x.arpa"
     path.write_text("mine")
     for there in (path, tmp_path):
-        with pytest.raises(InputError, match="it is there already"):
+        with pytest.raises(InputError, match="there already; choose another name"):
             run.export("arpa", there)
     assert path.read_text() == "mine"
 
@@ -549,7 +549,10 @@ def test_commands_work_on_an_imported_run(
     assert (outcome.code, outcome.out) == (0, f"wrote {path}, {path.stat().st_size:,} bytes\n")
     outcome = toy_gpt("import", path, "--base-dir", base)
     names = ["00_meta.json", "01_vocabulary.csv", *(f"02_ngrams_{n}.csv" for n in range(1, 6))]
-    assert (outcome.code, outcome.out) == (0, f"wrote 7 files to {base}\n")
+    assert (outcome.code, outcome.out) == (
+        0,
+        f"wrote 7 files to {base}; try: toy-gpt infer --base-dir {base} --prompt TEXT\n",
+    )
     assert sorted(file.name for file in (base / "artifacts").iterdir()) == names
     ours, theirs = (
         toy_gpt("infer", "--base-dir", run, "--prompt", "the", "--num", 20, "--seed", 3)

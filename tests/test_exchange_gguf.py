@@ -374,7 +374,8 @@ def in_llama_cpp(open_in_llama_cpp, folder) -> Callable[..., Any]:
     @cache
     def loaded(kind: str, tokenizer: str, special: bool = False) -> Any:
         path = folder / f"{kind}-{tokenizer}-{special}.gguf"
-        trained(kind, tokenizer, special).export("gguf", path)
+        if not path.exists():
+            trained(kind, tokenizer, special).export("gguf", path)
         return open_in_llama_cpp(path)
 
     return loaded

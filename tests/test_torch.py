@@ -15,6 +15,7 @@ torch.set_num_threads(1)  # WHY: for networks as small as these, threads only wa
 
 import toy_gpt_train as tg  # noqa: E402
 from toy_gpt_train import cli  # noqa: E402
+from toy_gpt_train.artifacts.safetensors import read_safetensors  # noqa: E402
 from toy_gpt_train.engine import Choice, ranks  # noqa: E402
 from toy_gpt_train.errors import InputError, InputWarning  # noqa: E402
 from toy_gpt_train.models.architecture import Architecture  # noqa: E402
@@ -71,6 +72,18 @@ def test_the_engines_agree_in_64_bits(kind, options):
     # WHY more than 1e-7: both are rounded to six decimals, and a value between two of them may go either way.
     assert weights_of(theirs) == pytest.approx(weights_of(ours), abs=1.1e-6)
     assert theirs.held_out.loss == pytest.approx(ours.held_out.loss, abs=1e-5)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_before_they_are_rounded_the_weights_agree_in_seven_decimals(tmp_path, kind):
+    found = []
+    for name, how in (("ours", {}), ("theirs", EXACT)):
+        trained(kind, micro_batch=6, **how, save_to=tmp_path / name)
+        tensors, _ = read_safetensors(tmp_path / name / "outputs/checkpoints/step-00000050/weights.safetensors")
+        found.append({name: list(numbers) for name, (_, numbers) in tensors.items()})
+    assert found[0].keys() == found[1].keys()
+    for name, numbers in found[0].items():
+        assert found[1][name] == pytest.approx(numbers, abs=1e-7)
 
 
 @pytest.mark.parametrize("kind", KINDS)

@@ -21,6 +21,7 @@ from toy_gpt_train.artifacts.run_folder import (
     RunFolder,
     SavedRun,
     find_artifacts,
+    holds_run,
     locked_run,
     read_run,
     run_folder,
@@ -238,7 +239,7 @@ class Run:
 
         Args:
             to: The format: ``hf`` (a folder for transformers), ``gguf`` (a file for llama.cpp), ``arpa`` (for KenLM).
-            out: The file, which is replaced; for ``hf`` the folder, which must not be there yet.
+            out: The file, or for ``hf`` the folder, which must not be there yet.
 
         Raises:
             InputError: There is no such format, or it cannot say what this model is.
@@ -291,11 +292,13 @@ def load(
 
 
 def _read(path: Path, *, strict: bool) -> SavedRun:
-    if path.suffix == ".arpa" or (path / "config.json").is_file():
+    artifacts = find_artifacts(path)
+    is_foreign = path.suffix == ".arpa" or (path / "config.json").is_file()
+    if is_foreign and not holds_run(artifacts):  # WHY: a config.json may be of something else in the folder
         from toy_gpt_train.exchange import import_run  # WHY here: few need it
 
         return import_run(path)
-    saved = read_run(find_artifacts(path), strict=strict)
+    saved = read_run(artifacts, strict=strict)
     if "origin" in saved.meta and "sha256" not in saved.meta:
         warnings.warn(saved.meta["origin"], InputWarning, stacklevel=3)
     return saved
@@ -354,8 +357,6 @@ def train(
     begun = time.perf_counter()
     job = Job(model, context, seed, options)
     source = SourceText(corpus, text, tokenizer, special, tokens, val_tokens)
-    if not ranks().is_first:  # of several processes; that one tells and writes
-        progress, on_start, on_record = False, None, None
     with _chosen_folder(save_to, name) as folder:
         with shown(progress, "reading tokens") as told:
             job.prepare(source.encoded(bpe_vocab, val_fraction, told), folder)

@@ -155,8 +155,12 @@ def _listed_artifacts(folder: Path) -> set[Path]:
 
 def find_artifacts(path: Path) -> Path:
     """Return the folder of a run's artifacts: PATH itself if it holds the metadata, or else PATH/artifacts."""
-    holds_run = any((path / name).is_file() for name in (META_NAME, JOURNAL_NAME))
-    return path if holds_run else io_artifacts.artifacts_dir_from_base_dir(path)
+    return path if holds_run(path) else io_artifacts.artifacts_dir_from_base_dir(path)
+
+
+def holds_run(folder: Path) -> bool:
+    """Return whether the files of a run are in a folder, or were being written to it."""
+    return any((folder / name).is_file() for name in (META_NAME, JOURNAL_NAME))
 
 
 def complete_run(folder: Path) -> None:

@@ -33,7 +33,7 @@ _COMMANDS: Final[tuple[Any, ...]] = (
     *(export, import_, view, levels, check),
 )
 
-_A_WORD: Final = 2.0  # seconds that a silent process waits: torchrun ends all as soon as one has ended
+_SILENT_SECONDS: Final = 2.0  # so that another process can speak: torchrun ends all as soon as one has ended
 
 _START: Final = """start here:
   toy-gpt train           learn the words of a small text
@@ -195,7 +195,7 @@ def _speaks() -> bool:
 def _fail(message: str) -> int:
     _tell(f"toy-gpt: error: {message}")
     if not _speaks():
-        time.sleep(_A_WORD)
+        time.sleep(_SILENT_SECONDS)
     return 2
 
 

@@ -27,5 +27,5 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def _import(args: argparse.Namespace) -> int:
     paths = run.load(args.path).save(args.base_dir)
-    say(f"wrote {len(paths)} files to {args.base_dir}")
+    say(f"wrote {len(paths)} files to {args.base_dir}; try: toy-gpt infer --base-dir {args.base_dir} --prompt TEXT")
     return 0

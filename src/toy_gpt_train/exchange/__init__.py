@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from toy_gpt_train.artifacts.run_folder import SavedRun
+from toy_gpt_train.disk import is_stream
 from toy_gpt_train.errors import InputError
 
 # What --to names, and the module.
@@ -23,9 +24,11 @@ def export_run(run: SavedRun, to: str, out: Path) -> list[Path]:
     """Write a model in a format, all of it or nothing; return the paths.
 
     Raises:
-        InputError: There is no such format, or it cannot say what this model is.
+        InputError: There is no such format, it cannot say what this model is, or something has that name already.
         OSError: Something could not be written.
     """
+    if (out.exists() or out.is_symlink()) and not is_stream(out):
+        raise InputError(f"{out}: is there already; choose another name")
     write: Callable[[SavedRun, Path], list[Path]] = _module(to).write
     return write(run, out)
 

@@ -26,7 +26,7 @@ from typing import Any, BinaryIO, Final
 
 from toy_gpt_train.artifacts.metadata import imported_meta
 from toy_gpt_train.artifacts.run_folder import SavedRun
-from toy_gpt_train.disk import is_stream, whole_file
+from toy_gpt_train.disk import whole_file
 from toy_gpt_train.errors import InputError
 from toy_gpt_train.exchange.arpa_tokens import (
     BEGIN,
@@ -58,14 +58,12 @@ _FIELD: Final = re.compile(r"[^ \t\r\n]+")  # WHY not split(): it takes other wh
 def write(run: SavedRun, out: Path) -> list[Path]:
     """Write a model that is a list of n-grams, or can be said as one; return the path.
 
-    InputError if it cannot, or the file is there already.
+    InputError if it cannot.
     """
     try:
         lengths = run.model.ngrams()
     except InputError as error:
         raise InputError(f"an ARPA file cannot say {run.meta['model_kind']}: {error}") from error
-    if out.exists() and not is_stream(out):
-        raise InputError(f"{out}: it is there already")
     with whole_file(out) as file:
         file.writelines(line.encode("utf-8") for line in _lines(run.tokenizer, lengths))
     return [out]

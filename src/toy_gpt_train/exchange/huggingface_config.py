@@ -14,6 +14,7 @@ from toy_gpt_train.models.architecture import Architecture
 CONFIG_NAME: Final = "config.json"
 _MOST_BYTES: Final = 1 << 20
 _LARGEST: Final = 1 << 40
+_SIZES: Final = ("embedding_dim", "layers", "heads", "hidden_dim")
 
 
 class Config(NamedTuple):
@@ -90,9 +91,6 @@ def written_config(kind: str, vocab_size: int, context: int, size: Architecture)
     if kind == "gpt":
         return content | {"embd_pdrop": size.dropout, "resid_pdrop": size.dropout, "attn_pdrop": 0.0}
     return content | {"rope_theta": size.rope_base, "head_dim": size.embedding_dim // size.heads}
-
-
-_SIZES: Final = ("embedding_dim", "layers", "heads", "hidden_dim")
 
 
 def read_config(path: Path) -> tuple[str, int, int, Architecture]:

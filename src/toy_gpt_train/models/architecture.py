@@ -13,8 +13,8 @@ _LARGEST_DIMENSION: Final = 65_536
 _LARGEST_ROPE_BASE: Final = 1e9
 _SMALLEST_NORM_EPS: Final = 1e-12
 
-# What older files do not have; the last three are written only where they differ from the usual.
-_NEWER: Final = ("bias", "rope_base", "tied", "kv_heads", "norm_eps")
+_WHERE_UNUSUAL: Final = ("tied", "kv_heads", "norm_eps")  # written only where they differ from the default
+_NEWER: Final = ("bias", "rope_base", *_WHERE_UNUSUAL)  # older files do not have them
 
 _OWN_OPTIONS: Final = {  # each for the networks that use it
     "embedding_dim": Option(int, "C", "values per token"),
@@ -143,4 +143,4 @@ class Architecture:
             (False, True)
         """
         usual = asdict(Architecture(self.embedding_dim))
-        return {k: v for k, v in asdict(self).items() if k not in _NEWER[2:] or v != usual[k]}
+        return {k: v for k, v in asdict(self).items() if k not in _WHERE_UNUSUAL or v != usual[k]}

@@ -11,7 +11,6 @@ from collections import deque
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from itertools import takewhile
 from typing import Any
 
 from toy_gpt_train.errors import InputError
@@ -20,7 +19,7 @@ from toy_gpt_train.models.network import NetworkModel, scored
 from toy_gpt_train.models.scores import Prediction
 from toy_gpt_train.nn.modules import LensStep
 from toy_gpt_train.nn.tensor import Tensor
-from toy_gpt_train.nn.transformer import KVCache, TransformerLM
+from toy_gpt_train.nn.transformer import KVCache, TransformerLM, same_beginning
 
 
 @dataclass
@@ -63,8 +62,7 @@ class TransformerModel(NetworkModel):
         """Give the tokens of a context that are not in the cache, at least the last one, which are read meanwhile."""
         cache = cache or self.new_cache()
         cache.blocks = cache.blocks or [KVCache() for _ in self.network.blocks]
-        same = takewhile(lambda pair: pair[0] == pair[1], zip(cache.ids, context[:-1], strict=False))
-        known = sum(1 for _ in same)
+        known = same_beginning(cache.ids, context[:-1])
         for block in cache.blocks:
             block.cut(known)
         cache.ids = ()  # WHY: if reading is interrupted, nothing half-read counts

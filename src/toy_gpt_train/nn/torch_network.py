@@ -3,7 +3,6 @@
 from array import array
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
-from itertools import takewhile
 from typing import Any
 
 import torch
@@ -12,6 +11,7 @@ from toy_gpt_train.engine import Choice, ranks
 from toy_gpt_train.errors import InputError
 from toy_gpt_train.nn.tensor import Tensor
 from toy_gpt_train.nn.torch_group import share, total
+from toy_gpt_train.nn.transformer import same_beginning
 
 Targets = Sequence[int]
 
@@ -58,14 +58,13 @@ class TextCache:
 
     def cut(self, windows: Sequence[Sequence[int]], num_blocks: int) -> int:
         """Forget what differs from some windows; return how many of their tokens are left, never all."""
-        is_same = len(self.windows) == len(windows)
-        pairs = zip(self.windows, windows, strict=True) if is_same else ()
-        known = min(
-            (len(list(takewhile(lambda two: two[0] == two[1], zip(*pair, strict=False)))) for pair in pairs), default=0
-        )
-        known = min(known, len(windows[0]) - 1)
-        self.blocks = [[part[:, :, :known] for part in block] for block in self.blocks] if known else []
-        self.blocks = self.blocks or [[] for _ in range(num_blocks)]
+        known = 0
+        if len(self.windows) == len(windows):
+            known = min(map(same_beginning, self.windows, (window[:-1] for window in windows)))
+        if known:
+            self.blocks = [[part[:, :, :known] for part in block] for block in self.blocks]
+        else:
+            self.blocks = [[] for _ in range(num_blocks)]
         self.windows = []  # WHY: if reading is interrupted, nothing half-read counts
         return known
 
