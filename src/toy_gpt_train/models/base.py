@@ -280,6 +280,14 @@ class Model(ABC):
         """
         raise InputError("only a network has steps to explain; what this model knows can be read in its files")
 
+    def learner(self) -> Self:
+        """Return a copy that learns from every token it has predicted; InputError if the model cannot do that.
+
+        Its score() learns each token right after scoring it. With a cache, logits() and next_probs() first learn the
+        tokens of the text that the cache has not seen yet.
+        """
+        raise InputError("it is frozen once it is trained; only context-mixing can learn while it reads")
+
     # --- its content, for files ----------------------------------------------------------------------------
 
     @abstractmethod
