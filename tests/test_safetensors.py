@@ -30,8 +30,9 @@ names = any_text.filter(lambda name: name != "__metadata__")
 @st.composite
 def stored_tensors(draw) -> StoredTensor:
     shape = tuple(draw(st.lists(st.integers(0, 3), max_size=3)))
-    typecode, width = draw(st.sampled_from([("d", 64), ("f", 32)]))
-    numbers = st.floats(width=width, allow_nan=False, allow_infinity=False)
+    typecode, bits = draw(st.sampled_from([("d", 64), ("f", 32), ("Q", 64), ("I", 32), ("H", 16), ("B", 8)]))
+    finite = {"allow_nan": False, "allow_infinity": False}
+    numbers = st.floats(width=bits, **finite) if typecode in "df" else st.integers(0, 2**bits - 1)
     count = prod(shape)
     return (shape, array(typecode, draw(st.lists(numbers, min_size=count, max_size=count))))
 
@@ -184,6 +185,13 @@ def test_a_file_by_hand(tmp_path):
     assert metadata == {"kind": "gpt", "level": "700"}
 
 
+def test_whole_numbers_are_as_they_were(tmp_path):
+    tensors = {"a": ((3,), array("B", [0, 7, 255])), "b": ((1,), array("Q", [2**64 - 1])), "c": ((1,), array("H", [9]))}
+    write_safetensors(tmp_path / "file", tensors)
+    assert exactly(read_safetensors(tmp_path / "file")[0]) == exactly(tensors)
+    assert (tmp_path / "file").read_bytes().endswith(b"\xff" * 8 + b"\x09\x00" + b"\x00\x07\xff")
+
+
 @pytest.mark.parametrize(
     ("metadata", "text"),
     [(None, b"{}      "), ({}, b'{"__metadata__":{}}     '), ({"a": ""}, b'{"__metadata__":{"a":""}}       ')],
@@ -265,7 +273,7 @@ ONE = ((1,), array("f", [1]))
 @pytest.mark.parametrize(
     ("tensors", "metadata", "message"),
     [
-        ({"a": ((1,), array("i", [1]))}, None, "tensor 'a': an array of type 'i', neither 'd' nor 'f'"),
+        ({"a": ((1,), array("i", [1]))}, None, "tensor 'a': an array of type 'i', none of Q, d, f, I, H, B"),
         ({"a": ((2, 2), array("d", [1, 2, 3]))}, None, r"tensor 'a': shape \(2, 2\) does not fit 3 num"),
         ({"a": ((), array("d"))}, None, r"tensor 'a': shape \(\) does not fit 0 numbers"),
         ({"a": ((0,), array("d", [1]))}, None, r"tensor 'a': shape \(0,\) does not fit 1 numbers"),
@@ -343,11 +351,11 @@ def test_a_header_that_is_none(tmp_path, text, message):
     ("header", "message"),
     [
         (described(more=1), "tensor 'a': is not described by dtype, shape and data_offsets alone"),
-        (described(dtype="I16"), "tensor 'a': dtype 'I16' is none of F64, F32, F16, BF16"),
-        (described(dtype="f32"), "tensor 'a': dtype 'f32' is none of F64, F32, F16, BF16"),
-        (described(dtype=None), "tensor 'a': dtype None is none of F64, F32, F16, BF16"),
-        (described(dtype=["F32"]), "tensor 'a': dtype ['F32'] is none of F64, F32, F16, BF16"),
-        (described(dtype={}), "tensor 'a': dtype {} is none of F64, F32, F16, BF16"),
+        (described(dtype="I16"), "tensor 'a': dtype 'I16' is none of F64, F32, F16, BF16, U64, U32, U16, U8"),
+        (described(dtype="f32"), "tensor 'a': dtype 'f32' is none of F64, F32, F16, BF16, U64, U32, U16, U8"),
+        (described(dtype=None), "tensor 'a': dtype None is none of F64, F32, F16, BF16, U64, U32, U16, U8"),
+        (described(dtype=["F32"]), "tensor 'a': dtype ['F32'] is none of F64, F32, F16, BF16, U64, U32, U16, U8"),
+        (described(dtype={}), "tensor 'a': dtype {} is none of F64, F32, F16, BF16, U64, U32, U16, U8"),
         (described(dtype="F64"), "tensor 'a': data_offsets [0, 4] do not mark the 8 bytes of its shape"),
         (described(shape=1), "tensor 'a': shape 1 is not a list of whole numbers below 2**48"),
         (described(shape=None), "tensor 'a': shape None is not a list of whole numbers below 2**48"),
@@ -559,7 +567,8 @@ def as_arrays(numpy: Any, tensors: dict[str, StoredTensor]) -> dict[str, Any]:
 
 
 def from_arrays(arrays: dict[str, Any]) -> dict[str, StoredTensor]:
-    return {name: (a.shape, array(a.dtype.char, a.tobytes())) for name, a in arrays.items()}
+    # WHY replace: numpy calls it L where a C long has 8 bytes.
+    return {name: (a.shape, array(a.dtype.char.replace("L", "Q"), a.tobytes())) for name, a in arrays.items()}
 
 
 one_entry_or_none = st.none() | st.dictionaries(any_text, any_text, max_size=1)
@@ -600,4 +609,7 @@ def test_we_read_what_the_reference_library_writes(file, numpy, reference, tenso
 def test_dtypes_that_only_the_reference_library_knows(tmp_path, numpy, reference):
     for dtype, name in (("int64", "I64"), ("bool", "BOOL")):
         content = reference.save({"a": numpy.zeros(3, dtype)})
-        assert refusal(tmp_path / "file", content) == f"tensor 'a': dtype '{name}' is none of F64, F32, F16, BF16"
+        assert (
+            refusal(tmp_path / "file", content)
+            == f"tensor 'a': dtype '{name}' is none of F64, F32, F16, BF16, U64, U32, U16, U8"
+        )

@@ -2,7 +2,9 @@
 
 from array import array
 from collections.abc import Callable, Iterator, Sequence
-from typing import Literal, overload
+from typing import Any, Literal, overload
+
+Typecode = Literal["d", "f", "B", "H", "I", "Q"]  # of an array: floats of 8 and 4 bytes; whole numbers of 1, 2, 4 and 8
 
 
 class LazyNumbers(Sequence[float]):
@@ -13,7 +15,7 @@ class LazyNumbers(Sequence[float]):
     (array('f', [0.5, 1.0]), 4, 3.0)
     """
 
-    def __init__(self, count: int, typecode: Literal["d", "f"], read: Callable[[int, int], "array[float]"]) -> None:
+    def __init__(self, count: int, typecode: Typecode, read: Callable[[int, int], "array[Any]"]) -> None:
         self.typecode = typecode
         self.itemsize = array(typecode).itemsize
         self._count, self._read = count, read
@@ -24,11 +26,12 @@ class LazyNumbers(Sequence[float]):
     @overload
     def __getitem__(self, part: int) -> float: ...
     @overload
-    def __getitem__(self, part: slice) -> "array[float]": ...
-    def __getitem__(self, part: int | slice) -> "float | array[float]":
+    def __getitem__(self, part: slice) -> "array[Any]": ...
+    def __getitem__(self, part: int | slice) -> "float | array[Any]":
         if not isinstance(part, slice):
             place = range(self._count)[part]
-            return self._read(place, place + 1)[0]
+            number: float = self._read(place, place + 1)[0]
+            return number
         start, stop, step = part.indices(self._count)
         if step < 0:
             raise ValueError("they are read forward")
@@ -38,6 +41,6 @@ class LazyNumbers(Sequence[float]):
         return iter(self[:])
 
 
-def in_memory(numbers: "array[float] | LazyNumbers") -> "array[float]":
+def in_memory(numbers: "array[Any] | LazyNumbers") -> "array[Any]":
     """Return numbers as an array, which is no copy if they are one."""
     return numbers if isinstance(numbers, array) else numbers[:]

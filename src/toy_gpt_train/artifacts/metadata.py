@@ -32,7 +32,8 @@ _NAMES_BEFORE_SHA256: Final = {
     *("val_fraction", "training", "corpus", "weights", "artifacts", "metrics", "loss_floor", "concepts", "notes"),
     *("architecture", "parameters", "recipe"),
 }
-_ROWS_TYPE: Final = {"all": int, "observed": int, "sparse": int, "tables": dict}  # of weights.rows, by layout
+# Of weights.rows, by layout.
+_ROWS_TYPE: Final = {"all": int, "observed": int, "sparse": int, "tables": dict, "safetensors": dict}
 
 
 def new_meta(source: Source, training: Mapping[str, Any], **fields: Any) -> Meta:
@@ -181,7 +182,7 @@ def _check_model(meta: Meta) -> None:
     layout = weights.get("layout")
     if not isinstance(layout, str) or layout not in entry.model_class.layouts:
         raise InputError(f"weights layout {str(layout)[:40]!r} does not fit {entry.name}")
-    if layout in _ROWS_TYPE:
+    if "rows" in weights or layout != "safetensors":  # tensors alone have no rows
         rows = _require(weights, "rows", _ROWS_TYPE[layout])
         for name in rows if isinstance(rows, dict) else ():
             _require(rows, name, int)

@@ -37,7 +37,6 @@ _LEAST_BYTES_PER_NUMBER: Final = 2  # a digit and a separator
 _SUFFIXES: Final = (".csv", ".json", ".safetensors", ".txt")  # of the files of runs
 _ATTEMPTS: Final = 10  # to read a run while others are written
 _BYTES_PER_TOKEN: Final = 64  # of the vocabulary's lines, besides the token itself
-_HEADER_BYTES: Final = 1 << 20
 _MOST_HASHED: Final = 16 * MAX_BYTES
 
 
@@ -137,7 +136,8 @@ def _weights_record(content: Content) -> dict[str, Any]:
     if content.tables:
         rows = {table.name: table.num_rows for table in content.tables}
         # In the layouts of n-gram tables the second file is a view of the first, and is not read.
-        record["rows"] = rows if content.layout == "tables" else content.tables[0].num_rows
+        is_ngram_table = content.layout not in ("tables", "safetensors")
+        record["rows"] = content.tables[0].num_rows if is_ngram_table else rows
     return record
 
 
@@ -286,8 +286,8 @@ def _require_files(folder: Path, names: Sequence[str]) -> None:
 
 
 def _read_content(folder: Path, meta: Meta, model: Model, tokens: Sequence[str], frequencies: Sequence[int]) -> None:
-    layout, rows = meta["weights"]["layout"], meta["weights"].get("rows")
-    expected = {} if layout == "safetensors" else model.expected_tables(layout, tokens)
+    layout, rows = meta["weights"]["layout"], meta["weights"].get("rows", {})
+    expected = model.expected_tables(layout, tokens)
     in_columns = any(column.by_token for columns in expected.values() for column in columns)
     # WHY the hash: a saved tokenizer may have another order; then the file must be the one that training wrote.
     known_order = meta.get("sha256", {}).get(VOCABULARY_NAME) == sha256_of_file(folder / VOCABULARY_NAME)
@@ -296,12 +296,11 @@ def _read_content(folder: Path, meta: Meta, model: Model, tokens: Sequence[str],
         raise InputError(f"{folder / VOCABULARY_NAME}: the tokens are not in sorted order")
     if layout == "safetensors":
         _require_files(folder, [TENSORS_NAME])
-        tensors, _ = open_safetensors(folder / TENSORS_NAME, _HEADER_BYTES + 8 * model.num_parameters())
+        tensors, _ = open_safetensors(folder / TENSORS_NAME, model.most_tensor_bytes)
         try:
             model.load_tensors(tensors)
         except ValueError as error:
             raise InputError(f"{folder / TENSORS_NAME}: {error}") from error
-        return
     num_rows: Mapping[str, int] = rows if isinstance(rows, dict) else dict.fromkeys(expected, rows)
     if expected.keys() != num_rows.keys():
         different = ", ".join(sorted(expected.keys() ^ num_rows.keys()))
@@ -309,7 +308,8 @@ def _read_content(folder: Path, meta: Meta, model: Model, tokens: Sequence[str],
     _require_files(folder, list(expected))
     reader = TableReader(tokens, meta["context_size"], in_order=meta["weights"].get("in_order") is True)
     try:
-        model.load_tables({name: reader.rows(folder / name, expected[name], num_rows[name]) for name in expected})
+        if expected:
+            model.load_tables({name: reader.rows(folder / name, expected[name], num_rows[name]) for name in expected})
     except ValueError as error:
         # The reader's messages name the file; the model's do not.
         located = str(error).startswith(tuple(str(folder / name) for name in expected))

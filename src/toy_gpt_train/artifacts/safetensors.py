@@ -5,8 +5,9 @@
               [begin, end], in bytes from the header's end; "__metadata__" -> an object, text to text
     the rest  the tensors' numbers, row-major and little-endian, one tensor after another with nothing between
 
-A dtype says how a number is stored: F64 in 8 bytes, F32 in 4, F16 and BF16 in 2. The format has others, which this
-module refuses. Here F16 and BF16 are only read: every number that they can hold is an F32 too.
+A dtype says how a number is stored: F64 in 8 bytes, F32 in 4, F16 and BF16 in 2, and U64, U32, U16 and U8 whole
+numbers of 0 or more in 8, 4, 2 and 1. The format has others, which this module refuses. Here F16 and BF16 are only
+read: every number that they can hold is an F32 too.
 
 WHY this format: reading weights must not run code. A pickle, the older habit, is a program, and loading one runs what
 its author wrote. Here are only numbers, and a header that can be checked against the file's size.
@@ -21,9 +22,9 @@ from collections.abc import Mapping
 from functools import partial
 from math import inf, isfinite, prod
 from pathlib import Path
-from typing import Any, BinaryIO, Final, Literal, TypeGuard
+from typing import Any, BinaryIO, Final, TypeGuard
 
-from toy_gpt_train.artifacts.lazy_numbers import LazyNumbers, in_memory
+from toy_gpt_train.artifacts.lazy_numbers import LazyNumbers, Typecode, in_memory
 from toy_gpt_train.errors import InputError
 from toy_gpt_train.files import decode_utf8, parse_json_object
 from toy_gpt_train.float_bits import magnitude
@@ -33,14 +34,16 @@ MAX_HEADER: Final = 100_000_000  # bytes; the limit of the reference library
 MOST_VALUES: Final = 200_000  # in the header
 SIZE_LIMIT: Final = 1 << 48  # the format's sizes and offsets are below it
 METADATA: Final = "__metadata__"
-TYPECODES: Final[dict[str, Literal["d", "f"]]] = {"F64": "d", "F32": "f"}
+# In the order in which the reference library writes them.
+TYPECODES: Final[dict[str, Typecode]] = {"U64": "Q", "F64": "d", "F32": "f", "U32": "I", "U16": "H", "U8": "B"}
 DTYPES: Final[dict[str, str]] = {typecode: dtype for dtype, typecode in TYPECODES.items()}
-_BYTES_OF: Final = {"F64": 8, "F32": 4, "F16": 2, "BF16": 2}
+_RANK: Final = {typecode: rank for rank, typecode in enumerate(DTYPES)}
+_BYTES_OF: Final = {"F64": 8, "F32": 4, "F16": 2, "BF16": 2, "U64": 8, "U32": 4, "U16": 2, "U8": 1}
 _MOST_WIDENED: Final = 1 << 16  # numbers at a time
 Span = tuple[int, int, str, list[int], str]  # of a tensor: begin, end, name, shape, dtype
 
-# A tensor's shape, () for a single number, and its numbers, row-major: an array("d") is F64, an array("f") F32.
-StoredTensor = tuple[tuple[int, ...], "array[float]"]
+# A tensor's shape, () for a single number, and its numbers, row-major: an array("d") is F64, an array("f") F32, …
+StoredTensor = tuple[tuple[int, ...], "array[Any]"]
 LazyTensor = tuple[tuple[int, ...], LazyNumbers]
 
 
@@ -54,12 +57,13 @@ def write_safetensors(
     """
     _check_text(tensors, {} if metadata is None else metadata)
     header: dict[str, object] = {} if metadata is None else {METADATA: dict(sorted(metadata.items()))}
-    # WHY 8-byte numbers first: every number is at a multiple of its own size.
-    ordered = sorted(tensors.items(), key=lambda item: (-item[1][1].itemsize, item[0]))
+    for name, (_, data) in tensors.items():
+        if data.typecode not in DTYPES:
+            raise ValueError(f"tensor {name!r:.60}: an array of type {data.typecode!r}, none of {', '.join(DTYPES)}")
+    # WHY the largest numbers first: each is at a multiple of its own size.
+    ordered = sorted(tensors.items(), key=lambda item: (_RANK[item[1][1].typecode], item[0]))
     end = 0
     for name, (shape, data) in ordered:
-        if data.typecode not in DTYPES:
-            raise ValueError(f"tensor {name!r:.60}: an array of type {data.typecode!r}, neither 'd' nor 'f'")
         begin, end = end, end + len(data) * data.itemsize
         if _byte_size(name, list(shape), data.itemsize) != end - begin:
             raise ValueError(f"tensor {name!r:.60}: shape {shape!r:.60} does not fit {len(data)} numbers")
@@ -76,7 +80,7 @@ def write_safetensors(
 def read_safetensors(path: Path, most_bytes: int = SIZE_LIMIT) -> tuple[dict[str, StoredTensor], dict[str, str]]:
     """Return the tensors of a file by name, in the order of their bytes, and its metadata, {} if there is none.
 
-    InputError if it is damaged or too large, or has a dtype other than the four, or a number that is not finite.
+    InputError if it is damaged or too large, or has a dtype other than these eight, or a number that is not finite.
     """
     tensors: dict[str, StoredTensor] = {}
     lazy, metadata = open_safetensors(path, most_bytes)
@@ -115,7 +119,7 @@ def _version(file: BinaryIO) -> tuple[int, ...]:
     return found.st_ino, found.st_mtime_ns, found.st_size
 
 
-def _read_part(path: Path, version: tuple[int, ...], begin: int, dtype: str, start: int, stop: int) -> "array[float]":
+def _read_part(path: Path, version: tuple[int, ...], begin: int, dtype: str, start: int, stop: int) -> "array[Any]":
     """Return some of the numbers that begin at a byte of a file."""
     with path.open("rb") as file:
         file.seek(begin + start * _BYTES_OF[dtype])
@@ -128,10 +132,10 @@ def _read_part(path: Path, version: tuple[int, ...], begin: int, dtype: str, sta
     return data
 
 
-def _read_numbers(file: BinaryIO, dtype: str, num_bytes: int) -> "array[float]":
+def _read_numbers(file: BinaryIO, dtype: str, num_bytes: int) -> "array[Any]":
     """Return the next numbers of a file; those of 2 bytes as F32, exactly."""
     if dtype in TYPECODES:
-        data: array[float] = array(TYPECODES[dtype])
+        data: array[Any] = array(TYPECODES[dtype])
         data.fromfile(file, num_bytes // data.itemsize)
         return _swapped_on_big_endian(data)
     data = array("f")
@@ -215,13 +219,15 @@ def _byte_size(name: str, shape: object, itemsize: int) -> int:
     return size
 
 
-def _check_finite(name: str, data: "array[float]") -> None:
+def _check_finite(name: str, data: "array[Any]") -> None:
     # WHY not only the loop: magnitude() is four times as fast, and infinity where it cannot be sure.
+    if data.typecode not in "df":
+        return  # whole numbers are finite
     if (data.typecode != "f" or magnitude(data) == inf) and not all(map(isfinite, data)):
         raise ValueError(f"tensor {name!r:.60}: holds a number that is not finite")
 
 
-def _swapped_on_big_endian(data: "array[float]") -> "array[float]":
+def _swapped_on_big_endian(data: "array[Any]") -> "array[Any]":
     if sys.byteorder == "big":
         data = data[:]
         data.byteswap()

@@ -73,6 +73,7 @@ class Settings:
 # --- how a model describes itself to files ------------------------------------------------------------------
 
 TENSORS_NAME: Final = "02_model_weights.safetensors"  # for more weights than tables are good for
+MOST_HEADER_BYTES: Final = 1 << 20  # of that file
 
 # What a column can hold.
 CONTEXT: Final = "context"  # a tuple of token ids, shown as a label
@@ -103,7 +104,7 @@ class ModelTable(NamedTuple):
 
 @dataclass(frozen=True)
 class Content:
-    """All that a trained model is: its numbers as tables or, if there are too many, as tensors."""
+    """All that a trained model is: its numbers as tables or, if there are too many, as tensors (and tables)."""
 
     layout: str  # how it is written: one of the model's ``layouts``
     tables: Sequence[ModelTable] = ()  # in the order of writing
@@ -314,6 +315,15 @@ class Model(ABC):
         """Return the model as n-grams with back-off weights; InputError if it cannot be said so."""
         raise InputError("it predicts in another way than by n-grams that have probabilities and back-off weights")
 
+    @property
+    def most_tensor_bytes(self) -> int:
+        """How large a file of tensors can be, as far as that is known before they are read."""
+        return MOST_HEADER_BYTES + 8 * self.num_parameters()
+
     def load_tensors(self, tensors: Mapping[str, tuple[tuple[int, ...], Any]]) -> None:
-        """Become the model that content() described with tensors, if it has that layout."""
+        """Become the model that content() described with tensors, if it has that layout; before load_tables().
+
+        The tensors are still in their file and have not been looked at: whole numbers, or floats. ValueError if they do
+        not fit.
+        """
         raise ValueError("the model is not written as tensors")

@@ -329,8 +329,8 @@ class NetworkModel(Model):
         return Content("tables", tables, decimals=WEIGHT_DECIMALS, about=about)
 
     def expected_tables(self, layout: str, tokens: Sequence[str]) -> dict[str, tuple[Column, ...]]:
-        """Return the columns of each parameter's table."""
-        named = self.network.named_parameters()
+        """Return the columns of each parameter's table, if there are tables."""
+        named = self.network.named_parameters() if layout == "tables" else ()
         return {parameter_file(name): parameter_columns(name, parameter) for name, parameter in named}
 
     def load_tables(self, tables: Mapping[str, Iterable[tuple[Any, ...]]]) -> None:
@@ -362,6 +362,8 @@ def scored(logits: Sequence[float], target: int) -> Prediction:
 
 
 def _check_weights(name: str, tensor: Tensor) -> None:
+    if getattr(tensor.data, "typecode", "d") not in "df":
+        raise InputError(f"{name} has whole numbers, which are no weights")
     for begin in range(0, len(tensor.data), _CHECKED_AT_ONCE):
         weights = tensor.data[begin : begin + _CHECKED_AT_ONCE]
         if isinstance(weights, array) and weights.typecode == "f" and magnitude(weights) <= LARGEST_WEIGHT:
