@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import NamedTuple, TextIO
 from unittest import mock
 
+import hypothesis
 import pytest
 
 from toy_gpt_train import cli
@@ -24,6 +25,11 @@ from toy_gpt_train.project import RESOURCE_ROOT
 IN_WEBASSEMBLY = sys.platform == "emscripten"
 needs_processes = pytest.mark.skipif(IN_WEBASSEMBLY, reason="no processes in WebAssembly")
 needs_threads = pytest.mark.skipif(IN_WEBASSEMBLY, reason="no threads in WebAssembly")
+
+# WHY: a busy machine takes longer, and no test is about that.
+if not IN_WEBASSEMBLY:  # its own settings are in tests/pyodide/suite.py
+    hypothesis.settings.register_profile("project", deadline=None)
+    hypothesis.settings.load_profile("project")
 
 TINY_TEXT = "the cat sees the dog . the dog sees a cat . a cat runs to the dog ."
 
