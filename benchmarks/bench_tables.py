@@ -2,12 +2,14 @@
 
     uv run python benchmarks/bench_tables.py [FILE]
 
-Three measurements, each in a process of its own, so that peak memory is its own:
+Four measurements, each in a process of its own, so that peak memory is its own:
 
 1. The course's train_model: a row of V weights for each context that the text has, softmax over the whole row,
    one loop over all V weights for each update. V = 119, 293 tokens, N = 3, 50 epochs.
 2. NGramTable on the same text. The two must agree on every epoch's loss.
 3. NGramTable on a real text (FILE; Tiny Shakespeare, say): words, N = 3, 50 epochs.
+4. A long row: the unigram of FILE's first characters, where each step changes every cell. descend() goes from weights
+   to weights, descend_in_products() stays with exp(weight).
 """
 
 import argparse
@@ -26,8 +28,9 @@ from toy_gpt_train.c_model import SimpleNextTokenModel
 from toy_gpt_train.d_train import make_training_pairs, train_model
 from toy_gpt_train.models.base import Text
 from toy_gpt_train.models.ngram_table import NGramTable
-from toy_gpt_train.training.tables import TableSettings
+from toy_gpt_train.training.tables import TableSettings, descend, descend_in_products, row_task
 
+LONG_ROW = 400 * 256  # characters; a multiple of the trainer's blocks
 VOCAB_SIZE, NUM_TOKENS, CONTEXT_SIZE, EPOCHS, LEARNING_RATE = 119, 293, 3, 50, 0.1
 
 
@@ -54,10 +57,10 @@ def train_package(token_ids: list[int], tokens: list[str]) -> list[float]:
 
 
 def measure(work: Callable[[], list[float]]) -> None:
-    """Run ``work`` and print its losses, seconds and the peak memory of this process as JSON."""
-    start = time.perf_counter()
+    """Run ``work`` and print its losses, seconds of processor time and the peak memory of this process as JSON."""
+    start = time.process_time()
     losses = work()
-    seconds = time.perf_counter() - start
+    seconds = time.process_time() - start
     unit = 1 if sys.platform == "darwin" else 1024
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / 2**20
     print(json.dumps({"seconds": seconds, "peak_mb": peak, "losses": losses}))
@@ -76,6 +79,8 @@ def run_part(part: str, file: Path | None) -> None:
         measure(lambda: train_textbook(token_ids, len(tokens)))
     elif part == "package":
         measure(lambda: train_package(token_ids, tokens))
+    elif part == "long-row":
+        print(json.dumps(time_long_row(file.read_text(encoding="utf-8") if file else "")))
     else:
         print(json.dumps(count_patterns(token_ids, len(tokens))))
 
@@ -85,6 +90,22 @@ def count_patterns(token_ids: list[int], vocab_size: int) -> tuple[int, int]:
     pairs = make_training_pairs(token_ids, CONTEXT_SIZE)
     contexts_of = NGramTable(vocab_size, CONTEXT_SIZE).rows_by_task(pairs)
     return sum(map(len, contexts_of.values())), len(contexts_of)
+
+
+def time_long_row(text: str) -> tuple[int, list[float], float]:
+    """Train the unigram's row; return V, the microseconds per step of both ways, and their largest difference."""
+    tokens = sorted(set(text))
+    task, _ = row_task({}, 0.0, Vocabulary(list(text)).encode(list(text[:LONG_ROW])), len(tokens))
+    ways = [descend, descend_in_products]
+    rows = [list(task.weights) for _ in ways]
+    seconds = [0.0, 0.0]
+    for start in range(0, len(task.targets), 256):
+        for number, way in enumerate(ways):
+            begin = time.process_time()
+            rows[number], _, _ = way(rows[number], task.targets[start : start + 256], task, LEARNING_RATE)
+            seconds[number] += time.process_time() - begin
+    difference = max(abs(a - b) for a, b in zip(*rows, strict=True))
+    return len(tokens), [1e6 * spent / len(task.targets) for spent in seconds], difference
 
 
 def in_process(part: str, file: Path | None = None) -> Any:
@@ -97,7 +118,7 @@ def main() -> None:
     """Print the comparison."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("file", nargs="?", type=Path, help="a real text for the third measurement")
-    parser.add_argument("--part", choices=("textbook", "package", "patterns"), help=argparse.SUPPRESS)
+    parser.add_argument("--part", choices=("textbook", "package", "patterns", "long-row"), help=argparse.SUPPRESS)
     args = parser.parse_args()
     if args.part:
         run_part(args.part, args.file)
@@ -119,6 +140,11 @@ def main() -> None:
         print(f"{'package':10} {text['seconds']:10.2f} {text['peak_mb']:10.1f}")
         contexts, patterns = in_process("patterns", args.file)
         print(f"{contexts} contexts, {patterns} different patterns of the tokens that follow them")
+        vocab_size, (plain, products), difference = in_process("long-row", args.file)
+        print(f"\n{args.file.name}, characters, one row: {LONG_ROW} steps of {vocab_size} cells")
+        print(f"{'weights':10} {plain:10.2f} microseconds per step")
+        print(f"{'products':10} {products:10.2f} microseconds per step")
+        print(f"largest difference of a weight: {difference:.1e}")
 
 
 if __name__ == "__main__":

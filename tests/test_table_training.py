@@ -12,7 +12,7 @@ from toy_gpt_train.math_training import conditional_entropy
 from toy_gpt_train.models.base import MAX_VOCABULARY, Text
 from toy_gpt_train.models.ngram_table import NGramTable, TableRow, compact_row, training_pairs
 from toy_gpt_train.models.scores import summarize
-from toy_gpt_train.training.tables import TableSettings
+from toy_gpt_train.training.tables import TableSettings, descend, descend_in_products, products_fit, row_task
 
 learning_rates = st.floats(0.001, 30) | st.sampled_from([0.001, 0.1, 0.5, 1.0, 2.0, 10.0, 30.0])
 
@@ -181,6 +181,38 @@ def test_a_row_of_many_steps(vocab_size):
     # 700 steps for one row: more than are taken at a time, and no multiple of any power of two above 4.
     text = [(7 * i * i + i // 5) % vocab_size for i in range(700)]
     assert_trains_alike(NGramTable(vocab_size, 0), DenseTable(vocab_size), text, 0.3, 2)
+
+
+@given(st.integers(1, 9), st.data(), st.floats(0.001, 2))
+@settings(max_examples=100, deadline=None)
+def test_products_of_exponentials_are_steps_of_weights(vocab_size, data, rate):
+    token_ids = st.integers(0, vocab_size - 1)
+    before = data.draw(st.dictionaries(token_ids, st.floats(-20, 20)))
+    targets = data.draw(st.lists(token_ids, min_size=1, max_size=30))
+    task, _ = row_task(before, 0.5, targets, vocab_size)
+    weights, loss, correct = descend(list(task.weights), task.targets, task, rate)
+    products, same_loss, same_correct = descend_in_products(list(task.weights), task.targets, task, rate)
+    assert products == pytest.approx(weights, abs=1e-11, rel=0)
+    assert (same_loss, same_correct) == (pytest.approx(loss, abs=1e-11, rel=0), correct)
+
+
+def test_products_are_for_full_blocks_of_weights_that_are_near():
+    block = [0] * 256
+    assert products_fit([0.0, 20.0, -20.0], block, 2.0)
+    assert not products_fit([0.0, 20.0, -20.0], block[1:], 2.0)
+    assert not products_fit([0.0, 20.0, -20.0], block, 2.5)  # 40 + 640
+    assert not products_fit([-300.0, 300.0], block, 0.1)
+
+
+def test_a_row_that_has_seen_every_token_has_no_cell_for_others():
+    assert row_task({}, 0.0, [2, 0, 1, 1], 3) == (((2, 0, 1, 1), (0.0, 0.0, 0.0), 0, 0), [0, 1, 2])
+
+
+@pytest.mark.parametrize("rate", [0.3, 30.0])
+def test_a_long_row_with_unseen_tokens(rate):
+    # 30 is too large a step for products of exponentials.
+    text = [(7 * i * i + i // 5) % 20 + 3 for i in range(700)]
+    assert_trains_alike(NGramTable(25, 0), DenseTable(25), text, rate, 2)
 
 
 def test_rows_with_equal_tasks_each_get_their_weights():

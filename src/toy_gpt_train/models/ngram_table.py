@@ -224,9 +224,7 @@ class NGramTable(Model):
     def _take_over(self, rows_of: RowsByTask, weights: Mapping[Any, Sequence[float]]) -> None:
         for task, rows in rows_of.items():
             own = list(weights[task])
-            rest = own.pop(task.rest_cell)
-            if len(own) == self.vocab_size:
-                rest = 0.0  # it stands for no token
+            rest = own.pop(task.rest_cell) if task.num_rest else 0.0
             for context, token_ids in rows:
                 self.rows[context] = TableRow(dict(zip(token_ids, own, strict=True)), rest)
 
