@@ -4,6 +4,7 @@ import struct
 from array import array
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, closing
+from dataclasses import replace
 from functools import cache
 from pathlib import Path
 from types import SimpleNamespace
@@ -23,6 +24,7 @@ from toy_gpt_train.math_training import argmax
 from toy_gpt_train.models.architecture import Architecture
 from toy_gpt_train.models.gpt import GPTModel
 from toy_gpt_train.models.llama import LlamaModel
+from toy_gpt_train.nn.rotation import RopeScaling, rope_frequencies
 from toy_gpt_train.tokenizers.bpe import BPETokenizer
 from toy_gpt_train.tokenizers.char import CharTokenizer
 from toy_gpt_train.tokenizers.word import WordTokenizer
@@ -138,6 +140,10 @@ def sizes() -> Any:
         rope_base=st.sampled_from([10.0, 5e5]),
         tied=st.booleans(),
         norm_eps=st.sampled_from([1e-5, 1e-6]),
+        head_dim=st.sampled_from([0, 0, 4]),
+        attention_bias=st.booleans(),
+        mlp_bias=st.booleans(),
+        rope_scaling=st.sampled_from([None, RopeScaling(2.0), RopeScaling(8.0, 1.0, 4.0, 16)]),
     )
 
 
@@ -150,6 +156,7 @@ def test_sizes_and_weights_of_any_network(folder, kind, size, vocab, context):
     own = {k.removeprefix(f"{prefix}."): v for k, v in file.fields.items() if k.startswith(prefix)}
     epsilon = struct.unpack("<f", struct.pack("<f", size.norm_eps))[0]
     assert file.fields["general.architecture"] == prefix
+    is_linear = size.rope_scaling == RopeScaling(2.0)
     assert own == {
         "vocab_size": vocab,
         "context_length": context,
@@ -161,22 +168,26 @@ def test_sizes_and_weights_of_any_network(folder, kind, size, vocab, context):
         **(
             {
                 "attention.layer_norm_rms_epsilon": epsilon,
-                "rope.dimension_count": size.embedding_dim // size.heads,
+                "rope.dimension_count": size.head_size,
                 "rope.freq_base": size.rope_base,
+                **dict.fromkeys(["attention.key_length", "attention.value_length"] if size.head_dim else [], 4),
+                **({"rope.scaling.factor": 2.0, "rope.scaling.type": "linear"} if is_linear else {}),
             }
             if kind == "llama"
             else {"attention.layer_norm_epsilon": epsilon}
         ),
     }
     assert {key: file.types[f"{prefix}.{key}"] for key, value in own.items()} == {
-        key: FLOAT32 if isinstance(value, float) else UINT32 for key, value in own.items()
+        key: {float: FLOAT32, int: UINT32, str: STRING}[type(value)] for key, value in own.items()
     }
     check_weights(file, run.model.network.state_dict(), kind, size)
 
 
 def check_weights(file: Reader, weights: Any, kind: str, size: Architecture) -> None:
     c, f = size.embedding_dim, size.hidden_dim
-    kv = c // size.heads * (size.kv_heads or size.heads)
+    if kind == "gpt":
+        size = replace(size, head_dim=0, attention_bias=True, mlp_bias=True, rope_scaling=None)
+    q, kv = size.head_size * size.heads, size.head_size * (size.kv_heads or size.heads)
     vocab = weights["token_embeddings.weight"].shape[0]
     expected = {"token_embd.weight": ([c, vocab], floats(weights.pop("token_embeddings.weight").data))}
 
@@ -186,22 +197,29 @@ def check_weights(file: Reader, weights: Any, kind: str, size: Architecture) -> 
 
     for i in range(size.layers):
         ours, theirs = f"blocks.{i}.", f"blk.{i}."
-        what = ["weight", "bias"] if kind == "gpt" else ["weight"]
-        for part in what:
-            width = {"weight": [c], "bias": []}[part]
+        for part in ["weight", "bias"] if kind == "gpt" else ["weight"]:
             expect(f"{theirs}attn_norm.{part}", [c], f"{ours}norm_1.{part}")
             expect(f"{theirs}ffn_norm.{part}", [c], f"{ours}norm_2.{part}")
+        for part in ["weight", "bias"] if size.attention_bias else ["weight"]:
+            width = {"weight": [c], "bias": []}[part]
             maps = [f"{ours}attention.{one}_proj.{part}" for one in "qkv"]
             if kind == "gpt":
                 expect(f"{theirs}attn_qkv.{part}", [*width, 3 * c], *maps)
             else:
-                for one, rows, name in zip("qkv", (c, kv, kv), maps, strict=True):
+                for one, rows, name in zip("qkv", (q, kv, kv), maps, strict=True):
                     expect(f"{theirs}attn_{one}.{part}", [*width, rows], name)
+            expect(f"{theirs}attn_output.{part}", [q, c] if width else [c], f"{ours}attention.o_proj.{part}")
+        for part in ["weight", "bias"] if size.mlp_bias else ["weight"]:
+            width = {"weight": [c], "bias": []}[part]
+            if kind == "llama":
                 expect(f"{theirs}ffn_gate.{part}", [*width, f], f"{ours}feed_forward.gate_proj.{part}")
-            expect(f"{theirs}attn_output.{part}", [*width, c], f"{ours}attention.o_proj.{part}")
             expect(f"{theirs}ffn_up.{part}", [*width, f], f"{ours}feed_forward.up_proj.{part}")
-            down = [f, c] if part == "weight" else [c]
-            expect(f"{theirs}ffn_down.{part}", down, f"{ours}feed_forward.down_proj.{part}")
+            expect(f"{theirs}ffn_down.{part}", [f, c] if width else [c], f"{ours}feed_forward.down_proj.{part}")
+    if size.rope_scaling is not None and size.rope_scaling.original_context:
+        # llama.cpp divides the frequency of a pair by it.
+        turns = rope_frequencies(size.head_size, size.rope_base)
+        slow = rope_frequencies(size.head_size, size.rope_base, size.rope_scaling)
+        expected["rope_freqs.weight"] = [len(turns)], floats(a / b for a, b in zip(turns, slow, strict=True))
     expect("output_norm.weight", [c], "norm.weight")
     if kind == "gpt":
         context = weights["position_embeddings.weight"].shape[0]

@@ -205,6 +205,8 @@ def bpe(tmp_path_factory):
     return folder / "out" / "tokenizer.json"
 
 
+LLAMA3 = {"rope_type": "llama3", "factor": 8.0, "low_freq_factor": 1.0, "high_freq_factor": 4.0}
+LLAMA3 |= {"original_max_position_embeddings": 12}
 THEIRS = {
     "gpt2": ("gpt2", {}, {}),
     "gpt2 untied": ("gpt2", {"tie_word_embeddings": False, "n_inner": 20, "layer_norm_epsilon": 1e-3}, {}),
@@ -213,6 +215,18 @@ THEIRS = {
     "llama": ("llama", {}, {}),
     "llama tied": ("llama", {"tie_word_embeddings": True, "rope_theta": 500.0}, {}),
     "llama grouped": ("llama", {"num_key_value_heads": 2, "rms_norm_eps": 1e-3}, {}),
+    "llama with biases": ("llama", {"attention_bias": True, "mlp_bias": True, "num_key_value_heads": 2}, {}),
+    "llama with biases in attention": ("llama", {"attention_bias": True, "tie_word_embeddings": True}, {}),
+    "llama with narrow heads": ("llama", {"head_dim": 2, "num_key_value_heads": 2}, {}),
+    "llama with wide heads": ("llama", {"head_dim": 10, "mlp_bias": True}, {"max_shard_size": "8KB"}),
+    "llama scaled": ("llama", {"rope_parameters": {"rope_type": "linear", "factor": 4.0, "rope_theta": 500.0}}, {}),
+    "llama scaled, older": ("llama", {"rope_scaling": {"type": "linear", "factor": 3}, "rope_theta": 50.0}, {}),
+    "llama scaled as llama 3": ("llama", {"rope_parameters": LLAMA3 | {"rope_theta": 50.0}, "head_dim": 16}, {}),
+    "llama scaled as llama 3, to its own length": (
+        "llama",
+        {"rope_scaling": {k: v for k, v in LLAMA3.items() if not k.startswith("original")}, "head_dim": 12},
+        {},
+    ),
     "llama in bfloat16": ("llama", {"num_key_value_heads": 1}, {"dtype": "bfloat16", "max_shard_size": "8KB"}),
 }
 
@@ -231,9 +245,20 @@ def test_their_models_compute_the_same_here(torch, tmp_path, bpe, name):
     assert (tmp_path / "hf" / "model.safetensors.index.json").exists() == ("max_shard_size" in saving)
     run = tg.load(tmp_path / "hf")
     assert max(largest_difference(torch, run, model, ids) for ids in contexts(run, 50)) < 1e-5
+    size = run.model.architecture
+    count = run.model.count_parameters(280, 24, size)
+    assert count == run.model.num_parameters() == sum(p.numel() for p in model.parameters())
+    # What was read is what is written.
+    run.export("hf", tmp_path / "again")
+    assert tg.load(tmp_path / "again").model.architecture == size
+    back = type(model).from_pretrained(tmp_path / "again", dtype=torch.float32)
+    assert max(largest_difference(torch, run, back, ids) for ids in contexts(run, 50)) < 1e-5
     run.save(tmp_path / "run")
     read = tg.load(tmp_path / "run")
     assert read.model.logits([1, 2, 3]) == run.model.logits([1, 2, 3])
+    assert read.model.architecture == size
+    by_torch = tg.load(tmp_path / "run", engine="torch", device="cpu", dtype="float64")
+    assert by_torch.model.logits([*range(24)]) == pytest.approx(run.model.logits([*range(24)]), abs=1e-10)
     assert read.meta["origin"].startswith(f"an import of a Hugging Face folder: {kind.removesuffix('2')}, 280 tokens")
     assert repr(read) == f"<Run {kind.removesuffix('2')}, bpe, V=280, an import>"
 
@@ -373,13 +398,48 @@ WRONG_CONFIGS = [
     ("gpt", {"layer_norm_epsilon": "1e-5"}, "layer_norm_epsilon is '1e-5', no number"),
     ("gpt", {"tie_word_embeddings": 1}, "tie_word_embeddings is 1, neither true nor false"),
     ("llama", {"hidden_act": "gelu"}, "hidden_act is 'gelu'; only silu is supported"),
-    ("llama", {"attention_bias": True}, "attention_bias is True; only False is supported"),
-    ("llama", {"mlp_bias": True}, "mlp_bias is True; only False is supported"),
-    ("llama", {"head_dim": 8}, "head_dim is 8; only hidden_size / num_attention_heads"),
+    ("llama", {"attention_bias": True}, "tensor 'model.layers.0.self_attn.k_proj.bias' is missing"),
+    ("llama", {"mlp_bias": True}, "tensor 'model.layers.0.mlp.down_proj.bias' is missing"),
+    ("llama", {"mlp_bias": "no"}, "mlp_bias is 'no', neither true nor false"),
+    ("llama", {"head_dim": 2}, "q_proj.weight has the shape [16, 16], but config.json says [8, 16]"),
+    ("llama", {"head_dim": 3}, "RoPE rotates values in pairs, so a head needs an even number of them, not 3"),
+    ("llama", {"head_dim": -4}, "head_dim is -4, no whole number above 0"),
+    ("llama", {"head_dim": 1 << 30}, "head_dim must be from 0 to 65536"),
+    ("llama", {"head_dim": 8}, "config.json describes a larger model than the weights"),
     ("llama", {"num_key_value_heads": 3}, "4 heads cannot share 3 heads of keys and values evenly"),
-    ("llama", {"rope_scaling": {"type": "linear", "factor": 2.0}}, "rope_scaling is of the type 'linear'; only the"),
-    ("llama", {"rope_parameters": {"rope_type": "llama3", "factor": 8}}, "rope_parameters is of the type 'llama3'"),
+    *(
+        (
+            "llama",
+            {"rope_scaling": {"type": kind, "factor": 2.0}},
+            f"rope_scaling is of the type {kind!r}; only default",
+        )
+        for kind in ("dynamic", "yarn", "longrope", ["linear"], {}, 3)
+    ),
+    ("llama", {"rope_scaling": {"type": "linear"}}, "the factor of rope_scaling must be from 1 to 1e+06, got 0.0"),
+    ("llama", {"rope_scaling": {"type": "linear", "factor": 0.5}}, "the factor of rope_scaling must be from 1"),
+    ("llama", {"rope_scaling": {"type": "linear", "factor": "2"}}, "factor is '2', no number"),
+    ("llama", {"rope_scaling": {"type": "linear", "factor": 10**400}}, "the factor of rope_scaling must be from 1"),
+    ("llama", {"rope_scaling": {"type": "linear", "factor": float("nan")}}, ""),
+    ("llama", {"rope_parameters": {"rope_type": "llama3", "factor": 8}}, "low_freq_factor and high_freq_factor"),
+    (
+        "llama",
+        {"rope_parameters": LLAMA3 | {"high_freq_factor": 1.0}},
+        "must be above 0, the second one above the first",
+    ),
+    ("llama", {"rope_parameters": LLAMA3 | {"low_freq_factor": 0}}, "must be above 0, the second one above the first"),
+    ("llama", {"rope_parameters": LLAMA3 | {"high_freq_factor": True}}, "high_freq_factor is True, no number"),
+    (
+        "llama",
+        {"rope_parameters": LLAMA3 | {"original_max_position_embeddings": 0}},
+        "embeddings is 0, no whole number",
+    ),
+    (
+        "llama",
+        {"rope_parameters": LLAMA3 | {"original_max_position_embeddings": 1 << 32}},
+        "original_context of rope_sc",
+    ),
     ("llama", {"rope_parameters": {"partial_rotary_factor": 0.5}}, "partial_rotary_factor is 0.5; only 1"),
+    ("llama", {"partial_rotary_factor": 0.5}, "partial_rotary_factor is 0.5; only 1"),
     ("llama", {"rope_scaling": "yes"}, "rope_scaling is 'yes', no object"),
     ("llama", {"rope_theta": 0.5}, "rope_base must be from 1"),
     ("llama", {"rope_theta": None}, "rope_theta is None, no number"),

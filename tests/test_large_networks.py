@@ -28,8 +28,8 @@ from toy_gpt_train.models.gpt import GPTModel
 from toy_gpt_train.models.llama import LlamaModel
 from toy_gpt_train.models.network import NetworkModel
 from toy_gpt_train.nn.kernels import plain_matmul, transpose
+from toy_gpt_train.nn.kv_cache import KVCache
 from toy_gpt_train.nn.packed import PackedMatrix
-from toy_gpt_train.nn.transformer import KVCache
 from toy_gpt_train.run import Run, load, train
 
 TENSORS = "02_model_weights.safetensors"

@@ -8,6 +8,7 @@ import tracemalloc
 from array import array
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 from unittest import mock
@@ -21,8 +22,11 @@ from conftest import lay_out
 from toy_gpt_train.artifacts.safetensors import StoredTensor, read_safetensors, write_safetensors
 from toy_gpt_train.errors import InputError
 from toy_gpt_train.models import network
+from toy_gpt_train.models.architecture import Architecture
+from toy_gpt_train.models.llama import LlamaModel
 from toy_gpt_train.models.network import SCORED_OF_TRAINING, NetworkModel
 from toy_gpt_train.models.scores import summarize
+from toy_gpt_train.nn.rotation import RopeScaling
 from toy_gpt_train.run import Run
 
 META, VOCABULARY, SAFETENSORS = "00_meta.json", "01_vocabulary.csv", "02_model_weights.safetensors"
@@ -242,6 +246,32 @@ def test_a_shared_weight_is_written_once(tmp_path: Path, in_tables: int) -> None
     assert not (tmp_path / "artifacts" / "02_model_weights.csv").exists()
     assert GROUPED.items() <= read.meta["architecture"].items()
     assert "norm_eps" not in read.meta["architecture"]
+
+
+UNUSUAL = {"head_dim": 6, "attention_bias": True, "mlp_bias": True, "rope_scaling": RopeScaling(2.0, 1.0, 4.0, 8)}
+
+
+def test_what_only_imported_models_have_is_read_back(tmp_path: Path) -> None:
+    run = tg.train("llama", text=TEXT, context=N, steps=2, batch_size=2)
+    run = replace(run, model=LlamaModel(run.model.vocab_size, N, Architecture(**GROUPED, **UNUSUAL), seed=1))
+    run.model._round_weights()
+    run.save(tmp_path)
+    read = tg.load(tmp_path)
+    assert read.model.logits([1, 2, 3]) == run.model.logits([1, 2, 3])
+    assert read.model.architecture == run.model.architecture
+    assert read.meta["architecture"]["rope_scaling"] == asdict(UNUSUAL["rope_scaling"])
+    assert (tmp_path / "artifacts" / "27_b_gate.csv").exists()
+    meta = tmp_path / "artifacts" / META
+    for scaling, words in (
+        (3, "rope_scaling of the architecture is no object"),
+        ({"factor": 2.0}, "the rope_scaling has no low_freq_factor"),
+        ({"factor": True}, "factor of the rope_scaling is no float"),
+        ({"speed": 2.0}, "the rope_scaling has an unknown number 'speed'"),
+    ):
+        changed = {**read.meta, "architecture": {**read.meta["architecture"], "rope_scaling": scaling}}
+        meta.write_text(json.dumps(changed), "utf-8")
+        with pytest.raises(InputError, match=words):
+            tg.load(tmp_path)
 
 
 @pytest.mark.parametrize("run", RUNS)

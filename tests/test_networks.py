@@ -25,6 +25,7 @@ from toy_gpt_train.models.scores import longest_context_floor, summarize
 from toy_gpt_train.models.sizes import SIZES, NetworkSettings, settings_for
 from toy_gpt_train.models.transformer import TransformerModel
 from toy_gpt_train.nn import kernels
+from toy_gpt_train.nn.rotation import RopeScaling
 from toy_gpt_train.nn.tensor import Tensor
 from toy_gpt_train.nn.transformer import FeedForward, SwiGLU, TransformerLM
 
@@ -810,6 +811,12 @@ WRONG_SETTINGS: list[tuple[str, dict[str, Any], str]] = [
     ("llama", {"heads": 4, "kv_heads": 3}, "4 heads cannot share 3 heads of keys"),
     ("llama", {"kv_heads": -1}, "kv_heads must be from 0"),
     *(("gpt", {"norm_eps": value}, "norm_eps must be from") for value in (0.0, 2.0, math.nan)),
+    ("llama", {"head_dim": 3}, "in pairs"),
+    ("llama", {"head_dim": -2}, "head_dim must be from 0"),
+    *(("llama", {"rope_scaling": RopeScaling(value)}, "the factor of rope_") for value in (0.5, 1e7, math.nan)),
+    ("llama", {"rope_scaling": RopeScaling(2.0, 4.0, 1.0, 8)}, "the second one above the first, got 4.0 and 1.0"),
+    ("llama", {"rope_scaling": RopeScaling(2.0, 1.0, math.nan, 8)}, "the second one above the first"),
+    ("llama", {"rope_scaling": RopeScaling(2.0, 1.0, 4.0, -1)}, "original_context of rope_scaling must be from 0"),
     *(("gpt", {"dropout": value}, "dropout") for value in (1.0, -0.1, math.nan)),
 ]
 

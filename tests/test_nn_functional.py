@@ -16,7 +16,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from toy_gpt_train.nn import attention, functional, kernels
-from toy_gpt_train.nn.attention import attention_weights, merge_heads, repeat_heads, rope, split_heads
+from toy_gpt_train.nn.attention import (
+    attention_weights,
+    merge_heads,
+    repeat_heads,
+    rope,
+    split_heads,
+)
 from toy_gpt_train.nn.attention import scaled_dot_product_attention as attend
 from toy_gpt_train.nn.functional import (
     cross_entropy,
@@ -32,6 +38,7 @@ from toy_gpt_train.nn.functional import (
     softmax,
     tanh,
 )
+from toy_gpt_train.nn.rotation import RopeScaling, rope_frequencies
 from toy_gpt_train.nn.tensor import Parameter, Shape, Tensor, from_lists
 from toy_gpt_train.nn.transformer import SwiGLU
 
@@ -144,6 +151,7 @@ GRADIENTS: list[tuple[str, Callable[..., Tensor], list[Shape]]] = [
     ("merge_heads", merge_heads, [(2, 3, 2, 2)]),
     ("rope", rope, [(3, 4)]),
     ("rope of heads, later on", lambda x: rope(x, start=5, base=100.0), [(2, 2, 3, 6)]),
+    ("rope, scaled", lambda x: rope(x, start=5, scaling=RopeScaling(4.0, 1.0, 4.0, 16)), [(2, 3, 6)]),
     ("scaled_dot_product_attention", attend, [(4, 3), (4, 3), (4, 3)]),
     ("scaled_dot_product_attention of one token", attend, [(1, 2), (1, 2), (1, 2)]),
     ("scaled_dot_product_attention of many heads", attend, [(2, 3, 3, 2)] * 3),
@@ -532,6 +540,18 @@ def test_rotation_changes_directions_and_no_lengths():
         assert list(new) != list(old)
     products = [fsum(map(mul, rope(of([1.0, 0.0]), p).data, [1.0, 0.0])) for p in range(4)]
     assert all(a > b for a, b in pairwise(products))  # smaller with the distance, until half a turn
+
+
+def test_scaled_rotation_by_hand():
+    """In a context of 8 positions, a pair that turns 4 times stays, and one that turns once slows down."""
+    assert rope_frequencies(4, 100.0) == [1.0, 0.1]
+    assert rope_frequencies(4, 100.0, RopeScaling(4.0)) == [0.25, 0.025]
+    scaling = RopeScaling(4.0, 1.0, 4.0, 8)
+    turns = {2 * pi * n / 8: share for n, share in ((5, 1), (4, 1), (2.5, 0.625), (1, 0.25), (0.5, 0.25), (0, 0.25))}
+    for frequency, share in turns.items():
+        assert scaling.scaled(frequency) == pytest.approx(share * frequency, rel=1e-12)
+    x = random_tensor(3, 4)
+    assert rope(x, 5, 100.0, RopeScaling(5.0)).tolist()[0] == pytest.approx(rope(x, 1, 100.0).tolist()[0], rel=1e-12)
 
 
 def test_rotation_begins_where_it_is_told():

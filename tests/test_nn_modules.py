@@ -10,9 +10,10 @@ import pytest
 
 from test_nn_functional import check_gradients, random_tensor
 from toy_gpt_train.nn import functional, kernels
+from toy_gpt_train.nn.kv_cache import KVCache
 from toy_gpt_train.nn.modules import Dropout, Embedding, LayerNorm, Linear, Module, Network, RMSNorm
 from toy_gpt_train.nn.tensor import Parameter, Tensor, from_lists
-from toy_gpt_train.nn.transformer import Block, FeedForward, KVCache, MultiHeadAttention, SwiGLU, TransformerLM
+from toy_gpt_train.nn.transformer import Block, FeedForward, MultiHeadAttention, SwiGLU, TransformerLM
 
 VOCAB, CHANNELS, HEADS, CONTEXT = 7, 8, 2, 6
 IDS = [[3, 1, 4, 1, 5, 0], [2, 6, 5, 3, 3, 6]]
@@ -396,7 +397,9 @@ def test_gradients_of_a_network_with_dropout_are_slopes(network):
     check_gradients(loss, *model.parameters(), places=2)
 
 
-@pytest.mark.parametrize("options", [{}, {"bias": False}, {"rope_base": 10_000.0}, {"kv_heads": 1}], ids=str)
+@pytest.mark.parametrize(
+    "options", [{}, {"bias": False}, {"rope_base": 10_000.0}, {"kv_heads": 1}, {"head_dim": 3, "kv_heads": 1}], ids=str
+)
 def test_gradients_of_attention_are_slopes(options):
     part = MultiHeadAttention(4, 2, generator=random.Random(0), **options)
     check_gradients(lambda x, *_: part(x), random_tensor(2, 3, 4), *part.parameters())

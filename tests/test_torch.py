@@ -2,10 +2,12 @@
 
 import json
 import os
+import random
 import socket
 import subprocess
 import sys
 import time
+from array import array
 from unittest import mock
 
 import pytest
@@ -21,6 +23,7 @@ from toy_gpt_train.errors import InputError, InputWarning  # noqa: E402
 from toy_gpt_train.models.architecture import Architecture  # noqa: E402
 from toy_gpt_train.models.registry import LADDER, find_model  # noqa: E402
 from toy_gpt_train.nn import kernels  # noqa: E402
+from toy_gpt_train.nn.rotation import RopeScaling  # noqa: E402
 from toy_gpt_train.nn.torch_network import TorchNetwork, check_dtype, enough_memory  # noqa: E402
 
 KINDS = [*(entry.name for entry in LADDER if entry.model_class.trains_in_steps), "tied gpt", "grouped llama"]
@@ -101,6 +104,17 @@ def test_the_engines_add_the_same_to_a_variance(kind):
     ours = model.logits([1, 2, 3])
     model.compute_with(Choice(*EXACT.values()))
     assert model.logits([1, 2, 3]) == pytest.approx(ours, abs=1e-12)
+
+
+def test_what_only_imported_models_have_is_the_same_in_both_engines():
+    unusual = {"head_dim": 6, "attention_bias": True, "mlp_bias": True, "rope_scaling": RopeScaling(2.0, 1.0, 4.0, 8)}
+    model = find_model("llama").model_class(5, 9, Architecture(8, hidden_dim=8, heads=4, kv_heads=2, **unusual))
+    draw = random.Random(0)
+    for parameter in model.network.parameters():
+        parameter.data = array("d", [draw.gauss(0, 1) for _ in parameter.data])
+    ours = model.logits([1, 2, 3, 4, 0, 1, 2, 3, 4])
+    model.compute_with(Choice(*EXACT.values()))
+    assert model.logits([1, 2, 3, 4, 0, 1, 2, 3, 4]) == pytest.approx(ours, abs=1e-10)
 
 
 def test_bfloat16_learns():

@@ -12,7 +12,9 @@ import re
 import shutil
 import subprocess
 import sys
+from array import array
 from collections.abc import Callable, Iterator, Mapping
+from dataclasses import replace
 from decimal import ROUND_HALF_UP, Decimal
 from itertools import product
 from math import dist, fsum, hypot, log
@@ -36,11 +38,14 @@ from toy_gpt_train.inference.sampling import Sampling, choose_token, top_k
 from toy_gpt_train.io_artifacts import context_label, split_label
 from toy_gpt_train.math_training import softmax
 from toy_gpt_train.models import network
+from toy_gpt_train.models.architecture import Architecture
 from toy_gpt_train.models.backoff import Backoff
 from toy_gpt_train.models.kneser_ney import KneserNey, as_text, interpolate_all
+from toy_gpt_train.models.llama import LlamaModel
 from toy_gpt_train.models.network import NetworkModel
 from toy_gpt_train.models.ngram_table import NGramTable
 from toy_gpt_train.models.parameter_tables import parameter_file
+from toy_gpt_train.nn.rotation import RopeScaling
 from toy_gpt_train.run import Run, train
 from toy_gpt_train.run import load as load_run
 from toy_gpt_train.show import visible
@@ -257,6 +262,30 @@ def test_an_imported_model_predicts_the_same(ask: Ask, made: Callable[[str], Pat
     contexts = [[1], [3, 2, 1], list(range(12))]
     for context, probs in zip(contexts, ask("nextProbs", contexts=contexts), strict=True):
         assert probs == pytest.approx(run.model.next_probs(context), rel=0, abs=TOLERANCE)
+
+
+SCALINGS = {"linear": RopeScaling(4.0), "llama3": RopeScaling(8.0, 1.0, 4.0, 8), "none": None}
+
+
+@pytest.mark.parametrize("scaling", SCALINGS)
+def test_what_only_imported_models_have_predicts_the_same(ask: Ask, tmp_path: Path, scaling: str) -> None:
+    unusual = {"head_dim": 6, "attention_bias": True, "mlp_bias": True, "rope_scaling": SCALINGS[scaling]}
+    sizes = {"embedding_dim": 8, "hidden_dim": 8, "heads": 4, "kv_heads": 2, "layers": 2}
+    run = train("llama", text="abc dab\n" * 30, tokenizer="char", steps=1, batch_size=2, context=12)
+    model = LlamaModel(run.model.vocab_size, 12, Architecture(**sizes, **unusual))
+    generator = random.Random(3)
+    for parameter in model.network.parameters():
+        parameter.data = array("d", [round(generator.gauss(0, 1), 6) for _ in parameter.data])
+    replace(run, model=model).save(tmp_path)
+    run, files = load_run(tmp_path), files_of(tmp_path / "artifacts")
+    load(ask, files)
+    assert_same_predictions(ask, run, 10)
+    if run.model.architecture.rope_scaling is not None:  # type: ignore[attr-defined]
+        architecture = run.meta["architecture"]
+        for wrong in ({}, None, {**architecture["rope_scaling"], "factor": 0}):
+            in_meta(architecture={**architecture, "rope_scaling": wrong})(files)
+            with pytest.raises(ViewError, match="the architecture's rope_scaling is damaged"):
+                load(ask, files)
 
 
 @pytest.mark.parametrize("name", ["gpt", "observed", "kneser-ney", "back-off", "mixture of characters", "embeddings"])

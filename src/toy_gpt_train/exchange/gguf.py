@@ -30,6 +30,7 @@ from toy_gpt_train.errors import InputError
 from toy_gpt_train.inference.generate import end_of_text
 from toy_gpt_train.models.transformer import TransformerModel
 from toy_gpt_train.nn.kernels import Floats
+from toy_gpt_train.nn.rotation import rope_frequencies
 from toy_gpt_train.tokenizers import Tokenizer
 from toy_gpt_train.tokenizers.bpe import BPETokenizer
 from toy_gpt_train.tokenizers.bpe_files import spell
@@ -103,8 +104,12 @@ def _sizes(model: TransformerModel, architecture: str) -> Fields:
     if architecture == "llama":
         numbers["attention.layer_norm_rms_epsilon"] = numbers.pop("attention.layer_norm_epsilon")
         numbers["attention.head_count_kv"] = size.kv_heads or size.heads
-        numbers["rope.dimension_count"] = size.embedding_dim // size.heads
+        numbers["rope.dimension_count"] = size.head_size
         numbers["rope.freq_base"] = size.rope_base
+        if size.head_dim:
+            numbers |= dict.fromkeys(("attention.key_length", "attention.value_length"), size.head_dim)
+        if size.rope_scaling is not None and not size.rope_scaling.original_context:
+            numbers |= {"rope.scaling.type": "linear", "rope.scaling.factor": float(size.rope_scaling.factor)}
     named = {f"{architecture}.{name}": number for name, number in numbers.items()}
     return {"general.architecture": architecture, "general.file_type": F32, **named}
 
@@ -116,6 +121,12 @@ def _tensors(model: TransformerModel, architecture: str) -> Tensors:
         key = _tensor_name(name, _JOINED.get(architecture, {}))
         above, parts = tensors.get(key, ((0,), []))
         tensors[key] = (above[0] + rows, *row), [*parts, parameter.data]
+    size = model.architecture
+    scaling = size.rope_scaling if architecture == "llama" else None
+    if scaling is not None and scaling.original_context:
+        turns = rope_frequencies(size.head_size, size.rope_base)
+        slower = [turn / scaling.scaled(turn) for turn in turns]  # what llama.cpp divides the frequencies by
+        tensors["rope_freqs.weight"] = (len(slower),), [slower]
     return tensors
 
 

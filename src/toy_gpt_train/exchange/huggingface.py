@@ -85,8 +85,10 @@ def _llama_block(theirs: str, ours: str, size: Architecture) -> Iterator[Part]:
     layers |= {f"self_attn.{name}_proj": f"attention.{name}_proj" for name in "qkvo"}
     layers |= {f"mlp.{name}_proj": f"feed_forward.{name}_proj" for name in ("gate", "up", "down")}
     rotated = {"self_attn.q_proj": size.heads, "self_attn.k_proj": size.kv_heads or size.heads}
+    biased = {"self_attn": size.attention_bias, "mlp": size.mlp_bias}
     for name, own in layers.items():
-        yield Part(f"{theirs}{name}.weight", [f"{ours}{own}.weight"], rotated.get(name, 0))
+        for what in ("weight", "bias") if biased.get(name.partition(".")[0]) else ("weight",):
+            yield Part(f"{theirs}{name}.{what}", [f"{ours}{own}.{what}"], rotated.get(name, 0))
 
 
 # --- numbers ------------------------------------------------------------------------------------------------

@@ -4,17 +4,21 @@ REQ: what would change the result, and this project does not compute, is refused
 """
 
 from collections.abc import Mapping
+from math import inf
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
 from toy_gpt_train.errors import InputError
 from toy_gpt_train.files import read_json_object
 from toy_gpt_train.models.architecture import Architecture
+from toy_gpt_train.nn.rotation import RopeScaling
 
 CONFIG_NAME: Final = "config.json"
 _MOST_BYTES: Final = 1 << 20
 _LARGEST: Final = 1 << 40
 _SIZES: Final = ("embedding_dim", "layers", "heads", "hidden_dim")
+_BIASES: Final = ("attention_bias", "mlp_bias")
+_ORIGINAL: Final = "original_max_position_embeddings"
 
 
 class Config(NamedTuple):
@@ -67,7 +71,7 @@ CONFIGS: Final = {
         ("silu", "swish"),
         tied=False,
         eps=1e-6,
-        fixed={"attention_bias": False, "mlp_bias": False},
+        fixed={},
     ),
 }
 
@@ -90,7 +94,9 @@ def written_config(kind: str, vocab_size: int, context: int, size: Architecture)
     }
     if kind == "gpt":
         return content | {"embd_pdrop": size.dropout, "resid_pdrop": size.dropout, "attn_pdrop": 0.0}
-    return content | {"rope_theta": size.rope_base, "head_dim": size.embedding_dim // size.heads}
+    content |= {name: getattr(size, name) for name in _BIASES}
+    content |= {"rope_theta": size.rope_base, "head_dim": size.head_size}
+    return content if size.rope_scaling is None else content | {"rope_scaling": _written_scaling(size.rope_scaling)}
 
 
 def read_config(path: Path) -> tuple[str, int, int, Architecture]:
@@ -110,13 +116,10 @@ def read_config(path: Path) -> tuple[str, int, int, Architecture]:
         if sizes.get("kv_heads") == sizes["heads"]:
             sizes["kv_heads"] = 0  # as Architecture says it
         sizes["hidden_dim"] = sizes["hidden_dim"] or 4 * sizes["embedding_dim"]
-        base = 10_000.0 if kind == "gpt" else _rope_base(content)
-        eps, tied = _number(content, config.norm_eps, config.eps), content.get("tie_word_embeddings", config.tied)
-        if not isinstance(tied, bool):
-            raise InputError(f"tie_word_embeddings is {tied!r:.40}, neither true nor false")
-        size = Architecture(**sizes, rope_base=base, tied=tied, norm_eps=eps)
-        if (head := content.get("head_dim")) is not None and head != size.embedding_dim // size.heads:
-            raise InputError(f"head_dim is {head!r:.40}; only hidden_size / num_attention_heads is supported")
+        sizes["tied"] = _flag(content, "tie_word_embeddings", default=config.tied)
+        if kind == "llama":
+            sizes |= _llama_sizes(content, sizes["embedding_dim"] / sizes["heads"])
+        size = Architecture(**sizes, norm_eps=_number(content, config.norm_eps, config.eps))
     except InputError as error:
         raise InputError(f"{path}: {error}") from error
     return kind, vocab_size, context, size
@@ -133,7 +136,7 @@ def _kind(content: Mapping[str, Any]) -> str:
 
 def _size(content: Mapping[str, Any], ours: str, theirs: str) -> int:
     value = content.get(theirs)
-    if value is None and ours in ("hidden_dim", "kv_heads"):  # they follow from the others
+    if value is None and ours in ("hidden_dim", "kv_heads", "head_dim"):  # they follow from the others
         return 0
     if type(value) is not int or not 1 <= value < _LARGEST:
         raise InputError(f"{theirs} is {value!r:.40}, no whole number above 0")
@@ -144,21 +147,50 @@ def _number(content: Mapping[str, Any], name: str, default: float) -> float:
     value = content.get(name, default)
     if type(value) not in (int, float):
         raise InputError(f"{name} is {value!r:.40}, no number")
-    return float(value)
+    return float(value) if abs(value) < _LARGEST else inf  # WHY: some whole numbers are beyond any float
 
 
-def _rope_base(content: Mapping[str, Any]) -> float:
-    """Return the base of the rotation; a scaled rotation is refused. transformers 5 has it in an object of its own."""
-    for name in ("rope_scaling", "rope_parameters"):
-        rope = content.get(name)
-        if rope is None:
-            continue
-        if not isinstance(rope, dict):
-            raise InputError(f"{name} is {rope!r:.40}, no object")
-        if (kind := rope.get("rope_type", rope.get("type", "default"))) != "default":
-            raise InputError(f"{name} is of the type {kind!r:.40}; only the rotation without scaling is supported")
-        if (share := rope.get("partial_rotary_factor", 1)) != 1:
-            raise InputError(f"partial_rotary_factor is {share!r:.40}; only 1 is supported")
-        if "rope_theta" in rope:
-            return _number(rope, "rope_theta", 0.0)
-    return _number(content, "rope_theta", 10_000.0)
+def _flag(content: Mapping[str, Any], name: str, *, default: bool) -> bool:
+    value = content.get(name, default)
+    if not isinstance(value, bool):
+        raise InputError(f"{name} is {value!r:.40}, neither true nor false")
+    return value
+
+
+def _llama_sizes(content: Mapping[str, Any], usual_head: float) -> dict[str, Any]:
+    head = _size(content, "head_dim", "head_dim")
+    base, scaling = _rotation(content)
+    sizes = {"rope_base": base, "rope_scaling": scaling, "head_dim": 0 if head == usual_head else head}
+    return sizes | {name: _flag(content, name, default=False) for name in _BIASES}
+
+
+def _rotation(content: Mapping[str, Any]) -> tuple[float, RopeScaling | None]:
+    """Return the base of the rotation, and its scaling. transformers 5 has both in an object of their own."""
+    name = "rope_parameters" if content.get("rope_scaling") in (None, {}) else "rope_scaling"
+    rope = {} if content.get(name) is None else content[name]
+    if not isinstance(rope, dict):
+        raise InputError(f"{name} is {rope!r:.40}, no object")
+    settings = {**content, **rope}
+    if (share := settings.get("partial_rotary_factor", 1)) != 1:
+        raise InputError(f"partial_rotary_factor is {share!r:.40}; only 1 is supported")
+    base = _number(settings, "rope_theta", 10_000.0)
+    match rope.get("rope_type", rope.get("type", "default")):
+        case "default":
+            return base, None
+        case "linear":
+            return base, RopeScaling(_number(rope, "factor", 0.0))
+        case "llama3":
+            low, high = (_number(rope, f"{which}_freq_factor", 0.0) for which in ("low", "high"))
+            # OBS: transformers lets the top level have the last word.
+            known = {**rope, **content}
+            original = _size(known, "context", _ORIGINAL if _ORIGINAL in known else "max_position_embeddings")
+            return base, RopeScaling(_number(rope, "factor", 0.0), low, high, original)
+        case kind:
+            raise InputError(f"{name} is of the type {kind!r:.40}; only default, linear and llama3 are supported")
+
+
+def _written_scaling(scaling: RopeScaling) -> dict[str, Any]:
+    if not scaling.original_context:
+        return {"rope_type": "linear", "factor": scaling.factor}
+    factors = {name: getattr(scaling, name) for name in ("factor", "low_freq_factor", "high_freq_factor")}
+    return {"rope_type": "llama3", **factors, _ORIGINAL: scaling.original_context}

@@ -6,14 +6,19 @@ from typing import Any, Final
 
 from toy_gpt_train.errors import InputError
 from toy_gpt_train.models.base import Option
+from toy_gpt_train.nn.rotation import RopeScaling
 from toy_gpt_train.training.steps import OPTIMIZERS, SCHEDULES
 
 KEPT: Final = ("last", "best")
 _LARGEST_DIMENSION: Final = 65_536
 _LARGEST_ROPE_BASE: Final = 1e9
 _SMALLEST_NORM_EPS: Final = 1e-12
+_LEAST: Final = {"embedding_dim": 1, "hidden_dim": 0, "heads": 1, "layers": 1, "kv_heads": 0, "head_dim": 0}
+_LARGEST_SCALE: Final = 1e6
+_LONGEST_ORIGINAL: Final = 1 << 31
 
-_WHERE_UNUSUAL: Final = ("tied", "kv_heads", "norm_eps")  # written only where they differ from the default
+# Written only where they differ from the default.
+_WHERE_UNUSUAL: Final = ("tied", "kv_heads", "norm_eps", "rope_scaling", "head_dim", "attention_bias", "mlp_bias")
 _NEWER: Final = ("bias", "rope_base", *_WHERE_UNUSUAL)  # older files do not have them
 
 _OWN_OPTIONS: Final = {  # each for the networks that use it
@@ -89,9 +94,14 @@ class Architecture:
     tied: bool = False  # whether the output layer of a Transformer shares the token vectors
     kv_heads: int = 0  # in llama the heads of keys and values, 0 for H; each is shared by H / kv_heads of the queries
     norm_eps: float = 1e-5  # what the norms add to a variance
+    # No options: these are of imported models alone.
+    rope_scaling: RopeScaling | None = None
+    head_dim: int = 0  # in llama the values per head, 0 for C / H
+    attention_bias: bool = False  # in llama, whether the linear layers of attention have biases
+    mlp_bias: bool = False  # the same, of the feed-forward layer
 
     def __post_init__(self) -> None:
-        for name, least in (("embedding_dim", 1), ("hidden_dim", 0), ("heads", 1), ("layers", 1), ("kv_heads", 0)):
+        for name, least in _LEAST.items():
             value = getattr(self, name)
             # WHY more: the feed-forward layer follows the embedding, whose size is then what the message is about.
             most = _LARGEST_DIMENSION * (4 if name == "hidden_dim" else 1)
@@ -108,6 +118,13 @@ class Architecture:
             raise InputError(f"{self.heads} heads cannot share {self.kv_heads} heads of keys and values evenly")
         if not _SMALLEST_NORM_EPS <= self.norm_eps <= 1:
             raise InputError(f"norm_eps must be from {_SMALLEST_NORM_EPS:g} to 1, got {self.norm_eps}")
+        if self.rope_scaling is not None:
+            _check_scaling(self.rope_scaling)
+
+    @property
+    def head_size(self) -> int:
+        """D, the values per head."""
+        return self.head_dim or self.embedding_dim // self.heads
 
     @staticmethod
     def from_mapping(numbers: Mapping[str, Any]) -> "Architecture":
@@ -118,22 +135,14 @@ class Architecture:
             >>> Architecture.from_mapping(numbers).heads
             2
         """
-        known = {field.name: int for field in fields(Architecture)} | {
-            "dropout": float,
-            "rope_base": float,
-            "bias": bool,
-            "tied": bool,
-            "norm_eps": float,
-        }
-        for name, value in numbers.items():
-            if name not in known:
-                raise InputError(f"the architecture has an unknown number {name[:40]!r}")
-            if isinstance(value, bool) != (known[name] is bool) or not isinstance(value, (int, known[name])):
-                raise InputError(f"{name} of the architecture is no {known[name].__name__}")
-        for name in known:
-            if name not in numbers and name not in _NEWER:
-                raise InputError(f"the architecture has no {name}")
-        return Architecture(**numbers)
+        _check_types(numbers, Architecture, "architecture")
+        scaling = numbers.get("rope_scaling")
+        if scaling is None:
+            return Architecture(**numbers)
+        if not isinstance(scaling, dict):
+            raise InputError("rope_scaling of the architecture is no object")
+        _check_types(scaling, RopeScaling, "rope_scaling")
+        return Architecture(**{**numbers, "rope_scaling": RopeScaling(**scaling)})
 
     def as_mapping(self) -> dict[str, Any]:
         """Return what from_mapping() reads.
@@ -144,3 +153,30 @@ class Architecture:
         """
         usual = asdict(Architecture(self.embedding_dim))
         return {k: v for k, v in asdict(self).items() if k not in _WHERE_UNUSUAL or v != usual[k]}
+
+
+def _check_types(numbers: Mapping[str, Any], kind: Any, what: str) -> None:
+    """Refuse a number that is missing, unknown or of another type than the field of a dataclass."""
+    known = {field.name: field.type for field in fields(kind)}
+    for name, value in numbers.items():
+        if name not in known:
+            raise InputError(f"the {what} has an unknown number {name[:40]!r}")
+        expected: Any = known[name]
+        if expected not in (bool, int, float):
+            continue
+        if isinstance(value, bool) != (expected is bool) or not isinstance(value, (int, expected)):
+            raise InputError(f"{name} of the {what} is no {expected.__name__}")
+    for name in known:
+        if name not in numbers and name not in _NEWER:
+            raise InputError(f"the {what} has no {name}")
+
+
+def _check_scaling(scaling: RopeScaling) -> None:
+    low, high = scaling.low_freq_factor, scaling.high_freq_factor
+    if not 1 <= scaling.factor <= _LARGEST_SCALE:
+        raise InputError(f"the factor of rope_scaling must be from 1 to {_LARGEST_SCALE:g}, got {scaling.factor}")
+    if not 0 <= scaling.original_context <= _LONGEST_ORIGINAL:
+        raise InputError(f"original_context of rope_scaling must be from 0 to {_LONGEST_ORIGINAL}")
+    if scaling.original_context and not 0 < low < high <= _LARGEST_SCALE:
+        problem = "must be above 0, the second one above the first"
+        raise InputError(f"low_freq_factor and high_freq_factor of rope_scaling {problem}, got {low} and {high}")

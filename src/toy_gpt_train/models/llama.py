@@ -2,7 +2,7 @@
 
 The same Transformer with three parts replaced. RMSNorm divides by the root mean square and leaves the mean alone.
 RoPE rotates queries and keys by their position, so that attention sees how far apart two tokens are. SwiGLU puts a gate
-into the feed-forward layer. No linear layer has a bias.
+into the feed-forward layer. No linear layer has a bias, unless the model was imported with some.
 
 Source: Touvron et al. (2023), "LLaMA: open and efficient foundation language models".
 """
@@ -28,8 +28,7 @@ class LlamaModel(TransformerModel):
     def check(architecture: Architecture) -> None:
         """Refuse what no Llama can be built of."""
         TransformerModel.check(architecture)
-        size = architecture.embedding_dim // architecture.heads
-        if size % 2:
+        if (size := architecture.head_size) % 2:
             raise InputError(f"RoPE rotates values in pairs, so a head needs an even number of them, not {size}")
 
     @classmethod
@@ -52,13 +51,17 @@ class LlamaModel(TransformerModel):
                         size,
                         architecture.heads,
                         kv_heads=architecture.kv_heads,
-                        bias=False,
+                        head_dim=architecture.head_dim,
+                        bias=architecture.attention_bias,
                         rope_base=architecture.rope_base,
-                        out_std=shrink / sqrt(size),
+                        rope_scaling=architecture.rope_scaling,
+                        out_std=shrink / sqrt(architecture.head_size * architecture.heads),
                         generator=generator,
                     ),
                     RMSNorm(size, eps),
-                    SwiGLU(size, hidden, out_std=shrink / sqrt(hidden), generator=generator),
+                    SwiGLU(
+                        size, hidden, bias=architecture.mlp_bias, out_std=shrink / sqrt(hidden), generator=generator
+                    ),
                     dropout,
                 )
                 for _ in range(architecture.layers)
@@ -72,7 +75,9 @@ class LlamaModel(TransformerModel):
     def count_parameters(cls, vocab_size: int, context_size: int, architecture: Architecture) -> int:
         """Return how many weights a network would have; N adds none."""
         size, hidden = architecture.embedding_dim, architecture.hidden_dim
-        kv_heads = architecture.kv_heads or architecture.heads
-        attention = 2 * size * size + 2 * size * (size // architecture.heads * kv_heads)
-        blocks = architecture.layers * (attention + 3 * size * hidden + 2 * size)
+        queries = architecture.head_size * architecture.heads
+        keys = architecture.head_size * (architecture.kv_heads or architecture.heads)
+        attention = 2 * size * (queries + keys) + architecture.attention_bias * (queries + 2 * keys + size)
+        feed_forward = 3 * size * hidden + architecture.mlp_bias * (2 * hidden + size)
+        blocks = architecture.layers * (attention + feed_forward + 2 * size)
         return (1 if architecture.tied else 2) * vocab_size * size + blocks + size

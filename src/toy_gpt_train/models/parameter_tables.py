@@ -43,6 +43,7 @@ _FILE_OF_ROLE: Final = {
     "norm.weight": "24_final_norm_gain",
     "norm.bias": "25_final_norm_shift",
     "output.bias": "26_output_bias",
+    "feed_forward.gate_proj.bias": "27_b_gate",
 }
 _BY_TOKEN: Final = ("token_embeddings.weight", "output.bias")  # a row for each token of the vocabulary
 

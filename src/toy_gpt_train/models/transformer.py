@@ -17,9 +17,10 @@ from toy_gpt_train.errors import InputError
 from toy_gpt_train.models.architecture import Architecture, network_options
 from toy_gpt_train.models.network import NetworkModel, scored
 from toy_gpt_train.models.scores import Prediction
+from toy_gpt_train.nn.kv_cache import KVCache, same_beginning
 from toy_gpt_train.nn.modules import LensStep
 from toy_gpt_train.nn.tensor import Tensor
-from toy_gpt_train.nn.transformer import KVCache, TransformerLM, same_beginning
+from toy_gpt_train.nn.transformer import TransformerLM
 
 
 @dataclass

@@ -21,6 +21,7 @@ from itertools import chain, compress, cycle
 from toy_gpt_train.math_training import softmax
 from toy_gpt_train.nn.functional import softmax_backward
 from toy_gpt_train.nn.kernels import Floats, column_sums, matmul, matmul_transposed, transpose
+from toy_gpt_train.nn.rotation import RopeScaling, rope_frequencies
 from toy_gpt_train.nn.tensor import Gradients, Tensor
 
 
@@ -82,12 +83,12 @@ def _swap_middle(data: Floats, batch: int, outer: int, inner: int, size: int) ->
     return swapped
 
 
-def rope(x: Tensor, start: int = 0, base: float = 10000.0) -> Tensor:
+def rope(x: Tensor, start: int = 0, base: float = 10000.0, scaling: RopeScaling | None = None) -> Tensor:
     """Rotate pairs of values by an angle that grows with the token's position; ValueError if D is odd.
 
     The product of a query and a key then depends on the distance between their tokens, not on where they are. The pair
-    (2i, 2i+1) of the token at position p is rotated by p / base^(2i/D). x is (..., T, D); ``start`` is the position
-    of its first token.
+    (2i, 2i+1) of the token at position p is rotated by p / base^(2i/D), unless that is scaled. x is (..., T, D);
+    ``start`` is the position of its first token.
 
     >>> [round(a, 4) for a in rope(Tensor([1.0, 0.0], (1, 2)), start=1).data]
     [0.5403, 0.8415]
@@ -95,7 +96,7 @@ def rope(x: Tensor, start: int = 0, base: float = 10000.0) -> Tensor:
     Source: Su et al. (2021), "RoFormer: enhanced Transformer with rotary position embedding".
     """
     length, size = x.shape[-2:]
-    cosines, sines = _rotation(length, size, start, base)
+    cosines, sines = _rotation(length, size, start, base, scaling)
 
     def backward(grad: Floats) -> Gradients:
         return (_rotate(grad, cosines, [-s for s in sines]),)  # the gradient is rotated back
@@ -112,10 +113,10 @@ def _rotate(data: Floats, cosines: Sequence[float], sines: Sequence[float]) -> l
 
 
 @lru_cache(maxsize=64)
-def _rotation(length: int, size: int, start: int, base: float) -> tuple[list[float], list[float]]:  # cosines, sines
-    if size % 2:
-        raise ValueError(f"rotation takes values in pairs, a head has {size}")
-    frequencies = [base ** (-2 * i / size) for i in range(size // 2)]
+def _rotation(
+    length: int, size: int, start: int, base: float, scaling: RopeScaling | None
+) -> tuple[list[float], list[float]]:  # cosines, sines
+    frequencies = rope_frequencies(size, base, scaling)
     angles = [position * frequency for position in range(start, start + length) for frequency in frequencies]
     return list(map(math.cos, angles)), list(map(math.sin, angles))
 

@@ -9,9 +9,9 @@ import torch
 
 from toy_gpt_train.engine import Choice, ranks
 from toy_gpt_train.errors import InputError
+from toy_gpt_train.nn.kv_cache import same_beginning
 from toy_gpt_train.nn.tensor import Tensor
 from toy_gpt_train.nn.torch_group import share, total
-from toy_gpt_train.nn.transformer import same_beginning
 
 Targets = Sequence[int]
 

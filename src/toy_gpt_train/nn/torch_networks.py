@@ -13,6 +13,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from toy_gpt_train.nn.rotation import rope_frequencies
+
 Cache = list[Tensor]  # the keys and values of the tokens already read, (B, H, T, D) each; empty before the first
 
 
@@ -64,15 +66,17 @@ class Attention(nn.Module):
 
 
 class MultiHeadAttention(nn.Module):
-    """H heads in parallel, each on its own D of the C values; with a base, queries and keys are rotated (RoPE)."""
+    """H heads in parallel, each on D values; with frequencies, queries and keys are rotated (RoPE)."""
 
-    def __init__(self, width: int, heads: int, kv_heads: int, *, bias: bool, rope_base: float | None) -> None:
+    def __init__(
+        self, width: int, heads: int, kv_heads: int, size: int, *, bias: bool, frequencies: Sequence[float]
+    ) -> None:
         super().__init__()
-        self.size, self.is_grouped, self.rope_base = width // heads, kv_heads < heads, rope_base
-        self.q_proj = nn.Linear(width, width, bias=bias)
-        self.k_proj = nn.Linear(width, kv_heads * self.size, bias=bias)
-        self.v_proj = nn.Linear(width, kv_heads * self.size, bias=bias)
-        self.o_proj = nn.Linear(width, width, bias=bias)
+        self.size, self.is_grouped, self.frequencies = size, kv_heads < heads, frequencies
+        self.q_proj = nn.Linear(width, heads * size, bias=bias)
+        self.k_proj = nn.Linear(width, kv_heads * size, bias=bias)
+        self.v_proj = nn.Linear(width, kv_heads * size, bias=bias)
+        self.o_proj = nn.Linear(heads * size, width, bias=bias)
 
     def forward(self, x: Tensor, cache: Cache | None = None) -> Tensor:
         """Return (B, T, C) for x of (B, T, C); with a cache, x holds only the tokens after those in it."""
@@ -80,8 +84,8 @@ class MultiHeadAttention(nn.Module):
             layer(x).unflatten(-1, (-1, self.size)).transpose(1, 2) for layer in (self.q_proj, self.k_proj, self.v_proj)
         )
         start = cache[0].shape[2] if cache else 0
-        if self.rope_base is not None:
-            query, key = rope(query, start, self.rope_base), rope(key, start, self.rope_base)
+        if self.frequencies:
+            query, key = rope(query, start, self.frequencies), rope(key, start, self.frequencies)
         if cache:
             key, value = torch.cat((cache[0], key), 2), torch.cat((cache[1], value), 2)
         if cache is not None:
@@ -95,12 +99,11 @@ class MultiHeadAttention(nn.Module):
         return self.o_proj(y.transpose(1, 2).flatten(2))
 
 
-def rope(x: Tensor, start: int, base: float) -> Tensor:
-    """Rotate the pairs (2i, 2i+1) of (B, H, T, D) by the token's position / base^(2i/D); the first is at ``start``."""
-    length, size = x.shape[-2:]
+def rope(x: Tensor, start: int, frequencies: Sequence[float]) -> Tensor:
+    """Rotate each pair of (B, H, T, D) by its frequency times the token's position; the first is at ``start``."""
     # WHY in 64 bits: a position times a frequency loses half of its digits in 32.
-    exponents = torch.arange(0, size, 2, dtype=torch.float64, device="cpu") / -size
-    angles = torch.arange(start, start + length, dtype=torch.float64)[:, None] * base**exponents
+    positions = torch.arange(start, start + x.shape[-2], dtype=torch.float64, device="cpu")
+    angles = positions[:, None] * torch.tensor(frequencies, dtype=torch.float64, device="cpu")
     cosines, sines = (turn.to(x) for turn in (angles.cos(), angles.sin()))
     a, b = x[..., ::2], x[..., 1::2]
     return torch.stack((a * cosines - b * sines, a * sines + b * cosines), dim=-1).flatten(-2)
@@ -122,11 +125,11 @@ class FeedForward(nn.Module):
 class SwiGLU(nn.Module):
     """Llama's feed-forward layer: W_down (silu(W_gate x) * W_up x)."""
 
-    def __init__(self, width: int, hidden: int) -> None:
+    def __init__(self, width: int, hidden: int, *, bias: bool) -> None:
         super().__init__()
-        self.gate_proj = nn.Linear(width, hidden, bias=False)
-        self.up_proj = nn.Linear(width, hidden, bias=False)
-        self.down_proj = nn.Linear(hidden, width, bias=False)
+        self.gate_proj = nn.Linear(width, hidden, bias=bias)
+        self.up_proj = nn.Linear(width, hidden, bias=bias)
+        self.down_proj = nn.Linear(hidden, width, bias=bias)
 
     def forward(self, x: Tensor) -> Tensor:
         """Return (B, T, C) for x of (B, T, C)."""
@@ -161,10 +164,10 @@ class Transformer(nn.Module):
             return nn.RMSNorm(width, eps=size.norm_eps) if modern else nn.LayerNorm(width, eps=size.norm_eps)
 
         def block() -> Block:
-            base = size.rope_base if modern else None
-            kv_heads = (modern and size.kv_heads) or size.heads
-            attention = MultiHeadAttention(width, size.heads, kv_heads, bias=not modern, rope_base=base)
-            feed_forward = SwiGLU(width, hidden) if modern else FeedForward(width, hidden)
+            turns = rope_frequencies(size.head_size, size.rope_base, size.rope_scaling) if modern else []
+            kv_heads, bias = (size.kv_heads or size.heads, size.attention_bias) if modern else (size.heads, True)
+            attention = MultiHeadAttention(width, size.heads, kv_heads, size.head_size, bias=bias, frequencies=turns)
+            feed_forward = SwiGLU(width, hidden, bias=size.mlp_bias) if modern else FeedForward(width, hidden)
             return Block(norm, attention, feed_forward, size.dropout)
 
         self.token_embeddings = nn.Embedding(vocab_size, width)

@@ -11,10 +11,8 @@ Source: Vaswani et al. (2017), "Attention is all you need"; Radford et al. (2019
 multitask learners", for the norms before, not after, each part.
 """
 
-from array import array
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from itertools import takewhile
 from math import sqrt
 from random import Random
 from typing import Final
@@ -28,8 +26,9 @@ from toy_gpt_train.nn.attention import (
     split_heads,
 )
 from toy_gpt_train.nn.functional import linear, reshape, silu
-from toy_gpt_train.nn.kernels import doubles
+from toy_gpt_train.nn.kv_cache import KVCache
 from toy_gpt_train.nn.modules import Dropout, Embedding, LayerNorm, LensStep, Linear, Module, Network, RMSNorm
+from toy_gpt_train.nn.rotation import RopeScaling
 from toy_gpt_train.nn.tensor import Tensor
 
 Norm = LayerNorm | RMSNorm
@@ -49,82 +48,34 @@ def embedding_std(size: int, *, tied: bool) -> float:
     return 2 / sqrt(size) if tied else EMBEDDING_STD
 
 
-def same_beginning(ids: Sequence[int], others: Sequence[int]) -> int:
-    """Return how many of the first ids of two texts are the same.
-
-    >>> same_beginning([3, 1, 4], [3, 1, 5, 9])
-    2
-    """
-    return sum(1 for _ in takewhile(lambda pair: pair[0] == pair[1], zip(ids, others, strict=False)))
-
-
-@dataclass
-class KVCache:
-    """The keys and values of tokens already read, so that they need not be read again for the next token."""
-
-    keys: Tensor | None = None
-    values: Tensor | None = None
-
-    def __len__(self) -> int:
-        return 0 if self.keys is None else self.keys.shape[2]
-
-    def extend(self, keys: Tensor, values: Tensor) -> tuple[Tensor, Tensor]:
-        """Append the keys and values of new tokens, (B, H, T, D) each; return those of all tokens."""
-        self.keys, self.values = _append(self.keys, keys), _append(self.values, values)
-        return self.keys, self.values
-
-    def cut(self, length: int) -> None:
-        """Forget all but the first tokens."""
-        if self.keys is not None and self.values is not None and length < len(self):
-            self.keys, self.values = _first(self.keys, length), _first(self.values, length)
-
-
-def _append(old: Tensor | None, new: Tensor) -> Tensor:  # along T; no gradient flows back: training uses no cache
-    batch, heads, added, size = new.shape
-    length = 0 if old is None else old.shape[2]
-    data = doubles(new.data)  # WHY an array: a long text has a quarter of the memory
-    joined = array("d")
-    for i in range(batch * heads):
-        if old is not None:
-            joined += old.data[i * length * size : (i + 1) * length * size]  # type: ignore[arg-type]
-        joined += data[i * added * size : (i + 1) * added * size]
-    return Tensor(joined, (batch, heads, length + added, size), exact=new.exact)
-
-
-def _first(x: Tensor, length: int) -> Tensor:
-    batch, heads, tokens, size = x.shape
-    kept = array("d")
-    for begin in range(0, len(x.data), tokens * size):
-        kept += x.data[begin : begin + length * size]  # type: ignore[arg-type]
-    return Tensor(kept, (batch, heads, length, size), exact=x.exact)
-
-
 class MultiHeadAttention(Module):
     """H heads that look back in parallel, and an output layer that combines their results."""
 
     def __init__(
         self,
         embed_dim: int,  # C
-        num_heads: int,  # H; ValueError if it does not divide C
+        num_heads: int,  # H
         *,
         generator: Random | None,
         kv_heads: int = 0,  # heads of keys and values, 0 for H; ValueError if it does not divide H
+        head_dim: int = 0,  # D, 0 for C / H; ValueError if H does not divide C
         bias: bool = True,  # whether the four linear layers have biases
         rope_base: float | None = None,  # of the rotation of queries and keys by their position; None for no rotation
+        rope_scaling: RopeScaling | None = None,  # of the same rotation
         out_std: float | None = None,  # the standard deviation of the output layer's initial weights
     ) -> None:
-        if embed_dim % num_heads:
+        if not head_dim and embed_dim % num_heads:
             raise ValueError(f"{num_heads} heads cannot share {embed_dim} values per token")
         self.num_heads = num_heads
         self.kv_heads = kv_heads or num_heads
         if num_heads % self.kv_heads:
             raise ValueError(f"{num_heads} heads cannot share {kv_heads} heads of keys and values")
-        self.rope_base = rope_base
-        kv_dim = embed_dim // num_heads * self.kv_heads
-        self.q_proj = Linear(embed_dim, embed_dim, bias=bias, generator=generator)
-        self.k_proj = Linear(embed_dim, kv_dim, bias=bias, generator=generator)
-        self.v_proj = Linear(embed_dim, kv_dim, bias=bias, generator=generator)
-        self.o_proj = Linear(embed_dim, embed_dim, bias=bias, std=out_std, generator=generator)
+        self.rope_base, self.rope_scaling = rope_base, rope_scaling
+        size = head_dim or embed_dim // num_heads
+        self.q_proj = Linear(embed_dim, size * num_heads, bias=bias, generator=generator)
+        self.k_proj = Linear(embed_dim, size * self.kv_heads, bias=bias, generator=generator)
+        self.v_proj = Linear(embed_dim, size * self.kv_heads, bias=bias, generator=generator)
+        self.o_proj = Linear(size * num_heads, embed_dim, bias=bias, std=out_std, generator=generator)
 
     def forward(self, x: Tensor, cache: KVCache | None = None) -> Tensor:
         """Return (B, T, C) for x of (B, T, C); with a cache, x holds only the tokens after those in it."""
@@ -144,12 +95,13 @@ class MultiHeadAttention(Module):
         key = split_heads(self.k_proj(x), self.kv_heads)
         if self.rope_base is None:
             return query, key
-        return rope(query, start, self.rope_base), rope(key, start, self.rope_base)
+        how = start, self.rope_base, self.rope_scaling
+        return rope(query, *how), rope(key, *how)
 
     def weights(self, x: Tensor, cache: KVCache) -> Tensor:
         """Return how much each token attends to those in the cache and in x, (B, H, Tq, Tk); each row sums to 1."""
         query, key = self._queries_and_keys(x, len(cache))
-        key = _append(cache.keys, key)
+        key = cache.keys_with(key)
         batch, heads, length, _ = query.shape
         return Tensor(attention_weights(query, self._for_each_query(key)), (batch, heads, length, key.shape[2]))
 
@@ -183,11 +135,17 @@ class SwiGLU(Module):
     """
 
     def __init__(
-        self, embed_dim: int, hidden_dim: int, *, generator: Random | None, out_std: float | None = None
+        self,
+        embed_dim: int,  # C
+        hidden_dim: int,  # F
+        *,
+        generator: Random | None,
+        bias: bool = False,
+        out_std: float | None = None,  # the standard deviation of W_down's initial weights
     ) -> None:
-        self.gate_proj = Linear(embed_dim, hidden_dim, bias=False, generator=generator)
-        self.up_proj = Linear(embed_dim, hidden_dim, bias=False, generator=generator)
-        self.down_proj = Linear(hidden_dim, embed_dim, bias=False, std=out_std, generator=generator)
+        self.gate_proj = Linear(embed_dim, hidden_dim, bias=bias, generator=generator)
+        self.up_proj = Linear(embed_dim, hidden_dim, bias=bias, generator=generator)
+        self.down_proj = Linear(hidden_dim, embed_dim, bias=bias, std=out_std, generator=generator)
 
     def forward(self, x: Tensor) -> Tensor:
         """Return (..., C) for x of (..., C)."""

@@ -9,16 +9,13 @@
 //
 // It does not know how weights are learned, or where files come from.
 
+import { headSizeOf, normEpsilonOf, sharedByOf, sizeOf, turnsOf } from "./architecture.js";
 import { quoted } from "./csv.js";
 import { isObject } from "./json.js";
 import { matrixOf, parametersOf, readWeights } from "./parameters.js";
 import { softmax, topK } from "./sampling.js";
 
 const META_NAME = "00_meta.json";
-
-const USUAL_ROPE_BASE = 10_000;
-const LARGEST_ROPE_BASE = 1e9;
-const USUAL_NORM_EPSILON = 1e-5;
 
 /** @typedef {{step: string, attention: number[][], logits: Float64Array}} LogitLensStep */
 
@@ -47,54 +44,6 @@ export function rebuild(meta, { tokens }, files) {
       return { labels: tokens, numbers: Float64Array.from(numbers), size: shape[1] };
     },
   };
-}
-
-// --- sizes --------------------------------------------------------------------------------------------------
-
-/** Return a size that the metadata's architecture gives. */
-function sizeOf({ architecture }, name) {
-  const size = architecture[name];
-  if (!Number.isSafeInteger(size) || size < 1) {
-    throw new Error(`${META_NAME}: the architecture's ${name} is not a whole number above 0`);
-  }
-  return size;
-}
-
-/** Return the base of the rotation of queries and keys; older files do not have it. */
-function ropeBaseOf({ architecture }) {
-  const { rope_base: base = USUAL_ROPE_BASE } = architecture;
-  if (!(typeof base === "number" && base >= 1 && base <= LARGEST_ROPE_BASE)) {
-    throw new Error(`${META_NAME}: the architecture's rope_base is not a number from 1 to ${LARGEST_ROPE_BASE}`);
-  }
-  return base;
-}
-
-/** Return what the norms add to a variance; most files do not say it. */
-function normEpsilonOf({ architecture }) {
-  const { norm_eps: epsilon = USUAL_NORM_EPSILON } = architecture;
-  if (!(typeof epsilon === "number" && epsilon >= 1e-12 && epsilon <= 1)) {
-    throw new Error(`${META_NAME}: the architecture's norm_eps is not a number from 1e-12 to 1`);
-  }
-  return epsilon;
-}
-
-/** Return how many heads of queries share a head of keys and values. */
-function sharedByOf(meta) {
-  const heads = sizeOf(meta, "heads");
-  const sharedBy = meta.architecture.kv_heads ? heads / sizeOf(meta, "kv_heads") : 1;
-  if (!Number.isInteger(sharedBy)) {
-    throw new Error(`${META_NAME}: its ${heads} heads cannot share the heads of keys and values evenly`);
-  }
-  return sharedBy;
-}
-
-/** Return how many numbers each head has. */
-function headSizeOf(meta) {
-  const size = sizeOf(meta, "embedding_dim") / sizeOf(meta, "heads");
-  if (!Number.isInteger(size)) {
-    throw new Error(`${META_NAME}: its heads cannot share an embedding of ${sizeOf(meta, "embedding_dim")} numbers`);
-  }
-  return size;
 }
 
 // --- layers: each is a function of one token's numbers ------------------------------------------------------
@@ -177,10 +126,10 @@ function silu(a) {
 }
 
 /** Rotate pairs of numbers by an angle that grows with the token's position, in each head. */
-function rotate(x, position, headSize, base) {
+function rotate(x, position, turns) {
   const y = new Float64Array(x.length);
   for (let i = 0; i < x.length; i += 2) {
-    const angle = position * base ** (-(i % headSize) / headSize);
+    const angle = position * turns[(i / 2) % turns.length];
     const [cosine, sine] = [Math.cos(angle), Math.sin(angle)];
     y[i] = x[i] * cosine - x[i + 1] * sine;
     y[i + 1] = x[i] * sine + x[i + 1] * cosine;
@@ -339,11 +288,14 @@ function blockOf(name, meta, layers, isRotary) {
   }
   const norm = layers.norm(`${name}.norm_1`, size);
   const sharedBy = isRotary ? sharedByOf(meta) : 1;
-  const projection = (part, numOut) => layers.linear(`${name}.attention.${part}_proj`, numOut, size);
-  const [query, output] = ["q", "o"].map((part) => projection(part, size));
-  const [key, value] = ["k", "v"].map((part) => projection(part, size / sharedBy));
-  const base = ropeBaseOf(meta);
-  const placed = (x, position) => (isRotary ? rotate(x, position, headSize, base) : x);
+  const numInside = headSize * sizeOf(meta, "heads");
+  const query = layers.linear(`${name}.attention.q_proj`, numInside, size);
+  const [key, value] = ["k", "v"].map((part) =>
+    layers.linear(`${name}.attention.${part}_proj`, numInside / sharedBy, size),
+  );
+  const output = layers.linear(`${name}.attention.o_proj`, size, numInside);
+  const turns = isRotary ? turnsOf(meta, headSize) : null;
+  const placed = (x, position) => (isRotary ? rotate(x, position, turns) : x);
   const attention = (x, cache, position) => {
     const normed = norm(x);
     cache.keys.push(placed(key(normed), position));
