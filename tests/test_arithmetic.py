@@ -73,14 +73,14 @@ def test_what_was_written_is_read(questions):
 
 @given(QUESTIONS)
 def test_the_number_is_in_the_exact_interval(questions):
-    """Fractions divide the interval without rounding; whole numbers of 64 bits round each border down by 2**-62."""
+    """Fractions divide the interval without rounding; whole numbers of 64 bits round each border down by one in 2**62."""
     num_bits, data = encoded(questions)
-    low, size = Fraction(0), Fraction(1)
+    low, size, slack = Fraction(0), Fraction(1), Fraction(0)
     for frequencies, symbol in questions:
         begin, end = ([0, *accumulate(frequencies)][i] for i in (symbol, symbol + 1))
+        slack += size / 2**61
         low, size = low + size * begin / sum(frequencies), size * (end - begin) / sum(frequencies)
     number = Fraction(int.from_bytes(data, "big"), 256 ** len(data))
-    slack = size * len(questions) / 2**30  # a part of the interval, which has at least 2**62 numbers, of 2**32
     assert low - slack <= number < low + size + slack
     # WHY not log2 of a Fraction: it would be 0 as a float.
     exact_bits = log2(size.denominator) - log2(size.numerator)
