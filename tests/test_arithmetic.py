@@ -73,7 +73,7 @@ def test_what_was_written_is_read(questions):
 
 @given(QUESTIONS)
 def test_the_number_is_in_the_exact_interval(questions):
-    """Fractions divide the interval without rounding; whole numbers of 64 bits round each border down by one in 2**62."""
+    """Fractions divide the interval without rounding; the coder rounds each border down by less than 1 in 2**62."""
     num_bits, data = encoded(questions)
     low, size, slack = Fraction(0), Fraction(1), Fraction(0)
     for frequencies, symbol in questions:
