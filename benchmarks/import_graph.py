@@ -30,10 +30,8 @@ LAYERS: Final = (
         *("errors", "engine", "progress", "math_training", "float_bits", "show", "loss_curve"),
         *("files", "disk", "locks", "staging", "project", "corpus"),
     ),
-    *(
-        (room,)
-        for room in ("course", "world", "tokenizers", "nn", "training", "models", "inference", "artifacts", "exchange")
-    ),
+    *((room,) for room in ("course", "world", "tokenizers", "nn", "training", "models", "inference")),
+    *((room,) for room in ("coding", "artifacts", "exchange")),
     *((room,) for room in ("data", "source_text", "job", "run", "noise", "view", "cli")),
 )
 LAYER_OF: Final = {room: number for number, layer in enumerate(LAYERS) for room in layer}

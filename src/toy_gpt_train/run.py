@@ -9,9 +9,8 @@ It does steps a to e with the rooms below it; nothing is printed, and nothing is
 """
 
 import time
-import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from itertools import chain
 from pathlib import Path
@@ -20,17 +19,16 @@ from typing import Any, NamedTuple
 from toy_gpt_train.artifacts.run_folder import (
     RunFolder,
     SavedRun,
-    find_artifacts,
-    holds_run,
+    folder_of_all,
     locked_run,
-    read_run,
-    run_folder,
     write_evidence,
     write_run,
 )
+from toy_gpt_train.coding.compressed import compress, decompress
 from toy_gpt_train.corpus import Corpus
 from toy_gpt_train.engine import Choice, ranks
-from toy_gpt_train.errors import InputError, InputWarning
+from toy_gpt_train.errors import InputError
+from toy_gpt_train.exchange import export_run, open_run
 from toy_gpt_train.inference.evaluate import Evaluation, evaluate, unigram_loss
 from toy_gpt_train.inference.generate import prompt_ids, prompt_text, write
 from toy_gpt_train.inference.sampling import Sampling
@@ -217,6 +215,31 @@ class Run:
                 self.model, ids, sizes, self.frequencies, skip_unknown=skip, on_progress=told, surprises=surprises
             )
 
+    def compress(self, text: str, *, online: bool = False, progress: bool | OnProgress = False) -> bytes:
+        """Code a text with the model's probabilities, in about as many bits as the loss says; any text can be coded.
+
+        Args:
+            text: The text.
+            online: Whether the model learns from each token after coding it; only context-mixing can.
+            progress: As for score().
+
+        Raises:
+            InputError: The text holds a lone surrogate or is too long, or the model cannot learn online.
+        """
+        with shown(progress, "compressing") as told:
+            return compress(self.model, self.tokenizer, text, online=online, on_progress=told).data
+
+    def decompress(self, data: bytes, *, progress: bool | OnProgress = False) -> str:
+        """Return the text that compress() has coded; InputError if another model has, or the data are damaged.
+
+        Example:
+            >>> run = train("bigram", text="one fish two fish", epochs=20)
+            >>> run.decompress(run.compress("two  fish, one shark"))
+            'two  fish, one shark'
+        """
+        with shown(progress, "decompressing") as told:
+            return decompress(self.model, self.tokenizer, data, on_progress=told)
+
     def save(self, base_dir: AnyPath, name: str = "") -> list[Path]:
         """Write the run to a folder, all of it or nothing: artifacts/ (what ``load`` reads) and outputs/ (the log).
 
@@ -245,8 +268,6 @@ class Run:
             InputError: There is no such format, or it cannot say what this model is.
             OSError: Something could not be written.
         """
-        from toy_gpt_train.exchange import export_run  # WHY here: few need it
-
         return export_run(self._saved(), to, Path(out))
 
     def _saved(self) -> SavedRun:
@@ -285,23 +306,10 @@ def load(
         OSError: A file cannot be read.
     """
     choice = Choice(engine, device, dtype, compile).checked()
-    saved = _read(Path(path), strict=strict)
+    saved = open_run(Path(path), strict=strict)
     saved.model.compute_with(choice.resolved(saved.model.num_parameters())[0])
     changed = saved.changed_files
     return Run(saved.model, saved.tokenizer, saved.frequencies, saved.meta, saved.history, changed_files=changed)
-
-
-def _read(path: Path, *, strict: bool) -> SavedRun:
-    artifacts = find_artifacts(path)
-    is_foreign = path.suffix == ".arpa" or (path / "config.json").is_file()
-    if is_foreign and not holds_run(artifacts):  # WHY: a config.json may be of something else in the folder
-        from toy_gpt_train.exchange import import_run  # WHY here: few need it
-
-        return import_run(path)
-    saved = read_run(artifacts, strict=strict)
-    if "origin" in saved.meta and "sha256" not in saved.meta:
-        warnings.warn(saved.meta["origin"], InputWarning, stacklevel=3)
-    return saved
 
 
 def train(
@@ -357,22 +365,13 @@ def train(
     begun = time.perf_counter()
     job = Job(model, context, seed, options)
     source = SourceText(corpus, text, tokenizer, special, tokens, val_tokens)
-    with _chosen_folder(save_to, name) as folder:
+    with nullcontext() if save_to is None else folder_of_all(Path(save_to), name) as folder:
         with shown(progress, "reading tokens") as told:
             job.prepare(source.encoded(bpe_vocab, val_fraction, told), folder)
         with shown(progress, f"training {job.entry.name}") as told, job.together():
             job.learn(told, on_record, on_start)
             run = _as_run(job, told, begun)
         return run if folder is None or not ranks().is_first else _written(run, job, folder)
-
-
-def _chosen_folder(save_to: AnyPath | None, name: str) -> AbstractContextManager[RunFolder | None]:
-    """Return the folder to write to: for one process alone, or to read checkpoints for those that do not write."""
-    if save_to is None:
-        return nullcontext()
-    if ranks().is_first:
-        return locked_run(Path(save_to), name)
-    return nullcontext(run_folder(Path(save_to), name))
 
 
 def _written(run: Run, job: Job, folder: RunFolder) -> Run:

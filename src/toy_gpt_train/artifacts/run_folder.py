@@ -18,6 +18,7 @@ from toy_gpt_train.artifacts.safetensors import open_safetensors, write_safetens
 from toy_gpt_train.artifacts.train_log import read_training_log, write_training_log
 from toy_gpt_train.artifacts.vocabulary import read_vocabulary, write_vocabulary
 from toy_gpt_train.disk import real_file, whole_file
+from toy_gpt_train.engine import ranks
 from toy_gpt_train.errors import InputError
 from toy_gpt_train.files import MAX_BYTES, read_json_object, sha256_of_file
 from toy_gpt_train.io_artifacts import META_NAME, TRAIN_LOG_NAME, VOCABULARY_NAME
@@ -86,6 +87,16 @@ def locked_run(base_dir: Path, name: str = "") -> Iterator[RunFolder]:
             if path.suffix in _SUFFIXES:
                 real_file(path)
         yield folder
+
+
+@contextmanager
+def folder_of_all(base_dir: Path, name: str = "") -> Iterator[RunFolder]:
+    """Have the folder of a run that several processes train: alone where this one writes, else to read checkpoints."""
+    if ranks().is_first:
+        with locked_run(base_dir, name) as folder:
+            yield folder
+    else:
+        yield run_folder(base_dir, name)
 
 
 def write_run(run: SavedRun, folder: RunFolder, corpus_path: Path | None = None) -> list[Path]:

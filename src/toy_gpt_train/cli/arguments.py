@@ -29,11 +29,12 @@ def add_base_dir(parser: argparse.ArgumentParser, meaning: str = RUN) -> None:
     parser.add_argument("--base-dir", type=Path, default=BASE_DIR, metavar="DIR", help=meaning)
 
 
-def add_run(parser: argparse.ArgumentParser, meaning: str = RUN) -> None:
-    """Add which run to load; see load_run()."""
+def add_run(parser: argparse.ArgumentParser, meaning: str = RUN, *, engine: bool = True) -> None:
+    """Add which run to load and, unless that is fixed, what computes a network; see load_run()."""
     add_base_dir(parser, meaning)
     parser.add_argument("--strict", action="store_true", help="refuse a run whose files have changed since training")
-    add_engine(parser)
+    if engine:
+        add_engine(parser)
 
 
 def add_engine(parser: argparse._ActionsContainer) -> None:
@@ -53,7 +54,7 @@ def add_engine(parser: argparse._ActionsContainer) -> None:
 
 def load_run(args: argparse.Namespace) -> run.Run:
     """Load the run of add_run(), and name the files that have changed since training on standard error."""
-    how = {name: getattr(args, name) for name in ("strict", "engine", "device", "dtype", "compile")}
+    how = {name: getattr(args, name) for name in ("strict", "engine", "device", "dtype", "compile") if name in args}
     loaded = run.load(args.base_dir, **how)
     if loaded.changed_files:
         print(one_line(f"toy-gpt: changed since training: {', '.join(loaded.changed_files)}"), file=sys.stderr)

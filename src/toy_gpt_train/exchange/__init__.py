@@ -7,17 +7,35 @@ with the reason.
 It knows runs as files hold them (SavedRun), and no command line.
 """
 
+import warnings
 from collections.abc import Callable
 from importlib import import_module
 from pathlib import Path
 from typing import Any, Final
 
-from toy_gpt_train.artifacts.run_folder import SavedRun
+from toy_gpt_train.artifacts.run_folder import SavedRun, find_artifacts, holds_run, read_run
 from toy_gpt_train.disk import is_stream
-from toy_gpt_train.errors import InputError
+from toy_gpt_train.errors import InputError, InputWarning
 
 # What --to names, and the module.
 FORMATS: Final = {"hf": "huggingface", "gguf": "gguf", "arpa": "arpa"}
+
+
+def open_run(path: Path, *, strict: bool) -> SavedRun:
+    """Read a run of this project, or else a model of other software; an InputWarning says if a run is of an older kind.
+
+    Raises:
+        InputError: A file is missing or damaged, or has changed and ``strict`` refuses that.
+        OSError: A file cannot be read.
+    """
+    artifacts = find_artifacts(path)
+    is_foreign = path.suffix == ".arpa" or (path / "config.json").is_file()
+    if is_foreign and not holds_run(artifacts):  # WHY: a config.json may be of something else in the folder
+        return import_run(path)
+    saved = read_run(artifacts, strict=strict)
+    if "origin" in saved.meta and "sha256" not in saved.meta:
+        warnings.warn(saved.meta["origin"], InputWarning, stacklevel=3)
+    return saved
 
 
 def export_run(run: SavedRun, to: str, out: Path) -> list[Path]:

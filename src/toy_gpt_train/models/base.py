@@ -241,6 +241,13 @@ class Model(ABC):
         """Return an empty memory of one text, to be given with each token more; None if the model gains nothing."""
         return None
 
+    def window_begin(self, position: int, length: int) -> int:
+        """Return the first token that score() looks at to predict the one at ``position`` of a text of ``length``.
+
+        Here it is the text's first one, for next_probs() itself looks at the last N only.
+        """
+        return 0
+
     @property
     def writes_together(self) -> bool:
         """Whether several texts take hardly more time than one; ``logits_of`` then gives the logits of all of them."""

@@ -278,6 +278,12 @@ class NetworkModel(Model):
             last = first + len(targets) - 1
             yield ids[max(last - self.context_size, 0) : last], targets
 
+    def window_begin(self, position: int, length: int) -> int:
+        """Return where the window of score() begins that predicts a token: it stays for half a window of tokens."""
+        scored = position - self.min_context
+        end = min(position - scored % self.stride + self.stride, length)
+        return max(end - 1 - self.context_size, 0)
+
     def _score_batch(self, windows: Sequence[tuple[Sequence[int], Sequence[int]]]) -> Iterator[Prediction]:
         """Score the targets of windows that all have one length."""
         if self._torch is not None:
