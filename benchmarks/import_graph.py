@@ -28,7 +28,7 @@ SOURCE: Final = Path(__file__).resolve().parents[1] / "src" / PACKAGE
 LAYERS: Final = (
     (
         *("errors", "engine", "progress", "math_training", "float_bits", "show", "loss_curve"),
-        *("files", "disk", "locks", "staging", "project", "corpus"),
+        *("files", "disk", "locks", "staging", "project", "corpus", "local_server"),
     ),
     *(
         (room,)
