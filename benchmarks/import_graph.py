@@ -34,7 +34,7 @@ LAYERS: Final = (
         (room,)
         for room in ("course", "world", "tokenizers", "nn", "training", "models", "inference", "artifacts", "exchange")
     ),
-    *((room,) for room in ("data", "source_text", "job", "run", "noise", "view", "cli")),
+    *((room,) for room in ("kit", "data", "source_text", "job", "run", "noise", "view", "cli")),
 )
 LAYER_OF: Final = {room: number for number, layer in enumerate(LAYERS) for room in layer}
 COURSE: Final = re.compile(r"[a-f]_[a-z]+|io_artifacts|prompts")

@@ -20,7 +20,21 @@ from pathlib import Path
 from typing import Any, Final, NoReturn, TextIO
 
 from toy_gpt_train import __version__
-from toy_gpt_train.cli import chat, check, data, evaluate, export, import_, infer, ladder, levels, tokenize, train, view
+from toy_gpt_train.cli import (
+    chat,
+    check,
+    data,
+    evaluate,
+    export,
+    import_,
+    infer,
+    kit,
+    ladder,
+    levels,
+    tokenize,
+    train,
+    view,
+)
 from toy_gpt_train.cli.arguments import LessonFormatter
 from toy_gpt_train.cli.config import config_arguments
 from toy_gpt_train.engine import ranks
@@ -30,7 +44,7 @@ from toy_gpt_train.show import one_line, say
 # Each module adds the options and the handler of the command that has its name.
 _COMMANDS: Final[tuple[Any, ...]] = (
     *(train, infer, evaluate, chat, ladder, tokenize, data),
-    *(export, import_, view, levels, check),
+    *(export, import_, view, kit, levels, check),
 )
 
 _SILENT_SECONDS: Final = 2.0  # so that another process can speak: torchrun ends all as soon as one has ended
