@@ -5,6 +5,8 @@ from pathlib import Path
 
 import pytest
 
+from conftest import IN_WEBASSEMBLY
+
 PAGES = Path(__file__).resolve().parents[1] / "docs" / "teach"
 if not PAGES.is_dir():
     pytest.skip("the docs lie in the repository", allow_module_level=True)
@@ -54,3 +56,17 @@ def test_each_question_has_its_answer() -> None:
         assert " ".join(text.split()).endswith("☐ I do not know")
     for _, _, lesson in rows:
         assert (PAGES / lesson).is_file()
+
+
+def test_a_refusal_on_a_page_is_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    if IN_WEBASSEMBLY:
+        pytest.skip("no processes in WebAssembly")
+    monkeypatch.syspath_prepend(str(PAGES.parent))
+    from builder.commands import _commands
+
+    block = _commands("! toy-gpt train --model bigramm", tmp_path).splitlines()
+    assert block[:2] == ["```console", "$ uv run toy-gpt train --model bigramm"]
+    assert block[2].startswith("toy-gpt: error: unknown model 'bigramm'; there are unigram, ")
+    for line in ("! toy-gpt levels", "toy-gpt train --model bigramm", "! python -c 1/0"):
+        with pytest.raises(RuntimeError, match="ended with exit code"):
+            _commands(line, tmp_path)
