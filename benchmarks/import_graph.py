@@ -28,11 +28,11 @@ SOURCE: Final = Path(__file__).resolve().parents[1] / "src" / PACKAGE
 LAYERS: Final = (
     (
         *("errors", "engine", "progress", "math_training", "float_bits", "show", "loss_curve"),
-        *("files", "disk", "locks", "staging", "project", "corpus"),
+        *("files", "disk", "locks", "staging", "project", "corpus", "local_server"),
     ),
     *((room,) for room in ("course", "world", "tokenizers", "nn", "training", "models", "inference")),
     *((room,) for room in ("coding", "artifacts", "exchange")),
-    *((room,) for room in ("data", "source_text", "job", "run", "noise", "view", "cli")),
+    *((room,) for room in ("kit", "data", "source_text", "job", "run", "noise", "view", "cli")),
 )
 LAYER_OF: Final = {room: number for number, layer in enumerate(LAYERS) for room in layer}
 COURSE: Final = re.compile(r"[a-f]_[a-z]+|io_artifacts|prompts")

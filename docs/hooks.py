@@ -21,7 +21,7 @@ from mkdocs.utils import get_relative_url
 
 sys.path.insert(0, str(Path(__file__).parent))  # WHY: mkdocs loads a hook by its path
 
-from builder import commands, directives, site_files
+from builder import commands, directives, site_files, slides
 
 PLAYGROUND = "playground/index.html"
 CHART_SCRIPTS = (*site_files.CHART_LIBRARIES, "assets/charts.js")
@@ -80,3 +80,8 @@ def on_page_content(html: str, page: Page, **_: Any) -> str:
     if "data-chart=" not in html:
         return html
     return html + "".join(f'<script defer src="{get_relative_url(name, page.url)}"></script>' for name in CHART_SCRIPTS)
+
+
+def on_post_build(config: MkDocsConfig) -> None:
+    """Cut the lessons into slides."""
+    slides.write_slides(Path(config.site_dir))

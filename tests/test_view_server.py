@@ -9,6 +9,7 @@ import shutil
 import socket
 import struct
 import threading
+import webbrowser
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -723,7 +724,7 @@ def test_serve_until_it_is_stopped(
         assert asked.wait(10) == open_browser if open_browser else not opened
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(view_server.webbrowser, "open", browse)
+    monkeypatch.setattr(webbrowser, "open", browse)
     monkeypatch.setattr(ExplorerServer, "serve_forever", stopped)
     assert serve(base, 0, open_browser) == 0
     (url,) = started_at

@@ -39,7 +39,10 @@ for statement in ast.parse(source).body:
 
 
 class _Block(NamedTuple):
-    """A fenced block of a page: ``run`` holds commands, one per line, ``session`` Python statements."""
+    """A fenced block of a page: ``run`` holds commands, one per line, ``session`` Python statements.
+
+    A command that begins with ``! `` must be refused (exit code 2), and shows the message.
+    """
 
     kind: str
     text: str
@@ -86,18 +89,20 @@ def _outputs(blocks: list[_Block]) -> Iterator[str]:
 
 
 def _commands(text: str, folder: Path) -> str:
-    lines = [line for command in text.splitlines() for line in (f"$ uv run {command}", _run(command, folder)) if line]
+    commands = text.splitlines()
+    lines = [line for c in commands for line in (f"$ uv run {c.removeprefix('! ')}", _run(c, folder)) if line]
     return "```console\n" + "\n".join(lines) + "\n```"
 
 
 def _run(line: str, folder: Path) -> str:
     """Run one command in the page's folder and return all it prints."""
-    program, *arguments = shlex.split(line)
+    program, *arguments = shlex.split(line.removeprefix("! "))
     if program == "toy-gpt" and arguments[0] in _RUNS_IN_A_FOLDER and "--base-dir" not in arguments:
         arguments += ["--base-dir", "."]
     if program == "python" and arguments[0].endswith(("d_train.py", "e_infer.py")) and "--base-dir" not in arguments:
         arguments += ["--base-dir", "."]
-    return _python([*(["-m", PACKAGE_NAME] if program == "toy-gpt" else []), *arguments], folder).rstrip()
+    python = [*(["-m", PACKAGE_NAME] if program == "toy-gpt" else []), *arguments]
+    return _python(python, folder, is_refused=line.startswith("! ")).rstrip()
 
 
 def _session(text: str, folder: Path) -> str:
@@ -109,11 +114,11 @@ def _session(text: str, folder: Path) -> str:
     return "```pycon\n" + "\n".join(lines) + "\n```"
 
 
-def _python(arguments: list[str], folder: Path) -> str:
-    """Return what the interpreter prints; a failure ends the build."""
+def _python(arguments: list[str], folder: Path, *, is_refused: bool = False) -> str:
+    """Return what the interpreter prints; a failure ends the build, and so does a success where a refusal is shown."""
     done = subprocess.run(  # noqa: S603 - what is run stands in this repository's own pages
         [sys.executable, *arguments], cwd=folder, capture_output=True, text=True, stdin=subprocess.DEVNULL, check=False
     )
-    if done.returncode != 0:
+    if done.returncode != (2 if is_refused else 0):
         raise RuntimeError(f"{arguments[-1]!r} ended with exit code {done.returncode}: {done.stderr}")
-    return done.stdout
+    return done.stdout + done.stderr * is_refused

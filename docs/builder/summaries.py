@@ -123,6 +123,12 @@ def lessons() -> str:
     return _html_table(["", "lesson", "minutes", "up to here"], rows)
 
 
+def decks() -> str:
+    """The slides of each lesson, as seen from a page of docs/teach/."""
+    rows = [[f'<a href="../lessons/{path.stem}.slides.html">{title}</a>'] for title, path in reading_order()]
+    return _html_table(["slides"], rows)
+
+
 def reading_order() -> list[tuple[str, Path]]:
     """Return the title and the file of each lesson, in the order in which they are to be read."""
     # WHY no loader of YAML: mkdocs.yml has tags of its own, and all that is asked for here is a list of files.

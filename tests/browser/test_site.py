@@ -42,7 +42,9 @@ expect = sync_api.expect
 pytestmark = needs_site
 
 OWN_PAGES = ("explorer/index.html", "playground/index.html")  # these have tests of their own
-PAGES = sorted({path.relative_to(SITE).as_posix() for path in SITE.rglob("*.html")} - set(OWN_PAGES))
+_ALL = {path.relative_to(SITE).as_posix() for path in SITE.rglob("*.html")}
+DECKS = sorted(page for page in _ALL if page.endswith(".slides.html"))
+PAGES = sorted(_ALL - set(OWN_PAGES) - set(DECKS))
 TRAINING = 60_000  # milliseconds; how long a small training may take, Python included
 
 
@@ -350,6 +352,24 @@ def test_the_playground_understands_all_train_links(context: BrowserContext, wat
         expect(page.get_by_role("button", name="Train", exact=True)).to_be_visible()
         assert page.locator("#message").text_content() == ""
         assert wanted.items() <= flags_of(page.locator("code.command").text_content() or "").items()
+    watch.assert_quiet(urlsplit(site_address).netloc)
+
+
+# --- slides -----------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", DECKS)
+def test_the_arrow_keys_turn_the_slides(context: BrowserContext, watch: Watch, site_address: str, name: str) -> None:
+    page = context.new_page()
+    page.set_viewport_size({"width": 1280, "height": 720})
+    page.goto(site_address + name)
+    number = page.locator(".slide").count()
+    assert number > 8
+    expect(page.locator("figure[data-chart] svg[role=img]")).to_have_count(page.locator("figure[data-chart]").count())
+    for key, shown in (("ArrowRight", 2), ("ArrowDown", 3), ("ArrowLeft", 2), ("End", number), ("PageDown", number)):
+        page.keyboard.press(key)
+        expect(page.locator(f"#slide-{shown}")).to_be_in_viewport(ratio=0.9)
+    assert len(re.findall(rb"/Type\s*/Page\b", page.pdf(prefer_css_page_size=True))) == number
     watch.assert_quiet(urlsplit(site_address).netloc)
 
 

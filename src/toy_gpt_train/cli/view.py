@@ -4,7 +4,8 @@ import argparse
 from typing import Final
 
 from toy_gpt_train.cli.arguments import add_base_dir, add_numbers
-from toy_gpt_train.view.server import DEFAULT_PORT, serve
+from toy_gpt_train.local_server import DEFAULT_PORT
+from toy_gpt_train.view.server import serve
 
 HELP: Final = "look into trained runs in a browser: what comes next, why, and the weights behind it"
 LESSON: Final = """The page is served to this computer only. It reads the files of a run, and computes each prediction

@@ -1,76 +1,59 @@
 """server.py - A small web server that shows the explorer on this computer only.
 
-It serves the page in view/, an index of the runs below a base directory, and their files.
+It serves the page in view/, an index of the runs below a base directory, and their files. local_server.py says who
+may ask, and how.
 
 REQ: an address is never followed as a path: it must equal the address of a file of the page, or of a run.
-REQ: it listens on the loopback address only, and answers only GET and HEAD. It writes nothing, but it completes a run
-whose writing was interrupted.
+REQ: it writes nothing, but it completes a run whose writing was interrupted.
 REQ: of a run it serves the metadata, the log, and what the metadata list, if the file really is in the run's folder
 (a symbolic link that leads elsewhere is not followed).
-REQ: a request whose Host is not this server is refused. WHY: otherwise a page from elsewhere could point its own host
-name at 127.0.0.1 and read what is served here (DNS rebinding).
 
 It does not know how a model computes: the page does that, from the same files as toy-gpt infer. Only where the weights
 are too large to send, the page asks for each prediction, which predictions.py computes.
 """
 
 import json
-import os
 import re
-import socketserver
-import threading
-import webbrowser
 from collections.abc import Iterator
 from contextlib import suppress
-from email.message import Message
 from http import HTTPStatus
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from io import BytesIO
 from pathlib import Path
 from typing import Any, BinaryIO, Final, NamedTuple
-from urllib.parse import quote, unquote
+from urllib.parse import quote
 
 from toy_gpt_train.artifacts.metadata import read_meta
 from toy_gpt_train.artifacts.run_folder import complete_run
 from toy_gpt_train.errors import InputError
 from toy_gpt_train.io_artifacts import META_NAME, TRAIN_LOG_NAME, artifacts_dir_from_base_dir, outputs_dir_from_base_dir
+from toy_gpt_train.local_server import (
+    ANY_BYTES,
+    DATA_TYPES,
+    PAGE_TYPES,
+    UTF_8,
+    ReadOnlyHandler,
+    ReadOnlyServer,
+    RefusedError,
+    answer_until_stopped,
+    open_port,
+)
 from toy_gpt_train.models.base import TENSORS_NAME
 from toy_gpt_train.models.registry import model_of_run
 from toy_gpt_train.staging import JOURNAL_NAME
 from toy_gpt_train.view import predictions
 
-DEFAULT_PORT: Final = 8765
 VIEW_DIR: Final = Path(__file__).resolve().parent
 INDEX_NAME: Final = "runs.json"
 PREDICT_NAME: Final = "predict"  # below the folder of a run
-_LOOPBACK: Final = "127.0.0.1"
-_PORTS_TO_TRY: Final = 20
-_SECONDS_TO_ASK: Final = 30
-_BLOCK_BYTES: Final = 1 << 16
-
-# WHY two lists: a run may come from a stranger, so none of its files is ever served as a page or a script.
-# WHY not mimetypes: it reads the system's registry, and if that calls .js plain text the page does not start.
-_PAGE_TYPES: Final = {".html": "text/html", ".css": "text/css", ".js": "text/javascript", ".svg": "image/svg+xml"}
-_DATA_TYPES: Final = {".json": "application/json", ".csv": "text/csv", ".txt": "text/plain"}
-_UTF_8: Final = "; charset=utf-8"
-
-_HEADERS: Final = {
-    "Cache-Control": "no-store",
-    "X-Content-Type-Options": "nosniff",
-    "Content-Security-Policy": "default-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
-    "Cross-Origin-Resource-Policy": "same-origin",
-    "Referrer-Policy": "no-referrer",
-}
-
+# WHY two lists of types: a run may come from a stranger, so none of its files is ever served as a page or a script.
 _PAGE_FOLDERS: Final = (".", "core", "ui")
-_ANY_BYTES: Final = "surrogateescape"  # how Python writes a folder's name that is not UTF-8
 _PLAIN_NAME: Final = re.compile(r"[^\x00-\x1f/\\:]+")
 
 
 def page_files() -> dict[str, Path]:
     """Return the page's own files by address, relative to the page."""
     found = (path for folder in _PAGE_FOLDERS for path in (VIEW_DIR / folder).glob("*"))
-    return {path.relative_to(VIEW_DIR).as_posix(): path for path in found if path.suffix in _PAGE_TYPES}
+    return {path.relative_to(VIEW_DIR).as_posix(): path for path in found if path.suffix in PAGE_TYPES}
 
 
 class Place(NamedTuple):
@@ -109,9 +92,9 @@ def runs_index(base_dir: Path) -> dict[str, Any]:
             if "origin" in meta:
                 notes.append(f"{name}: {meta['origin']}")
             log = _real_file(place.outputs, TRAIN_LOG_NAME, base_dir)
-            log_url = quote(place.log_url + TRAIN_LOG_NAME, errors=_ANY_BYTES) if log else None
+            log_url = quote(place.log_url + TRAIN_LOG_NAME, errors=ANY_BYTES) if log else None
             remote = {"remote": True} if _is_remote(place, meta) else {}
-            runs.append({"name": name, "artifacts": quote(place.url, errors=_ANY_BYTES), "log": log_url, **remote})
+            runs.append({"name": name, "artifacts": quote(place.url, errors=ANY_BYTES), "log": log_url, **remote})
     return {"runs": runs, "notes": notes}
 
 
@@ -178,13 +161,13 @@ def find_file(base_dir: Path, url: str) -> Found | None:
     if not url.startswith("/"):
         return None
     if page := page_files().get(url[1:] or "index.html"):
-        return Found(page, _PAGE_TYPES[page.suffix] + _UTF_8)
+        return Found(page, PAGE_TYPES[page.suffix] + UTF_8)
     folder, _, name = url[1:].rpartition("/")
     path = _file_of_run(base_dir, f"{folder}/", name)
     if path is None:
         return None
-    kind = _DATA_TYPES.get(path.suffix)
-    return Found(path, kind + _UTF_8 if kind else "application/octet-stream")
+    kind = DATA_TYPES.get(path.suffix)
+    return Found(path, kind + UTF_8 if kind else "application/octet-stream")
 
 
 def _file_of_run(base_dir: Path, folder_url: str, name: str) -> Path | None:
@@ -214,108 +197,37 @@ def _remote_run(base_dir: Path, url: str) -> Path | None:
     return None
 
 
-class ExplorerServer(ThreadingHTTPServer):
+class ExplorerServer(ReadOnlyServer):
     """A web server for the runs below one base directory; port 0 is any free port. OSError if the port is taken."""
-
-    # WHY: on Windows the option lets two programs listen on one port.
-    allow_reuse_address = os.name != "nt"
 
     def __init__(self, base_dir: Path, port: int) -> None:
         self.base_dir = base_dir
         self.predictor = predictions.Predictor()
-        super().__init__((_LOOPBACK, port), _Handler)
-
-    def server_bind(self) -> None:
-        """Take the port. WHY not inherited: that looks up the computer's name, which may take long offline."""
-        socketserver.TCPServer.server_bind(self)
-        self.server_name, self.server_port = _LOOPBACK, self.server_address[1]
-
-    @property
-    def url(self) -> str:
-        """The address to open."""
-        return f"http://{_LOOPBACK}:{self.server_port}/"
+        super().__init__(_Handler, port)
 
 
-class _Handler(BaseHTTPRequestHandler):
+class _Handler(ReadOnlyHandler):
     server: ExplorerServer
-    server_version = "toy-gpt-view"
-    sys_version = ""
-    timeout = _SECONDS_TO_ASK
 
-    def handle(self) -> None:
-        with suppress(ConnectionError):
-            super().handle()
-
-    def do_GET(self) -> None:
-        if not _is_own_host(self.headers, self.server.server_port):
-            self.send_error(HTTPStatus.FORBIDDEN, explain=f"This server answers to {self.server.url} only.")
-            return
-        path, _, query = self.path.partition("?")
-        try:
-            found = self._open(unquote(path, errors=_ANY_BYTES), query)
-        except OSError:
-            found = None
-        except InputError as error:
-            self.send_error(HTTPStatus.BAD_REQUEST, explain=str(error))
-            return
-        except predictions.BusyError:
-            self.send_error(HTTPStatus.SERVICE_UNAVAILABLE, explain="Other predictions are being computed.")
-            return
-        if found is None:
-            self.send_error(HTTPStatus.NOT_FOUND, explain="There is nothing at this address.")
-            return
-        kind, content = found
-        with content:
-            self._send(HTTPStatus.OK, kind, content)
-
-    do_HEAD = do_GET  # noqa: N815 - the base class's name; _send leaves the content out
-
-    def _open(self, url: str, query: str) -> tuple[str, BinaryIO] | None:
+    def find(self, url: str, query: str) -> tuple[str, BinaryIO] | None:
         """Return the type and content of what is at an address; looked up each time, so new runs are shown too."""
         if url == f"/{INDEX_NAME}":
             return _as_json(runs_index(self.server.base_dir))
         if folder := _remote_run(self.server.base_dir, url):
-            return _as_json(self.server.predictor.answer(folder, query))
+            try:
+                return _as_json(self.server.predictor.answer(folder, query))
+            except InputError as error:
+                raise RefusedError(HTTPStatus.BAD_REQUEST, str(error)) from error
+            except predictions.BusyError as error:
+                sentence = "Other predictions are being computed."
+                raise RefusedError(HTTPStatus.SERVICE_UNAVAILABLE, sentence) from error
         found = find_file(self.server.base_dir, url)
         return (found.type, found.path.open("rb")) if found else None
-
-    def send_error(self, code: int, message: str | None = None, explain: str | None = None) -> None:
-        """Answer with a sentence; the base class's own errors come here too."""
-        if code == HTTPStatus.NOT_IMPLEMENTED:  # the base class's code for a method that this class lacks
-            code, explain = HTTPStatus.METHOD_NOT_ALLOWED, "Only GET and HEAD are answered: nothing can be changed."
-        text = f"{code}: {explain or HTTPStatus(code).phrase}\n".encode()
-        self.close_connection = True
-        self._send(HTTPStatus(code), _DATA_TYPES[".txt"] + _UTF_8, BytesIO(text))
-
-    def _send(self, status: HTTPStatus, kind: str, content: BinaryIO) -> None:
-        size = content.seek(0, os.SEEK_END)
-        content.seek(0)
-        self.send_response(status)
-        if status == HTTPStatus.METHOD_NOT_ALLOWED:
-            self.send_header("Allow", "GET, HEAD")
-        for name, value in {**_HEADERS, "Content-Type": kind, "Content-Length": str(size)}.items():
-            self.send_header(name, value)
-        self.end_headers()
-        # WHY not to the end of the file: a log may grow meanwhile, and the client was told a size.
-        while self.command != "HEAD" and (block := content.read(min(size, _BLOCK_BYTES))):
-            self.wfile.write(block)
-            size -= len(block)
-
-    def log_message(self, format: str, *args: Any) -> None:  # noqa: A002 - the base class's name for it
-        """Print nothing: a line for each request would hide the address."""
 
 
 def _as_json(value: dict[str, Any]) -> tuple[str, BinaryIO]:
     text = json.dumps(value, ensure_ascii=False)
-    return _DATA_TYPES[".json"] + _UTF_8, BytesIO(text.encode("utf-8", "replace"))
-
-
-def _is_own_host(headers: Message, port: int) -> bool:
-    """Whether a request names its host exactly once, and it is this server."""
-    names = [_LOOPBACK, "localhost"]
-    own = [f"{name}:{port}" for name in names] + (names if port == 80 else [])
-    hosts = headers.get_all("Host", [])
-    return len(hosts) == 1 and hosts[0].strip().lower() in own
+    return DATA_TYPES[".json"] + UTF_8, BytesIO(text.encode("utf-8", "replace"))
 
 
 def open_server(base_dir: Path, port: int) -> ExplorerServer:
@@ -323,27 +235,17 @@ def open_server(base_dir: Path, port: int) -> ExplorerServer:
 
     InputError if there is no run to show, or no free port.
     """
-    if not 0 <= port <= 65535:
-        raise InputError(f"a port is a number from 0 to 65535, got {port}")
+
+    def make(candidate: int) -> ExplorerServer:
+        return ExplorerServer(base_dir, candidate)
+
     index = runs_index(base_dir)
     if not index["runs"]:
         hint = f"{base_dir}: there is no run to show; train one first: toy-gpt train"
         raise InputError("; ".join([hint, *index["notes"]]))
-    last = min(port + _PORTS_TO_TRY - 1, 65535) if port else 0
-    for candidate in range(port, last + 1):
-        with suppress(OSError):
-            return ExplorerServer(base_dir, candidate)
-    raise InputError(f"no port from {port} to {last} can be used; choose another with --port, or 0 for any free one")
+    return open_port(make, port)
 
 
 def serve(base_dir: Path, port: int, open_browser: bool) -> int:
     """Show the runs below a folder in a browser until Ctrl-C; return the exit code. Errors as in open_server."""
-    with open_server(base_dir, port) as server:
-        print(f"explorer  {server.url}\nCtrl-C ends", flush=True)
-        if open_browser:
-            # WHY a thread: a browser in the terminal blocks its caller, and its first request waits for an answer.
-            threading.Thread(target=webbrowser.open, args=(server.url,), daemon=True).start()
-        with suppress(KeyboardInterrupt):
-            server.serve_forever()
-    print("\nended")
-    return 0
+    return answer_until_stopped(open_server(base_dir, port), "explorer", open_browser)
