@@ -5,6 +5,7 @@ mkdocs.yml names another address for it, the runtime that runs Python in a brows
 """
 
 import json
+import re
 import subprocess
 import sys
 import tempfile
@@ -13,7 +14,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from builder.npm import package_file
-from builder.paths import ROOT
+from builder.paths import DOCS, ROOT
 from toy_gpt_train.models.registry import LADDER, ModelEntry
 from toy_gpt_train.view.server import INDEX_NAME, page_files, runs_index
 
@@ -52,11 +53,22 @@ def _explorer() -> Iterator[tuple[str, Content]]:
     index = runs_index(ROOT)
     yield f"explorer/{INDEX_NAME}", json.dumps(index)
     for address, path in page_files().items():
-        yield f"explorer/{address}", path
+        yield f"explorer/{address}", _with_links(path) if address == "index.html" else path
     for run in index["runs"]:
         for path in _files_in(ROOT / run["artifacts"]):
             yield f"explorer/{run['artifacts']}{path.name}", path
         yield f"explorer/{run['log']}", ROOT / run["log"]
+
+
+def _with_links(page: Path) -> str:
+    """The explorer's page with the links in the playground's bar: alone, on a visitor's computer, it has no site."""
+    bar = re.search(r"<nav.*?</nav>", (DOCS / "playground" / "index.html").read_text("utf-8"), re.S)
+    assert bar
+    links = bar[0].replace(' aria-current="page"', "").replace('">Explorer', '" aria-current="page">Explorer')
+    html = page.read_text("utf-8").replace("<!-- The site puts its links here. -->", links)
+    return re.sub(
+        r'<span (class="name")>(.*?)</span>(\s+<nav)', r'<a \1 href="../index.html">\2</a>\3', html, flags=re.S
+    )
 
 
 def _files_in(folder: Path) -> list[Path]:

@@ -45,6 +45,7 @@ OWN_PAGES = ("explorer/index.html", "playground/index.html")  # these have tests
 _ALL = {path.relative_to(SITE).as_posix() for path in SITE.rglob("*.html")}
 DECKS = sorted(page for page in _ALL if page.endswith(".slides.html"))
 PAGES = sorted(_ALL - set(OWN_PAGES) - set(DECKS))
+ABOUT_PAGES = ("explorer.html", "playground.html")  # they are linked from those
 TRAINING = 60_000  # milliseconds; how long a small training may take, Python included
 
 
@@ -132,6 +133,25 @@ def test_the_theme_is_that_of_the_system(context: BrowserContext, watch: Watch, 
     page.goto(site_address + "index.html")
     expect(page.locator("body")).to_have_attribute("data-md-color-scheme", "slate")
     page.get_by_title("Switch to light").click()
+    expect(page.locator("body")).to_have_attribute("data-md-color-scheme", "default")
+    watch.assert_quiet(urlsplit(site_address).netloc)
+
+
+def test_all_pages_share_a_theme_and_a_bar(context: BrowserContext, watch: Watch, site_address: str) -> None:
+    page = context.new_page()
+    page.emulate_media(color_scheme="light")
+    page.goto(site_address + "index.html")
+    page.get_by_title("Switch to dark").click()  # the page is dark, though the system is light
+    for name, own in (("explorer/index.html", "Explorer"), ("playground/index.html", "Playground")):
+        page.goto(site_address + name)
+        expect(page.locator("html")).to_have_attribute("data-theme", "dark")
+        bar = page.get_by_role("banner")
+        links = [link.evaluate("link => link.href") for link in bar.get_by_role("link").all()]
+        places = ("index.html", "lessons/index.html", "playground/index.html", "explorer/index.html")
+        assert links == [site_address + place for place in places]
+        expect(bar.locator("[aria-current=page]")).to_have_text(own)
+    page.get_by_role("button", name="Dark").click()
+    page.get_by_role("link", name="Toy-GPT Train").click()
     expect(page.locator("body")).to_have_attribute("data-md-color-scheme", "default")
     watch.assert_quiet(urlsplit(site_address).netloc)
 
@@ -425,8 +445,8 @@ def test_training_from_a_file_leads_to_the_playground(from_file: Callable[[str],
 def nav() -> list[str]:
     """The pages in the order of mkdocs.yml that this site has."""
     _, _, lines = (REPOSITORY / "mkdocs.yml").read_text("utf-8").partition("\nnav:\n")
-    pages = [page.removesuffix(".md") + ".html" for page in re.findall(r"^ +- .+: (\S+\.md)$", lines, re.M)]
-    return [page for page in pages if page in PAGES]
+    pages = [page.replace(".md", ".html") for page in re.findall(r"^ +- .+: (\S+\.(?:md|html))$", lines, re.M)]
+    return [page for page in pages if page in (*PAGES, *OWN_PAGES)]
 
 
 def footer_of(page: str) -> dict[str, str]:
@@ -437,10 +457,10 @@ def footer_of(page: str) -> dict[str, str]:
 
 def test_the_footer_leads_through_all_pages(context: BrowserContext, watch: Watch, site_address: str) -> None:
     pages = nav()
-    assert {*pages, "404.html"} == set(PAGES)  # no page is left out of the navigation
+    assert {*pages, *ABOUT_PAGES, "404.html"} == {*PAGES, *OWN_PAGES}  # no other page is left out of the navigation
     for before, name in pairwise(pages):
-        assert footer_of(before)["next"] == name
-        assert footer_of(name)["prev"] == before
+        assert before in OWN_PAGES or footer_of(before)["next"] == name
+        assert name in OWN_PAGES or footer_of(name)["prev"] == before
     assert "next" not in footer_of(pages[-1])
     assert "prev" not in footer_of(pages[0])
     page = context.new_page()
