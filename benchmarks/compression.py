@@ -8,8 +8,8 @@ bytes where the libraries of gzip, bz2 and lzma have the same versions.
 
 ``bits_per_char`` follows from ``bytes``. ``loss`` is what toy-gpt evaluate says of the same text, in bits per
 character, and ``above`` how many bytes the file has beyond it. ``knows`` is how many bytes a reader must have besides
-the file: the model's own files, made as small as lzma can. The three programs know nothing. Where they "have read" the
-nine tenths, they are given them as the beginning of the text, only what is added counts, and the reader must have them,
+the file: the model's own files, made as small as lzma can. The three programs know nothing. After "the nine tenths",
+they are given them as the beginning of the text, only what is added counts, and the reader must have them,
 too.
 """
 
@@ -47,7 +47,7 @@ def lines() -> Iterator[Sequence[object]]:
         yield line(name, len(shrink(new)), len(text) - at)
     for name, shrink in PROGRAMS.items():
         added = len(shrink(learned + new)) - len(shrink(learned))
-        yield line(f"{name}, has read the nine tenths", added, len(text) - at, knows=smallest(learned))
+        yield line(f"{name} after the nine tenths", added, len(text) - at, knows=smallest(learned))
     for folder in RUNS:
         yield from compressed(folder, text[at:])
 
@@ -63,7 +63,7 @@ def compressed(folder: Path, text: str) -> Iterator[Sequence[object]]:
             return
         assert run.decompress(data) == text
         bits = None if online else run.score(text=text).bits_per_token * len(text)
-        yield line(f"{run.name}{', online' if online else ''}", len(data), len(text), bits, knows)
+        yield line(f"{run.name}{' online' if online else ''}", len(data), len(text), bits, knows)
 
 
 def smallest(data: bytes) -> int:
