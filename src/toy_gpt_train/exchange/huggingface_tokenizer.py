@@ -1,7 +1,8 @@
 """huggingface_tokenizer.py - The tokenizer in a Hugging Face folder: tokenizer.json and tokenizer_config.json.
 
-Byte-level BPE has a tokenizer.json of its own (tokenizers/tokenizer_json.py). For words and characters it is made here:
-a pattern cuts the text, a list numbers the tokens, and tokens are joined with a space or nothing.
+BPE has a tokenizer.json of its own (tokenizer_json.py and sentencepiece_json.py in tokenizers/). For words and
+characters it is made here: a pattern cuts the text, a list numbers the tokens, and tokens are joined with a space or
+nothing.
 
 REQ: their ids are ours for every text that ours can encode; what ours refuses, theirs refuses too.
 """
@@ -15,8 +16,7 @@ from toy_gpt_train.errors import InputError
 from toy_gpt_train.files import read_json_object
 from toy_gpt_train.inference.generate import end_of_text
 from toy_gpt_train.tokenizers import Tokenizer, tokenizer_class
-from toy_gpt_train.tokenizers.bpe import BPETokenizer
-from toy_gpt_train.tokenizers.saved import load_tokenizer
+from toy_gpt_train.tokenizers.saved import described_tokenizer, load_tokenizer
 from toy_gpt_train.tokenizers.tokenizer_json import TOKENIZER_NAME, added_tokens
 
 TOKENIZER_CONFIG_NAME: Final = "tokenizer_config.json"
@@ -75,11 +75,9 @@ def read_tokenizer(folder: Path) -> tuple[Tokenizer, list[str]]:
     model, before = description.get("model"), _put_before(description.get("post_processor"))
     if isinstance(model, dict) and model.get("type") == "WordLevel":
         return _read_listed(description, model, path), []
-    if isinstance(model, dict) and model.get("byte_fallback"):
-        raise InputError(f"{path}: a tokenizer in the style of sentencepiece; only byte-level BPE is supported")
     if before:
         description["post_processor"] = None
-    tokenizer = BPETokenizer.from_description(description, path)
+    tokenizer = described_tokenizer(description, path)
     tokenizer.token_ids(before)  # each has an id
     return tokenizer, before
 
