@@ -12,9 +12,10 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Final
 
+from toy_gpt_train.artifacts.run_folder import SavedRun
 from toy_gpt_train.errors import InputError
+from toy_gpt_train.exchange.marks import begin_and_end
 from toy_gpt_train.files import read_json_object
-from toy_gpt_train.inference.generate import end_of_text
 from toy_gpt_train.tokenizers import Tokenizer, tokenizer_class
 from toy_gpt_train.tokenizers.saved import described_tokenizer, load_tokenizer
 from toy_gpt_train.tokenizers.tokenizer_json import TOKENIZER_NAME, added_tokens
@@ -29,17 +30,17 @@ _CUTS: Final[dict[str, dict[str, Any]]] = {
 _JOINS: Final[dict[str, dict[str, Any] | None]] = {"word": None, "char": {"type": "Fuse"}}  # None: with a space
 
 
-def tokenizer_files(tokenizer: Tokenizer, context: int) -> dict[str, str]:
+def tokenizer_files(run: SavedRun, context: int) -> dict[str, str]:
     """Return the text of the files, by name."""
-    described = tokenizer.files().get(TOKENIZER_NAME) or _listed_text(tokenizer)
-    end = end_of_text(tokenizer)
+    described = run.tokenizer.files().get(TOKENIZER_NAME) or _listed_text(run.tokenizer)
     config: dict[str, Any] = {
         "tokenizer_class": "PreTrainedTokenizerFast",
         "clean_up_tokenization_spaces": False,
         "model_max_length": context,
     }
-    if end is not None:
-        config |= dict.fromkeys(("bos_token", "eos_token"), tokenizer.tokens[end])
+    for name, token_id in zip(("bos_token", "eos_token"), begin_and_end(run), strict=True):
+        if token_id is not None:
+            config[name] = run.tokenizer.tokens[token_id]
     return {TOKENIZER_NAME: described, TOKENIZER_CONFIG_NAME: json.dumps(config, ensure_ascii=False, indent=2) + "\n"}
 
 

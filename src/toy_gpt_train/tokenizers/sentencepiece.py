@@ -182,12 +182,20 @@ class SentencePieceTokenizer(Tokenizer):
         return start + next((at for at in places if (written[at - 1], written[at]) not in self._joints), 0)
 
     def _encode_word(self, written: str) -> list[int]:
+        return self.merge(self.first_ids(written))
+
+    def first_ids(self, written: str) -> list[int]:
+        """Return the ids that a piece begins as: those of its characters, or of their bytes."""
         first: list[int] = []
         for char in written:
             if (token_id := self._ids.get(char)) is not None:
                 first.append(token_id)
             else:
                 first += [self.byte_ids[byte] for byte in utf8(char)]
+        return first
+
+    def merge(self, first: Sequence[int]) -> list[int]:
+        """Return what the merges make of the ids that a piece begins as."""
         return merged(first, self._ranks, self._merged_ids)
 
     # --- and back ------------------------------------------------------------------------------------------
