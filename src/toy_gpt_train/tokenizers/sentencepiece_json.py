@@ -64,7 +64,9 @@ def parse(description: Mapping[str, Any], path: Path) -> Parsed:
 
 
 def _checked_model(description: Mapping[str, Any], path: Path) -> Mapping[str, Any]:
-    model: Mapping[str, Any] = description["model"]
+    model = description.get("model")
+    if not isinstance(model, dict):
+        raise InputError(f"{path}: its model is not an object")
     if model.get("type", "BPE") != "BPE" or model.get("byte_fallback") is not True:
         raise InputError(f"{path}: its model is {model.get('type')!r:.60}; only BPE with byte_fallback is supported")
     for setting in ("dropout", "continuing_subword_prefix", "end_of_word_suffix", "ignore_merges"):
