@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 
 from conftest import needs_processes
 from toy_gpt_train.errors import InputError
-from toy_gpt_train.tokenizers import bpe, bpe_files, bpe_naive, bpe_train
+from toy_gpt_train.tokenizers import bpe_files, bpe_merge, bpe_naive, bpe_train
 from toy_gpt_train.tokenizers.bpe import BPETokenizer
 from toy_gpt_train.tokenizers.bpe_train import train_bpe
 from toy_gpt_train.tokenizers.pretokenize import last_certain_cut, pretokenize
@@ -438,13 +438,13 @@ def test_a_stream_takes_constant_memory() -> None:
 
 
 def test_the_word_cache_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(bpe, "CACHED_WORDS", 10)
+    monkeypatch.setattr(bpe_merge, "CACHED_WORDS", 10)
     tokenizer = make_tokenizer([(b"a", b"b")])
     text = " ".join(f"ab{chr(97 + i)}" for i in range(26)) + "x" * 1000
     for _ in range(2):
         assert tokenizer.encode(text) == naive_encode(text, tokenizer)
         assert 0 < len(tokenizer._cache) <= 10
-    assert max(map(len, tokenizer._cache)) <= bpe.CACHED_WORD_BYTES
+    assert max(map(len, tokenizer._cache)) <= bpe_merge.CACHED_WORD_BYTES
 
 
 @pytest.mark.parametrize("text", ["\ud800", "fine so far \udfff", "<\ud83d>"])

@@ -187,7 +187,10 @@ REFUSED: dict[str, tuple[Callable[[dict[str, Any]], object], str]] = {
     "no pattern": (lambda d: d["pre_tokenizer"].update(use_regex=False), "use_regex of its pre_tokenizer is False"),
     "space": (lambda d: d["pre_tokenizer"].pop("add_prefix_space"), "add_prefix_space of its pre_tokenizer is True"),
     "post-processor": (lambda d: d.update(post_processor={"type": "TemplateProcessing"}), "TemplateProcessing"),
-    "byte_fallback": (lambda d: d["model"].update(byte_fallback=True), "byte_fallback of its model"),
+    "byte_fallback": (
+        lambda d: d["model"].update(byte_fallback=True),
+        "its model has byte_fallback, but its normalizer",
+    ),
     "lstrip": (lambda d: d["added_tokens"][0].update(lstrip=True), "lstrip of the added token"),
     "id": (lambda d: d["added_tokens"][0].update(id=5), r"give '<\|endoftext\|>' different ids"),
     "vocab": (lambda d: d["model"].update(vocab=[]), "the vocab of its model is not an object"),

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack, closing
 from dataclasses import replace
 from functools import cache
+from itertools import pairwise
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -27,6 +28,7 @@ from toy_gpt_train.models.llama import LlamaModel
 from toy_gpt_train.nn.rotation import RopeScaling, rope_frequencies
 from toy_gpt_train.tokenizers.bpe import BPETokenizer
 from toy_gpt_train.tokenizers.char import CharTokenizer
+from toy_gpt_train.tokenizers.sentencepiece import SentencePieceTokenizer
 from toy_gpt_train.tokenizers.word import WordTokenizer
 
 MODELS = {"gpt": GPTModel, "llama": LlamaModel}
@@ -334,6 +336,71 @@ def test_words_have_the_space_before_them(tmp_path):
     assert (fields.eos_token_id, fields.unknown_token_id) == (0, 0)
 
 
+LEARNED = ["th", "▁t", "he", "▁the", "the", "▁th", "ca", "at", "cat", "▁cat", "▁▁", "▁▁▁", "aa", "aaa", "▁c", "▁ca"]
+
+
+def sentencepiece(
+    learned: list[str] | None = None, less: tuple[str, str] | None = None, **how: Any
+) -> SentencePieceTokenizer:
+    """Tokens in the order of learning, with every merge that makes one, as Llama 2 has them."""
+    marks, letters = ["<unk>", "<s>", "</s>"], [*(f"<0x{byte:02X}>" for byte in range(256)), *"▁thecasn."]
+    tokens = [*marks, *letters, *(LEARNED if learned is None else learned)]
+    merges = [
+        (token[:cut], token[cut:])
+        for token in tokens[len(marks) + 256 :]
+        for cut in range(1, len(token))
+        if {token[:cut], token[cut:]} <= {*tokens} and (token[:cut], token[cut:]) != less
+    ]
+    return SentencePieceTokenizer(tokens, merges, marks, **how)
+
+
+def in_another_order(last: tuple[str, str], learned: list[str] | None = None) -> SentencePieceTokenizer:
+    """The same, but a merge is the last one."""
+    tokenizer = sentencepiece(learned)
+    merges = [*(merge for merge in tokenizer.merges if merge != last), last]
+    return SentencePieceTokenizer(tokenizer.tokens, merges, tokenizer.special)
+
+
+def test_sentencepiece_is_told_by_scores(tmp_path):
+    tokenizer = sentencepiece()
+    run = a_run(tokenizer=tokenizer)
+    run = run._replace(meta={**run.meta, "start_tokens": ["<s>"]})
+    file = written(run, tmp_path)
+    fields = {key.removeprefix("tokenizer.ggml."): value for key, value in file.fields.items()}
+    assert (fields["model"], fields["tokens"]) == ("llama", tokenizer.tokens)
+    assert file.types["tokenizer.ggml.scores"] == [FLOAT32]
+    made = {token: -fields["scores"][i] for i, token in enumerate(tokenizer.tokens)}
+    order = [left + right for left, right in tokenizer.merges]
+    assert [made[token] for token in dict.fromkeys(order)] == list(range(len(LEARNED)))
+    assert fields["token_type"] == [3] * 3 + [6] * 256 + [1] * (tokenizer.vocab_size - 259)
+    assert [fields[f"{name}_token_id"] for name in ("bos", "eos")] == [1, 2]
+    assert (fields["add_bos_token"], fields["add_space_prefix"]) == (False, True)
+    assert tokenizer_fields(sentencepiece(prefix="never", strips=False), tmp_path).add_space_prefix is False
+
+
+def by_scores(text: str, tokens: list[str], scores: list[float]) -> list[str]:
+    """llama.cpp's way in the plainest form: of all neighbors that are a token, those of the highest score, leftmost."""
+    score = dict(zip(tokens, scores, strict=True))
+    found = list(text)
+    while pairs := [(-score[a + b], i) for i, (a, b) in enumerate(pairwise(found)) if a + b in score]:
+        _, i = min(pairs)
+        found[i : i + 2] = [found[i] + found[i + 1]]
+    return [one for part in found for one in ([part] if part in score else [f"<0x{b:02X}>" for b in part.encode()])]
+
+
+def test_scores_give_the_same_tokens_as_merges(tmp_path):
+    tokenizer = sentencepiece()
+    fields = tokenizer_fields(tokenizer, tmp_path)
+
+    @settings(max_examples=500, deadline=None)
+    @given(st.text(st.sampled_from(" thecasnx.é"), max_size=40))
+    def check(text: str) -> None:
+        expected = by_scores(("▁" + text if text else "").replace(" ", "▁"), fields.tokens, fields.scores)
+        assert tokenizer.tokenize(text) == expected
+
+    check()
+
+
 def test_without_an_end_of_text_the_rarest_token_has_to_be_it(tmp_path):
     run = a_run(tokenizer=WordTokenizer(["a", "b", "c"]))._replace(frequencies=[5, 3, 4])
     fields = written(run, tmp_path).fields
@@ -351,7 +418,12 @@ def test_without_an_end_of_text_the_rarest_token_has_to_be_it(tmp_path):
             BPETokenizer({i: bytes([i]) for i in range(256)}, [], cut="llama3"),
             "no name for BPE that cuts by llama3 and has ignore_merges False",
         ),
-        (SimpleNamespace(kind="sentencepiece", vocab_size=3), "no tokenizer that does what sentencepiece does"),
+        (SimpleNamespace(kind="unigram", vocab_size=3), "no tokenizer that does what unigram does"),
+        (sentencepiece(prefix="first"), r"which this tokenizer does not \(prefix 'first', strips True\)"),
+        (sentencepiece(strips=False), r"which this tokenizer does not \(prefix 'every', strips False\)"),
+        (sentencepiece(less=("▁t", "he")), "llama.cpp would also merge '▁t' and 'he'"),
+        (in_another_order(("▁t", "he")), "llama.cpp would do the merges that make '▁the' in another order"),
+        (in_another_order(("t", "ht"), learned=["ht", "th", "tht", "htht"]), "would cut 'thth.*' into other tokens"),
     ],
 )
 def test_a_tokenizer_that_llama_cpp_does_not_have_is_refused(tmp_path, tokenizer, message):

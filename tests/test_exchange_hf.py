@@ -11,6 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+import test_sentencepiece
 import toy_gpt_train as tg
 from toy_gpt_train.artifacts.safetensors import read_safetensors, write_safetensors
 from toy_gpt_train.errors import InputError
@@ -328,6 +329,40 @@ def test_a_tokenizer_in_the_style_of_llama_3(tmp_path, bpe):
         tg.load(tmp_path / "run")
 
 
+def test_a_model_in_the_style_of_llama_2(toy_gpt, torch, tmp_path):
+    """Its tokenizer and its weights are imported, and exported again; every command works on the run."""
+    from transformers import AutoModelForCausalLM, AutoTokenizer
+
+    theirs = test_sentencepiece.their_tokenizer("every")
+    model = their_model(torch, "llama", vocab_size=theirs.get_vocab_size(), eos_token_id=2, max_position_embeddings=60)
+    model.save_pretrained(tmp_path / "hf")
+    theirs.save(str(tmp_path / "hf" / "tokenizer.json"))
+    run, back = tg.load(tmp_path / "hf"), tmp_path / "back"
+    assert run.meta["start_tokens"] == ["<s>"]
+    ids = theirs.encode("the cat").ids
+    assert run.start_ids("<s>the cat") == ids
+    assert largest_difference(torch, run, model, ids) < 1e-5
+    generated = model.generate(torch.tensor([ids]), max_new_tokens=20, do_sample=False)[0].tolist()
+    written = run.tokenizer.decode(generated).removeprefix("<s> the cat").removesuffix("</s>")
+    assert run.generate("<s>the cat", 20, temperature=0) == f"<s>the cat{written}"
+    assert toy_gpt("import", tmp_path / "hf", "--base-dir", back).code == 0
+    prompt = ("--prompt", "<s>the cat", "--num", 6, "--temperature", 0)
+    assert "block 2" in toy_gpt("infer", "--base-dir", back, *prompt, "--explain").out
+    assert toy_gpt("infer", "--base-dir", back, "--num", 6).code == 0  # it begins with <s>
+    (tmp_path / "text.txt").write_text(TEXT, "utf-8")
+    assert toy_gpt("evaluate", "--base-dir", back, "--text", tmp_path / "text.txt").code == 0
+    outcome = toy_gpt("export", "--base-dir", back, "--to", "hf", "--out", tmp_path / "again")
+    assert outcome.code == 0
+    again, tokenizer = (kind.from_pretrained(tmp_path / "again") for kind in (AutoModelForCausalLM, AutoTokenizer))
+    assert largest_difference(torch, run, again, ids) < 1e-5
+    assert tokenizer.encode("<s>the  cat\n") == run.tokenizer.encode("<s>the  cat\n")
+    assert (tokenizer.bos_token, tokenizer.eos_token) == ("<s>", "</s>")
+    assert (again.generation_config.bos_token_id, again.generation_config.eos_token_id) == (1, 2)
+    # Their library has learned only one merge for each token, and llama.cpp would do more.
+    outcome = toy_gpt("export", "--base-dir", back, "--to", "gguf", "--out", tmp_path / "model.gguf")
+    assert (outcome.code, "llama.cpp would also merge" in outcome.err) == (2, True)
+
+
 # --- the command line -------------------------------------------------------------------------------------------
 
 
@@ -490,7 +525,7 @@ WRONG_TOKENIZERS = [
     (lambda d: d.update(pre_tokenizer={"type": "Whitespace"}), "its pre_tokenizer (Whitespace) is not ByteLevel"),
     (
         lambda d: d["model"].update(byte_fallback=True),
-        "in the style of sentencepiece; only byte-level BPE is supported",
+        "its model has byte_fallback, but its normalizer (None) or pre_tokenizer (ByteLevel) is not that of Llama 2",
     ),
     (lambda d: d["model"].update(type="Unigram"), "its model is 'Unigram'"),
     (lambda d: d.update(post_processor={"type": "BertProcessing"}), "its post_processor (BertProcessing) adds tokens"),

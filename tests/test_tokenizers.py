@@ -230,7 +230,7 @@ def test_what_does_not_print_is_shown_as_an_escape() -> None:
 
 @pytest.mark.parametrize("kind", ["word", "char"])
 def test_only_bpe_has_merges_and_files(kind: str) -> None:
-    with pytest.raises(InputError, match=r"^only byte-level BPE has merges: choose --tokenizer bpe$"):
+    with pytest.raises(InputError, match=r"^only the merges of byte-level BPE are shown: choose --tokenizer bpe$"):
         learned_from(kind, "hug").merge_steps("hug")
     assert learned_from(kind, "hug").files() == {}
 

@@ -29,6 +29,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import test_exchange_arpa
+import test_sentencepiece
 import test_series
 from toy_gpt_train import io_artifacts
 from toy_gpt_train.artifacts.csv_files import csv_line, parse_numbers, read_csv
@@ -52,6 +53,7 @@ from toy_gpt_train.show import visible
 from toy_gpt_train.tokenizers.bpe import BPETokenizer
 from toy_gpt_train.tokenizers.char import CharTokenizer
 from toy_gpt_train.tokenizers.pretokenize import CUTS, pretokenize
+from toy_gpt_train.tokenizers.sentencepiece_json import PREFIXES
 from toy_gpt_train.tokenizers.word import WordTokenizer
 
 NODE = shutil.which("node")
@@ -1018,6 +1020,90 @@ def test_the_nearest_vectors_are_those_of_the_largest_cosine(ask: Ask) -> None:
     assert [one["place"] for one in answer] == expected
     assert expected[0] == 9
     assert [one["cosine"] for one in answer] == pytest.approx([cosine(vectors[i]) for i in expected])
+
+
+# --- tokenizers of imported models --------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("prefix", PREFIXES)
+def test_sentencepiece_is_the_same(ask: Ask, prefix: str) -> None:
+    tokenizer = test_sentencepiece.made(prefix, strips=prefix != "never")
+    special = list(tokenizer.special)
+    ids = ask("bpe", kind="sentencepiece", files=tokenizer.files(), special=special)
+    assert ids == {token: token_id for token_id, token in enumerate(tokenizer.tokens)}
+
+    @settings(max_examples=60, deadline=None)
+    @given(st.lists(test_sentencepiece.TEXTS, max_size=8))
+    def check(texts: list[str]) -> None:
+        tokens = ask("tokenize", texts=texts)
+        assert tokens == [tokenizer.tokenize(text) for text in texts]
+        halves = [one[len(one) // 2 :] for one in tokens]
+        assert ask("join", lists=halves) == [tokenizer.decode(tokenizer.token_ids(one)) for one in halves]
+
+    check()
+    long = "a" * 3000 + "the  cat" * 500
+    assert ask("tokenize", texts=[long]) == [tokenizer.tokenize(long)]
+    with pytest.raises(ViewError, match="a lone surrogate"):
+        ask("tokenize", texts=["a\ud800"])
+
+
+@pytest.fixture(scope="module")
+def of_sentencepiece(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The artifacts of a run with such a tokenizer."""
+    folder = tmp_path_factory.mktemp("sentencepiece")
+    test_sentencepiece.made().save(folder / "tokenizer")
+    text = "the  cat <s>aaaaa</s> é😀 cat.\n" * 8
+    train("bigram", text=text, tokenizer=folder / "tokenizer", epochs=2).save(folder / "run")
+    return folder / "run" / "artifacts"
+
+
+def test_a_run_with_sentencepiece_predicts_and_writes_the_same(ask: Ask, of_sentencepiece: Path) -> None:
+    run = load_run(of_sentencepiece)
+    assert_same_interface(load(ask, files_of(of_sentencepiece)), run)
+    assert_same_predictions(ask, run, 5)
+    answer = ask("session", prompt="the  cat", count=12)
+    assert answer["text"] == run.generate("the  cat", 12, temperature=0, ignore_eos=True)
+
+
+def in_description(change: Callable[[dict[str, Any]], object]) -> Callable[[Files], object]:
+    def changed(files: Files) -> None:
+        content = json.loads(files["tokenizer.json"])
+        change(content)
+        files["tokenizer.json"] = json.dumps(content).encode()
+
+    return changed
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        lambda files: files.pop("tokenizer.json"),
+        lambda files: files.update({"tokenizer.json": b"{"}),
+        in_description(lambda d: d.pop("model")),
+        in_description(lambda d: d.update(added_tokens={})),
+        in_description(lambda d: d.update(added_tokens=[None])),
+        in_description(lambda d: d["added_tokens"].pop()),
+        in_description(lambda d: d["model"].update(vocab=[])),
+        in_description(lambda d: d["model"]["vocab"].pop("<0x41>")),
+        in_description(lambda d: d["model"]["vocab"].update(a=1)),
+        in_description(lambda d: d["model"]["vocab"].update(a="x")),
+        in_description(lambda d: d["model"]["vocab"].update(zz=len(d["model"]["vocab"]))),
+        in_description(lambda d: d["model"].update(merges=3)),
+        in_description(lambda d: d["model"]["merges"].append(["t", "t"])),
+        in_description(lambda d: d["model"]["merges"].append([1, None])),
+        in_description(lambda d: d.update(normalizer=None)),
+        in_description(lambda d: d.update(decoder=None)),
+    ],
+)
+def test_damaged_sentencepiece_is_refused_by_both(
+    ask: Ask, of_sentencepiece: Path, tmp_path: Path, damage: Callable[[Files], object]
+) -> None:
+    files = files_of(of_sentencepiece)
+    damage(files)
+    with pytest.raises(ViewError, match=r"tokenizer\.json"):
+        load(ask, files)
+    with pytest.raises((InputError, OSError)):
+        load_in_python(tmp_path, files)
 
 
 # --- damaged files ------------------------------------------------------------------------------------------------

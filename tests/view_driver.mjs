@@ -50,8 +50,8 @@ const answers = {
       log: run.log, lossFloor, kind, vocabSize, contextSize, minContext, milliseconds,
     };
   },
-  bpe({ files, special = [] }) {
-    tokenizer = tokenizers.tokenizerFromMeta({ kind: "bpe", special }, new Map(Object.entries(files)));
+  bpe({ files, special = [], kind = "bpe" }) {
+    tokenizer = tokenizers.tokenizerFromMeta({ kind, special }, new Map(Object.entries(files)));
     return Object.fromEntries(tokenizer.idOf);
   },
   // Ask for several contexts at once; return the queries that were sent, and what went wrong.

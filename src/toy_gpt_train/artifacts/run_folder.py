@@ -28,6 +28,7 @@ from toy_gpt_train.project import MANIFEST_NAME, declared_repo_name
 from toy_gpt_train.staging import JOURNAL_NAME, ensure_whole, only_writer, staged_files
 from toy_gpt_train.tokenizers import Tokenizer, tokenizer_class
 from toy_gpt_train.tokenizers.bpe_files import VOCAB_NAME
+from toy_gpt_train.tokenizers.tokenizer_json import TOKENIZER_NAME
 
 # What a run may have beside its log.
 CONFIG_NAME: Final = "config.toml"
@@ -244,8 +245,9 @@ def changes(run: SavedRun) -> str | None:
 
 
 def _read_vocabulary(folder: Path, meta: Meta) -> tuple[list[str], list[int]]:
-    spelled = folder / VOCAB_NAME  # with BPE, tokens overlap, and may be longer than the text together
-    characters = meta["corpus"]["num_chars"] + (spelled.stat().st_size if spelled.is_file() else 0)
+    # With BPE, tokens overlap, and may be longer than the text together.
+    spelled = [path for name in (VOCAB_NAME, TOKENIZER_NAME) if (path := folder / name).is_file()]
+    characters = meta["corpus"]["num_chars"] + sum(path.stat().st_size for path in spelled)
     # WHY 8: UTF-8 has up to four bytes for a character, and CSV writes a quote twice.
     most_bytes = min(_BYTES_PER_TOKEN * meta["vocab_size"] + 8 * characters, MAX_BYTES)
     return read_vocabulary(folder / VOCABULARY_NAME, meta["vocab_size"], most_bytes)
@@ -302,7 +304,8 @@ def _read_content(folder: Path, meta: Meta, model: Model, tokens: Sequence[str],
     in_columns = any(column.by_token for columns in expected.values() for column in columns)
     # WHY the hash: a saved tokenizer may have another order; then the file must be the one that training wrote.
     known_order = meta.get("sha256", {}).get(VOCABULARY_NAME) == sha256_of_file(folder / VOCABULARY_NAME)
-    if meta["tokenizer"]["kind"] != "bpe" and not in_columns and not known_order and list(tokens) != sorted(tokens):
+    has_order = in_columns or known_order or tokenizer_class(meta["tokenizer"]["kind"]).learned
+    if not has_order and list(tokens) != sorted(tokens):
         # WHY: without columns named by token, the order alone says which weight belongs to which token.
         raise InputError(f"{folder / VOCABULARY_NAME}: the tokens are not in sorted order")
     if layout == "safetensors":

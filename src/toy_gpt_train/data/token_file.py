@@ -199,5 +199,4 @@ def decode_file(tokens: Path, tokenizer_folder: Path, out: Path, *, text_check: 
 
 def _decoded(tokenizer: Tokenizer, ids: TokenFile) -> Iterator[bytes]:  # in blocks that may end inside a character
     for start in range(0, len(ids), BLOCK):
-        separator = tokenizer.separator.encode() if start else b""
-        yield separator + tokenizer.decode_bytes(ids[start : start + BLOCK])
+        yield tokenizer.decode_bytes(ids[start : start + BLOCK], begins=start == 0)

@@ -168,11 +168,10 @@ def _read(
 
 
 def _size(tokenizer: Tokenizer, token_id: int) -> int:
-    """Return the bytes that a token stands for. WHY a separator: the white space after a word is not known."""
-    return len(tokenizer.decode_bytes([token_id])) + len(tokenizer.separator)
+    """Return the bytes that a token stands for. WHY not as a beginning: white space around words is not known."""
+    return len(tokenizer.decode_bytes([token_id], begins=False))
 
 
 def _num_chars(tokenizer: Tokenizer, token_id: int) -> int:
     """Return how many characters begin in a token: its bytes that do not continue one, in UTF-8."""
-    data = tokenizer.decode_bytes([token_id]) + tokenizer.separator.encode()
-    return sum(byte & 0xC0 != 0x80 for byte in data)
+    return sum(byte & 0xC0 != 0x80 for byte in tokenizer.decode_bytes([token_id], begins=False))

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from toy_gpt_train.errors import InputError
-from toy_gpt_train.tokenizers import Tokenizer, tokenizer_class
+from toy_gpt_train.tokenizers import TOKENIZERS, Tokenizer, tokenizer_class
 from toy_gpt_train.tokenizers.bpe_files import MERGES_NAME, parse_merges, parse_vocab
 
 BEGIN: Final = "<s>"
@@ -50,7 +50,9 @@ def unescape(word: str) -> str:
 
 
 def description_of(tokenizer: Tokenizer) -> dict[str, Any]:
-    """Return all of a tokenizer but its tokens: the kind, special tokens, and the merges of BPE."""
+    """Return all of a tokenizer but its tokens: its kind, special tokens and merges; InputError if that is not all."""
+    if tokenizer.kind not in TOKENIZERS:
+        raise InputError(f"an ARPA file cannot say how a {tokenizer.kind} tokenizer cuts text")
     merges = tokenizer.files().get(MERGES_NAME, "").splitlines()[1:]
     return tokenizer.description() | ({"merges": merges} if merges else {})
 
@@ -61,8 +63,9 @@ def described(tokens: Sequence[str], description: Mapping[str, Any], path: Path)
     for texts in (special, merges):
         if not isinstance(texts, list) or not all(isinstance(text, str) for text in texts):
             raise InputError(f"{path}: its first line does not describe a tokenizer")
-    if description.get("kind") != "bpe":
-        return tokenizer_class(description.get("kind")).from_vocabulary(tokens, path.parent, special)
+    if (kind := description.get("kind")) != "bpe":
+        known = kind if kind in ("word", "char") else None  # others would look for files of their own
+        return tokenizer_class(known).from_vocabulary(tokens, path.parent, special)
     from toy_gpt_train.tokenizers.bpe import BPETokenizer  # WHY here: see TOKENIZERS
 
     ids = {token: token_id for token_id, token in enumerate(tokens)}

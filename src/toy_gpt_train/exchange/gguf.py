@@ -10,7 +10,7 @@ Numbers are little-endian, weights have 32 bits, and a text is its length in 8 b
 Concepts:
     architecture: the name by which llama.cpp knows how tensors make a network. It rotates the same pairs of values as
         nn/attention.py, so every matrix stays as it is.
-    tokenizer: llama.cpp has several; the file says which one to use, with which tokens.
+    tokenizer: llama.cpp has several; see gguf_tokenizer.py.
 
 Source: https://github.com/ggml-org/ggml/blob/master/docs/gguf.md
 """
@@ -18,22 +18,18 @@ Source: https://github.com/ggml-org/ggml/blob/master/docs/gguf.md
 import struct
 import sys
 from array import array
-from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from math import prod
 from pathlib import Path
-from typing import Any, Final, cast
+from typing import Final, cast
 
 from toy_gpt_train.artifacts.run_folder import SavedRun
 from toy_gpt_train.disk import whole_file
 from toy_gpt_train.errors import InputError
-from toy_gpt_train.inference.generate import end_of_text
+from toy_gpt_train.exchange.gguf_tokenizer import tokenizer_fields
 from toy_gpt_train.models.transformer import TransformerModel
 from toy_gpt_train.nn.kernels import Floats
 from toy_gpt_train.nn.rotation import rope_frequencies
-from toy_gpt_train.tokenizers import Tokenizer
-from toy_gpt_train.tokenizers.bpe import BPETokenizer
-from toy_gpt_train.tokenizers.bpe_files import spell
 
 ALIGNMENT: Final = 32  # bytes
 F32: Final = 0  # the type of a tensor, and of a file that has no others
@@ -41,10 +37,7 @@ F32: Final = 0  # the type of a tensor, and of a file that has no others
 # The types of a field's value.
 UINT8, UINT32, INT32, FLOAT32, BOOL, STRING, ARRAY = 0, 4, 5, 6, 7, 8, 9
 
-# The types of a token: a control token is cut out of the text before all others, and not shown.
-NORMAL, CONTROL = 1, 3
-
-Value = bool | int | float | str | bytes | list[str] | list[int]
+Value = bool | int | float | str | bytes | list[str] | list[int] | list[float]
 Fields = dict[str, Value]
 Tensors = dict[str, tuple[tuple[int, ...], list[Floats]]]  # each a shape, and the numbers in parts
 
@@ -60,7 +53,7 @@ def write(run: SavedRun, out: Path) -> list[Path]:
     if kind not in _ARCHITECTURES:
         raise InputError(f"GGUF says how to compute {' or '.join(_ARCHITECTURES)}, but not {kind}")
     model, architecture = cast(TransformerModel, run.model), _ARCHITECTURES[kind]
-    fields, tensors = _sizes(model, architecture) | _tokenizer(run), _tensors(model, architecture)
+    fields, tensors = _sizes(model, architecture) | tokenizer_fields(run), _tensors(model, architecture)
     with whole_file(out) as file:
         file.write(_padded(_header(fields, tensors)))
         for _, parts in tensors.values():
@@ -143,74 +136,6 @@ def _tensor_name(name: str, joined: Mapping[str, str]) -> str:
     return f"blk.{number}.{there}.{what}" if block else f"{there}.{what}"
 
 
-# --- the tokenizer ------------------------------------------------------------------------------------------
-
-_CUTS: Final = {("gpt2", False): "gpt-2", ("llama3", True): "llama-bpe", ("digits", False): "smollm"}
-_SPACE: Final = "\u2581"  # how T5 writes a space
-
-
-def _tokenizer(run: SavedRun) -> Fields:
-    tokenizer = run.tokenizer
-    if tokenizer.kind not in _KINDS:
-        raise InputError(f"llama.cpp has no tokenizer that does what {tokenizer.kind} does")
-    fields = _KINDS[tokenizer.kind](tokenizer)
-    tokens = cast(list[str], fields["tokens"])
-    if twice := [token for token, count in Counter(tokens).items() if count > 1]:
-        raise InputError(f"llama.cpp could not tell the special token {twice[0]!r:.60} from an ordinary one")
-    if cut := [token for token in tokens if "\0" in token]:
-        raise InputError(f"llama.cpp would end the token {cut[0]!r:.60} at its zero byte")
-    end = end_of_text(tokenizer)
-    if end is None:
-        # WHY: llama.cpp takes some token for the end of a text, and if none is named, one that may be frequent.
-        end = min(range(len(tokens)), key=run.frequencies.__getitem__)
-    fields["token_type"] = [CONTROL if token in tokenizer.special else NORMAL for token in tokenizer.tokens]
-    fields |= dict.fromkeys(("bos_token_id", "eos_token_id", "unknown_token_id"), end)  # only T5 asks for the last
-    fields |= dict.fromkeys(("add_bos_token", "add_eos_token"), False)
-    return {f"tokenizer.ggml.{name}": value for name, value in fields.items()}
-
-
-def _bpe(tokenizer: BPETokenizer) -> Fields:
-    """Byte-level BPE is the same there; how it cuts a text has a name."""
-    if (how := (tokenizer.cut_by, tokenizer.ignore_merges)) not in _CUTS:
-        raise InputError(f"llama.cpp has no name for BPE that cuts by {how[0]} and has ignore_merges {how[1]}")
-    merges = [f"{spell(left)} {spell(right)}" for left, right in tokenizer.merges]
-    return {"model": "gpt2", "pre": _CUTS[how], "tokens": list(tokenizer.tokens), "merges": merges}
-
-
-def _char(tokenizer: Tokenizer) -> Fields:
-    """Characters are BPE that merges the bytes of a character, one after the other, and no more."""
-    tokens = [token if token in tokenizer.special else spell(token.encode()) for token in tokenizer.tokens]
-    chars = [spell(token.encode()) for token in tokenizer.tokens if len(token) == 1]
-    merges = dict.fromkeys(f"{char[:end]} {char[end]}" for char in chars for end in range(1, len(char)))
-    return {"model": "gpt2", "pre": "gpt-2", "tokens": tokens, "merges": list(merges)}
-
-
-def _word(tokenizer: Tokenizer) -> Fields:
-    """Words are T5's tokens: each has the space before it."""
-    if wrong := [token for token in tokenizer.tokens if _SPACE in token and token not in tokenizer.special]:
-        raise InputError(f"llama.cpp would take U+2581 in the word {wrong[0]!r:.60} for a space")
-    tokens = [token if token in tokenizer.special else _SPACE + token for token in tokenizer.tokens]
-    spaces: Fields = {"add_space_prefix": True, "remove_extra_whitespaces": True}
-    return {"model": "t5", "tokens": tokens, **spaces, "precompiled_charsmap": _white_to_space()}
-
-
-def _white_to_space() -> bytes:
-    r"""Return T5's table of what is replaced in a text before it is cut: \t, \n, \v, \f and \r by a space.
-
-    It is the size of a trie in bytes, the trie, and the replacements. The trie's entry for a first byte is at that
-    number. It has the byte, a flag that the replaced text may end here, and from bit 10 on what gives, by exclusive or
-    with its own number, the next entry, 256. That one says where the replacement begins: at 0. A second byte would lead
-    from it to one of the entries up to 511, which are empty.
-    """
-    trie = [0] * 512
-    for byte in b"\t\n\v\f\r":
-        trie[byte] = byte | 1 << 8 | (byte ^ 256) << 10
-    return struct.pack("<I512I", 4 * len(trie), *trie) + b" \0"
-
-
-_KINDS: Final[Mapping[str, Callable[[Any], Fields]]] = {"bpe": _bpe, "char": _char, "word": _word}
-
-
 # --- the bytes ----------------------------------------------------------------------------------------------
 
 
@@ -240,9 +165,10 @@ def _typed(value: Value) -> tuple[int, bytes]:
             return STRING, _text(value)
         case bytes():
             return ARRAY, struct.pack("<IQ", UINT8, len(value)) + value
-    items = [_text(item) if isinstance(item, str) else struct.pack("<i", item) for item in value]
-    kind = INT32 if value and isinstance(value[0], int) else STRING
-    return ARRAY, struct.pack("<IQ", kind, len(value)) + b"".join(items)
+    if not value or isinstance(value[0], str):
+        return ARRAY, struct.pack("<IQ", STRING, len(value)) + b"".join(map(_text, cast(list[str], value)))
+    kind, code = (INT32, "i") if isinstance(value[0], int) else (FLOAT32, "f")
+    return ARRAY, struct.pack("<IQ", kind, len(value)) + struct.pack(f"<{len(value)}{code}", *value)
 
 
 def _text(text: str) -> bytes:

@@ -26,7 +26,7 @@ from toy_gpt_train.disk import whole_folder
 from toy_gpt_train.errors import InputError
 from toy_gpt_train.exchange.huggingface_config import CONFIG_NAME, CONFIGS, read_config, written_config
 from toy_gpt_train.exchange.huggingface_tokenizer import read_tokenizer, tokenizer_files
-from toy_gpt_train.inference.generate import end_of_text
+from toy_gpt_train.exchange.marks import begin_and_end
 from toy_gpt_train.models.architecture import Architecture
 from toy_gpt_train.models.registry import find_model
 
@@ -176,13 +176,13 @@ def write(run: SavedRun, out: Path) -> list[Path]:
     size: Architecture = network.architecture
     named = network.network.state_dict()
     tensors = {part.theirs: _to_theirs(part, named) for part in _parts(kind, size)}
-    end = end_of_text(run.tokenizer)
+    begin, end = begin_and_end(run)
     config = written_config(kind, model.vocab_size, model.context_size, size)
-    ends = {"bos_token_id": end, "eos_token_id": end, "pad_token_id": None}
+    ends = {"bos_token_id": begin, "eos_token_id": end, "pad_token_id": None}
     texts = {
         CONFIG_NAME: {**config, **ends},
         GENERATION_NAME: ends,
-        **tokenizer_files(run.tokenizer, model.context_size),
+        **tokenizer_files(run, model.context_size),
     }
     with whole_folder(out) as staged:
         write_safetensors(staged / WEIGHTS_NAME, tensors, {"format": "pt"})

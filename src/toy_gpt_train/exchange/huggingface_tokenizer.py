@@ -1,7 +1,8 @@
 """huggingface_tokenizer.py - The tokenizer in a Hugging Face folder: tokenizer.json and tokenizer_config.json.
 
-Byte-level BPE has a tokenizer.json of its own (tokenizers/tokenizer_json.py). For words and characters it is made here:
-a pattern cuts the text, a list numbers the tokens, and tokens are joined with a space or nothing.
+BPE has a tokenizer.json of its own (tokenizer_json.py and sentencepiece_json.py in tokenizers/). For words and
+characters it is made here: a pattern cuts the text, a list numbers the tokens, and tokens are joined with a space or
+nothing.
 
 REQ: their ids are ours for every text that ours can encode; what ours refuses, theirs refuses too.
 """
@@ -11,12 +12,12 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Final
 
+from toy_gpt_train.artifacts.run_folder import SavedRun
 from toy_gpt_train.errors import InputError
+from toy_gpt_train.exchange.marks import begin_and_end
 from toy_gpt_train.files import read_json_object
-from toy_gpt_train.inference.generate import end_of_text
 from toy_gpt_train.tokenizers import Tokenizer, tokenizer_class
-from toy_gpt_train.tokenizers.bpe import BPETokenizer
-from toy_gpt_train.tokenizers.saved import load_tokenizer
+from toy_gpt_train.tokenizers.saved import described_tokenizer, load_tokenizer
 from toy_gpt_train.tokenizers.tokenizer_json import TOKENIZER_NAME, added_tokens
 
 TOKENIZER_CONFIG_NAME: Final = "tokenizer_config.json"
@@ -29,17 +30,17 @@ _CUTS: Final[dict[str, dict[str, Any]]] = {
 _JOINS: Final[dict[str, dict[str, Any] | None]] = {"word": None, "char": {"type": "Fuse"}}  # None: with a space
 
 
-def tokenizer_files(tokenizer: Tokenizer, context: int) -> dict[str, str]:
+def tokenizer_files(run: SavedRun, context: int) -> dict[str, str]:
     """Return the text of the files, by name."""
-    described = tokenizer.files().get(TOKENIZER_NAME) or _listed_text(tokenizer)
-    end = end_of_text(tokenizer)
+    described = run.tokenizer.files().get(TOKENIZER_NAME) or _listed_text(run.tokenizer)
     config: dict[str, Any] = {
         "tokenizer_class": "PreTrainedTokenizerFast",
         "clean_up_tokenization_spaces": False,
         "model_max_length": context,
     }
-    if end is not None:
-        config |= dict.fromkeys(("bos_token", "eos_token"), tokenizer.tokens[end])
+    for name, token_id in zip(("bos_token", "eos_token"), begin_and_end(run), strict=True):
+        if token_id is not None:
+            config[name] = run.tokenizer.tokens[token_id]
     return {TOKENIZER_NAME: described, TOKENIZER_CONFIG_NAME: json.dumps(config, ensure_ascii=False, indent=2) + "\n"}
 
 
@@ -75,11 +76,9 @@ def read_tokenizer(folder: Path) -> tuple[Tokenizer, list[str]]:
     model, before = description.get("model"), _put_before(description.get("post_processor"))
     if isinstance(model, dict) and model.get("type") == "WordLevel":
         return _read_listed(description, model, path), []
-    if isinstance(model, dict) and model.get("byte_fallback"):
-        raise InputError(f"{path}: a tokenizer in the style of sentencepiece; only byte-level BPE is supported")
     if before:
         description["post_processor"] = None
-    tokenizer = BPETokenizer.from_description(description, path)
+    tokenizer = described_tokenizer(description, path)
     tokenizer.token_ids(before)  # each has an id
     return tokenizer, before
 

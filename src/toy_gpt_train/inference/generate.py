@@ -18,7 +18,7 @@ from toy_gpt_train.math_training import softmax
 from toy_gpt_train.models.base import Model
 from toy_gpt_train.tokenizers.base import Tokenizer
 
-END_OF_TEXT: Final = "<|endoftext|>"
+ENDS: Final = ("<|endoftext|>", "<|end_of_text|>", "</s>")  # of GPT-2, Llama 3 and Llama 2
 
 
 Chosen = tuple[Sequence[float], int]  # the V probabilities that the model gives to the next token, and the id chosen
@@ -102,13 +102,12 @@ def _steps(chosen: Iterator[Chosen], tokenizer: Tokenizer, num: int, sampling: S
     end = None if sampling.ignore_eos else end_of_text(tokenizer)
     stop = _stop_texts(sampling.stop, tokenizer)
     decoder = getincrementaldecoder("utf-8")("replace")
-    separator = tokenizer.separator.encode() if start else b""
-    held = ""
+    begins, held = not start, ""
     for number, (probs, token_id) in enumerate(islice(chosen, num), start=1):
         ended = token_id == end
         last = ended or number == num
-        held += decoder.decode(b"" if ended else separator + tokenizer.decode_bytes([token_id]), last)
-        separator = tokenizer.separator.encode()
+        held += decoder.decode(b"" if ended else tokenizer.decode_bytes([token_id], begins=begins), last)
+        begins = False
         certain, found = _certain(held, stop)
         if last and not found:
             certain = len(held)
@@ -141,17 +140,17 @@ def _certain(text: str, stop: Sequence[str]) -> tuple[int, bool]:
 
 def _stop_texts(stop: Sequence[str], tokenizer: Tokenizer) -> list[str]:
     for text in stop:
-        if not tokenizer.exact and any(char.isspace() and char != tokenizer.separator for char in text):
+        if tokenizer.separator and any(char.isspace() and char != tokenizer.separator for char in text):
             raise InputError(f"the stop text {text!r:.60} never comes: this tokenizer writes no such white space")
     # WHY: what separates the stop text from the word before it goes with it.
     return [*stop, *(tokenizer.separator + text for text in stop if tokenizer.separator)]
 
 
 def end_of_text(tokenizer: Tokenizer) -> int | None:
-    """Return the id of the special token that ends a text: <|endoftext|> or the first one; None if there is none."""
+    """Return the id of the special token that ends a text: one of ENDS or the first one; None if there is none."""
     if not tokenizer.special:
         return None
-    return tokenizer.token_ids([END_OF_TEXT if END_OF_TEXT in tokenizer.special else tokenizer.special[0]])[0]
+    return tokenizer.token_ids([next((end for end in ENDS if end in tokenizer.special), tokenizer.special[0])])[0]
 
 
 def prompt_ids(prompt: str, tokenizer: Tokenizer, model: Model) -> list[int]:
@@ -166,4 +165,4 @@ def prompt_ids(prompt: str, tokenizer: Tokenizer, model: Model) -> list[int]:
 
 def prompt_text(prompt: str, tokenizer: Tokenizer) -> str:
     """Return a prompt as the text that continues it shows it: spaced as the tokenizer does it."""
-    return prompt if tokenizer.exact else tokenizer.separator.join(tokenizer.tokenize(prompt))
+    return tokenizer.separator.join(tokenizer.tokenize(prompt)) if tokenizer.separator else prompt

@@ -1,4 +1,4 @@
-"""Tokenizers: steps a and b grown up. Three ways to cut text into tokens, with one interface (base.py)."""
+"""Tokenizers: steps a and b grown up. Ways to cut text into tokens, with one interface (base.py)."""
 
 from importlib import import_module
 from typing import Any, Final
@@ -10,17 +10,20 @@ __all__ = ["DEFAULT_VOCAB_SIZE", "TOKENIZERS", "Tokenizer", "tokenizer_class"]
 
 # WHY names and not classes: a model of words never loads byte-level BPE.
 TOKENIZERS: Final = {"word": "word:WordTokenizer", "char": "char:CharTokenizer", "bpe": "bpe:BPETokenizer"}
+# Not made from a text, only read from files.
+_IMPORTED: Final = {"sentencepiece": "sentencepiece:SentencePieceTokenizer"}
 
 
 def tokenizer_class(kind: Any) -> type[Tokenizer]:
-    """Return the class of a kind of tokenizer; InputError for anything but ``word``, ``char`` and ``bpe``.
+    """Return the class of a kind of tokenizer, also of ``sentencepiece``; InputError if there is no such kind.
 
     Example:
         >>> tokenizer_class("char").from_text("b a").encode("ab")
         [1, 2]
     """
-    if not isinstance(kind, str) or kind not in TOKENIZERS:
+    known = TOKENIZERS | _IMPORTED
+    if not isinstance(kind, str) or kind not in known:
         raise InputError(f"unknown tokenizer {kind!r:.60}; there are {', '.join(TOKENIZERS)}")
-    module, name = TOKENIZERS[kind].split(":")
+    module, name = known[kind].split(":")
     found: type[Tokenizer] = getattr(import_module(f"{__name__}.{module}"), name)
     return found

@@ -118,9 +118,13 @@ class Tokenizer(ABC):
         """Return the text of ids; bytes that are not UTF-8 become U+FFFD. InputError if an id stands for no token."""
         return self.decode_bytes(ids).decode("utf-8", "replace")
 
-    def decode_bytes(self, ids: Iterable[int]) -> bytes:
-        """Return the bytes of ids; with BPE they may end inside a character. InputError if one stands for no token."""
-        return self.separator.encode().join([self._bytes[token_id] for token_id in self._known(ids)])
+    def decode_bytes(self, ids: Iterable[int], *, begins: bool = True) -> bytes:
+        """Return the bytes of ids, with which a text ``begins``, or which come after other tokens.
+
+        With BPE they may end inside a character. InputError if an id stands for no token.
+        """
+        parts = [self._bytes[token_id] for token_id in self._known(ids)]
+        return self.separator.encode().join(parts if begins else [b"", *parts])
 
     def shown(self, ids: Iterable[int]) -> list[str]:
         """Return each token's text, with an escape for what does not print; InputError if an id stands for no token."""
@@ -144,7 +148,7 @@ class Tokenizer(ABC):
 
     def merge_steps(self, word: str) -> list[MergeStep]:
         """Return every merge that encodes one word; InputError if there are no merges, or the text is not one word."""
-        raise InputError("only byte-level BPE has merges: choose --tokenizer bpe")
+        raise InputError("only the merges of byte-level BPE are shown: choose --tokenizer bpe")
 
     def description(self) -> dict[str, Any]:
         """Return what the metadata say of it; from_vocabulary() and the run's files give the rest."""

@@ -13,11 +13,9 @@ REQ: decode(encode(text)) == text for every text that UTF-8 can hold, and every 
 Source: Sennrich, Haddow and Birch (2016); Radford et al. (2019) for bytes instead of characters.
 """
 
-from collections import defaultdict
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import partial
-from heapq import heappop, heappush
-from itertools import chain, pairwise
+from itertools import chain
 from pathlib import Path
 from typing import Any, Final, Self
 
@@ -27,16 +25,13 @@ from toy_gpt_train.staging import write_texts
 from toy_gpt_train.tokenizers import bpe_files, bpe_naive, tokenizer_json
 from toy_gpt_train.tokenizers.base import DEFAULT_VOCAB_SIZE, MergeStep, Tokenizer
 from toy_gpt_train.tokenizers.bpe_files import MERGES_NAME, VOCAB_NAME, Merge, spell
+from toy_gpt_train.tokenizers.bpe_merge import WordCache, merged, utf8
 from toy_gpt_train.tokenizers.bpe_train import checked_splitter, count_block, learn_merges, number_tokens, train_bpe
 from toy_gpt_train.tokenizers.pretokenize import last_certain_cut, pretokenize
 from toy_gpt_train.tokenizers.special import TextSplitter
 from toy_gpt_train.tokenizers.tokenizer_json import TOKENIZER_NAME
 
-# WHY two bounds: 32,768 words of at most 32 bytes take some 7 MB in ordinary text, and never more than 16 MB.
-CACHED_WORDS: Final = 1 << 15
-CACHED_WORD_BYTES: Final = 32
 _PART: Final = 1 << 16  # characters of a long text that are encoded at a time, to bound memory
-_NO_TOKEN: Final = -1
 
 
 class BPETokenizer(Tokenizer):
@@ -95,7 +90,7 @@ class BPETokenizer(Tokenizer):
             self._ranks[id_of[left], id_of[right]] = rank
             self._merged_ids.append(id_of[left + right])
         super().__init__(self._spelled(), list(self.vocab.values()))
-        self._cache = _WordCache(self._encode_word)
+        self._cache = WordCache(self._encode_word)
 
     def _spelled(self) -> list[str]:
         tokens = [spell(token) for token in self.vocab.values()]
@@ -118,7 +113,7 @@ class BPETokenizer(Tokenizer):
             ['ug', 'hug']
         """
         splitter, max_merges = checked_splitter(vocab_size, special)
-        _utf8(text)
+        utf8(text)
         merges = learn_merges(count_block(text, splitter), max_merges)
         return cls(number_tokens(merges, splitter.special_tokens), merges, splitter.special_tokens)
 
@@ -220,67 +215,11 @@ class BPETokenizer(Tokenizer):
         """Return every merge that encodes a pre-token, for example " lower", in order; InputError for another text."""
         if (parts := pretokenize(word, self.cut_by)) != [word]:
             raise InputError(f"{word!r:.60} is not one pre-token but {len(parts)}")
-        _utf8(word)
+        utf8(word)
         return bpe_naive.merge_steps(word, self.merges)
 
-    def _encode_word(self, word: bytes) -> tuple[int, ...]:
-        """Do what merge_steps shows, fast: a linked list of tokens, and for each rank the positions to merge at.
-
-        Cost: O(n log n) for n bytes. A merge removes one token, finds its neighbors in the list at once, and adds at
-        most two positions, each of which enters and leaves a heap once.
-        """
-        if (whole := self._whole.get(word)) is not None:
-            return (whole,)
-        ranks = self._ranks
-        # WHY one entry more: after the last token, and before the first (position -1), stands no token.
-        ids = [*(self._byte_ids[byte] for byte in word), _NO_TOKEN]
-        after = list(range(1, len(ids) + 1))
-        before = list(range(-1, len(ids) - 1))
-        positions_of: defaultdict[int, list[int]] = defaultdict(list)
-        for position, pair in enumerate(pairwise(ids)):
-            if pair in ranks:
-                positions_of[ranks[pair]].append(position)
-        open_ranks = sorted(positions_of)  # a sorted list is a heap, and so are the positions of each rank
-        while open_ranks:
-            rank = open_ranks[0]
-            if not positions_of[rank]:
-                del positions_of[heappop(open_ranks)]
-                continue
-            position = heappop(positions_of[rank])
-            removed = after[position]
-            if ranks.get((ids[position], ids[removed])) != rank:
-                continue  # One of the two has been merged since.
-            ids[position], ids[removed] = self._merged_ids[rank], _NO_TOKEN
-            following = after[position] = after[removed]
-            before[following] = position
-            for left, right in ((before[position], position), (position, following)):
-                if (new_rank := ranks.get((ids[left], ids[right]))) is not None:
-                    if new_rank not in positions_of:
-                        heappush(open_ranks, new_rank)
-                    heappush(positions_of[new_rank], left)
-        return tuple(token_id for token_id in ids if token_id != _NO_TOKEN)
-
-
-class _WordCache(dict[str, tuple[int, ...]]):
-    """The ids of words met before; a full cache is emptied."""
-
-    def __init__(self, encode_word: Callable[[bytes], tuple[int, ...]]) -> None:
-        super().__init__()
-        self._encode_word = encode_word
-
-    def __missing__(self, word: str) -> tuple[int, ...]:
-        data = _utf8(word)
-        ids = self._encode_word(data)
-        if len(data) <= CACHED_WORD_BYTES:
-            if len(self) >= CACHED_WORDS:
-                self.clear()
-            self[word] = ids
-        return ids
-
-
-def _utf8(text: str) -> bytes:
-    try:
-        return text.encode("utf-8")
-    except UnicodeEncodeError as error:
-        surrogate = ord(text[error.start])
-        raise InputError(f"the text holds a lone surrogate (U+{surrogate:04X}), which UTF-8 cannot hold") from error
+    def _encode_word(self, word: str) -> list[int]:
+        data = utf8(word)
+        if (whole := self._whole.get(data)) is not None:
+            return [whole]
+        return merged([self._byte_ids[byte] for byte in data], self._ranks, self._merged_ids)

@@ -3,21 +3,23 @@
 toy_tokenizer.json                      a word or character tokenizer
 vocab.json, merges.txt                  a byte-level BPE tokenizer, as GPT-2 has it;
     tokenizer.json beside them          names its special tokens, if it has any, and how it cuts text
-tokenizer.json alone                    a byte-level BPE tokenizer, as Hugging Face's library has it
+tokenizer.json alone                    byte-level BPE, or one like sentencepiece's, as Hugging Face's library has it
 
 It does not know how a tokenizer cuts text, or how it learned to.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from hashlib import sha256
 from os import PathLike
 from pathlib import Path
+from typing import Any
 
 from toy_gpt_train.errors import InputError
 from toy_gpt_train.files import read_json_object, sha256_of_file
 from toy_gpt_train.staging import ensure_whole
 from toy_gpt_train.tokenizers import TOKENIZERS, bpe_files, listed, tokenizer_class, tokenizer_json
 from toy_gpt_train.tokenizers.base import Tokenizer
+from toy_gpt_train.tokenizers.sentencepiece_json import is_sentencepiece
 
 
 def tokenizer_files(folder: Path) -> list[Path]:
@@ -52,6 +54,8 @@ def load_tokenizer(folder: Path, special: Sequence[str] = ()) -> Tokenizer:
     first = tokenizer_files(folder)[0]
     if special and (first.name != bpe_files.MERGES_NAME or (folder / tokenizer_json.TOKENIZER_NAME).exists()):
         raise InputError(f"{folder}: a saved tokenizer has special tokens of its own, or none")
+    if first.name == tokenizer_json.TOKENIZER_NAME:
+        return described_tokenizer(tokenizer_json.read_description(first), first)
     if first.name != listed.FILE_NAME:
         from toy_gpt_train.tokenizers.bpe import BPETokenizer  # WHY here: see TOKENIZERS
 
@@ -67,6 +71,13 @@ def load_tokenizer(folder: Path, special: Sequence[str] = ()) -> Tokenizer:
         return tokenizer_class(kind).from_vocabulary(tokens, folder, named)
     except InputError as error:
         raise InputError(f"{first}: {error}") from error
+
+
+def described_tokenizer(description: Mapping[str, Any], path: Path) -> Tokenizer:
+    """Return the tokenizer of the content of a tokenizer.json; InputError if it is damaged, or of no known kind."""
+    kind: Any = tokenizer_class("sentencepiece" if is_sentencepiece(description) else "bpe")
+    tokenizer: Tokenizer = kind.from_description(description, path)
+    return tokenizer
 
 
 def tokenizer_sha256(folder: Path) -> str:

@@ -97,7 +97,7 @@ def _cut_of(cut: Mapping[str, Any], path: Path) -> str:
         if _bare(cut) == _bare(form):
             return name
     if cut.get("type") != "ByteLevel":
-        raise InputError(f"{path}: its pre_tokenizer ({_types(cut)}) is not ByteLevel, which cuts text as GPT-2 does")
+        raise InputError(f"{path}: its pre_tokenizer ({types_of(cut)}) is not ByteLevel, which cuts text as GPT-2 does")
     for setting, value in (("add_prefix_space", False), ("use_regex", True)):
         if (found := cut.get(setting, True)) is not value:
             raise InputError(f"{path}: {setting} of its pre_tokenizer is {found!r:.20}; GPT-2 has {value}")
@@ -145,15 +145,15 @@ def _checked_model(description: Mapping[str, Any], path: Path) -> Mapping[str, A
     if not isinstance(model.get("ignore_merges") or False, bool):
         raise InputError(f"{path}: ignore_merges of its model is neither true nor false")
     if (normalizer := description.get("normalizer")) is not None:
-        raise InputError(f"{path}: its normalizer ({_types(normalizer)}) changes the text; GPT-2 has none")
+        raise InputError(f"{path}: its normalizer ({types_of(normalizer)}) changes the text; GPT-2 has none")
     _cut_of(cut, path)
     after = description.get("post_processor")
-    if after is not None and _types(after) != "ByteLevel":
-        raise InputError(f"{path}: its post_processor ({_types(after)}) adds tokens, which is not supported")
+    if after is not None and types_of(after) != "ByteLevel":
+        raise InputError(f"{path}: its post_processor ({types_of(after)}) adds tokens, which is not supported")
     return model
 
 
-def _types(part: Any, nested: bool = False) -> str:
+def types_of(part: Any, nested: bool = False) -> str:
     """Return the type of a part of a tokenizer, those of the parts of a sequence, and a pattern, for a message."""
     if not isinstance(part, dict):
         return f"{part!r:.60}"
@@ -162,7 +162,7 @@ def _types(part: Any, nested: bool = False) -> str:
         found.append(f"with the pattern {part['pattern']!r:.100}")
     parts = part.get("pretokenizers", part.get("normalizers"))
     if isinstance(parts, list) and not nested:
-        found.append(f"of {', '.join(_types(each, nested=True) for each in parts[:3])}")
+        found.append(f"of {', '.join(types_of(each, nested=True) for each in parts[:3])}")
     return " ".join(found)
 
 

@@ -325,7 +325,7 @@ function checkText({ model_kind: kind, context_size: contextSize, start_tokens: 
 }
 
 /** Check that the vocabulary has the special tokens, and numbers tokens as the tokenizer's own files do, if any. */
-function checkIds({ tokens, idOf: known }, { special, idOf }) {
+function checkIds({ tokens, idOf: known }, { kind, special, idOf }) {
   const missing = special.find((text) => !known.has(text));
   if (missing !== undefined) {
     throw new Error(`${VOCABULARY_NAME}: the special token ${quoted(missing)} is missing`);
@@ -333,17 +333,21 @@ function checkIds({ tokens, idOf: known }, { special, idOf }) {
   if (idOf === null) {
     return;
   }
+  const file = kind === "bpe" ? VOCAB_NAME : DESCRIBED_NAME;
   const place = tokens.findIndex((token, id) => idOf.get(token) !== id);
   if (place >= 0) {
-    throw new Error(`${VOCABULARY_NAME}: token ${quoted(tokens[place])} has the id ${place}, but not in ${VOCAB_NAME}`);
+    throw new Error(`${VOCABULARY_NAME}: token ${quoted(tokens[place])} has the id ${place}, but not in ${file}`);
   }
   if (tokens.length !== idOf.size) {
-    throw new Error(`${VOCABULARY_NAME}: ${tokens.length} tokens, but ${VOCAB_NAME} has ${idOf.size}`);
+    throw new Error(`${VOCABULARY_NAME}: ${tokens.length} tokens, but ${file} has ${idOf.size}`);
   }
 }
 
 /** Return the names of the tokenizer's own files. */
 function tokenizerFiles({ tokenizer, artifacts }) {
+  if (tokenizer.kind === "sentencepiece") {
+    return [DESCRIBED_NAME];
+  }
   if (tokenizer.kind !== "bpe") {
     return [];
   }

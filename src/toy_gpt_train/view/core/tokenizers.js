@@ -1,4 +1,4 @@
-// tokenizers.js - Text becomes tokens, and tokens text: words, characters, byte-level BPE.
+// tokenizers.js - Text becomes tokens, and tokens text: words, characters, byte-level BPE, and what was imported.
 //
 // Concepts:
 //     code point: what Python calls a character. A JavaScript string counts 16-bit units, and a code point may take
@@ -13,7 +13,8 @@
 
 import { quoted } from "./csv.js";
 import { parseObject } from "./json.js";
-import { argmax } from "./sampling.js";
+import { around, mergeAll } from "./pieces.js";
+import { sentencepieceTokenizer } from "./sentencepiece.js";
 
 export const VOCAB_NAME = "vocab.json";
 export const MERGES_NAME = "merges.txt";
@@ -49,14 +50,14 @@ const LONE_SURROGATE = /\p{Surrogate}/u;
  * @property {(text: string) => string[]} tokenize
  * @property {(tokens: string[]) => string} join
  * @property {string[]} special - The special tokens.
- * @property {Map<string, number> | null} idOf - The ids of vocab.json; null if the tokenizer has no files of its own.
+ * @property {Map<string, number> | null} idOf - The ids in the tokenizer's own files; null if it has none.
  */
 
 /**
  * Return the tokenizer that a run's metadata describe.
  *
  * @param {{kind: string, special?: string[], cut?: string, ignore_merges?: boolean}} described - The metadata's `tokenizer`.
- * @param {Map<string, string>} files - The text of byte-level BPE's files, by name.
+ * @param {Map<string, string>} files - The text of the tokenizer's own files, by name.
  * @returns {Tokenizer}
  * @throws {Error} There is no such tokenizer, or its files are damaged.
  */
@@ -72,6 +73,9 @@ export function tokenizerFromMeta(described, files) {
   }
   if (kind === "bpe") {
     return bpeTokenizer(files, special, described);
+  }
+  if (kind === "sentencepiece") {
+    return sentencepieceTokenizer(files.get(DESCRIBED_NAME), special, DESCRIBED_NAME);
   }
   throw new Error(`unknown tokenizer ${quoted(String(kind))}; choose word, char or bpe`);
 }
@@ -89,13 +93,6 @@ function specialOfMeta({ kind, special = [] }) {
     throw new Error("a special token has a space, which stands between words");
   }
   return special;
-}
-
-/** Return what cuts a text into tokens: each special token is one, and `cut` cuts the text between them. */
-function around(special, cut) {
-  const pattern = special.length ? patternOf(special) : null;
-  return (text) =>
-    pattern === null ? cut(text) : text.split(pattern).flatMap((part, place) => (place % 2 ? [part] : cut(part)));
 }
 
 /**
@@ -165,37 +162,6 @@ function bpeTokenizer(files, named, { cut = "gpt2", ignore_merges: ignoreMerges 
   const bytesOf = (token) => (special.has(token) ? [...new TextEncoder().encode(token)] : unspell(token));
   const join = (tokens) => decoder.decode(Uint8Array.from(tokens.flatMap(bytesOf)));
   return { kind: "bpe", special: named, tokenize, join, idOf };
-}
-
-/**
- * Merge adjacent tokens, the pair of lowest rank first and the leftmost one of it, until no pair can be merged.
- *
- * Cost: O(n) per merge, O(n^2) in all; a word is short, and done once.
- */
-function mergeAll(spelling, ranks) {
-  const tokens = [...spelling];
-  // How early a token and the next one were merged: the lower the rank, the larger.
-  const early = (place) =>
-    place + 1 < tokens.length ? -(ranks.get(`${tokens[place]} ${tokens[place + 1]}`) ?? Infinity) : -Infinity;
-  const pairs = tokens.map((_, place) => early(place));
-  for (;;) {
-    const place = argmax(pairs);
-    if (pairs[place] === -Infinity) {
-      return tokens;
-    }
-    tokens.splice(place, 2, tokens[place] + tokens[place + 1]);
-    pairs.splice(place, 2, early(place));
-    if (place > 0) {
-      pairs[place - 1] = early(place - 1);
-    }
-  }
-}
-
-/** Return a pattern that matches any of some texts, the longest if several match. */
-function patternOf(texts) {
-  const longestFirst = [...texts].sort((a, b) => [...b].length - [...a].length);
-  const escaped = longestFirst.map((text) => text.replace(/[\\^$.*+?()[\]{}|/]/gu, String.raw`\$&`));
-  return new RegExp(`(${escaped.join("|")})`, "u");
 }
 
 // --- the files of BPE ---------------------------------------------------------------------------------------
