@@ -3,6 +3,7 @@
 import http.client
 import json
 import os
+import re
 import shutil
 import signal
 import socket
@@ -267,6 +268,9 @@ def test_it_starts_with_python_alone(unpacked: Path, listing: Callable[[Path], A
             assert headers["content-length"] == str(len(body))
             assert headers["x-content-type-options"] == "nosniff"
             assert "Python" not in headers["server"]
+            policy = dict(part.strip().split(" ", 1) for part in headers["content-security-policy"].split(";"))
+            assert policy["default-src"] == policy["base-uri"].replace("none", "self") == "'self'"
+            assert not re.search(r"https?:|\*|'unsafe-eval'", headers["content-security-policy"])
             head = ask(url, path, "HEAD")
             assert (head[0], head[2]) == (200, b"")
             assert head[1] | {"date": ""} == headers | {"date": ""}

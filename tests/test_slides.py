@@ -16,7 +16,8 @@ sys.path.insert(0, str(DOCS))
 from builder.slides import blocks_of, cut, deck_of, write_slides  # noqa: E402
 
 FIGURE, CODE = "<figure>f</figure>", '<div class="highlight"><pre>c</pre></div>'
-PAGE = f"""<html><head><link rel="stylesheet" href="../assets/main.css"></head><body><p>no</p>
+PAGE = f"""<html><head><link rel="icon" href="../a.png"><link rel="stylesheet" href="../assets/main.css"></head>
+<body><p>no</p>
 <article class="md-content__inner"><h1 id="t">200: <em>bigram</em><a class="headerlink" href="#t">¶</a></h1>
 <h2 id="the-idea">The idea<a class="headerlink" href="#the-idea">¶</a></h2>
 <p>A <b>bigram</b><br> looks back.</p>
@@ -55,7 +56,7 @@ def test_a_deck_by_hand() -> None:
         f'<h2 id="ex">Exercises</h2><p><strong>1. One.</strong></p>{answer}',
         '<h2 id="ex-4">Exercises</h2><p><strong>2. Two.</strong></p><details><p>b</p></details>',
     ]
-    assert '<link rel="stylesheet" href="../assets/main.css">' in deck
+    assert '<link rel="icon" href="../a.png"><link rel="stylesheet" href="../assets/main.css">' in deck
     assert '<script defer src="../assets/d3.min.js">' in deck
     assert "other.js" not in deck
 

@@ -50,7 +50,7 @@ def deck_of(page: str, name: str) -> str | None:
     blocks = blocks_of(re.sub(r'<a class="headerlink".*?</a>', "", article[1]))
     title = _text(next(block for block in blocks if block.startswith("<h1")))
     slides = cut(blocks)
-    styles = re.findall(r'<link rel="stylesheet" href="[^"]*">', page)
+    styles = re.findall(r'<link rel="(?:stylesheet|icon)" href="[^"]*">', page)
     scripts = re.findall(r'<script defer src="[^"]*assets/(?:d3|plot|charts)[^"]*"></script>', page)
     head = [
         '<meta charset="utf-8">',

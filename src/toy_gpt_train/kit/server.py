@@ -73,13 +73,14 @@ class SiteServer(ReadOnlyServer):
 class _Handler(ReadOnlyHandler):
     server: SiteServer
     # REQ: nothing from another host. WHY unsafe: the pages of the theme have scripts and styles in them, and Pyodide
-    # compiles WebAssembly and evaluates the glue that came with it.
+    # compiles WebAssembly. WHY blob: the playground hands a trained run to the explorer in that form.
     headers_sent: ClassVar[Mapping[str, str]] = {
         **ReadOnlyHandler.headers_sent,
         "Cache-Control": "max-age=3600",  # WHY: a page that trains fetches 13 MB of Python
         "Content-Security-Policy": (
-            "default-src 'self'; script-src 'self' 'unsafe-inline' 'unsafe-eval'; style-src 'self' 'unsafe-inline'; "
-            "img-src 'self' data:; worker-src 'self' blob:; base-uri 'none'; form-action 'none'; frame-ancestors 'self'"
+            "default-src 'self'; script-src 'self' 'unsafe-inline' 'wasm-unsafe-eval'; worker-src 'self' blob:; "
+            "style-src 'self' 'unsafe-inline'; img-src 'self' data: blob:; connect-src 'self' blob:; "
+            "base-uri 'none'; form-action 'none'; frame-ancestors 'self'"
         ),
     }
 
