@@ -17,7 +17,9 @@ import { countText, numberText } from "../core/text.js";
  * @param {import("../core/run.js").Run} run
  * @param {import("../core/run.js").RunEntry} entry - Its entry in the index.
  * @param {(prompt: string) => void} onPrompt - Called when the text to start from has changed.
- * @returns {{node: HTMLElement, session: Session, setPrompt: (text: string) => void, stop: () => void}}
+ * @returns {{node: HTMLElement, session: Session, setPrompt: (text: string) => void, stop: () => void,
+ *     renew: (run: import("../core/run.js").Run, entry: import("../core/run.js").RunEntry) => void}} renew() shows what
+ *     else has become known of the same run.
  */
 export function column(run, entry, onPrompt) {
   const session = new Session(run);
@@ -59,21 +61,33 @@ export function column(run, entry, onPrompt) {
   const next = nextPanel(session);
   const write = writePanel(session, change);
   const why = explainPanel(session, change);
+  const left = element("div.part", element("h3", "Text"), text.node, write.node);
+  const right = element("div.part", element("h3", "What comes next?"), next.node, why.node);
+  const known = element("div");
+  const inside = element("div");
+  const renew = (newRun, newEntry) => {
+    fill(known, facts(newRun));
+    fill(inside, insideOf(newRun, newEntry));
+  };
+  renew(run, entry);
+  const parts = [problem, waiting, element("div.parts", left, right), element("h3", "Inside the model"), inside];
+  change();
+  const node = element("section.run", { "aria-label": run.name }, element("h2", run.name), known, ...parts);
+  return { node, session, setPrompt: text.setPrompt, stop: write.stop, renew };
+}
+
+/** Return the tabs that show the inside of a model. */
+function insideOf(run, entry) {
+  const isLocal = run.model.prepare === undefined;
   const large = () => element("p.note", "The weights are too large for this page; they stay in their file.");
-  const inside = tabs(`Inside ${run.name}`, [
+  return tabs(`Inside ${run.name}`, [
     ["Vocabulary", () => vocabularyPanel(run)],
     // WHY loaded when opened: they are large, and the page starts sooner without them.
-    ["Weights", session.isLocal ? async () => (await import("./panel_weights.js")).weightsPanel(run) : large],
-    ["Embeddings", session.isLocal ? async () => (await import("./panel_embeddings.js")).embeddingsPanel(run) : large],
+    ["Weights", isLocal ? async () => (await import("./panel_weights.js")).weightsPanel(run) : large],
+    ["Embeddings", isLocal ? async () => (await import("./panel_embeddings.js")).embeddingsPanel(run) : large],
     ["Training", () => trainingPanel(run)],
     ["Files", async () => (await import("./panel_files.js")).filesPanel(run, entry)],
   ]);
-  const left = element("div.part", element("h3", "Text"), text.node, write.node);
-  const right = element("div.part", element("h3", "What comes next?"), next.node, why.node);
-  const parts = [problem, waiting, element("div.parts", left, right), element("h3", "Inside the model"), inside];
-  change();
-  const node = element("section.run", { "aria-label": run.name }, element("h2", run.name), facts(run), ...parts);
-  return { node, session, setPrompt: text.setPrompt, stop: write.stop };
 }
 
 /** Return the facts of a run as a list of names and values. */
