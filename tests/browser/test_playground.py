@@ -51,7 +51,7 @@ expect = sync_api.expect
 pytestmark = needs_site
 
 PLAYGROUND = "playground/index.html"
-LOADING = 60_000  # milliseconds; how long Python may take to be there, on a busy machine too
+LOADING = 120_000  # milliseconds; how long Python may take to be there, on a busy machine too
 DEFAULT = "--model bigram --tokenizer word --corpus corpus/001_animals.txt --val-fraction 0.2"
 LONG = "--model gpt --tokenizer char --steps 5000 --eval-every 1 --corpus corpus/030_stories.txt"
 # More and more steps of little work, with a curve that soon has points.
@@ -332,6 +332,7 @@ def assert_as_in_python(page: Page, toy_gpt: ToyGpt, base: Path, listing: Callab
         for answer in answers:
             theirs_by_id = {entry["id"]: entry["probability"] for entry in answer["top_k"]}
             assert probs == pytest.approx([theirs_by_id[i] for i in range(size)], rel=0, abs=1e-9)
+    column.get_by_role("radio", name="Greedy").check()
     column.get_by_role("spinbutton", name="tokens").fill("20")
     column.get_by_role("button", name="Generate", exact=True).click()
     has_added(column, 20)
@@ -625,7 +626,7 @@ def test_without_what_trains(context: BrowserContext, watch: Watch, site_address
     context.route(f"**/playground/**/{name}", lambda route: route.fulfill(status=404, body="No"))
     page = open_playground(context, site_address)
     button(page, "Train").click()
-    said = alert_of(page)
+    said = alert_of(page, timeout=LOADING)
     assert said.endswith(ABSENT)
     assert ("worker" if name == "worker.js" else name.removeprefix("*")) in said
     assert_only_of_its_own(watch, site_address)

@@ -1,6 +1,6 @@
 // column.js - One run on the page: its facts, a text to write with it, and panels that show the model's inside.
 
-import { element, fill } from "./dom.js";
+import { debounced, element, fill } from "./dom.js";
 import { explainPanel } from "./panel_explain.js";
 import { nextPanel } from "./panel_next.js";
 import { textPanel } from "./panel_text.js";
@@ -10,6 +10,9 @@ import { writePanel } from "./panel_write.js";
 import { Session } from "../core/session.js";
 import { tabs } from "./tabs.js";
 import { countText, numberText } from "../core/text.js";
+
+const TEMPERATURE = 0.8; // to begin with: a greedy network repeats itself
+const WAIT = 120; // milliseconds without a new token before a prediction is traced
 
 /**
  * Show a run.
@@ -23,6 +26,7 @@ import { countText, numberText } from "../core/text.js";
  */
 export function column(run, entry, onPrompt) {
   const session = new Session(run);
+  session.setSampling({ temperature: TEMPERATURE });
   const problem = element("p.problem", { role: "alert" });
   const waiting = element("p.note", { role: "status" });
   let changes = 0;
@@ -48,6 +52,7 @@ export function column(run, entry, onPrompt) {
         fill(waiting);
       }
       [text, next, write, why].forEach((panel) => panel.update());
+      trace();
     } catch (error) {
       if (mine !== changes) {
         return;
@@ -61,6 +66,27 @@ export function column(run, entry, onPrompt) {
   const next = nextPanel(session);
   const write = writePanel(session, change);
   const why = explainPanel(session, change);
+  const prediction = element("div");
+  let tracing = null; // the panel, once its code is there
+  const trace = debounced(async () => {
+    try {
+      await tracing?.then((panel) => panel.update());
+    } catch (error) {
+      fill(prediction, element("p.problem", { role: "alert" }, `This cannot be shown: ${error.message}`));
+    }
+  }, WAIT);
+  if (run.model.trace) {
+    // WHY loaded when it comes into sight: it is large, and the page starts sooner without it.
+    const observer = new IntersectionObserver(([{ isIntersecting }]) => {
+      if (isIntersecting) {
+        observer.disconnect();
+        tracing = import("./panel_inside.js").then(({ insidePanel }) => insidePanel(session));
+        tracing.then(({ node: panel }) => fill(prediction, panel), () => {});
+        trace();
+      }
+    });
+    observer.observe(prediction);
+  }
   const left = element("div.part", element("h3", "Text"), text.node, write.node);
   const right = element("div.part", element("h3", "What comes next?"), next.node, why.node);
   const known = element("div");
@@ -70,7 +96,7 @@ export function column(run, entry, onPrompt) {
     fill(inside, insideOf(newRun, newEntry));
   };
   renew(run, entry);
-  const parts = [problem, waiting, element("div.parts", left, right), element("h3", "Inside the model"), inside];
+  const parts = [problem, waiting, element("div.parts", left, right), prediction, element("h3", "Inside the model"), inside];
   change();
   const node = element("section.run", { "aria-label": run.name }, element("h2", run.name), known, ...parts);
   return { node, session, setPrompt: text.setPrompt, stop: write.stop, renew };
