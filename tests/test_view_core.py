@@ -17,7 +17,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from decimal import ROUND_HALF_UP, Decimal
 from itertools import product
-from math import dist, fsum, hypot, log
+from math import dist, exp, fsum, hypot, log
 from operator import mul
 from pathlib import Path
 from typing import Any
@@ -335,6 +335,33 @@ def test_a_network_is_explained_as_infer_explain_does(ask: Ask, made: Callable[[
             assert len(step["attention"]) == len(wanted["attention"])
             for weights, shares in zip(step["attention"], wanted["attention"], strict=True):
                 assert weights == pytest.approx(list(shares), rel=0, abs=TOLERANCE)
+
+
+@pytest.mark.parametrize("name", ["attention", "gpt", "llama", "grouped llama", "safetensors"])
+def test_a_prediction_is_traced_part_by_part(ask: Ask, made: Callable[[str], Path], name: str) -> None:
+    run = load_run(made(name))
+    load(ask, files_of(made(name)))
+    for context in some_contexts(run, 3):
+        trace, size = ask("trace", context=context), len(context)
+        assert trace["tokens"] == [run.tokenizer.tokens[i] for i in context]
+        assert trace["logits"] == pytest.approx(list(run.model.logits(context)), rel=0, abs=TOLERANCE)
+        # What each token looks at is what it looks at where the text ends with it.
+        for end in range(1, size + 1):
+            steps = as_json(explain(run.model, context[:end], run.tokenizer.tokens, 1))
+            for heads, step in zip(trace["attention"], steps[1:], strict=True):
+                for matrix, shares in zip(heads, step["attention"], strict=True):
+                    row = matrix[(end - 1) * size : end * size]
+                    assert row == pytest.approx([*shares, *[0.0] * (size - end)], rel=0, abs=TOLERANCE)
+        for heads, block in zip(trace["attention"], trace["blocks"], strict=True):
+            assert [matrix[-size:] for matrix in heads] == block["weights"]
+            for scores, weights in zip(block["scores"], block["weights"], strict=True):
+                powers = [exp(score - max(scores)) for score in scores]
+                assert weights == pytest.approx([power / sum(powers) for power in powers], rel=0, abs=TOLERANCE)
+            if "forward" in block:  # each half adds to what came in
+                sums = [a + b for a, b in zip(block["input"], block["attended"], strict=True)]
+                assert block["between"] == sums
+                assert block["output"] == [a + b for a, b in zip(sums, block["forward"], strict=True)]
+        assert trace["blocks"][0]["input"] == trace["embedding"]
 
 
 @pytest.mark.parametrize("name", ["all", "observed", "sparse", "unigram"])

@@ -62,6 +62,12 @@ const answers = {
   },
   nextProbs: ({ contexts }) => contexts.map((ids) => [...run.model.nextProbs(ids)]),
   explain: ({ context, k }) => run.model.explain(context, k),
+  trace({ context }) {
+    const plain = (value) => (ArrayBuffer.isView(value) ? [...value] : Array.isArray(value) ? value.map(plain) : value);
+    const { blocks, ...rest } = run.model.trace(context);
+    const entries = (some) => Object.fromEntries(Object.entries(some).map(([name, value]) => [name, plain(value)]));
+    return { ...entries(rest), blocks: blocks.map(entries) };
+  },
   matrices: () => run.model.matrices().map((matrix) => ({ ...matrix, numbers: [...matrix.numbers] })),
   vectors() {
     const vectors = run.model.vectors();

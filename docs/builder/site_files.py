@@ -4,11 +4,13 @@ The playground gets the package as a wheel, built here; the texts to begin with;
 mkdocs.yml names another address for it, the runtime that runs Python in a browser.
 """
 
+import io
 import json
 import re
 import subprocess
 import sys
 import tempfile
+import zipfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Final
@@ -26,6 +28,8 @@ _NPM_FILES: Final = {
     "assets/iframe-worker.js": ("iframe-worker", "shim/index.js"),
 }
 CHART_LIBRARIES: Final = ("assets/d3.min.js", "assets/plot.umd.min.js")  # the second one needs the first
+_OPENS_WITH: Final = "800-llama on world:4m (demo)"  # a network that has something to tell
+_LEFT_OUT: Final = "toy_gpt_train/resources/artifacts/"  # of the wheel; the page has no use for a trained model
 _RUNTIME_FILES: Final = (
     "pyodide.mjs",
     "pyodide.asm.mjs",
@@ -50,14 +54,24 @@ def all_files(runtime: str) -> Iterator[tuple[str, Content]]:
 
 def _explorer() -> Iterator[tuple[str, Content]]:
     """The explorer's page, and beside it the committed runs that it opens."""
-    index = runs_index(ROOT)
+    index = runs_index(ROOT) | {"open": _OPENS_WITH}
     yield f"explorer/{INDEX_NAME}", json.dumps(index)
     for address, path in page_files().items():
-        yield f"explorer/{address}", _with_links(path) if address == "index.html" else path
+        yield f"explorer/{address}", _published(path)
     for run in index["runs"]:
         for path in _files_in(ROOT / run["artifacts"]):
             yield f"explorer/{run['artifacts']}{path.name}", path
         yield f"explorer/{run['log']}", ROOT / run["log"]
+
+
+def _published(path: Path) -> Content:
+    """A file of the explorer as the site has it: its page with the site's links, its scripts without comments.
+
+    WHY without: they are a fourth of the scripts' bytes, and a page of the site loads many; the repository has them.
+    """
+    if path.suffix == ".js":
+        return re.sub(r"^[ \t]*(?://.*|/\*\*[\s\S]*?\*/[ \t]*)\n", "", path.read_text("utf-8"), flags=re.M)
+    return _with_links(path) if path.suffix == ".html" else path
 
 
 def _with_links(page: Path) -> str:
@@ -109,11 +123,16 @@ def _choice(entry: ModelEntry) -> dict[str, Any]:
 
 
 def _wheel() -> tuple[str, bytes]:
-    """Build the package as a wheel; returns its name and its bytes."""
+    """Build the package as a wheel, without trained models; returns its name and its bytes."""
     with tempfile.TemporaryDirectory() as folder:
         command = [sys.executable, "-m", "hatchling", "build", "-t", "wheel", "-d", folder]
         done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)  # noqa: S603
         if done.returncode != 0:
             raise RuntimeError(f"the wheel cannot be built: {done.stderr}")
         (path,) = Path(folder).glob("*.whl")
-        return path.name, path.read_bytes()
+        packed = io.BytesIO()
+        with zipfile.ZipFile(path) as wheel, zipfile.ZipFile(packed, "w", zipfile.ZIP_DEFLATED) as smaller:
+            for name in wheel.namelist():
+                if not name.startswith(_LEFT_OUT):
+                    smaller.writestr(name, wheel.read(name))
+        return path.name, packed.getvalue()

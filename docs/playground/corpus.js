@@ -23,58 +23,63 @@ async function fetched(name) {
  * Make the part of the form.
  *
  * @param {string[]} names - The project's texts.
- * @param {string | undefined} wanted - The one to start with.
  * @param {() => void} onChange - Called when the text has changed.
  * @param {(problem: string) => void} onProblem - Called with a sentence if there is no such text.
- * @returns {Promise<{node: HTMLElement, name: () => string, text: () => string}>}
- * @throws {Error} The first text cannot be fetched.
+ * @returns {object} `node`; `area`, the box of the text; `own`, the name of a text that is not the project's; `name()`;
+ *     `text()`; `choose(name)`; `use(name, text)`, which waits for the text and throws an Error if it cannot be fetched.
  */
-export async function corpusPart(names, wanted, onChange, onProblem) {
-  const area = element("textarea", { rows: 7, spellcheck: "false" });
+export function corpusPart(names, onChange, onProblem) {
+  const area = element("textarea", { rows: 6, spellcheck: "false" });
   const size = element("p.note");
   const file = element("input", { type: "file", accept: ".txt,.md,text/plain" });
-  const first = names.includes(wanted) ? wanted : names[0];
-  let now = first; // what is in the box, even while another one is being fetched
-  const use = (name, text) => {
+  let now = names[0]; // what is in the box, even while another one is being fetched
+  const show = (name, text) => {
     now = select.value = name;
     if (text !== area.value) {
       area.value = text;
     }
     fill(size, `${plural(text.length, "character")}, ${plural(text.trimEnd().split("\n").length, "line")}`);
   };
-  const change = (name, text) => {
-    use(name, text);
-    onChange();
-  };
-  const choose = async (name, read) => {
+  const choose = async (name, read = () => (name === OWN_TEXT ? area.value : fetched(name))) => {
+    select.value = name;
     try {
       const text = await read();
       if (select.value === name) {
-        change(name, text); // otherwise another one was chosen meanwhile
+        show(name, text); // otherwise another one was chosen meanwhile
+        onChange();
       }
     } catch (error) {
       select.value = now;
       onProblem(error.message);
     }
   };
+  const use = async (wanted, text) => {
+    if (text !== undefined) {
+      show(OWN_TEXT, text);
+      return;
+    }
+    const name = names.includes(wanted) ? wanted : names[0];
+    show(name, name === now && area.value ? area.value : await fetched(name));
+    if (wanted !== undefined && wanted !== name) {
+      onProblem(`There is no text called ${wanted}; this is ${name}.`);
+    }
+  };
   const choices = [...names, OWN_TEXT].map((name) => [name, name]);
-  const select = selectOf(choices, first, (name) => choose(name, () => (name === OWN_TEXT ? area.value : fetched(name))));
-  area.addEventListener("input", () => change(OWN_TEXT, area.value));
+  const select = selectOf(choices, names[0], (name) => choose(name));
+  area.addEventListener("input", () => {
+    show(OWN_TEXT, area.value);
+    onChange();
+  });
   file.addEventListener("change", () => {
     if (file.files.length > 0) {
-      select.value = OWN_TEXT;
       choose(OWN_TEXT, () => file.files[0].text());
     }
   });
-  use(first, await fetched(first));
-  if (wanted !== undefined && wanted !== first) {
-    onProblem(`There is no text called ${wanted}; this is ${first}.`);
-  }
   const node = element(
     "div",
     element("div.fields", labeled("Text", select), labeled("Or your own file", file)),
     labeled("The text to train on; you can edit it", area, "field.wide"),
     size,
   );
-  return { node, name: () => select.value, text: () => area.value };
+  return { node, area, own: OWN_TEXT, choose, use, name: () => select.value, text: () => area.value };
 }

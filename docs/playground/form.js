@@ -2,8 +2,12 @@
 //
 // Training is always described by these arguments: the page's address has them (?train=), the form shows them, and the
 // package parses them.
+//
+// Concepts:
+//     automatic argument: one that the page adds because nobody has given it: how many steps a network takes in about a
+//         minute on this computer, and how often its curve gets a point.
 
-import { element, labeled, selectOf } from "../explorer/ui/dom.js";
+import { element, fill, labeled, selectOf } from "../explorer/ui/dom.js";
 import { cut, join, part } from "./arguments.js";
 import { corpusPart } from "./corpus.js";
 
@@ -13,67 +17,150 @@ const TOKENIZERS = [
   ["bpe", "a piece (BPE)"],
 ];
 const WINDOW = { fixedContext: true, isTable: true }; // context-N, of which there are more than the list has
+const STORY_WORLD = "040_story_world.txt";
+const SECONDS = 60; // that a network trains, where nobody says how many steps
+const SECONDS_TO_POINT = 1.5; // from one point of the curve to the next
+const EVALUATED = ["--eval-windows", "8"]; // WHY so few: measuring must not take longer than learning
+
+/** @typedef {{line: string, corpus: string, text: string}} Order What to train: the arguments, the text and its name. */
+/** @typedef {{seconds: number, perStep: number | null}} Pace How long it takes here: in all, and a network's step. */
 
 /**
  * Make the form.
  *
  * @param {object} about - playground.json.
- * @param {string} line - The arguments to start with.
- * @param {boolean} folded - Whether the fields are hidden at first.
- * @param {(order: {line: string, corpus: string, text: string}) => void} onTrain
- * @param {() => void} onStop
- * @param {(problem: string) => void} onProblem - Called with a sentence if something in the arguments does not exist.
- * @returns {Promise<{node: HTMLElement, setBusy: (busy: boolean) => void}>}
+ * @param {{line: string, text?: string}} start - The arguments to start with, and a text of one's own.
+ * @param {{train: () => void, change: () => void, problem: (sentence: string) => void}} on - What to call: when Train is
+ *     pressed; when the order is another one; with a sentence if something in the arguments does not exist.
+ * @returns {Promise<object>} `node`; `order()`; `isNetwork()`; `pace(pace)`, which says how long the order will take;
+ *     `hasPace()`; `use(start)`, which fills the form; `setBusy(busy)`; `fold(open)`.
  * @throws {Error} The text cannot be fetched.
  */
-export async function trainingForm(about, line, folded, onTrain, onStop, onProblem) {
+export async function trainingForm(about, start, on) {
   const fields = fieldsOf(about);
-  const [values, others] = part(cut(line), [...fields.map(({ flag }) => flag), "--corpus"]);
-  for (const { flag, control } of fields.filter(({ flag }) => values.has(flag))) {
-    if (!setValue(control, values.get(flag))) {
-      others.push(flag, values.get(flag)); // the package reports what is wrong with it
-    }
-  }
-  const more = element("input", { type: "text", autocomplete: "off", spellcheck: "false", value: join(others) });
+  const more = element("input", { type: "text", autocomplete: "off", spellcheck: "false" });
   const command = element("code.command");
-  const wanted = values.get("--corpus")?.split("/").at(-1);
-  const corpus = await corpusPart(about.corpora, wanted, () => update(), onProblem);
+  const summary = element("span.note");
+  const expected = element("p.expected", { role: "status" });
+  const corpus = corpusPart(about.corpora, () => update(), on.problem);
+  let pace = null;
 
-  const asLine = () => {
-    const given = fields.filter(({ node, control }) => !node.hidden && control.value !== "");
-    const words = given.flatMap(({ flag, control }) => [flag, control.value]);
-    return `${join([...words, "--corpus", `corpus/${corpus.name()}`])} ${more.value}`.trim();
+  const model = () => about.models.find(({ kind }) => kind === fields[0].control.value) ?? WINDOW;
+  const given = () => fields.filter(({ node, control }) => !node.hidden && control.value !== "");
+  const automatic = () => {
+    const said = [...given().flatMap(({ flag }) => flag), ...cut(more.value).map((word) => word.split("=")[0])];
+    if (!model().isNetwork || !pace?.perStep) {
+      return [];
+    }
+    const points = Math.max(Math.round(SECONDS_TO_POINT / pace.perStep), 1);
+    const words = [["--steps", String(roundNumber(SECONDS / pace.perStep))], ["--eval-every", String(points)], EVALUATED];
+    const isHeldOut = said.includes("--val-fraction");
+    return words.filter(([flag]) => !said.includes(flag) && (flag !== EVALUATED[0] || isHeldOut)).flat();
+  };
+  const asLine = (added) => {
+    const words = given().flatMap(({ flag, control }) => [flag, control.value]);
+    return `${join([...words, ...added, "--corpus", `corpus/${corpus.name()}`])} ${more.value}`.trim();
+  };
+  const show = () => {
+    fields.forEach(({ node, suits }) => (node.hidden = !suits(model())));
+    command.textContent = `uv run toy-gpt train ${asLine(automatic())}`;
+    summary.textContent = `: ${fields[0].control.value}, ${corpus.name()}`;
+    fields.find(({ flag }) => flag === "--steps").control.placeholder = "about a minute";
   };
   const update = () => {
-    const model = about.models.find(({ kind }) => kind === fields[0].control.value) ?? WINDOW;
-    fields.forEach(({ node, suits }) => (node.hidden = !suits(model)));
-    command.textContent = `uv run toy-gpt train ${asLine()}`;
+    pace = null;
+    fill(expected);
+    show();
+    on.change();
   };
+  const suit = () => {
+    // WHY: a network learns little from the few words of the smallest texts.
+    if (model().isNetwork) {
+      const own = corpus.name() === corpus.own;
+      const [tokens, heldOut] = ["--tokenizer", "--val-fraction"].map((flag) => fields.find((one) => one.flag === flag).control);
+      tokens.value = own ? "char" : "word";
+      heldOut.value ||= "0.1";
+      if (!own && corpus.name() !== STORY_WORLD) {
+        corpus.choose(STORY_WORLD);
+      }
+    }
+    update();
+  };
+  const use = async ({ line, text }) => {
+    const [values, others] = part(cut(line), [...fields.map(({ flag }) => flag), "--corpus"]);
+    for (const { flag, control } of fields) {
+      if (!setValue(control, values.get(flag) ?? (control.tagName === "SELECT" ? control.options[0].value : ""))) {
+        others.push(flag, values.get(flag)); // the package reports what is wrong with it
+      }
+    }
+    more.value = join(others);
+    await corpus.use(nameOf(line), text);
+    update();
+  };
+  fields[0].control.addEventListener("change", suit);
+  const train = element("button.main", { type: "submit" }, "Train");
+  const settings = element(
+    "details.settings",
+    { open: true },
+    element("summary", "Text and settings", summary),
+    element("div.fields", ...fields.slice(0, 2).map((field) => field.node)),
+    corpus.node,
+    element("div.fields", ...fields.slice(2).map((field) => field.node)),
+    element(
+      "details.more",
+      element("summary", "More options, and the same in a terminal"),
+      labeled("More options of toy-gpt train", more, "field.wide"),
+      element("p.note", "The same in a terminal: ", command),
+    ),
+  );
   const submit = (event) => {
     event.preventDefault();
-    onTrain({ line: asLine(), corpus: corpus.name(), text: corpus.text() });
+    on.train();
   };
-  const train = element("button.main", { type: "submit" }, "Train");
-  const stop = element("button", { type: "button", disabled: true, onclick: onStop }, "Stop");
-  const settings = [
-    corpus.node,
-    element("div.fields", ...fields.map((field) => field.node)),
-    labeled("More options of toy-gpt train", more, "field.wide"),
-  ];
   const node = element(
     "form",
-    { onsubmit: submit, oninput: update, novalidate: true }, // the package reports what is wrong
-    element("details.settings", { open: !folded }, element("summary", "The text and the settings"), ...settings),
-    element("div.fields.act", train, stop),
-    element("p.note", "The same in a terminal: ", command),
+    { onsubmit: submit, oninput: (event) => event.target !== corpus.area && update(), novalidate: true },
+    settings,
+    element("div.fields.act", train, expected),
   );
-  update();
-  const setBusy = (busy) => {
-    train.disabled = busy;
-    stop.disabled = !busy;
+  await use(start);
+  return {
+    node,
+    act: node.lastChild,
+    use,
+    hasPace: () => pace !== null,
+    isNetwork: () => model().isNetwork === true,
+    order: () => ({ line: asLine(automatic()), corpus: corpus.name(), text: corpus.text(), isOwn: corpus.name() === corpus.own }),
+    pace(found) {
+      pace = found;
+      const steps = asLine(automatic()).match(/--steps[ =](\d+)/)?.[1];
+      const seconds = found.perStep && steps ? found.perStep * steps : found.seconds;
+      const how = found.perStep && steps ? `, ${steps} steps` : "";
+      fill(expected, seconds === null ? null : `${secondsText(seconds)} on this computer${how}`);
+      show();
+    },
+    setBusy: (busy) => (train.hidden = expected.hidden = busy),
+    fold: (open) => (settings.open = open),
   };
-  stop.addEventListener("click", () => (stop.disabled = true)); // once is enough
-  return { node, setBusy };
+}
+
+/** Return how a person would say a time: "about 50 s", "about 3 min". */
+export function secondsText(seconds) {
+  if (seconds < 1.5) {
+    return "about a second";
+  }
+  return seconds < 90 ? `about ${roundNumber(seconds)} s` : seconds < 5400 ? `about ${Math.round(seconds / 60)} min` : "more than an hour";
+}
+
+/** Return a whole number with two digits that count: 1234 becomes 1200. */
+function roundNumber(number) {
+  const power = 10 ** Math.max(Math.floor(Math.log10(Math.max(number, 1))) - 1, 0);
+  return Math.max(Math.round(number / power) * power, 1);
+}
+
+/** Return the name of the text in a line; undefined if it names none. */
+function nameOf(line) {
+  return part(cut(line), ["--corpus"])[0].get("--corpus")?.split("/").at(-1);
 }
 
 /** Return the fields: the flag of each, its control, and which models it is for. */

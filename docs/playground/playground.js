@@ -1,20 +1,38 @@
-// playground.js - The page: the form, the progress of training, and the trained run in the explorer.
+// playground.js - The page: the form, a training run, the trained model in the explorer, and the runs kept from before.
 //
-// ?train=ARGUMENTS starts with these arguments of `toy-gpt train`; &inside=lesson, for a lesson, trains at once.
+// ?train=ARGUMENTS starts with these arguments of `toy-gpt train`, &text=… with a text of one's own; &inside=lesson, for
+// a lesson, trains at once.
 
 import { column } from "../explorer/ui/column.js";
-import { element, fill } from "../explorer/ui/dom.js";
-import { lossChart } from "../explorer/ui/panel_training.js";
+import { debounced, element, fill } from "../explorer/ui/dom.js";
 import { loadRun } from "../explorer/core/run.js";
-import { numberText } from "../explorer/core/text.js";
 import { trainingForm } from "./form.js";
+import { forget, keep, keepForm, keptForm, keptRuns } from "./kept.js";
+import { addressOf, textOf } from "./link.js";
+import { nameOf, runList } from "./runs.js";
+import { stage } from "./stage.js";
 import { Trainer } from "./trainer.js";
 
 const page = (id) => document.getElementById(id);
 const query = new URLSearchParams(location.search);
 const megabytes = (bytes) => (bytes / 1e6).toFixed(1);
 const IN_LESSON = query.get("inside") === "lesson";
+const WAIT = 700; // milliseconds without a change before the time is measured
+const ELSEWHERE = "The lessons and the explorer work without it, and so does the command in a terminal.";
 const START = "--model bigram --tokenizer word --corpus corpus/001_animals.txt --val-fraction 0.2";
+const IDEAS = [
+  ["Count words", "Which word follows which? A table of counts, in a second.", START],
+  [
+    "Count letters",
+    "Looks back five letters, and backs off where it has seen nothing.",
+    "--model kneser-ney --tokenizer char --context 5 --val-fraction 0.1 --corpus corpus/030_stories.txt",
+  ],
+  [
+    "Train a Transformer",
+    "The network of today's chat programs, very small. Watch it learn to tell stories, in about a minute.",
+    "--model llama --tokenizer word --val-fraction 0.1 --corpus corpus/040_story_world.txt",
+  ],
+];
 
 /** Show a problem; "" removes it. */
 function say(problem) {
@@ -28,8 +46,6 @@ function lacking() {
   }
   return null;
 }
-
-const ELSEWHERE = "The lessons and the explorer work without it, and so does the command in a terminal.";
 
 async function start() {
   document.body.classList.toggle("inside", IN_LESSON);
@@ -56,129 +72,213 @@ async function description() {
   return response.json();
 }
 
-async function show(about) {
-  const view = progressView();
-  let opened = null; // the last trained run on the page
-  const trainer = new Trainer(about, (kind, content) => heard[kind](content));
-  const form = await trainingForm(about, query.get("train") ?? START, IN_LESSON, train, stop, say);
-
-  function train(order) {
-    say("");
-    opened?.close();
-    opened = null;
-    fill(page("result"));
-    form.setBusy(true);
-    view.begin();
-    trainer.train(order);
+/** Return the arguments to start with, and a text: those of the address, those of the last visit, or an example. */
+async function beginning() {
+  if (query.has("train")) {
+    return { line: query.get("train"), text: await textOf(query) };
   }
-  function stop() {
-    view.status("Stopping …");
-    trainer.stop();
+  return (await remembered(() => keptForm("order"))) ?? { line: START };
+}
+
+/** Return what this browser remembers; undefined if it does not let us ask. */
+async function remembered(ask) {
+  try {
+    return await ask();
+  } catch {
+    return undefined;
+  }
+}
+
+async function show(about) {
+  const trainer = new Trainer(about, (kind, content) => heard[kind]?.(content));
+  const view = stage(ask);
+  const list = runList({ open, share, forget: remove });
+  let opened = null; // the run on the page, once it is read
+  let order = null; // what is being trained
+  let paced = null; // the order whose time was asked for; then it is trained, if that waits
+  let waits = false;
+  const measure = () => {
+    paced = form.order();
+    trainer.measure(paced);
+  };
+  const measureSoon = debounced(() => order === null && measure(), WAIT);
+  let form = null;
+  form = await trainingForm(about, await beginning(), { train, change: changed, problem: say });
+
+  function changed() {
+    if (form !== null && !IN_LESSON) {
+      const { line, text, isOwn } = form.order();
+      remembered(() => keepForm("order", { line, text: isOwn ? text : undefined }));
+      measureSoon();
+    }
+  }
+  /** Train what the form says: a network as soon as it is known how long its steps take. */
+  function train() {
+    say("");
+    begin();
+    if (form.isNetwork() && !form.hasPace()) {
+      waits = true;
+      measure();
+    } else {
+      trainer.train(order);
+    }
+  }
+  function begin() {
+    order = form.order();
+    close();
+    form.setBusy(true);
+    form.fold(false);
+    fill(ideas);
+    view.begin(form.isNetwork());
+    if (!IN_LESSON && matchMedia("(max-width: 60rem)").matches) {
+      view.controls.scrollIntoView({ block: "start" });
+    }
+  }
+  function ask(message) {
+    if (message.stop) {
+      view.status("Stopping …");
+      trainer.stop();
+    } else {
+      trainer.ask(message);
+    }
   }
   function over(problem) {
+    order = null;
+    waits = false;
     form.setBusy(false);
+    form.fold(!IN_LESSON);
     view.end();
     say(problem);
   }
+  function close() {
+    opened?.then((run) => run.close());
+    opened = null;
+    fill(page("result"));
+  }
+  async function open(run) {
+    close();
+    await form.use({ line: run.line, text: run.isOwn ? run.text : undefined });
+    view.end();
+    view.samples(run.written);
+    if (run.records.length) {
+      view.curve(run.records);
+    }
+    view.done(run);
+    opened = openRun(run);
+    await opened;
+    page("result").scrollIntoView({ block: "start" });
+  }
+  async function share(run) {
+    const { address, hasText } = await addressOf(run);
+    history.replaceState(null, "", address);
+    const copied = await remembered(() => navigator.clipboard.writeText(address).then(() => true));
+    const where = copied ? "The link is copied" : "The link is in the address bar";
+    const rest = hasText ? "" : " Your text is too long for a link: it has the settings only.";
+    fill(page("message"), element("p.notice", `${where}: it opens ${nameOf(run)}, to be trained again.${rest}`));
+  }
+  async function remove(run) {
+    await remembered(() => forget(run.id));
+    await showKept();
+  }
+  async function showKept() {
+    list.show(IN_LESSON ? [] : ((await remembered(keptRuns)) ?? []));
+  }
   const heard = {
     loading: ({ fetched, total }) =>
-      view.progress(fetched / total, `Fetching Python: ${megabytes(fetched)} of ${megabytes(total)} MB, only once`),
-    ready: (version) => view.ready(`Python ${version} is ready`),
+      order && view.progress(fetched / total, `Fetching Python: ${megabytes(fetched)} of ${megabytes(total)} MB, only once`),
+    ready: ({ version }) => order && view.status(`Python ${version} is ready`),
+    pace: (pace) => {
+      if (pace.order.line !== paced.line || pace.order.text !== paced.text) {
+        return; // another one was chosen meanwhile
+      }
+      form.pace(pace);
+      if (waits) {
+        waits = false;
+        order = form.order();
+        trainer.train(order);
+      }
+    },
     progress: ({ fraction, status }) => view.training(fraction, status),
     record: (record) => view.record(record),
-    stopping: () => {},
+    sample: (one) => view.sample(one),
+    learned: async (made) => {
+      view.learned();
+      opened = openRun(made);
+      await opened;
+      if (!IN_LESSON) {
+        page("result").scrollIntoView({ block: "start" });
+      }
+    },
     problem: (sentence) => over(sentence),
     stopped: () => over("Stopped before there was anything to save."),
-    failed: (message) => over(`Training cannot continue: ${message}. ${ELSEWHERE}`),
+    failed: (message) => (order === null ? null : over(`Training cannot continue: ${message}. ${ELSEWHERE}`)),
     done: async (made) => {
+      const run = { ...order, ...made, records: view.records, written: view.written };
       over("");
-      view.done(made);
-      opened = await openRun(made);
+      view.done(run);
+      await opened.then((shown) => shown.renew(run));
+      await remembered(() => keep(run));
+      await showKept();
     },
   };
-  fill(page("training"), element("h2", "Train"), form.node, view.node);
+  const ideas = element("div.ideas", ...(IN_LESSON ? [] : [element("h2", "Where to begin")]));
+  const idea = ([title, words, line]) =>
+    element(
+      "button.idea",
+      { type: "button", onclick: () => form.use({ line }).then(train) },
+      element("strong", title),
+      element("span", words),
+    );
+  if (!IN_LESSON) {
+    ideas.append(...IDEAS.map(idea));
+  }
+  const left = element("div.part", element("h2", "Train a model"), form.node, view.controls);
+  fill(page("training"), element("div.bench", left, element("div.part", ideas, view.node), view.samplesNode));
+  fill(page("kept"), list.node);
+  await showKept();
+  addEventListener("beforeunload", (event) => order && event.preventDefault());
   if (IN_LESSON) {
-    form.node.requestSubmit();
+    train();
+    return;
+  }
+  if (!navigator.connection?.saveData) {
+    trainer.prepare();
+    measure();
   }
 }
 
-/** Make the part that shows the progress of training. */
-function progressView() {
-  const bar = element("progress", { max: 1, value: 0, "aria-label": "Progress of training" });
-  const words = element("p.note", { role: "status" });
-  const curve = element("div");
-  const after = element("div");
-  const node = element("div.going", { hidden: true }, bar, words, curve, after);
-  let records = [];
-  let began = 0;
-  let zipUrl = "";
-  return {
-    node,
-    begin() {
-      records = [];
-      began = 0;
-      URL.revokeObjectURL(zipUrl);
-      node.hidden = bar.hidden = false;
-      bar.removeAttribute("value");
-      fill(curve);
-      fill(after);
-      this.status("Starting Python …");
-    },
-    status(text) {
-      words.setAttribute("aria-live", "polite");
-      words.textContent = text;
-    },
-    progress(fraction, status) {
-      bar.value = fraction;
-      words.setAttribute("aria-live", "off"); // WHY: it changes ten times a second
-      words.textContent = status;
-    },
-    ready(text) {
-      bar.removeAttribute("value");
-      this.status(text);
-    },
-    training(fraction, status) {
-      began ||= performance.now();
-      const left = ((performance.now() - began) / 1000) * (1 / fraction - 1);
-      this.progress(fraction, left > 1 ? `${status}, ${Math.round(left)} s left` : status);
-    },
-    record(record) {
-      records.push(record);
-      const columns = Object.keys(record);
-      fill(curve, lossChart({ columns, rows: records.map((one) => columns.map((name) => one[name])) }, null));
-    },
-    end() {
-      bar.hidden = true;
-      words.textContent = "";
-    },
-    done({ report, zip }) {
-      const last = records.at(-1);
-      this.status(last ? `Trained; the training loss is ${numberText(last.avg_loss)}.` : "Trained.");
-      zipUrl = URL.createObjectURL(new Blob([zip], { type: "application/zip" }));
-      const link = element("a.button", { href: zipUrl, download: "toy-gpt-run.zip" }, "Download the run as a ZIP file");
-      const printed = element("details", element("summary", "What the command prints"), element("pre", { tabindex: 0 }, report));
-      fill(after, element("p", link), printed);
-    },
+/** Show a trained run in the explorer's column; renew() gives it the scores that came later. */
+async function openRun(made) {
+  let urls = [];
+  const entryOf = ({ files, log }) => {
+    const urlOf = (bytes) => URL.createObjectURL(new Blob([bytes]));
+    const named = new Map(Object.entries(files).map(([name, bytes]) => [name, urlOf(bytes)]));
+    const entry = { name: "Your run", urls: named, log: urlOf(log) };
+    urls.push(...named.values(), entry.log);
+    return entry;
   };
-}
-
-/** Show the trained run in the explorer's column. */
-async function openRun({ files, log }) {
-  const urls = new Map(Object.entries(files).map(([name, bytes]) => [name, URL.createObjectURL(new Blob([bytes]))]));
-  const logUrl = URL.createObjectURL(new Blob([log]));
-  const entry = { name: "Your run", urls, log: logUrl };
+  const release = (old) => old.forEach((url) => URL.revokeObjectURL(url));
   let shown = null;
+  const entry = entryOf(made);
   try {
     shown = column(await loadRun(entry), entry, () => {});
     fill(page("result"), shown.node);
   } catch (error) {
     say(`The trained run cannot be shown: ${error.message}`);
   }
-  const close = () => {
-    shown?.stop();
-    [...urls.values(), logUrl].forEach((url) => URL.revokeObjectURL(url));
+  return {
+    async renew(final) {
+      const old = urls;
+      urls = [];
+      const renewed = entryOf(final);
+      shown?.renew(await loadRun(renewed), renewed);
+      release(old);
+    },
+    close() {
+      shown?.stop();
+      release(urls);
+    },
   };
-  return { close };
 }
 
 start();

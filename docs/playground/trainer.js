@@ -1,9 +1,9 @@
-// trainer.js - The page's side of the worker that trains: start, listen, stop.
+// trainer.js - The page's side of the worker that trains: start, measure, listen, stop.
 //
 // Concepts:
 //     runtime: Python compiled to WebAssembly (Pyodide), about 13 MB that are fetched before the first training run.
 
-const PATIENCE = 4000; // milliseconds to wait for a worker after "stop" before it is ended
+const PATIENCE = 15_000; // milliseconds to wait for a worker after "stop" before it is ended
 
 export class Trainer {
   /**
@@ -16,16 +16,33 @@ export class Trainer {
     this.tell = tell;
     this.worker = null;
     this.isReady = false;
+    this.isTraining = false;
+    this.canHalt = false;
+  }
+
+  /** Load the runtime, so that it is there when it is needed. */
+  prepare() {
+    if (this.worker === null) {
+      this.#start();
+    }
+  }
+
+  /** Find out how long an order will take: tells ("pace", {order, seconds, perStep}), or a problem in it. */
+  measure(order) {
+    this.prepare();
+    this.worker.postMessage({ measure: order });
   }
 
   /** Train, once the runtime is loaded. */
   train(order) {
-    this.order = order;
-    if (this.worker === null) {
-      this.#start();
-    } else {
-      this.worker.postMessage({ train: order });
-    }
+    this.prepare();
+    this.isTraining = true;
+    this.worker.postMessage({ train: order });
+  }
+
+  /** Pass on what is asked for while it trains: {pause}, {step} or {rate}. */
+  ask(message) {
+    this.worker?.postMessage(message);
   }
 
   #start() {
@@ -44,9 +61,12 @@ export class Trainer {
     if (["stopping", "done", "problem", "failed"].includes(kind)) {
       clearTimeout(this.impatient);
     }
+    if (["done", "problem"].includes(kind)) {
+      this.isTraining = false;
+    }
     if (kind === "ready") {
       this.isReady = true;
-      this.worker.postMessage({ train: this.order });
+      this.canHalt = content.canHalt;
     }
     if (kind === "failed") {
       this.#end(); // WHY: a worker that failed may be in a bad state
@@ -60,7 +80,7 @@ export class Trainer {
       this.#end();
       this.tell("stopped", null);
     };
-    if (!this.isReady) {
+    if (!this.isReady || !this.isTraining || !this.canHalt) {
       giveUp();
       return;
     }
@@ -71,6 +91,6 @@ export class Trainer {
   #end() {
     this.worker.terminate();
     this.worker = null;
-    this.isReady = false;
+    this.isReady = this.isTraining = false;
   }
 }

@@ -1,10 +1,12 @@
 // worker.js - Runs Python and the package outside the page's thread, so that the page stays responsive.
 //
-// It gets {load}, {train: {line, corpus, text}} and {stop: true}; it sends {loading}, {ready}, {progress}, {record},
+// It gets {load}, {measure: {line, corpus, text}}, {train: the same}, and while it trains {stop: true}, {pause: true or
+// false}, {step: true} and {rate: factor}. It sends {loading}, {ready}, {pace}, {progress}, {record}, {sample}, {learned},
 // {stopping}, {done}, {problem} and {failed}.
 
 let training = null; // the Python module training.py
-let stopAsked = false;
+const asked = { stop: false, pause: false, rate: 1 };
+let goOn = null; // ends a pause, for a step or for good
 
 /**
  * Count the bytes that are fetched from now on, and report them as a part of the expected ones.
@@ -58,7 +60,8 @@ async function start(runtime, wheel) {
   python.unpackArchive(package_, "wheel");
   python.FS.writeFile("training.py", new Uint8Array(module));
   training = python.pyimport("training");
-  postMessage({ ready: python.runPython("import platform; platform.python_version()") });
+  const version = python.runPython("import platform; platform.python_version()");
+  postMessage({ ready: { version, canHalt: CAN_HALT } });
 }
 
 async function fetched(address) {
@@ -68,36 +71,65 @@ async function fetched(address) {
 const page = {
   progress: (fraction, status) => postMessage({ progress: { fraction, status } }),
   record: (record) => postMessage({ record: JSON.parse(record) }),
-  stopped: () => stopAsked,
+  sample: (step, text) => postMessage({ sample: { step, text } }),
+  learned: (files) => postMessage({ learned: files }),
+  stopped: () => asked.stop,
+  paused: () => asked.pause,
+  rate: () => asked.rate,
+  turn: () => new Promise((resolve) => (asked.pause ? (goOn = resolve) : setTimeout(resolve))),
 };
+
+function converted(outcome) {
+  return outcome.toJs({ dict_converter: Object.fromEntries });
+}
 
 // WHY a turn of the event loop: {stop} arrives only then. Python waits meanwhile, if the browser can suspend it (JSPI);
 // otherwise the page ends this worker.
 const CAN_HALT = "Suspending" in WebAssembly;
-const turn = () => new Promise((resolve) => setTimeout(resolve));
 
-async function train({ line, corpus, text }) {
-  stopAsked = false;
-  const { train: learn } = training;
-  const order = [line, corpus, text, page, turn];
+async function call(name, { line, corpus, text }) {
+  Object.assign(asked, { stop: false, pause: false, rate: 1 });
+  const learn = training[name];
+  const order = [line, corpus, text, page];
   const outcome = CAN_HALT ? await learn.callPromising(...order) : learn(...order);
-  const { problem, ...made } = outcome.toJs({ dict_converter: Object.fromEntries });
+  const made = converted(outcome);
   outcome.destroy();
+  return made;
+}
+
+async function train(order) {
+  const { problem, ...made } = await call("train", order);
   postMessage(problem === undefined ? { done: made } : { problem });
 }
 
-self.onmessage = async ({ data }) => {
-  try {
+/** Take over what the visitor asks for while something is trained. */
+function hear({ stop = asked.stop, pause = asked.pause, rate = asked.rate }) {
+  Object.assign(asked, { stop, pause: pause && !stop, rate });
+  goOn?.(); // WHY also for a step: a pause waits again after it
+  goOn = null;
+}
+
+let turn = Promise.resolve(); // WHY one after the other: Python cannot be entered a second time while it waits
+self.onmessage = ({ data }) => {
+  if (!("load" in data || "measure" in data || "train" in data)) {
+    hear(data);
     if (data.stop) {
-      stopAsked = true;
       postMessage({ stopping: true });
-    } else if (data.load) {
-      await load(data.load);
-    } else {
-      await train(data.train);
     }
-  } catch (error) {
-    // The last line of Python's message is the error itself.
-    postMessage({ failed: String(error.message ?? error).trim().split("\n").at(-1) });
+    return;
   }
+  turn = turn.then(async () => {
+    try {
+      if (data.load) {
+        await load(data.load);
+      } else if (data.measure) {
+        postMessage({ pace: { order: data.measure, ...(await call("measure", data.measure)) } });
+      } else {
+        await train(data.train);
+      }
+    } catch (error) {
+      // The last line of Python's message is the error itself.
+      postMessage({ failed: String(error.message ?? error).trim().split("\n").at(-1) });
+    }
+  });
 };

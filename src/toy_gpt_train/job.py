@@ -43,6 +43,8 @@ class Job:
         resumed_from: The step of the checkpoint that the run continues from; 0 where it begins anew.
         history: The log so far.
         evidence: Further files for outputs/, by name; a watcher may add some until the run is written.
+        rate_factor: Says, before each step of a network, by how much its learning rate is multiplied: for a watcher.
+        on_learned: Called with the metadata when all is learned; their metrics are those of the log's last line.
         on_measured: Called with the metadata when all is learned and measured, before the run is written.
     """
 
@@ -56,6 +58,8 @@ class Job:
         self.resumed_from = 0
         self.history: list[Record] = []
         self.evidence: dict[str, str] = {}
+        self.rate_factor: Callable[[], float] = lambda: 1.0
+        self.on_learned: Callable[[Meta], None] = lambda meta: None
         self.on_measured: Callable[[Meta], None] = lambda meta: None
         given = {name: value for name, value in options.items() if value is not None}
         known = self.entry.model_class.options
@@ -152,7 +156,11 @@ class Job:
         text = Text(self.encoded.ids, self.encoded.num_train, self.encoded.tokenizer.tokens)
         how: dict[str, Any] = {"checkpoints": self._checkpoints, "on_progress": on_progress}
         if self.model.trains_in_steps:
-            how |= {"workers": self._in_steps["workers"], "engine": self.engine}
+            how |= {
+                "workers": self._in_steps["workers"],
+                "engine": self.engine,
+                "rate_factor": lambda: self.rate_factor(),
+            }
         waiting = [] if on_start is None else [on_start]
 
         def start() -> None:
@@ -164,6 +172,8 @@ class Job:
             self.history.append(record)
             if on_record is not None:
                 on_record(record)
+        self._floor = self.model.loss_floor(self.encoded.ids[: self.encoded.num_train])
+        self.on_learned(self._meta(self._logged_metrics()))
 
     def measure(self, on_progress: OnProgress | None) -> tuple[Meta, Evaluation | None]:
         """Return the metadata with the final metrics, and the scores of the held-out part.
@@ -172,12 +182,11 @@ class Job:
         """
         text, model, num_train = self.encoded, self.model, self.encoded.num_train
         ids = text.ids[:num_train]
-        floor = model.loss_floor(ids)
         for record in self.history:
-            record.update(loss_floor=floor, above_floor=record["avg_loss"] - floor)
+            record.update(loss_floor=self._floor, above_floor=record["avg_loss"] - self._floor)
         start = model.scored_from(num_train)
         if start is None:
-            metrics = {"train_loss": self.history[-1]["avg_loss"], "train_accuracy": self.history[-1]["accuracy"]}
+            metrics = self._logged_metrics()
         else:
             scores = summarize(zip(watched(model, ids, start, on_progress), ids[start:], strict=True))
             metrics = {"train_loss": scores.loss, "train_accuracy": scores.accuracy}
@@ -187,10 +196,22 @@ class Job:
                 model, text.ids, text.held_out_sizes, text.frequencies, num_train, on_progress=on_progress
             )
             metrics.update(val_loss=held_out.loss, val_accuracy=held_out.accuracy)
-        figures = {"metrics": metrics, "loss_floor": floor, "seed": self.seed, "val_fraction": text.val_fraction}
+        meta = self._meta(metrics)
+        self.on_measured(meta)
+        return meta, held_out
+
+    def _logged_metrics(self) -> dict[str, float]:
+        last = self.history[-1]
+        return {"train_loss": last["avg_loss"], "train_accuracy": last["accuracy"]}
+
+    def _meta(self, metrics: dict[str, float]) -> Meta:
+        """Return the metadata of what has been learned."""
+        text, model = self.encoded, self.model
+        figures: dict[str, Any] = {"metrics": metrics, "loss_floor": self._floor}
+        figures |= {"seed": self.seed, "val_fraction": text.val_fraction}
         if text.held_out_source is not None:
             figures["val_corpus"] = {"filename": text.held_out_source.name, "sha256": text.held_out_source.sha256}
-        meta = new_meta(
+        return new_meta(
             text.source,
             model.training_record(self.settings, self.history),
             model_kind=self.entry.name,
@@ -200,8 +221,6 @@ class Job:
             start_tokens=[text.tokenizer.tokens[i] for i in text.ids[: model.context_size]],
             **figures,
         )
-        self.on_measured(meta)
-        return meta, held_out
 
     def finish(self) -> None:
         """Keep the last checkpoint, now that the run is written, or none."""

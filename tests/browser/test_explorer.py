@@ -126,6 +126,10 @@ def write(column: Locator, prompt: str) -> None:
     box.blur()
 
 
+def be_greedy(column: Locator) -> None:
+    column.get_by_role("radio", name="Greedy").check()
+
+
 def next_rows(column: Locator) -> list[tuple[str, int, str]]:
     """What may come next, as it is shown: token, id, probability."""
     return [(token, int(number), text) for token, _, number, text, *_ in rows_of(table_of(column, "The next token"))]
@@ -219,6 +223,7 @@ def test_the_page_predicts_what_infer_predicts(visit: Visit, toy_gpt: ToyGpt, ru
 def test_greedy_writing_is_that_of_infer(visit: Visit, toy_gpt: ToyGpt, run: str) -> None:
     prompt = PROMPTS[run]
     column = column_of(visit(run), run)
+    be_greedy(column)
     write(column, prompt)
     before = next_rows(column)
     column.get_by_role("button", name="Step", exact=True).click()
@@ -315,6 +320,7 @@ def test_llama_shows_logits_and_attention(visit: Visit, toy_gpt: ToyGpt) -> None
     column = column_of(visit(LLAMA), LLAMA)
     write(column, prompt)
     why = explanation_of(column)
+    why.locator("summary").first.click()
     answer = infer(toy_gpt, LLAMA, "--prompt", prompt, "--explain")
     logits = table_of(why, "Logits, step by step")
     places = [place["place"] for place in answer["explanation"]]
@@ -332,6 +338,56 @@ def test_llama_shows_logits_and_attention(visit: Visit, toy_gpt: ToyGpt) -> None
     for row, head in zip(shares, expected, strict=True):
         assert [number(cell) for cell in row[1:]] == pytest.approx(head, rel=0, abs=1e-6)
         assert sum(number(cell) for cell in row[1:]) == pytest.approx(1, abs=1e-5)
+
+
+def test_a_prediction_is_walked_through(visit: Visit, toy_gpt: ToyGpt) -> None:
+    prompt = "Mina saw"
+    column = column_of(visit(LLAMA), LLAMA)
+    write(column, prompt)
+    answer = infer(toy_gpt, LLAMA, "--prompt", prompt, "--explain")
+    walk = column.get_by_role("region", name="A step of the prediction")
+    titles = column.locator(".flow .title").all_text_contents()
+    assert len(titles) == 10
+    shares = [head for place in answer["explanation"] for head in place["attention"]]
+    column.get_by_role("combobox", name="Head").select_option("1 of 4")
+    for i, title in enumerate(titles, start=1):
+        expect(walk).to_contain_text(f"Step {i} of 10")
+        expect(walk.get_by_role("heading", name=title)).to_be_visible()
+        expect(column.locator(".flow [aria-current=step]")).to_have_text(re.compile(re.escape(title)))
+        if title == "Attention":
+            most = max(range(len(prompt)), key=shares[0].__getitem__)
+            expect(walk).to_contain_text(f"This head looks most at “{visible(prompt[most])}”.")
+        if i < len(titles):
+            column.get_by_role("button", name="Next", exact=True).click()
+    expect(column.get_by_role("button", name="Next", exact=True)).to_be_disabled()
+    best = answer["top_k"][0]
+    first = rows_of(table_of(walk, "Most likely"))[0]
+    assert (first[0], first[-1]) == (visible(best["token"]), four_decimals(best["probability"]))
+
+
+def test_every_head_shows_what_each_token_looks_at(visit: Visit, toy_gpt: ToyGpt) -> None:
+    prompt = "Mina saw"
+    column = column_of(visit(LLAMA), LLAMA)
+    write(column, prompt)
+    heads = column.get_by_role("group", name="Heads").get_by_role("button")
+    expect(heads).to_have_count(4)
+    heads.nth(2).click()
+    expect(heads.nth(2)).to_have_attribute("aria-pressed", "true")
+    lookers = column.get_by_role("group", name="Tokens; choose one to see what it looks at")
+    expect(lookers.get_by_role("button")).to_have_text([visible(token) for token in prompt])
+    column.get_by_text("The whole triangle, with its numbers").click()
+    column.get_by_text("The values as a table").last.click()
+    table = rows_of(table_of(column, "Attention of block 1, head 3, values"))
+    for end in (4, len(prompt)):
+        lookers.get_by_role("button").nth(end - 1).click()
+        answer = infer(toy_gpt, LLAMA, "--prompt", prompt[:end], "--explain")
+        shares = [head for place in answer["explanation"] for head in place["attention"]][2]
+        row = [number(cell) for cell in table[end - 1][1:]]
+        assert row == pytest.approx([*shares, *[0.0] * (len(prompt) - end)], rel=0, abs=1e-6)
+        most = max(range(end), key=shares.__getitem__)
+        said = f"“{visible(prompt[end - 1])}” looks at “{visible(prompt[most])}” {shares[most] * 100:.0f}"
+        expect(column.get_by_role("status").filter(has_text=said)).to_be_visible()
+        expect(lookers.locator("path").first).to_be_attached()
 
 
 # --- every tab of every kind ------------------------------------------------------------------------------------
@@ -477,6 +533,8 @@ def test_the_theme_is_chosen_and_remembered(visit: Visit) -> None:
 def test_the_keyboard_is_enough(visit: Visit, toy_gpt: ToyGpt) -> None:
     page = visit(TABLE)
     column = column_of(page, TABLE)
+    be_greedy(column)
+    page.locator(".skip").focus()
     tab_to(page, prompt_of(column))
     page.keyboard.press("Control+A")
     page.keyboard.type("a dog")
@@ -602,6 +660,7 @@ def test_python_predicts_where_the_weights_stay_with_the_server(
     expected = json.loads(outcome.out)
     with running(open_server(large_run, 0)) as address:
         column = column_of(visit(name, address=address), name)
+        be_greedy(column)
         write(column, "the c")
         expect(column.get_by_text("Python is computing")).to_have_count(0)
         logits = table_of(explanation_of(column), "Logits, step by step")

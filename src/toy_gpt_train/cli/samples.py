@@ -70,6 +70,13 @@ class Samples:
             self._tell(line[: max(shutil.get_terminal_size().columns - 1, 1)].rstrip())
 
 
+def sample(job: Job, num_characters: int) -> str:
+    """Return what a network that is learning writes by now: about so many characters of its text."""
+    some = job.encoded.ids[:100]
+    num = len(some) * num_characters // len(_shown(job, list(some)))
+    return one_line(_shown(job, _written(job, num)))
+
+
 def story(job: Job) -> str:
     """Return a story that a trained network tells, if its text is of the story world: up to the end mark."""
     tokens = job.encoded.tokenizer.tokens

@@ -114,11 +114,13 @@ def train_steps(
     checkpoints: Any = None,
     on_start: Callable[[], None] | None = None,
     on_progress: OnProgress | None = None,
+    rate_factor: Callable[[], float] = lambda: 1.0,
 ) -> Generator[StepRecord, None, dict[str, Any]]:
     """Train a network on the first ``num_train`` ids, and return what the metadata say of it besides the settings.
 
     The network is the engine's; ``num_targets`` is how many tokens it predicts in a window, and the other arguments are
-    those of Model.fit().
+    those of Model.fit(). ``rate_factor`` is asked before each step by how much the learning rate is multiplied, for one
+    who watches and changes it; the log has the rates used, and the metadata the steps where the factor changed.
 
     Yields:
         A record every ``eval_every`` steps, after resuming those before too: ``epoch`` (predictions so far / training
@@ -130,7 +132,7 @@ def train_steps(
         OSError: A checkpoint cannot be written, or a worker process has ended.
     """
     held_out = _held_out_windows(ids[num_train:], settings, num_targets)
-    state = _TrainingState(engine, ids[:num_train], held_out, settings, seed)
+    state = _TrainingState(engine, ids[:num_train], held_out, settings, seed, rate_factor)
     if checkpoints is not None:
         state.restore(checkpoints.load())
     _announce(state.step, settings, len(ids) - num_train, measured=bool(held_out))
@@ -196,13 +198,21 @@ class _TrainingState:
     """Everything the next step depends on."""
 
     def __init__(
-        self, engine: Engine, train_ids: Sequence[int], held_out: Sequence[Window], settings: StepSettings, seed: int
+        self,
+        engine: Engine,
+        train_ids: Sequence[int],
+        held_out: Sequence[Window],
+        settings: StepSettings,
+        seed: int,
+        rate_factor: Callable[[], float],
     ) -> None:
         self._engine = engine
         self._train_ids = train_ids
         self._held_out = held_out
         self._settings = settings
         self._generator = random.Random(seed)
+        self._rate_factor = rate_factor
+        self._factors: list[tuple[int, float]] = [(0, 1.0)]  # the steps from which the factors hold
         self._grad_norm = 0.0
         self.pending: list[BatchStats] = []  # the batches since the last record
         self.step = 0
@@ -227,7 +237,10 @@ class _TrainingState:
                 f"the loss is no longer a number at step {self.step + 1}: "
                 f"the learning rate {settings.learning_rate:g} is too high"
             )
-        self._engine.step(self._learning_rate(self.step))
+        factor = self._rate_factor()
+        if factor != self._factors[-1][1]:
+            self._factors.append((self.step, factor))
+        self._engine.step(factor * self._learning_rate(self.step))
         self.pending.append(stats)
         self.tokens_per_step = stats.num_tokens
         self.step += 1
@@ -248,7 +261,7 @@ class _TrainingState:
             "avg_loss": stats.loss,
             "accuracy": stats.correct / stats.num_tokens,
             "step": self.step,
-            "learning_rate": self._learning_rate(self.step - 1),
+            "learning_rate": self._factors[-1][1] * self._learning_rate(self.step - 1),
             "grad_norm": self._grad_norm,
         }
         if self._held_out:
@@ -272,6 +285,8 @@ class _TrainingState:
         remarks: dict[str, Any] = {}
         if len(self._schedules) > 1:
             remarks["resumed_from_step"] = self._schedules[-1].start
+        if len(self._factors) > 1:
+            remarks["rate_factors"] = [{"from_step": step, "factor": factor} for step, factor in self._factors[1:]]
         if self._best is not None:
             self._engine.load_weights(self._best.weights)
             remarks |= {"keep": "best", "kept_step": self._best.step, "keep_note": KEEP_NOTE}

@@ -12,12 +12,32 @@
 import { headSizeOf, normEpsilonOf, sharedByOf, sizeOf, turnsOf } from "./architecture.js";
 import { quoted } from "./csv.js";
 import { isObject } from "./json.js";
+import { attend, gelu, linear, normalize, plus, rotate, silu } from "./layers.js";
 import { matrixOf, parametersOf, readWeights } from "./parameters.js";
 import { softmax, topK } from "./sampling.js";
 
 const META_NAME = "00_meta.json";
 
 /** @typedef {{step: string, attention: number[][], logits: Float64Array}} LogitLensStep */
+
+/**
+ * What a token's numbers become in a block: `input`, `normed`, its `query`, `key` and `value`, for each head its `scores`
+ * of all tokens so far and their softmax `weights`, the `mix` of values, what attention adds (`attended`), the sum
+ * (`between`), the `inside` of the feed-forward layer, what that adds (`forward`), and the `output`.
+ *
+ * @typedef {Object<string, Float64Array | number[][]>} BlockNotes
+ */
+/**
+ * One prediction, part by part: the numbers of the last token, and for all tokens what each head looks at.
+ *
+ * @typedef {object} Trace
+ * @property {string[]} tokens - T of them.
+ * @property {number} headSize
+ * @property {Float64Array} embedding
+ * @property {BlockNotes[]} blocks
+ * @property {Float64Array[][]} attention - For each block and head T x T numbers, a row for each token that looks.
+ * @property {Float64Array} logits
+ */
 
 /** @type {import("./run.js").FilesOf} */
 export function filesOf(meta) {
@@ -38,6 +58,7 @@ export function rebuild(meta, { tokens }, files) {
     minContext: meta.model_kind === "embeddings" ? meta.context_size : 1,
     nextProbs: (ids) => softmax(network.logits(ids)),
     explain: (ids, k) => explainSteps(network.steps(ids), ids, k, tokens),
+    trace: network.trace && ((ids) => ({ tokens: ids.map((id) => tokens[id]), ...network.trace(ids) })),
     matrices: () => inOrder.map((parameter) => matrixOf(parameter, meta, tokens, stored)),
     vectors() {
       const { shape, numbers } = stored.get("token_embeddings.weight");
@@ -88,77 +109,6 @@ function layersFrom(stored, epsilon) {
       }
     },
   };
-}
-
-/** Return W x + b. */
-function linear(x, numbers, bias, numOut) {
-  const y = new Float64Array(numOut);
-  for (let i = 0, at = 0; i < numOut; i++) {
-    let sum = 0;
-    for (let j = 0; j < x.length; j++) {
-      sum += x[j] * numbers[at++];
-    }
-    y[i] = bias === null ? sum : sum + bias[i];
-  }
-  return y;
-}
-
-function plus(x, y) {
-  return x.map((a, i) => a + y[i]);
-}
-
-/** LayerNorm if there is a shift, RMSNorm otherwise. */
-function normalize(x, gain, shift, epsilon) {
-  const mean = shift === null ? 0 : x.reduce((a, b) => a + b, 0) / x.length;
-  const centered = x.map((a) => a - mean);
-  const scale = 1 / Math.sqrt(centered.reduce((sum, a) => sum + a * a, 0) / x.length + epsilon);
-  return centered.map((a, i) => a * scale * gain[i] + (shift === null ? 0 : shift[i]));
-}
-
-const GELU_SCALE = Math.sqrt(2 / Math.PI);
-
-function gelu(a) {
-  return 0.5 * a * (1 + Math.tanh(GELU_SCALE * (a + 0.044715 * a * a * a)));
-}
-
-function silu(a) {
-  return a * (0.5 + 0.5 * Math.tanh(0.5 * a)); // x sigmoid(x), which does not overflow in this form
-}
-
-/** Rotate pairs of numbers by an angle that grows with the token's position, in each head. */
-function rotate(x, position, turns) {
-  const y = new Float64Array(x.length);
-  for (let i = 0; i < x.length; i += 2) {
-    const angle = position * turns[(i / 2) % turns.length];
-    const [cosine, sine] = [Math.cos(angle), Math.sin(angle)];
-    y[i] = x[i] * cosine - x[i + 1] * sine;
-    y[i + 1] = x[i] * sine + x[i + 1] * cosine;
-  }
-  return y;
-}
-
-/** Return softmax(q K^T / sqrt(D)) V for the last token, and the softmax of each head; heads may share keys, values. */
-function attend(query, keys, values, size, sharedBy = 1) {
-  const found = new Float64Array(query.length);
-  const weights = [];
-  for (let begin = 0; begin < query.length; begin += size) {
-    const shared = Math.floor(begin / size / sharedBy) * size; // where the head's keys and values begin
-    const scores = keys.map((key) => {
-      let score = 0;
-      for (let i = 0; i < size; i++) {
-        score += query[begin + i] * key[shared + i];
-      }
-      return score / Math.sqrt(size);
-    });
-    const shares = softmax(scores);
-    weights.push([...shares]);
-    shares.forEach((share, position) => {
-      for (let i = 0; i < size; i++) {
-        found[begin + i] += share * values[position][shared + i];
-      }
-    });
-  }
-  return { found, weights };
 }
 
 // --- the networks -------------------------------------------------------------------------------------------
@@ -215,6 +165,20 @@ function attentionNetwork(meta, layers) {
   };
   return {
     logits: (ids) => look(ids).logits,
+    trace(ids) {
+      const vectors = ids.map((id, i) => plus(embedding(id), position(i)));
+      const [queries, keys, values] = [query, key, value].map((layer) => vectors.map(layer));
+      const looks = vectors.map((_, i) => attend(queries[i], keys.slice(0, i + 1), values.slice(0, i + 1), size));
+      const { found, weights, scores } = looks.at(-1);
+      const last = { query: queries.at(-1), key: keys.at(-1), value: values.at(-1), scores, weights, mix: found };
+      return {
+        headSize: size,
+        embedding: vectors.at(-1),
+        blocks: [{ input: vectors.at(-1), ...last, output: found }],
+        attention: triangles(looks.map((one) => [one.weights])),
+        logits: output(found),
+      };
+    },
     steps: (ids) => [
       { step: "no token", attention: [], logits: output(new Float64Array(size)) },
       { step: "attention", ...look(ids) },
@@ -245,18 +209,20 @@ function transformerNetwork(meta, layers) {
     caches = blocks.map(() => ({ keys: [], values: [] }));
   };
   forget();
-  /** Read one more token; return its numbers, and pass what each step gives to `watch`. */
+  /** Read one more token; return its numbers, and pass what each block does to `watch`: see BlockNotes. */
   const readOne = (id, watch) => {
     let x = embedding(id);
     if (position) {
       x = plus(x, position(read.length));
     }
-    watch?.("embeddings", [], x);
+    watch?.({ output: x, weights: [] });
     blocks.forEach((block, i) => {
-      const { found, weights } = block.attention(x, caches[i], read.length);
-      x = plus(x, found);
-      x = plus(x, block.feedForward(x));
-      watch?.(`block ${i + 1}`, weights, x);
+      const looked = block.attention(x, caches[i], read.length);
+      const between = plus(x, looked.attended);
+      const { inside, forward } = block.feedForward(between);
+      const output = plus(between, forward);
+      watch?.({ input: x, ...looked, between, inside, forward, output });
+      x = output;
     });
     read.push(id);
     return x;
@@ -273,10 +239,41 @@ function transformerNetwork(meta, layers) {
       forget();
       const steps = [];
       ids.slice(0, -1).forEach((id) => readOne(id));
-      readOne(ids.at(-1), (step, attention, x) => steps.push({ step, attention, logits: output(x) }));
+      readOne(ids.at(-1), ({ weights: attention, output: x }) =>
+        steps.push({ step: steps.length ? `block ${steps.length}` : "embeddings", attention, logits: output(x) }),
+      );
       return steps;
     },
+    trace(ids) {
+      forget();
+      let notes; // of one token: its embedding, then each block
+      const looks = ids.map((id) => {
+        notes = [];
+        readOne(id, (some) => notes.push(some));
+        return notes.slice(1).map(({ weights }) => weights);
+      });
+      const [{ output: embedded }, ...inBlocks] = notes;
+      return {
+        headSize: headSizeOf(meta),
+        embedding: embedded,
+        blocks: inBlocks,
+        attention: triangles(looks),
+        logits: output(inBlocks.at(-1).output),
+      };
+    },
   };
+}
+
+/** Return for each block and head the matrix of what each token looks at, from the rows by token, block and head. */
+function triangles(looks) {
+  const count = looks.length;
+  return looks[0].map((heads, block) =>
+    heads.map((_, head) => {
+      const matrix = new Float64Array(count * count);
+      looks.forEach((look, row) => matrix.set(look[block][head], row * count));
+      return matrix;
+    }),
+  );
 }
 
 /** Return the two halves of a block: what each adds to a token's numbers. Attention extends the block's cache. */
@@ -300,13 +297,18 @@ function blockOf(name, meta, layers, isRotary) {
     const normed = norm(x);
     cache.keys.push(placed(key(normed), position));
     cache.values.push(value(normed));
-    const { found, weights } = attend(placed(query(normed), position), cache.keys, cache.values, headSize, sharedBy);
-    return { found: output(found), weights };
+    const asked = placed(query(normed), position);
+    const { found, weights, scores } = attend(asked, cache.keys, cache.values, headSize, sharedBy);
+    const [lastKey, lastValue] = [cache.keys.at(-1), cache.values.at(-1)];
+    return { normed, query: asked, key: lastKey, value: lastValue, scores, weights, mix: found, attended: output(found) };
   };
   return { attention, feedForward: feedForwardOf(name, meta, layers) };
 }
 
-/** Return GPT-2's feed-forward layer W_down gelu(W_up x), or with a gate Llama's: W_down (silu(W_gate x) * W_up x). */
+/**
+ * Return the feed-forward layer, a function that gives its inside and its result: GPT-2's W_down gelu(W_up x), or with a
+ * gate Llama's W_down (silu(W_gate x) * W_up x).
+ */
 function feedForwardOf(name, meta, layers) {
   const [size, numInside] = [sizeOf(meta, "embedding_dim"), sizeOf(meta, "hidden_dim")];
   const norm = layers.norm(`${name}.norm_2`, size);
@@ -318,7 +320,8 @@ function feedForwardOf(name, meta, layers) {
     const normed = norm(x);
     const raised = up(normed);
     const gates = gate?.(normed);
-    return down(gates ? raised.map((a, i) => silu(gates[i]) * a) : raised.map(gelu));
+    const inside = gates ? raised.map((a, i) => silu(gates[i]) * a) : raised.map(gelu);
+    return { inside, forward: down(inside) };
   };
 }
 

@@ -48,6 +48,8 @@ const LARGEST_LOSS = -Math.log(1e-12);
  * @property {number} minContext - The fewest tokens nextProbs() needs.
  * @property {(ids: number[]) => Float64Array} nextProbs - V probabilities for the token after a context, oldest first.
  * @property {(ids: number[], k: number) => object} explain - Why this token? Where the k most likely ones come from.
+ * @property {((ids: number[]) => import("./network.js").Trace) | undefined} trace - Of a network with attention: a
+ *     prediction part by part.
  * @property {() => Matrix[]} matrices
  * @property {() => Vectors | null} vectors
  * @property {((ids: number[], explained: boolean) => Promise<void>) | undefined} prepare - Where the server computes:

@@ -147,6 +147,11 @@ export class Session {
   explain(k) {
     return this.run.model.explain(lastIds(this.context, this.run.model.contextSize), k);
   }
+
+  /** @returns {import("./network.js").Trace} A prediction part by part; only of a model that has `trace`. */
+  trace() {
+    return this.run.model.trace(this.context);
+  }
 }
 
 /**

@@ -28,9 +28,9 @@ async function start() {
     }
     const known = (name) => runs.some((run) => run.name === name);
     const wanted = query.get("run");
-    const notes = await notesOf(indexUrl);
-    say(wanted === null || known(wanted) ? "" : `There is no run called "${wanted}"; this is the first one.`, notes);
-    shown[0].name = known(wanted) ? wanted : runs[0].name;
+    const { notes, opens } = await wordsOf(indexUrl);
+    say(wanted === null || known(wanted) ? "" : `There is no run called "${wanted}"; this is another one.`, notes);
+    shown[0].name = [wanted, opens].find(known) ?? runs[0].name;
     shown[1].name = known(query.get("beside")) ? query.get("beside") : NONE;
     fill(page("choose"), ...shown.map((one) => chooserOf(one, runs)), sameText());
     shown.forEach((one) => open(one, runs));
@@ -40,10 +40,10 @@ async function start() {
   }
 }
 
-/** Return the sentences of the index on runs that were left out. */
-async function notesOf(indexUrl) {
-  const { notes = [] } = await (await fetch(indexUrl)).json();
-  return notes.map(String);
+/** Return the sentences of the index on runs that were left out, and which run it wants to be opened first, if any. */
+async function wordsOf(indexUrl) {
+  const { notes = [], open: opens = null } = await (await fetch(indexUrl)).json();
+  return { notes: notes.map(String), opens };
 }
 
 /** Show a problem at the top of the page, and notes below it. */
@@ -89,12 +89,21 @@ async function open(one, runs) {
     }
     one.column = column(run, entry, (prompt) => share(one, prompt));
     fill(one.place, one.column.node);
+    if (run.model.trace) {
+      one.column.setPrompt(upToQuestion(run));
+    }
     takeOver(one);
   } catch (error) {
     if (one.name === entry.name) {
       fill(one.place, element("p.problem", { role: "alert" }, `${entry.name} cannot be shown: ${error.message}`));
     }
   }
+}
+
+/** Return the beginning of the training text up to its first question, if it asks one: then the model has to look back. */
+function upToQuestion({ meta, tokenizer }) {
+  const end = meta.start_tokens.indexOf("?") + 1;
+  return tokenizer.join(end > 0 ? meta.start_tokens.slice(0, end) : meta.start_tokens);
 }
 
 /** Give the other column the same text. */

@@ -1,6 +1,6 @@
 // column.js - One run on the page: its facts, a text to write with it, and panels that show the model's inside.
 
-import { element, fill } from "./dom.js";
+import { debounced, element, fill } from "./dom.js";
 import { explainPanel } from "./panel_explain.js";
 import { nextPanel } from "./panel_next.js";
 import { textPanel } from "./panel_text.js";
@@ -11,16 +11,22 @@ import { Session } from "../core/session.js";
 import { tabs } from "./tabs.js";
 import { countText, numberText } from "../core/text.js";
 
+const TEMPERATURE = 0.8; // to begin with: a greedy network repeats itself
+const WAIT = 120; // milliseconds without a new token before a prediction is traced
+
 /**
  * Show a run.
  *
  * @param {import("../core/run.js").Run} run
  * @param {import("../core/run.js").RunEntry} entry - Its entry in the index.
  * @param {(prompt: string) => void} onPrompt - Called when the text to start from has changed.
- * @returns {{node: HTMLElement, session: Session, setPrompt: (text: string) => void, stop: () => void}}
+ * @returns {{node: HTMLElement, session: Session, setPrompt: (text: string) => void, stop: () => void,
+ *     renew: (run: import("../core/run.js").Run, entry: import("../core/run.js").RunEntry) => void}} renew() shows what
+ *     else has become known of the same run.
  */
 export function column(run, entry, onPrompt) {
   const session = new Session(run);
+  session.setSampling({ temperature: TEMPERATURE });
   const problem = element("p.problem", { role: "alert" });
   const waiting = element("p.note", { role: "status" });
   let changes = 0;
@@ -46,6 +52,7 @@ export function column(run, entry, onPrompt) {
         fill(waiting);
       }
       [text, next, write, why].forEach((panel) => panel.update());
+      trace();
     } catch (error) {
       if (mine !== changes) {
         return;
@@ -59,21 +66,54 @@ export function column(run, entry, onPrompt) {
   const next = nextPanel(session);
   const write = writePanel(session, change);
   const why = explainPanel(session, change);
+  const prediction = element("div");
+  let tracing = null; // the panel, once its code is there
+  const trace = debounced(async () => {
+    try {
+      await tracing?.then((panel) => panel.update());
+    } catch (error) {
+      fill(prediction, element("p.problem", { role: "alert" }, `This cannot be shown: ${error.message}`));
+    }
+  }, WAIT);
+  if (run.model.trace) {
+    // WHY loaded when it comes into sight: it is large, and the page starts sooner without it.
+    const observer = new IntersectionObserver(([{ isIntersecting }]) => {
+      if (isIntersecting) {
+        observer.disconnect();
+        tracing = import("./panel_inside.js").then(({ insidePanel }) => insidePanel(session));
+        tracing.then(({ node: panel }) => fill(prediction, panel), () => {});
+        trace();
+      }
+    });
+    observer.observe(prediction);
+  }
+  const left = element("div.part", element("h3", "Text"), text.node, write.node);
+  const right = element("div.part", element("h3", "What comes next?"), next.node, why.node);
+  const known = element("div");
+  const inside = element("div");
+  const renew = (newRun, newEntry) => {
+    fill(known, facts(newRun));
+    fill(inside, insideOf(newRun, newEntry));
+  };
+  renew(run, entry);
+  const parts = [problem, waiting, element("div.parts", left, right), prediction, element("h3", "Inside the model"), inside];
+  change();
+  const node = element("section.run", { "aria-label": run.name }, element("h2", run.name), known, ...parts);
+  return { node, session, setPrompt: text.setPrompt, stop: write.stop, renew };
+}
+
+/** Return the tabs that show the inside of a model. */
+function insideOf(run, entry) {
+  const isLocal = run.model.prepare === undefined;
   const large = () => element("p.note", "The weights are too large for this page; they stay in their file.");
-  const inside = tabs(`Inside ${run.name}`, [
+  return tabs(`Inside ${run.name}`, [
     ["Vocabulary", () => vocabularyPanel(run)],
     // WHY loaded when opened: they are large, and the page starts sooner without them.
-    ["Weights", session.isLocal ? async () => (await import("./panel_weights.js")).weightsPanel(run) : large],
-    ["Embeddings", session.isLocal ? async () => (await import("./panel_embeddings.js")).embeddingsPanel(run) : large],
+    ["Weights", isLocal ? async () => (await import("./panel_weights.js")).weightsPanel(run) : large],
+    ["Embeddings", isLocal ? async () => (await import("./panel_embeddings.js")).embeddingsPanel(run) : large],
     ["Training", () => trainingPanel(run)],
     ["Files", async () => (await import("./panel_files.js")).filesPanel(run, entry)],
   ]);
-  const left = element("div.part", element("h3", "Text"), text.node, write.node);
-  const right = element("div.part", element("h3", "What comes next?"), next.node, why.node);
-  const parts = [problem, waiting, element("div.parts", left, right), element("h3", "Inside the model"), inside];
-  change();
-  const node = element("section.run", { "aria-label": run.name }, element("h2", run.name), facts(run), ...parts);
-  return { node, session, setPrompt: text.setPrompt, stop: write.stop };
 }
 
 /** Return the facts of a run as a list of names and values. */

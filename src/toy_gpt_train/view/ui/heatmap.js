@@ -12,7 +12,7 @@ const LEAST_WIDTH = 12;
 const MOST_WIDTH = 44;
 const MOST_HEIGHT = 420;
 const MOST_LABEL = 130; // room for the labels of rows
-const MOST_UPRIGHT = 84; // room for the labels of columns when they are vertical
+const MOST_UPRIGHT = 130; // room for the labels of columns when they are vertical
 const FONT = "12px system-ui, sans-serif";
 const TABLE_ROWS = 20;
 const TABLE_COLUMNS = 8;
@@ -27,6 +27,7 @@ const TABLE_COLUMNS = 8;
  * @param {ArrayLike<number>} matrix.numbers - Row by row.
  * @param {string} matrix.rowName - What a row is: "row", "head".
  * @param {string} matrix.columnName - What a column is.
+ * @param {boolean} matrix.fromEnd - Whether it is first scrolled to its last row and column.
  * @returns {HTMLElement}
  */
 export function heatmap({ rowName = "row", columnName = "column", ...matrix }) {
@@ -177,7 +178,7 @@ function layOut(map) {
   [map.ink, map.paper, map.edge] = ["text", "surface", "accent"].map(color);
   if (first) {
     // WHY: the first rows and columns of a table are often contexts and followers that were never seen.
-    const place = Math.max(map.numbers.findIndex((value) => Math.abs(value) > map.limit / 2), 0);
+    const place = map.fromEnd ? map.numbers.length - 1 : Math.max(map.numbers.findIndex((value) => Math.abs(value) > map.limit / 2), 0);
     reveal(map, [Math.floor(place / columns.length), place % columns.length]);
     scroller.scrollTop += scroller.scrollTop > 0 ? scroller.clientHeight / 2 : 0;
     scroller.scrollLeft += scroller.scrollLeft > 0 ? room / 2 : 0;

@@ -23,7 +23,8 @@ const VIEWS = {
 export function explainPanel(session, change) {
   const shows = { row: showRow, backoff: showBackoff, ngrams: showNgrams, mixture: showMixture, network: showNetwork };
   const place = element("div.why");
-  const node = element("details", { open: true }, element("summary", element("h3", "Why this token?")), place);
+  // WHY not of all: a prediction that can be traced is shown in full below.
+  const node = element("details", { open: !session.run.model.trace }, element("summary", element("h3", "Why this token?")), place);
   let shown = null;
   const update = () => {
     if (!node.open || shown === session.pieces) {
@@ -195,6 +196,7 @@ function showNetwork({ context, steps }, session) {
     numbers: heads.flatMap(([, weights]) => [...weights]),
     rowName: "head",
     columnName: "token",
+    fromEnd: true,
   };
   const attention = [
     element("h4", "Attention"),

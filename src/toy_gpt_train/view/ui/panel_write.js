@@ -85,28 +85,29 @@ function numberInput(min, max, value) {
 function choosing(session, change) {
   const group = newId();
   const use = (changes) => change(() => session.setSampling(changes));
-  const temperature = slider("Temperature", { min: 0.1, max: 3, step: 0.1 }, (value) => use({ temperature: value }));
-  const topP = slider("Top-p", { min: 0.05, max: 1, step: 0.05 }, (value) => use({ topP: value }));
+  const { temperature: warmth, topP: share } = session.sampling;
+  const temperature = slider("Temperature", { min: 0.1, max: 3, step: 0.1, value: warmth || 1 }, (value) => use({ temperature: value }));
+  const topP = slider("Top-p", { min: 0.05, max: 1, step: 0.05, value: share }, (value) => use({ topP: value }));
   const seed = numberInput(0, MOST_SEED, 0);
   seed.input.addEventListener("change", () => use({ seed: seed.number() }));
-  const drawn = element("div.sliders", { hidden: true }, temperature.node, topP.node, labeled("Seed", seed.input));
+  const drawn = element("div.sliders", { hidden: warmth === 0 }, temperature.node, topP.node, labeled("Seed", seed.input));
   const choose = (sampled) => {
     drawn.hidden = !sampled;
     use({ temperature: sampled ? temperature.value() : 0, topP: sampled ? topP.value() : 1 });
   };
   const radio = (text, sampled) => {
     const onchange = () => choose(sampled);
-    return labeled(text, element("input", { type: "radio", name: group, checked: !sampled, onchange }), "choice");
+    return labeled(text, element("input", { type: "radio", name: group, checked: sampled === warmth > 0, onchange }), "choice");
   };
   const ways = [radio("Greedy: always the most likely", false), radio("Sample: draw by probability", true)];
   return element("fieldset", element("legend", "How to choose the next token"), element("div.fields", ...ways), drawn);
 }
 
-/** Make a labeled slider that starts at 1 and shows its value. */
+/** Make a labeled slider that shows its value. */
 function slider(name, range, onInput) {
   const id = newId();
-  const shown = element("output.value", { for: id }, "1.00");
-  const input = element("input", { type: "range", id, ...range, value: 1 });
+  const shown = element("output.value", { for: id }, range.value.toFixed(2));
+  const input = element("input", { type: "range", id, ...range });
   input.addEventListener("input", () => {
     shown.textContent = Number(input.value).toFixed(2);
     onInput(Number(input.value));
