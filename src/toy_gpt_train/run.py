@@ -187,6 +187,7 @@ class Run:
         *,
         text: str | None = None,
         unknown: str = "uniform",
+        online: bool = False,
         progress: bool | OnProgress = False,
         surprises: list[float] | None = None,
     ) -> Evaluation:
@@ -197,11 +198,12 @@ class Run:
             text: The text itself.
             unknown: What to do with tokens outside the vocabulary: ``uniform`` gives each the probability 1/V,
                 ``skip`` leaves them out, ``error`` refuses.
+            online: Whether the model learns from each token after scoring it; the run itself does not change.
             progress: Whether to show a bar, or a function that is told the fraction done.
             surprises: A list to which the surprise of each scored token is added, in nats.
 
         Raises:
-            InputError: The text is empty, or has unknown tokens where that is an error.
+            InputError: The text is empty, or has unknown tokens where that is an error; or the model cannot learn online.
             OSError: It cannot be read.
         """
         if corpus is None and text is None:
@@ -209,11 +211,10 @@ class Run:
         read = chosen_corpus(corpus, text)
         ids = ids_to_score(read, self.tokenizer, unknown)
         sizes = self.tokenizer.sizes(read.text)
+        model = self.model.learner() if online else self.model
         with shown(progress, f"scoring {read.name}") as told:
-            skip = unknown == "skip"
-            return evaluate(
-                self.model, ids, sizes, self.frequencies, skip_unknown=skip, on_progress=told, surprises=surprises
-            )
+            how: dict[str, Any] = {"skip_unknown": unknown == "skip", "on_progress": told, "surprises": surprises}
+            return evaluate(model, ids, sizes, self.frequencies, **how)
 
     def compress(self, text: str, *, online: bool = False, progress: bool | OnProgress = False) -> bytes:
         """Code a text with the model's probabilities, in about as many bits as the loss says; any text can be coded.

@@ -16,9 +16,13 @@ LESSON: Final = """The loss is the average surprise in nats per token: 0 for a m
 Perplexity is exp(loss): among so many equally likely tokens the model is choosing. Bits per byte compares models that
 cut the text differently. Score a text that the model has not seen: its own it may know by heart.
 
+With --online the model goes on learning: it scores a token, then learns it. Each is still scored before it is learned.
+So the loss is honest, but it is another one, that of a model that gets used to the text.
+
 examples:
   toy-gpt evaluate --base-dir my_run --text other.txt
   toy-gpt evaluate --base-dir my_run --text other.txt --unknown uniform
+  toy-gpt evaluate --base-dir my_mixing --text other.txt --online
   toy-gpt evaluate --base-dir my_run --text world:10k:7 --oracle"""
 
 
@@ -28,6 +32,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--text", type=Path, required=True, metavar="FILE", help="the text to score, every token of it")
     meaning = "tokens outside the vocabulary: refuse (default), leave out, or give each the probability 1/V"
     parser.add_argument("--unknown", choices=("error", "skip", "uniform"), default="error", help=meaning)
+    meaning = "let the model learn from each token after scoring it; only context-mixing can"
+    parser.add_argument("--online", action="store_true", help=meaning)
     meaning = "for a text of the story world: compare with its true entropy, by kind of knowledge and by distance"
     parser.add_argument("--oracle", action="store_true", help=meaning)
     parser.add_argument("--json", action="store_true", help="print the figures as one JSON object")
@@ -39,11 +45,13 @@ def _evaluate(args: argparse.Namespace) -> int:
     corpus = corpus_at(args.text)
     truth = truth_of(loaded, corpus, args.unknown) if args.oracle else []
     surprises: list[float] = []
-    evaluation = loaded.score(corpus, unknown=args.unknown, progress=True, surprises=surprises)
+    how = {"unknown": args.unknown, "online": args.online}
+    evaluation = loaded.score(corpus, **how, progress=True, surprises=surprises)
     if args.json:
-        say(json.dumps(figures(loaded, evaluation) | (oracle_figures(truth, surprises) if args.oracle else {})))
+        more = {"online": args.online} | (oracle_figures(truth, surprises) if args.oracle else {})
+        say(json.dumps(figures(loaded, evaluation) | more))
         return 0
-    say(figures_table(loaded, evaluation, corpus.name))
+    say(figures_table(loaded, evaluation, corpus.name + args.online * ", learned token by token"))
     if args.oracle:
         say("\n" + oracle_tables(truth, surprises))
     return 0

@@ -94,6 +94,9 @@ LADDER: Final = (
     ),
     ModelEntry(460, "mixture", "several memories, and learning how far to trust each", "mixture:Mixture", 64),
     ModelEntry(
+        470, "context-mixing", "counters, weighed bit by bit; it can go on learning", "context_mixing:ContextMixing", 64
+    ),
+    ModelEntry(
         500, "embeddings", "tokens as learned vectors: similar tokens end up close", "embeddings:EmbeddingsModel"
     ),
     ModelEntry(600, "attention", "which earlier token matters, learned", "attention:AttentionModel"),

@@ -1,0 +1,69 @@
+"""contexts.py - What came before a token, as numbers: one for each of several contexts.
+
+A context is a choice of views (views.py): the last three tokens, say, or the word so far and the word before it. Its
+value at a position becomes one number of 60 bits, a hash. Equal values have equal numbers; different ones have
+different numbers, but for rare accidents.
+
+REQ: the numbers depend on the last 64 tokens only, and are the same on every machine.
+WHY not hash(): it differs from one run of Python to the next.
+"""
+
+from collections.abc import Iterator, Sequence
+from typing import Final
+from zlib import crc32
+
+from toy_gpt_train.models.views import LAGS, LOOK_BACK, TEXT_VIEWS, Views
+
+# OBS: chosen on the ninth tenth of Tiny Shakespeare, after learning the first eight.
+_WORDS: Final = (
+    ("lag_1", "prefix"),
+    ("lag_1", "prefix", "word_1"),
+    ("lag_1", "prefix", "word_1", "word_2"),
+    ("lag_1", "prefix", "word_2"),
+    ("lag_1", "prefix", "column"),
+    ("lag_2", "lag_3"),
+)
+CHARACTERS: Final = (*(LAGS[:n] for n in range(1, 7)), *_WORDS)
+OTHER_TOKENS: Final = ((), LAGS[:1], LAGS[:2], LAGS[:3], LAGS[1:2], LAGS[1:3])
+
+_CHUNK: Final = 4096  # positions at a time
+_MULTIPLIER: Final = 0x9E3779B97F4A7C15  # odd, with bits that look random
+_BITS: Final = 60
+
+
+class Contexts:
+    """Computes the contexts of a text from the vocabulary's tokens, by id; ``views`` lists what each looks at."""
+
+    def __init__(self, tokens: Sequence[str]) -> None:
+        self._tokens = tokens
+        are_characters = Views(tokens).are_characters
+        self.views: tuple[tuple[str, ...], ...] = CHARACTERS if are_characters else OTHER_TOKENS
+        self._repeat = LAGS[:8] if are_characters else LAGS[:3]  # so many equal tokens are a repeat
+
+    def rows(self, ids: Sequence[int], start: int = 0) -> Iterator[tuple[int, ...]]:
+        """Yield K + 1 numbers for each position from ``start`` on, before each token and after the last.
+
+        There is one for each of the K contexts, and one for the last tokens by which a repeat is found.
+        """
+        for begin in range(start, len(ids) + 1, _CHUNK):
+            first = max(begin - LOOK_BACK, 0)
+            window = ids[first : begin + _CHUNK - 1]
+            yield from zip(*(numbers[begin - first :] for numbers in self._numbers(window)), strict=True)
+
+    def _numbers(self, ids: Sequence[int]) -> Iterator[list[int]]:
+        """Yield the numbers of each context at all positions."""
+        views = Views(self._tokens)
+        columns = views.columns(ids)
+        words = {code: crc32(text.encode("utf-8", "surrogatepass")) for code, text in views.text_of_code().items()}
+        values = {
+            name: list(map(words.__getitem__ if name in TEXT_VIEWS else ord, column))
+            for name, column in columns.items()
+        }
+        for k, names in enumerate((*self.views, self._repeat), start=1):
+            numbers = [k] * (len(ids) + 1)
+            for name in names:
+                numbers = [
+                    (number * _MULTIPLIER + value + 1) % (1 << _BITS)
+                    for number, value in zip(numbers, values[name], strict=True)
+                ]
+            yield [number ^ number >> _BITS // 2 for number in numbers]

@@ -1,0 +1,93 @@
+"""counters.py - Counters that learn: how likely is a 1 here, and how sure is that?
+
+Each counter holds a probability p and how often it was used, n. A bit moves p towards itself, by less and less:
+
+    p += (bit - p) / (n + 1.3)
+
+so p is nearly the share of ones, and soon knows what always comes. After n = 255 uses it stays that quick, to follow a
+text that changes. A mixer gets two numbers from a counter: stretch(p) = log(p / (1 - p)), and p - 1/2 times a number
+that grows with n, for five cases out of five say more than one out of one.
+
+There is a counter for each context and node of the code. They share one table: the context's number and the node give
+the slot. Two may want the same one. A tag, eight bits of the number, tells them apart, and the latest keeps the slot.
+
+Source: Mahoney (2005), "Adaptive weighing of context models for lossless data compression".
+"""
+
+from array import array
+from collections.abc import Sequence
+from math import log
+from typing import Final
+
+# A state is p in 22 bits, then n in 10. WHY numbers in place of names below: each look-up of a name takes time.
+_ONE: Final = 1 << 22
+_COUNT_BITS: Final = 10
+_MOST_USES: Final = 255
+_DELAY: Final = 1.3
+_NODE_STEP: Final = 0x9E3779B1  # odd: the nodes of a context lie far apart
+_SHARE: Final = 2  # looked-up counters per slot; most are looked up more than once
+_LARGEST: Final = 1 << 26  # slots, of five bytes each
+
+_RATE: Final = [1 / (min(n, _MOST_USES) + _DELAY) for n in range(1 << _COUNT_BITS)]
+_CONFIDENCE: Final = [4 * n / (n + 1) / _ONE for n in range(1 << _COUNT_BITS)]
+_STRETCH: Final = [max(min(log((i + 0.5) / (4095.5 - i)), 8.0), -8.0) for i in range(4096)]
+_UNUSED: Final = (0.0, 0.0)
+
+
+# After the first bit, a 0 or a 1, where p was 1/2.
+_FRESH: Final = tuple(int((0.5 + side * _RATE[0] / 2) * _ONE) << _COUNT_BITS | 1 for side in (-1, 1))
+
+
+class Counters:
+    """A table of counters; ``states`` and ``tags`` have a number for each slot, 0 where none was used."""
+
+    def __init__(self, slots: int) -> None:
+        self.states = array("I", [0]) * slots
+        self.tags = array("B", [0]) * slots
+
+    @staticmethod
+    def slots_for(visits: int) -> int:
+        """Return how many slots there are for a text that looks up so many counters: a power of two."""
+        return min(1 << (visits // _SHARE).bit_length(), _LARGEST)
+
+    @staticmethod
+    def tags_of(numbers: Sequence[int]) -> list[int]:
+        """Return the tags of contexts, from 1 to 255."""
+        return [1 + (number >> 32) % 255 for number in numbers]
+
+    def copy(self) -> "Counters":
+        """Return a table of its own with the same counters."""
+        twin = Counters(0)
+        twin.states, twin.tags = self.states[:], self.tags[:]
+        return twin
+
+    def num_used(self) -> int:
+        """Return how many counters there are."""
+        return len(self.tags) - self.tags.tobytes().count(0)
+
+    def read(self, numbers: Sequence[int], tags: Sequence[int], node: int) -> tuple[list[int], list[float]]:
+        """Return the slots of a node's counters, one per context, and two inputs to a mixer from each."""
+        all_states, all_tags = self.states, self.tags
+        mask, step = len(all_states) - 1, (node + 1) * _NODE_STEP
+        slots = [(number + step) & mask for number in numbers]
+        inputs: list[float] = []
+        for slot, tag in zip(slots, tags, strict=True):
+            if all_tags[slot] == tag:
+                state = all_states[slot]
+                inputs += _STRETCH[state >> 20], ((state >> 10) - 0x200000) * _CONFIDENCE[state & 1023]
+            else:
+                inputs += _UNUSED
+        return slots, inputs
+
+    def learn(self, slots: Sequence[int], tags: Sequence[int], bit: int) -> None:
+        """Let the counters in some slots meet a bit; one whose slot another has taken starts anew."""
+        all_states, all_tags = self.states, self.tags
+        target, fresh = (_ONE - 1 if bit else 0), _FRESH[bit]
+        for slot, tag in zip(slots, tags, strict=True):
+            if all_tags[slot] == tag:
+                state = all_states[slot]
+                n, p = state & 1023, state >> 10
+                all_states[slot] = p + int((target - p) * _RATE[n]) << 10 | n + (n < 255)
+            else:
+                all_tags[slot] = tag
+                all_states[slot] = fresh
