@@ -6,6 +6,7 @@
 - ``{{ chart MODULE:NAME }}`` becomes the chart of a function in builder/charts/, or several.
 - ``{{ picture NAME }}`` becomes the SVG that a function of builder/pictures.py draws.
 - ``{{ summary NAME }}`` becomes the table that a function of builder/summaries.py makes.
+- ``{{ live MODULE:NAME }}`` becomes the HTML that a function of builder/MODULE.py gives, for a script to bring to life.
 - A fenced block ```` ```try ```` holds the arguments of one ``toy-gpt train``; it becomes a button that opens the
   playground there, with these settings.
 - ``$...$`` in a line and ``$$...$$`` on lines of their own become MathML, so that formulas need no script. Code is left
@@ -147,6 +148,12 @@ def _summary(name: str) -> str:
     return f'<div class="summary" markdown="0">{table}</div>'
 
 
+def _live(argument: str) -> str:
+    module, _, name = argument.partition(":")
+    text: str = getattr(importlib.import_module(f"builder.{module}"), name)()
+    return text
+
+
 _DIRECTIVES: dict[str, Callable[[str], str]] = {
     "file": _file,
     "csv": _csv,
@@ -154,4 +161,5 @@ _DIRECTIVES: dict[str, Callable[[str], str]] = {
     "chart": _chart,
     "picture": _picture,
     "summary": _summary,
+    "live": _live,
 }

@@ -15,6 +15,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Final
 
+from builder.bundle import bundle
+from builder.home import model_script
 from builder.npm import package_file
 from builder.paths import DOCS, ROOT
 from toy_gpt_train.models.registry import LADDER, ModelEntry
@@ -48,6 +50,8 @@ def all_files(runtime: str) -> Iterator[tuple[str, Content]]:
     """
     for place, (package, path) in _NPM_FILES.items():
         yield place, package_file(package, path)
+    yield "home/core.js", bundle("network", "text")
+    yield "home/model.js", model_script()
     yield from _explorer()
     yield from _playground(runtime)
 

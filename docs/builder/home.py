@@ -1,0 +1,57 @@
+"""What the home page needs of a trained network: its next words, and its weights small enough to come with the page.
+
+A weight takes one character there: the nearest of 63 evenly spaced values from -m to m, where m is the largest
+absolute value in its matrix. ``tests/browser/test_home.py`` checks what the page computes from them.
+"""
+
+import html
+import json
+from functools import cache
+from typing import Final
+
+from builder.paths import ROOT
+from toy_gpt_train import load
+from toy_gpt_train.math_training import top_k
+from toy_gpt_train.run import Run
+from toy_gpt_train.world.language import END
+
+NETWORK: Final = ROOT / "artifacts" / "ladder" / "800-llama" / "world_400k"
+START: Final = "Tom hides the ball"
+TEMPERATURE: Final = 0.7
+SHOWN: Final = 6
+MOST: Final = 31  # a level is from -31 to 31
+LEVELS: Final = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-"
+
+
+@cache
+def _run() -> Run:
+    return load(NETWORK)
+
+
+def bars() -> str:
+    """Return the list of the most likely next words after START, for a page that is read before its scripts run."""
+    run = _run()
+    probs = run.model.next_probs(run.tokenizer.token_ids(START.split()))
+    weights = [p ** (1 / TEMPERATURE) for p in probs]
+    rows = []
+    for token_id, weight in top_k(weights, SHOWN):
+        share = 100 * weight / sum(weights)
+        word, digits = html.escape(run.tokenizer.tokens[token_id]), f"{share:#.2g}".rstrip(".")
+        track = f'<span class="track"><span style="width: {share:.1f}%"></span></span>'
+        bar = f'<span class="word">{word}</span>{track}<span class="share">{digits} %</span>'
+        rows.append(f'<li><span class="bar">{bar}</span></li>')
+    return f'<ol class="bars" data-live="bars" aria-label="The most likely next words">{"".join(rows)}</ol>'
+
+
+def model_script() -> str:
+    """Return a script that gives the page the network: what its metadata say, its tokens, its weights as levels."""
+    run = _run()
+    weights = []
+    for name, tensor in run.model.network.named_parameters():
+        numbers = list(tensor.data)
+        step = max(map(abs, numbers)) / MOST
+        levels = "".join(LEVELS[MOST + round(number / step)] for number in numbers)
+        weights.append({"name": name, "shape": list(tensor.shape), "step": step, "levels": levels})
+    meta = {key: run.meta[key] for key in ("model_kind", "vocab_size", "context_size", "architecture")}
+    network = {"meta": meta, "tokens": list(run.tokenizer.tokens), "end": END, "weights": weights}
+    return f"globalThis.toyGptNetwork = {json.dumps(network, separators=(',', ':'))};\n"
