@@ -21,6 +21,7 @@ from toy_gpt_train.models.backoff import Backoff
 from toy_gpt_train.models.base import Model
 from toy_gpt_train.models.interpolated import interpolated_ngrams
 from toy_gpt_train.models.kneser_ney import KneserNey
+from toy_gpt_train.models.ngram_trie import sorted_trie
 from toy_gpt_train.models.registry import LADDER, find_model
 from toy_gpt_train.run import Run, train
 
@@ -170,7 +171,7 @@ def test_the_start_of_the_text_is_listed_though_it_was_never_counted(tmp_path: P
     assert [row[:-2] for row in bigrams] == [(1, 2), (2, 3), (0, 1)]
     assert [row[:-2] for row in trigrams] == [(0, 1, 2), (1, 2, 3)]
     assert bigrams[2][2] == pytest.approx(math.log10(model.next_probs([0])[1]))
-    assert bigrams[2][3] == math.log10(model.orders[2].contexts["\0\1"].gamma) != 0
+    assert bigrams[2][3] == math.log10(model.matched("\1\0")[2].gamma) != 0
     assert [size for size, _ in interpolated_ngrams(model)] == [len(unigrams), len(bigrams), len(trigrams)]
 
 
@@ -259,8 +260,9 @@ def test_back_off_is_the_interpolated_model(ids: list[int], context: int, histor
     if len(ids) <= context:
         return
     counted = KneserNey(6, context)
-    letters = "".join(map(chr, ids))
-    counted.fit_ngrams({letters[i : i + context + 1]: 1 + i % 3 for i in range(len(ids) - context)})
+    back = "".join(map(chr, reversed(ids)))
+    ngrams = {back[i + 1 : i + 1 + context] + back[i]: 1 + i % 3 for i in range(len(ids) - context)}
+    counted.learn_counts(sorted_trie(ngrams))
     model = back_off_of(counted)
     assert model.next_probs(history) == pytest.approx(counted.next_probs(history), rel=1e-12)
     wanted = [(p.probability, p.context_seen) for p in counted.score(history + ids)]

@@ -53,7 +53,7 @@ def contexts_up_to(vocab_size, context_size):
 
 
 def as_history(context):
-    return "".join(map(chr, context))
+    return "".join(map(chr, reversed(context)))
 
 
 def reload(model, reorder=list):

@@ -41,10 +41,11 @@ from toy_gpt_train.math_training import softmax
 from toy_gpt_train.models import network
 from toy_gpt_train.models.architecture import Architecture
 from toy_gpt_train.models.backoff import Backoff
-from toy_gpt_train.models.kneser_ney import KneserNey, as_text, interpolate_all
+from toy_gpt_train.models.kneser_ney import KneserNey, interpolate_all
 from toy_gpt_train.models.llama import LlamaModel
 from toy_gpt_train.models.network import NetworkModel
 from toy_gpt_train.models.ngram_table import NGramTable
+from toy_gpt_train.models.ngram_trie import as_text
 from toy_gpt_train.models.parameter_tables import parameter_file
 from toy_gpt_train.nn.rotation import RopeScaling
 from toy_gpt_train.run import Run, train
@@ -395,13 +396,13 @@ def test_back_off_is_explained_length_by_length(ask: Ask, made: Callable[[str], 
     unmet = 0
     for context in some_contexts(run, 10):
         levels = ask("explain", context=context, k=model.vocab_size)["levels"]
-        chain = model.matched(as_text(context))
+        chain = model.matched(as_text(context)[::-1])
         assert [level["context"] for level in levels] == [
             [tokens[i] for i in context[start:]] for start in range(len(context) + 1)
         ]
         for length, level in enumerate(reversed(levels)):
             taken = [level["once"], level["twice"], level["threeOrMore"]]
-            assert taken == list(model.orders[length].discounts)
+            assert taken == list(model.discounts[length])
             if length >= len(chain):
                 assert (level["count"], level["entries"], level["weightOfShorter"]) == (0, [], 1)
                 unmet += 1

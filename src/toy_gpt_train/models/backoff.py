@@ -24,7 +24,7 @@ from typing import Any, Final, NamedTuple, Self
 from toy_gpt_train.errors import InputError
 from toy_gpt_train.math_training import argmax
 from toy_gpt_train.models.base import NUMBER, TOKEN, Column, Content, Model, ModelTable, NGrams, OnStart, Record, Text
-from toy_gpt_train.models.kneser_ney import as_text
+from toy_gpt_train.models.ngram_trie import as_text
 from toy_gpt_train.models.scores import Prediction
 
 ZERO: Final = -99.0  # log10 of what never happens, as ARPA files write it

@@ -12,19 +12,15 @@ each length has three discounts, for tokens counted once, twice, and more often.
 
 Source: Ney, Essen and Kneser (1994), "On structuring probabilistic dependences in stochastic language modelling"; Chen
 and Goodman (1998), "An empirical study of smoothing techniques for language modeling" (interpolated, modified).
-
-WHY strings: inside, a text is a string with one code point per token id. An n-gram is then a slice: compact, quick to
-hash, and made shorter by ngram[1:].
 """
 
-import sys
 from array import array
+from bisect import bisect_left
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from math import fsum, log
-from operator import itemgetter
-from typing import Any, ClassVar, Final
+from typing import Any, ClassVar, Final, NamedTuple
 
 from toy_gpt_train.errors import InputError
 from toy_gpt_train.models.base import (
@@ -41,6 +37,16 @@ from toy_gpt_train.models.base import (
     Record,
     Text,
 )
+from toy_gpt_train.models.ngram_trie import (
+    EMPTY_TRIE,
+    LARGEST_IN_TABLES,
+    MOST_TENSOR_BYTES,
+    NgramTrie,
+    as_text,
+    count_ngrams,
+    read_trie,
+    sorted_trie,
+)
 from toy_gpt_train.models.scores import Prediction
 
 COUNTS_NAME: Final = "02_counts.csv"
@@ -53,6 +59,7 @@ MOST_WORK: Final = 2_000_000_000  # tokens times context squared: each length ha
 _SMALLEST_DISCOUNT: Final = 1e-9
 # WHY: in a small corpus no n-gram may be counted once, or none twice, and the estimate divides by zero.
 FALLBACK_DISCOUNTS: Final = (0.5, 1.0, 1.5)
+_MOST_KEPT: Final = 1 << 14  # contexts whose followers are kept
 
 Discounts = tuple[float, float, float]
 
@@ -86,7 +93,7 @@ def check_discounts(discounts: Sequence[float]) -> Discounts | None:
 
 @dataclass(frozen=True, slots=True)
 class Followers:
-    """The tokens that followed a context. Most long contexts were met once, so thousands of them share equal ones."""
+    """The tokens that followed a context."""
 
     counts: dict[int, int]  # of each token: plain at the longest length, continuation counts below
     shares: dict[int, float]  # (count - discount) / total, for each token
@@ -100,124 +107,159 @@ def discounted(counts: dict[int, int], discounts: Discounts) -> Followers:
         >>> discounted({7: 1, 8: 3}, (0.5, 1.0, 1.5))
         Followers(counts={7: 1, 8: 3}, shares={7: 0.125, 8: 0.375}, gamma=0.5)
     """
+    if not counts:
+        return Followers({}, {}, 1.0)
     total = sum(counts.values())
-    shares = {token_id: (count - discounts[min(count, 3) - 1]) / total for token_id, count in counts.items()}
-    return Followers(counts, shares, fsum(discounts[min(count, 3) - 1] for count in counts.values()) / total)
+    taken = [discounts[min(count, 3) - 1] for count in counts.values()]
+    shares = {token_id: (count - less) / total for (token_id, count), less in zip(counts.items(), taken, strict=True)}
+    return Followers(counts, shares, fsum(taken) / total)
 
 
-@dataclass(frozen=True, slots=True)
-class Order:
-    """What is known of one context length: its discounts, and the followers of each context."""
+class Reached(NamedTuple):
+    """The longest context of a history that was met, and what is known of it."""
 
-    discounts: Discounts
-    contexts: dict[str, Followers]
-
-
-def build_order(ngrams: Mapping[str, int], discounts: Discounts) -> Order:
-    """Group the counted n-grams of one length by their contexts: all code points but the last, which is the token.
-
-    Example:
-        >>> build_order({"ab": 1}, (0.5, 1.0, 1.5)).contexts["a"].counts
-        {98: 1}
-    """
-    after: dict[str, list[int]] = {}
-    for ngram, count in ngrams.items():
-        after.setdefault(ngram[:-1], []).extend((ord(ngram[-1]), count))
-    known: dict[tuple[int, ...], Followers] = {}
-    contexts: dict[str, Followers] = {}
-    for context, tokens_and_counts in after.items():
-        key = tuple(tokens_and_counts)
-        if (followers := known.get(key)) is None:
-            followers = known[key] = discounted(dict(zip(key[::2], key[1::2], strict=True)), discounts)
-        contexts[context] = followers
-    return Order(discounts, contexts)
+    length: int
+    node: int  # its number in the trie
+    total: int  # the sum of its counts
+    scale: float  # the product of the gammas: probabilities were divided by it
 
 
 class KneserNey(Model):
-    """Interpolated modified Kneser-Ney over contexts of 0 to N tokens; ``orders`` has what is known of each length."""
+    """Interpolated modified Kneser-Ney over contexts of 0 to N tokens: counts in ``trie``, and ``discounts`` by length.
 
+    A history is a string, one code point per token, the newest first: ngram_trie.py says why.
+    """
+
+    layouts: ClassVar[tuple[str, ...]] = ("tables", "safetensors")
     default_context: ClassVar[int] = 4
 
     def __init__(self, vocab_size: int, context_size: int) -> None:
         super().__init__(vocab_size, context_size)
-        # Before training, one order that has seen nothing: all tokens are equally likely.
-        self.orders = [Order(FALLBACK_DISCOUNTS, {"": Followers({}, {}, 1.0)})]
-        self._most_likely: dict[str, tuple[int, float]] = {}
+        self.learn_counts(EMPTY_TRIE, [FALLBACK_DISCOUNTS])  # before training: all tokens are equally likely
 
     def fit(self, text: Text, settings: Any = None, *, on_start: OnStart | None = None, **_: Any) -> Iterator[Record]:
-        """Learn a text by counting: one pass, then a few dictionary look-ups for each different n-gram.
+        """Learn a text by counting: one pass, then a few more over the different n-grams of each length.
 
         Its one record has ``avg_loss`` and ``accuracy`` of the finished model on the tokens with a full context.
         """
         ids = self.training_ids(text)
-        if (len(ids) - self.context_size) * self.context_size**2 > MOST_WORK:
-            what = f"the counts of {len(ids)} training tokens with a context of {self.context_size}"
+        size = self.context_size
+        if (len(ids) - size) * size**2 > MOST_WORK:
+            what = f"the counts of {len(ids)} training tokens with a context of {size}"
             bound = f"tokens times context squared must be at most {MOST_WORK:,}"
             raise InputError(f"{what} do not fit into memory: {bound}")
         if on_start is not None:
             on_start()
-        letters = as_text(ids)
-        size = self.context_size + 1
-        self.fit_ngrams(Counter(letters[start : start + size] for start in range(len(letters) - size + 1)))
+        back = as_text(ids)[::-1]
+        # The last token of each n-gram is the text's newest first; the values before it begin one token further back.
+        targets = len(back) - size
+        columns = [back[lag : lag + targets] for lag in (*range(1, size + 1), 0)]
+        self.learn_counts(count_ngrams(columns))
         yield {"epoch": 1, **self._training_scores()}
 
-    def fit_ngrams(self, ngrams: Mapping[str, int], discounts: Sequence[Discounts] | None = None) -> None:
-        """Learn from the counts of the n-grams of N + 1 tokens; all shorter lengths follow from them.
+    def learn_counts(self, trie: NgramTrie, discounts: Sequence[Discounts] | None = None) -> None:
+        """Become the model of counted n-grams.
 
         The discounts are those of each length from 0 to N; without them, they are estimated from the counts.
         """
-        self.orders = []
-        self._most_likely = {}
-        for length in range(self.context_size, -1, -1):
-            taken = estimate_discounts(ngrams.values()) if discounts is None else discounts[length]
-            self.orders.insert(0, build_order(ngrams, taken))
-            # An n-gram without its oldest token, counted once for each different n-gram it came from.
-            ngrams = Counter(ngram[1:] for ngram in ngrams)
+        self.trie = trie
+        self.discounts = discounts or [estimate_discounts(level.counts) for level in trie.levels]
+        self._followers: dict[tuple[int, ...], Followers] = {}
+        self._most_likely: dict[tuple[int, int], tuple[int, float]] = {}
+
+    def _interpolated(self) -> Iterator[tuple["array[float]", list[tuple[int, float]]]]:
+        """Yield for each length p(w | h) of all followers w of all contexts h, and the most likely token after each h.
+
+        WHY length by length: the children of a context all need the same probabilities of the shorter one.
+        """
+        uniform = 1 / self.vocab_size
+        families: Iterable[tuple[range, dict[int, float], tuple[int, float]]] = [(range(1), {}, (0, uniform))]
+        for length, level in enumerate(self.trie.levels):
+            all_probs, all_best = array("d"), []
+            for children, below, rival in families:
+                for node in children:
+                    followers = discounted(self.trie.followers(length, node), self.discounts[length])
+                    gamma = followers.gamma
+                    # Every token counted after a context was also counted after the shorter one.
+                    probs = {i: gamma * below.get(i, uniform) + share for i, share in followers.shares.items()}
+                    all_probs.extend(probs.values())
+                    all_best.append(_best_of(probs, gamma, rival))
+            yield all_probs, all_best
+            by_context = (dict(zip(*pair, strict=True)) for pair in level.split(level.tokens, all_probs))
+            families = zip(map(range, level.children, level.children[1:]), by_context, all_best, strict=False)
 
     def _training_scores(self) -> Record:
-        """Return loss and accuracy on the training text, from the counts of the longest n-grams.
-
-        WHY in groups: contexts that differ only in their oldest token share everything shorter.
-        """
-        groups: dict[str, list[Followers]] = {}
-        for context, followers in self.orders[-1].contexts.items():
-            groups.setdefault(context[1:], []).append(followers)
-        losses: list[float] = []
-        total = correct = 0
-        uniform = 1 / self.vocab_size
-        for shorter, group in groups.items():
-            matched = self.matched(shorter)[: self.context_size]
-            # Every token counted after a context was also counted after the shorter one.
-            below = {i: self.interpolate(matched, i) for i in (matched[-1].counts if matched else ())}
-            rival = self._most_likely_after(shorter, matched, below)
-            for followers in group:
-                gamma = followers.gamma
-                probs = {i: gamma * below.get(i, uniform) + share for i, share in followers.shares.items()}
-                best, _ = _best_of(probs, gamma, rival)
-                total += sum(followers.counts.values())
-                correct += followers.counts.get(best, 0)
-                losses += [-count * log(probs[token_id]) for token_id, count in followers.counts.items()]
-        return {"avg_loss": fsum(losses) / total, "accuracy": correct / total}
+        """Return loss and accuracy on the training text, from the counts of the longest n-grams."""
+        *_, (probs, best) = self._interpolated()
+        level = self.trie.levels[-1]
+        total = sum(level.counts)
+        correct = sum(
+            count
+            for choice, (tokens, counts) in zip(best, level.split(level.tokens, level.counts), strict=True)
+            for token_id, count in zip(tokens, counts, strict=True)
+            if token_id == choice[0]
+        )
+        loss = fsum(-count * log(p) for count, p in zip(level.counts, probs, strict=True))
+        return {"avg_loss": loss / total, "accuracy": correct / total}
 
     def loss_floor(self, train_ids: Sequence[int] = ()) -> float:
         """Return the conditional entropy of the training text, from the counts of its longest contexts."""
-        surprise: list[float] = []
-        total = 0
-        for followers in self.orders[-1].contexts.values():
-            after = sum(followers.counts.values())
-            total += after
-            surprise += [count * log(after / count) for count in followers.counts.values()]
-        return fsum(surprise) / max(total, 1)
+        level = self.trie.levels[-1]
+        surprise = (count * log(sum(counts) / count) for (counts,) in level.split(level.counts) for count in counts)
+        return fsum(surprise) / max(sum(level.counts), 1)
 
     def matched(self, history: str) -> list[Followers]:
         """Return the followers of the last 0, 1, 2, … tokens of a history, up to the longest context that was met."""
-        end = len(history)
-        found: list[Followers] = []
-        for length, order in enumerate(self.orders[: end + 1]):
-            if (followers := order.contexts.get(history[end - length :])) is None:
-                break
+        return self.followers_along(self.trie.path(history))
+
+    def followers_along(self, path: Iterable[int]) -> list[Followers]:
+        """Return the followers of contexts, each one token longer than the one before; the last used are kept."""
+        found = []
+        for length, (node, level) in enumerate(zip(path, self.trie.levels, strict=False)):
+            begin = level.begins[node]
+            # WHY: most long contexts were met once, so thousands of them have equal followers.
+            is_alone = level.begins[node + 1] - begin == 1
+            key = (length, level.tokens[begin], level.counts[begin]) if is_alone else (length, node)
+            if (followers := self._followers.get(key)) is None:
+                followers = discounted(self.trie.followers(length, node), self.discounts[length])
+                _keep(self._followers, key, followers)
             found.append(followers)
         return found
+
+    def add_longer(self, history: str, known: Reached, probs: list[float]) -> tuple[Reached, Sequence[int]]:
+        """Make of p(w | a known context of a history), divided by its scale, that of the longest one that was met.
+
+        ``probs`` are changed in place; return what was reached, and the tokens whose probabilities have changed.
+        WHY divided: a length then adds share / scale to the tokens that it has, instead of multiplying all V by gamma.
+        """
+        length, node, total, scale = known
+        changed: Sequence[int] = ()
+        for value in map(ord, history[length : len(self.trie.steps)]):
+            children, values = self.trie.steps[length]
+            end = children[node + 1]
+            child = bisect_left(values, value, children[node], end)
+            if child == end or values[child] != value:
+                break
+            length, node = length + 1, child
+            _, _, begins, tokens, counts = self.trie.levels[length]
+            begin, end = begins[node], begins[node + 1]
+            once, twice, more = self.discounts[length]
+            if end - begin == 1:  # WHY: so are most long contexts, and then this is twice as fast
+                total = counts[begin]
+                taken = more if total > 2 else twice if total > 1 else once
+                scale *= taken / total
+                probs[tokens[begin]] += (total - taken) / (total * scale)
+            else:
+                here = counts[begin:end]
+                total = sum(here)
+                less = [more if count > 2 else twice if count > 1 else once for count in here]
+                scale *= sum(less) / total
+                unit = total * scale
+                for token_id, count, taken in zip(tokens[begin:end], here, less, strict=True):
+                    probs[token_id] += (count - taken) / unit
+            # Tokens that followed a longer context have followed the shorter one, too.
+            changed = changed or tokens[begin:end]
+        return Reached(length, node, total, scale), changed
 
     def interpolate(self, matched: Iterable[Followers], token_id: int) -> float:
         """Return p(token | history), in a look-up per length: share + gamma * the shorter length's probability."""
@@ -228,54 +270,52 @@ class KneserNey(Model):
                 p += followers.shares[token_id]
         return p
 
-    def _most_likely_after(
-        self, history: str, matched: Sequence[Followers], probs: Mapping[int, float] | None = None
-    ) -> tuple[int, float]:
-        """Return the most likely token after a history, and its probability; worked out once for each context.
-
-        ``matched`` is matched(history) or its first lengths, ``probs`` those of the tokens counted at its last.
-        """
-        end, first = len(history), 0
-        best = 0, 1 / self.vocab_size
-        for length in range(len(matched) - 1, -1, -1):
-            if (known := self._most_likely.get(history[end - length :])) is not None:
+    def _most_likely_after(self, path: Sequence[int], matched: Sequence[Followers]) -> tuple[int, float]:
+        """Return the most likely token after the contexts of a path, and its probability; the last used are kept."""
+        best, first = (0, 1 / self.vocab_size), 0
+        for length in range(len(path) - 1, -1, -1):
+            if (known := self._most_likely.get((length, path[length]))) is not None:
                 best, first = known, length + 1
                 break
-        for length in range(first, len(matched)):
+        for length in range(first, len(path)):
             met = matched[: length + 1]
-            last = probs if len(met) == len(matched) else None
-            scored = {i: self.interpolate(met, i) for i in met[-1].counts} if last is None else last
-            best = self._most_likely[history[end - length :]] = _best_of(scored, met[-1].gamma, best)
+            probs = {i: self.interpolate(met, i) for i in met[-1].counts}
+            best = _best_of(probs, met[-1].gamma, best)
+            _keep(self._most_likely, (length, path[length]), best)
         return best
 
     def next_probs(self, ids: Sequence[int], cache: Any = None) -> list[float]:
         """Return V probabilities; after fewer than N tokens, those of a shorter context."""
-        return interpolate_all(self.matched(as_text(self.context(ids))), [1 / self.vocab_size] * self.vocab_size)
+        history = as_text(self.context(ids))[::-1]
+        return interpolate_all(self.matched(history), [1 / self.vocab_size] * self.vocab_size)
 
     def score(self, ids: Sequence[int], start: int = 0) -> Iterator[Prediction]:
         """Score a text, with a few look-ups per token and length, whatever V is."""
-        text = as_text(ids)
-        for position in range(start, len(text)):
-            history = text[max(position - self.context_size, 0) : position]
-            matched = self.matched(history)
-            best, _ = self._most_likely_after(history, matched)
+        back = as_text(ids)[::-1]
+        for position in range(start, len(ids)):
+            newest = len(ids) - position
+            path = self.trie.path(back[newest : newest + self.context_size])
+            matched = self.followers_along(path)
+            best, _ = self._most_likely_after(path, matched)
             yield Prediction(self.interpolate(matched, ids[position]), best, len(matched) > self.context_size)
 
     def num_parameters(self) -> int:
         """Return the number of counts, of all lengths, and of discounts."""
-        counts = (followers.counts for order in self.orders for followers in order.contexts.values())
-        return sum(map(len, counts)) + sum(len(order.discounts) for order in self.orders)
+        return sum(len(level.counts) for level in self.trie.levels) + sum(map(len, self.discounts))
+
+    # --- its content, for files ----------------------------------------------------------------------------
 
     def content(self) -> Content:
         """Return the counts of the longest contexts, from which all others follow, and the discounts."""
-        rows = (
-            (tuple(map(ord, context)), token_id, count)
-            for context, followers in sorted(self.orders[-1].contexts.items(), key=itemgetter(0))
-            for token_id, count in sorted(followers.counts.items())
-        )
-        discounts = [(length, *order.discounts) for length, order in enumerate(self.orders)]
-        counts = ModelTable(COUNTS_NAME, COUNTS_COLUMNS, self.num_ngrams(), rows)
-        return Content("tables", (counts, ModelTable(DISCOUNTS_NAME, DISCOUNTS_COLUMNS, len(discounts), discounts)))
+        discounts = [(length, *taken) for length, taken in enumerate(self.discounts)]
+        tables = [ModelTable(DISCOUNTS_NAME, DISCOUNTS_COLUMNS, len(discounts), discounts)]
+        num_ngrams = self.trie.num_ngrams()
+        if num_ngrams > LARGEST_IN_TABLES:
+            return Content("safetensors", tables, self.trie.tensors())
+        rows = ((tuple(map(ord, ngram[-2::-1])), ord(ngram[-1]), count) for ngram, count in self.trie.ngrams())
+        # WHY sorted: in the file the oldest token comes first, in the trie the newest.
+        counts = ModelTable(COUNTS_NAME, COUNTS_COLUMNS, num_ngrams, sorted(rows))
+        return Content("tables", (counts, *tables))
 
     def counted_tokens(self) -> Iterator[tuple[str, Sequence[int], int]]:
         """Yield the counts of the longest n-grams; the first N tokens end none."""
@@ -284,9 +324,9 @@ class KneserNey(Model):
     def token_counts(self) -> list[int]:
         """Return how often each token was counted after a longest context."""
         counts = [0] * self.vocab_size
-        for followers in self.orders[-1].contexts.values():
-            for token_id, count in followers.counts.items():
-                counts[token_id] += count
+        level = self.trie.levels[-1]
+        for token_id, count in zip(level.tokens, level.counts, strict=True):
+            counts[token_id] += count
         return counts
 
     def ngrams(self) -> NGrams:
@@ -295,18 +335,28 @@ class KneserNey(Model):
 
         return interpolated_ngrams(self)
 
-    def num_ngrams(self) -> int:
-        """Return how many different longest n-grams were counted."""
-        return sum(len(followers.counts) for followers in self.orders[-1].contexts.values())
-
     def expected_tables(self, layout: str, tokens: Sequence[str]) -> dict[str, tuple[Column, ...]]:
-        """Return the columns of the two tables."""
-        return {COUNTS_NAME: COUNTS_COLUMNS, DISCOUNTS_NAME: DISCOUNTS_COLUMNS}
+        """Return the columns of the two tables, or of the discounts alone."""
+        counts = {COUNTS_NAME: COUNTS_COLUMNS} if layout == "tables" else {}
+        return {**counts, DISCOUNTS_NAME: DISCOUNTS_COLUMNS}
+
+    @property
+    def most_tensor_bytes(self) -> int:
+        """As many as there can be: they are looked at piece by piece."""
+        return MOST_TENSOR_BYTES
+
+    def load_tensors(self, tensors: Mapping[str, tuple[tuple[int, ...], Any]]) -> None:
+        """Take over the counts, if they are not in a table."""
+        self.trie = read_trie(tensors, self.context_size, self.vocab_size)
+        if tensors.keys() != self.trie.tensors().keys():
+            raise ValueError("it has more tensors than the counts")
 
     def load_tables(self, tables: Mapping[str, Iterable[tuple[Any, ...]]]) -> None:
         """Become the model that content() described."""
-        counted = (("".join(map(chr, (*context, token_id))), count) for context, token_id, count in tables[COUNTS_NAME])
-        ngrams = checked_ngrams(counted, COUNTS_NAME)
+        if COUNTS_NAME in tables:
+            rows = tables[COUNTS_NAME]
+            counted = (("".join(map(chr, (*context[::-1], token_id))), count) for context, token_id, count in rows)
+            self.trie = sorted_trie(checked_ngrams(counted, COUNTS_NAME))
         discounts: list[Discounts] = []
         for length, *numbers in tables[DISCOUNTS_NAME]:
             checked = check_discounts(numbers)
@@ -315,7 +365,7 @@ class KneserNey(Model):
             discounts.append(checked)
         if len(discounts) != self.context_size + 1:
             raise ValueError(f"{DISCOUNTS_NAME}: not a row for each context size from 0 to {self.context_size}")
-        self.fit_ngrams(ngrams, discounts)
+        self.learn_counts(self.trie, discounts)
 
 
 def checked_ngrams(counted: Iterable[tuple[str, int]], name: str) -> dict[str, int]:
@@ -350,7 +400,7 @@ def interpolate_all(matched: Iterable[Followers], probs: list[float]) -> list[fl
     return probs
 
 
-def as_text(token_ids: Iterable[int]) -> str:
-    """Return a string with one code point per token id."""
-    # WHY not join(map(chr, ...)): it makes a list of all characters first, of up to 84 bytes each, and is slower.
-    return str(array("I", token_ids), f"utf-32-{sys.byteorder[0]}e", "surrogatepass")
+def _keep(cache: dict[Any, Any], key: Any, value: Any) -> None:
+    if len(cache) >= _MOST_KEPT:
+        cache.clear()
+    cache[key] = value

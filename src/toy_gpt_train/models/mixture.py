@@ -21,9 +21,8 @@ for lossless data compression", for weights chosen by context.
 """
 
 import random
-from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from math import log
+from math import exp, log
 from operator import mul
 from typing import Any, ClassVar, Final, NamedTuple
 
@@ -45,21 +44,34 @@ from toy_gpt_train.models.base import (
 from toy_gpt_train.models.kneser_ney import (
     DISCOUNTS,
     DISCOUNTS_NAME,
+    FALLBACK_DISCOUNTS,
     Discounts,
-    Followers,
     KneserNey,
+    Reached,
     check_discounts,
     checked_ngrams,
     interpolate_all,
+)
+from toy_gpt_train.models.ngram_trie import (
+    EMPTY_TRIE,
+    LARGEST_IN_TABLES,
+    MOST_TENSOR_BYTES,
+    Tensor,
+    as_text,
+    count_ngrams,
+    read_trie,
+    sorted_trie,
 )
 from toy_gpt_train.models.scores import Prediction
 from toy_gpt_train.models.views import LAGS, LONGEST_LAG, LOOK_BACK, TEXT_VIEWS, Views
 from toy_gpt_train.progress import OnProgress
 
 WEIGHTS_NAME: Final = "04_mixing_weights.csv"
+WORDS_NAME: Final = "05_words.csv"  # which number stands for which prefix or word, where the counts are no tables
 SLICE: Final = 0.1  # of the training text, at its end, for the weights
 LARGEST_WEIGHT: Final = 1000.0  # in a file that is read; learned ones stay near 1
-_CACHED_NUMBERS: Final = 2_000_000
+_SHORT: Final = 3  # values in a context: what an expert says after one that is no longer is kept
+_KEPT_NUMBERS: Final = 500_000  # probabilities of each expert
 
 Weights = list[float]
 
@@ -79,10 +91,25 @@ CHARACTERS: Final = Recipe((LAGS[:3], LAGS[:5], LAGS[:8], _WORDS, _LINES), gates
 OTHER_TOKENS: Final = Recipe(contexts=(LAGS[:1], LAGS[:3]), gates=("matched",))
 
 
+class Reading(NamedTuple):
+    """A text as the experts see it."""
+
+    columns: dict[str, str]  # every view of every position
+    contexts: list[list[str]]  # of each expert, the columns of its context
+
+
+class Short(NamedTuple):
+    """What an expert says after a short context, divided by the context's scale."""
+
+    reached: Reached
+    probs: list[float]
+    logs: list[float]
+
+
 class Opinions(NamedTuple):
     """What the experts say at one position of a text."""
 
-    logs: list[list[float]]  # log p_k(w) as K lists of V
+    logs: list[list[float]]  # log p_k(w) as K lists of V, in each of which all may be off by the same number
     gates: list[int]  # the value of each gate
     matched: int  # how many lengths of the longest memory were met, including 0
 
@@ -91,20 +118,30 @@ def mix(logs: Sequence[Sequence[float]], vectors: Iterable[Weights]) -> list[flo
     """Multiply the experts, each raised to its weight, and normalize.
 
     ``logs`` are log p_k(w) as K lists of V; the sum of ``vectors``, the base and the corrections, is the K weights.
+    What is added to all V of a list changes nothing.
 
     Example:
         >>> [round(p, 4) for p in mix([[log(0.5), log(0.5)], [log(0.9), log(0.1)]], [[0.5, 0.5]])]
         [0.75, 0.25]
     """
-    scores = [0.0] * len(logs[0])
-    for weight, row in zip(map(add_up, zip(*vectors, strict=True)), logs, strict=True):
-        scores = [score + weight * x for score, x in zip(scores, row, strict=True)]
-    return softmax(scores)
+    return softmax(mixed_logits(logs, vectors))
+
+
+def mixed_logits(logs: Sequence[Sequence[float]], vectors: Iterable[Weights]) -> list[float]:
+    """Return the logarithms of what mix() returns, before they are normalized."""
+    rows = [*zip(map(add_up, zip(*vectors, strict=True)), logs, strict=True)]
+    weight, row = rows.pop() if len(rows) % 2 else (0.0, logs[0])
+    scores = [weight * x for x in row]
+    # WHY two at a time: each pass over the V tokens makes a new list of them.
+    for (weight, row), (second_weight, second) in zip(rows[::2], rows[1::2], strict=True):
+        scores = [score + weight * x + second_weight * y for score, x, y in zip(scores, row, second, strict=True)]
+    return scores
 
 
 class Mixture(Model):
     """A learned log-linear mixture of Kneser-Ney models over different views of the history."""
 
+    layouts: ClassVar[tuple[str, ...]] = ("tables", "safetensors")
     default_context: ClassVar[int] = LOOK_BACK
     learning_rate: ClassVar[float] = 0.003  # falls linearly to 0
     train_loss_on: ClassVar[str] = "the last tenth of the training text"
@@ -121,7 +158,7 @@ class Mixture(Model):
         self.experts = [KneserNey(self.vocab_size, len(views)) for views in self.recipe.contexts]
         self.base: Weights = [1 / len(self.experts)] * len(self.experts)  # the weights before correction
         self.corrections: list[dict[int, Weights]] = [{} for _ in self.recipe.gates]  # of each gate, by its value
-        self._begin: list[dict[str, list[float]]] = [{} for _ in self.experts]
+        self._short: list[dict[str, Short]] = [{} for _ in self.experts]
         memories = [len(views) if set(views) <= set(LAGS) else 0 for views in self.recipe.contexts]
         self._longest = memories.index(max(memories))  # the expert with the longest memory of plain tokens
 
@@ -150,7 +187,7 @@ class Mixture(Model):
             on_start()
         cut = len(ids) - max(int(len(ids) * SLICE), 1)
         self._prepare(text.tokens or [""] * self.vocab_size)
-        columns = self._views.columns(ids)
+        columns = self._views.in_order(self._views.columns(ids))
         self._count(columns, ids[:cut])
         learned = self._learn_weights(columns, ids, cut, seed, on_progress)
         self._count(columns, ids)
@@ -162,22 +199,26 @@ class Mixture(Model):
 
     def _count(self, columns: Mapping[str, str], ids: Sequence[int]) -> None:
         """Let every expert count a text, from the first position where none of its lags reaches before the text."""
-        self._begin = [{} for _ in self.experts]
-        for expert, names in zip(self.experts, self.recipe.contexts, strict=True):
-            expert.orders.clear()  # WHY first: old and new counts need not be in memory at once
+        text = as_text(ids)
+        for k, (expert, names) in enumerate(zip(self.experts, self.recipe.contexts, strict=True)):
+            self._short[k].clear()
+            expert.learn_counts(
+                EMPTY_TRIE, [FALLBACK_DISCOUNTS]
+            )  # WHY: old and new counts need not be in memory at once
             start = _longest_lag(names)
-            views = [columns[name][start : len(ids)] for name in reversed(names)]
-            expert.fit_ngrams(Counter(map("".join, zip(*views, map(chr, ids[start:]), strict=True))))
+            views = [columns[name][start : len(ids)] for name in names]
+            expert.learn_counts(count_ngrams([*views, text[start:]]))
 
     def _learn_weights(
-        self, columns: Mapping[str, str], ids: Sequence[int], start: int, seed: int, on_progress: OnProgress | None
+        self, columns: dict[str, str], ids: Sequence[int], start: int, seed: int, on_progress: OnProgress | None
     ) -> Record:
         """Take one step of gradient descent for each token from ``start`` on, in random order."""
+        reading = self._reading(columns)
         positions = list(range(start, len(ids)))
         random.Random(seed).shuffle(positions)
         loss, correct = 0.0, 0
         for step, position in enumerate(positions):
-            said = self._ask(columns, position)
+            said = self._ask(reading, position)
             for by_value, value in zip(self.corrections, said.gates, strict=True):
                 by_value.setdefault(value, [0.0] * len(self.experts))
             vectors = self._vectors(said.gates)
@@ -194,52 +235,81 @@ class Mixture(Model):
                 on_progress(step / len(positions), f"learning weights, loss {loss / (step + 1):.4f}")
         return {"avg_loss": loss / len(positions), "accuracy": correct / len(positions)}
 
-    def _ask(self, columns: Mapping[str, str], position: int) -> Opinions:
+    def _reading(self, columns: dict[str, str]) -> Reading:
+        return Reading(columns, [[columns[name] for name in names] for names in self.recipe.contexts])
+
+    def _ask(self, reading: Reading, position: int) -> Opinions:
         logs: list[list[float]] = []
-        longest: Sequence[Followers] = ()
-        for k, (expert, names) in enumerate(zip(self.experts, self.recipe.contexts, strict=True)):
-            history = "".join([columns[name][position] for name in reversed(names)])
-            matched = expert.matched(history)
-            logs.append(self._log_distribution(k, history, matched))
+        met, times = 0, 0
+        for k, views in enumerate(reading.contexts):
+            reached, row = self._log_distribution(k, "".join([view[position] for view in views]))
+            logs.append(row)
             if k == self._longest:
-                longest = matched
+                met, times = reached.length, reached.total
+        columns = reading.columns
         gates = {
             "previous": ord(columns["lag_1"][position]),
             "column": ord(columns["column"][position]) if "column" in columns else 0,
             # How long a context the longest memory matched, and how often it had met it, in powers of two.
-            "matched": 10 * (len(longest) - 1) + min(sum(longest[-1].counts.values()).bit_length(), 9),
+            "matched": 10 * met + min(times.bit_length(), 9),
         }
-        return Opinions(logs, [gates[gate] for gate in self.recipe.gates], len(longest))
+        return Opinions(logs, [gates[gate] for gate in self.recipe.gates], met + 1)
 
     def _vectors(self, gates: Sequence[int]) -> list[Weights]:
         """Return the base and the correction from each gate, if its value was ever met; their sum is the weights."""
         found = (by_value.get(gate) for by_value, gate in zip(self.corrections, gates, strict=True))
         return [self.base, *(vector for vector in found if vector is not None)]
 
-    def _log_distribution(self, k: int, history: str, matched: Sequence[Followers]) -> list[float]:
-        """Return log p_k for all tokens. The two shortest lengths, which have most followers, are worked out once."""
-        begin = self._begin[k]
-        if (probs := begin.get(history[-1:])) is None:
-            probs = interpolate_all(matched[:2], [1 / self.vocab_size] * self.vocab_size)
-            if len(begin) * self.vocab_size < _CACHED_NUMBERS:
-                begin[history[-1:]] = probs
-        return list(map(log, interpolate_all(matched[2:], probs)))
+    def _log_distribution(self, k: int, history: str) -> tuple[Reached, list[float]]:
+        """Return log p_k of all tokens, less one number, and the context that was met.
+
+        WHY less a number: a token that never followed a longer context has only lost the same factor as all others. So
+        its logarithm is that of the shorter context, which is known.
+        """
+        short = self._short[k].get(history[:_SHORT]) or self._after(k, history[:_SHORT])
+        if short.reached.length < _SHORT:
+            return short.reached, short.logs
+        reached, _, logs = self._longer(k, history, short)
+        return reached, logs
+
+    def _after(self, k: int, history: str) -> Short:
+        """Work out what an expert says after a short history, from what it says after shorter ones; it is kept."""
+        if history:
+            shorter = self._short[k].get(history[:-1]) or self._after(k, history[:-1])
+            found = self._longer(k, history, shorter) if shorter.reached.length == len(history) - 1 else shorter
+        else:
+            matched = self.experts[k].matched("")
+            probs = interpolate_all(matched, [1 / self.vocab_size] * self.vocab_size)
+            found = Short(Reached(0, 0, sum(matched[0].counts.values()), 1.0), probs, list(map(log, probs)))
+        if len(self._short[k]) * self.vocab_size > _KEPT_NUMBERS:
+            self._short[k].clear()
+        self._short[k][history] = found
+        return found
+
+    def _longer(self, k: int, history: str, short: Short) -> Short:
+        probs, logs = short.probs[:], short.logs[:]
+        reached, changed = self.experts[k].add_longer(history, short.reached, probs)
+        for token_id in changed:
+            logs[token_id] = log(probs[token_id])
+        return Short(reached, probs, logs)
 
     def next_probs(self, ids: Sequence[int], cache: Any = None) -> list[float]:
         """Return V probabilities."""
         context = self.context(ids)
-        said = self._ask(self._views.columns(context), len(context))
+        said = self._ask(self._reading(self._views.columns(context)), len(context))
         return mix(said.logs, self._vectors(said.gates))
 
     def score(self, ids: Sequence[int], start: int = 0) -> Iterator[Prediction]:
         """Score a text, with K distributions over V tokens per position; ``context_seen`` is the longest memory's."""
-        columns = self._views.columns(ids)
+        reading = self._reading(self._views.columns(ids))
         longest = len(self.recipe.contexts[self._longest]) + 1
         for position in range(start, len(ids)):
-            said, target = self._ask(columns, position), ids[position]
-            probs = mix(said.logs, self._vectors(said.gates))
-            probability = probs[target] if target < self.vocab_size else 0.0
-            yield Prediction(probability, argmax(probs), said.matched == longest)
+            said, target = self._ask(reading, position), ids[position]
+            scores = mixed_logits(said.logs, self._vectors(said.gates))
+            top = max(scores)
+            total = add_up([exp(score - top) for score in scores])
+            probability = exp(scores[target] - top) / total if target < self.vocab_size else 0.0
+            yield Prediction(probability, scores.index(top), said.matched == longest)
 
     def num_parameters(self) -> int:
         """Return the number of all the experts' counts and discounts, and of the weights."""
@@ -249,53 +319,81 @@ class Mixture(Model):
     def expected_tables(self, layout: str, tokens: Sequence[str]) -> dict[str, tuple[Column, ...]]:
         """Set up the experts for a vocabulary; return the columns of each table."""
         self._prepare(tokens)
-        return self._columns()
+        return self._columns(layout)
 
-    def _columns(self) -> dict[str, tuple[Column, ...]]:
+    def _columns(self, layout: str) -> dict[str, tuple[Column, ...]]:
         weights = (Column(f"expert_{k}", NUMBER) for k in range(1, len(self.experts) + 1))
+        counts = {_counts_name(k): _counts_columns(names) for k, names in enumerate(self.recipe.contexts)}
         return {
-            **{_counts_name(k): _counts_columns(names) for k, names in enumerate(self.recipe.contexts)},
+            **(counts if layout == "tables" else {}),
             DISCOUNTS_NAME: (Column("expert", COUNT), Column("context_size", COUNT), *DISCOUNTS),
             WEIGHTS_NAME: (Column("gate", TEXT), Column("value", COUNT), *weights),
+            **({} if layout == "tables" else {WORDS_NAME: (Column("code", COUNT), Column("word", TEXT))}),
         }
 
     def content(self) -> Content:
         """Return every expert's counts, the discounts, the weights, and the recipe."""
-        rows: dict[str, tuple[int, Iterable[tuple[Any, ...]]]] = {
-            _counts_name(k): (expert.num_ngrams(), self._count_rows(expert, self.recipe.contexts[k]))
-            for k, expert in enumerate(self.experts)
-        }
+        num_ngrams = [expert.trie.num_ngrams() for expert in self.experts]
+        layout = "tables" if sum(num_ngrams) <= LARGEST_IN_TABLES else "safetensors"
         discounts = [
-            (k, length, *order.discounts)
+            (k, length, *taken)
             for k, expert in enumerate(self.experts, start=1)
-            for length, order in enumerate(expert.orders)
+            for length, taken in enumerate(expert.discounts)
         ]
         weights: list[tuple[Any, ...]] = [("base", 0, *self.base)]
         for gate, by_value in zip(self.recipe.gates, self.corrections, strict=True):
             weights += [(gate, value, *vector) for value, vector in sorted(by_value.items())]
-        rows[DISCOUNTS_NAME] = len(discounts), discounts
-        rows[WEIGHTS_NAME] = len(weights), weights
-        tables = [ModelTable(name, columns, *rows[name]) for name, columns in self._columns().items()]
+        words = [(ord(code), text) for code, text in self._views.text_of_code().items()]
+        rows: dict[str, tuple[int, Iterable[tuple[Any, ...]]]] = {
+            DISCOUNTS_NAME: (len(discounts), discounts),
+            WEIGHTS_NAME: (len(weights), weights),
+            WORDS_NAME: (len(words), words),
+        }
+        if layout == "tables":
+            for k, (expert, names) in enumerate(zip(self.experts, self.recipe.contexts, strict=True)):
+                rows[_counts_name(k)] = num_ngrams[k], sorted(self._count_rows(expert, names))
+        tables = [ModelTable(name, columns, *rows[name]) for name, columns in self._columns(layout).items()]
         recipe = {"chains": list(map(list, self.recipe.contexts)), "gates": list(self.recipe.gates)}
-        return Content("tables", tables, about={"recipe": recipe})
+        return Content(layout, tables, self._tensors() if layout == "safetensors" else {}, about={"recipe": recipe})
+
+    def _tensors(self) -> dict[str, Tensor]:
+        tensors: dict[str, Tensor] = {}
+        for k, expert in enumerate(self.experts):
+            tensors |= expert.trie.tensors(_prefix(k))
+        return tensors
 
     def _count_rows(self, expert: KneserNey, names: Sequence[str]) -> Iterator[tuple[Any, ...]]:
-        """Yield an expert's longest n-grams: the views of the context, the token, and the count."""
+        """Yield an expert's longest n-grams: the views of the context, oldest first, the token, and the count."""
         texts = self._views.text_of_code()
-        read = [texts.__getitem__ if name in TEXT_VIEWS else ord for name in reversed(names)]
-        for context, followers in expert.orders[-1].contexts.items():
-            values = [value(code) for value, code in zip(read, context, strict=True)]
-            for token_id, count in followers.counts.items():
-                yield (*values, token_id, count)
+        read = [texts.__getitem__ if name in TEXT_VIEWS else ord for name in names]
+        for ngram, count in expert.trie.ngrams():
+            values = [value(code) for value, code in zip(read, ngram[:-1], strict=True)]
+            yield (*reversed(values), ord(ngram[-1]), count)
 
     def counted_tokens(self) -> Iterator[tuple[str, Sequence[int], int]]:
         """Yield each expert's counts."""
         for k, (expert, names) in enumerate(zip(self.experts, self.recipe.contexts, strict=True)):
             yield _counts_name(k), expert.token_counts(), _longest_lag(names)
 
+    @property
+    def most_tensor_bytes(self) -> int:
+        """As many as there can be: they are looked at piece by piece."""
+        return MOST_TENSOR_BYTES
+
+    def load_tensors(self, tensors: Mapping[str, Tensor]) -> None:
+        """Take over the experts' counts, if they are not in tables."""
+        for k, expert in enumerate(self.experts):
+            expert.trie = read_trie(tensors, expert.context_size, self.vocab_size, _prefix(k))
+        if tensors.keys() != self._tensors().keys():
+            raise ValueError("it has more tensors than the counts")
+
     def load_tables(self, tables: Mapping[str, Iterable[tuple[Any, ...]]]) -> None:
         """Become the model that content() described."""
-        ngrams = [self._read_ngrams(k, tables[_counts_name(k)]) for k in range(len(self.experts))]
+        if WORDS_NAME in tables:
+            self._read_words(tables[WORDS_NAME])
+        else:
+            for k, expert in enumerate(self.experts):
+                expert.trie = sorted_trie(self._read_ngrams(k, tables[_counts_name(k)]))
         wanted = [(k, n) for k, names in enumerate(self.recipe.contexts, 1) for n in range(len(names) + 1)]
         discounts: dict[tuple[int, int], Discounts] = {}
         for k, length, *numbers in tables[DISCOUNTS_NAME]:
@@ -304,14 +402,25 @@ class Mixture(Model):
             discounts[k, length] = checked
         if sorted(discounts) != wanted:
             raise ValueError(f"{DISCOUNTS_NAME}: not a row for each expert and length")
-        for k, (expert, counted) in enumerate(zip(self.experts, ngrams, strict=True), start=1):
-            expert.fit_ngrams(counted, [discounts[k, n] for n in range(expert.context_size + 1)])
+        for k, expert in enumerate(self.experts, start=1):
+            expert.learn_counts(expert.trie, [discounts[k, n] for n in range(expert.context_size + 1)])
         self._read_weights(tables[WEIGHTS_NAME])
 
+    def _read_words(self, rows: Iterable[tuple[Any, ...]]) -> None:
+        """Take over which code point stands for which prefix or word."""
+        for number, (code, text) in enumerate(rows):
+            if code != number or ord(self._views.code(text)) != number:
+                raise ValueError("a word that is there twice, or out of order")
+        num_words = len(self._views.text_of_code())
+        for expert, names in zip(self.experts, self.recipe.contexts, strict=True):
+            for name, level in zip(names, expert.trie.levels[1:], strict=True):
+                if name in TEXT_VIEWS and max(level.values) >= num_words:
+                    raise ValueError(f"{WORDS_NAME}: fewer words than there are in the counts")
+
     def _read_ngrams(self, k: int, rows: Iterable[tuple[Any, ...]]) -> dict[str, int]:
-        write = [self._views.code if name in TEXT_VIEWS else _code_point for name in reversed(self.recipe.contexts[k])]
+        write = [self._views.code if name in TEXT_VIEWS else _code_point for name in self.recipe.contexts[k]]
         counted = (
-            ("".join(code(value) for code, value in zip(write, values, strict=True)) + chr(token_id), count)
+            ("".join(code(value) for code, value in zip(write, reversed(values), strict=True)) + chr(token_id), count)
             for *values, token_id, count in rows
         )
         return checked_ngrams(counted, _counts_name(k))
@@ -331,6 +440,10 @@ class Mixture(Model):
 
 def _longest_lag(names: Sequence[str]) -> int:  # how many tokens back a context looks by position
     return max(LAGS.index(name) + 1 if name in LAGS else 0 for name in names)
+
+
+def _prefix(k: int) -> str:
+    return f"expert_{k + 1}."
 
 
 def _counts_name(k: int) -> str:

@@ -6,12 +6,12 @@ line so far. Each of these is a view: a value for every position of a text, comp
 REQ: a view depends only on the last 64 tokens, so a window of the text gives the same views as all of it.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from sys import maxunicode
 from typing import Final
 
 from toy_gpt_train.errors import InputError
-from toy_gpt_train.models.kneser_ney import as_text
+from toy_gpt_train.models.ngram_trie import as_text
 
 LOOK_BACK: Final = 64
 LONGEST_LAG: Final = 8
@@ -52,6 +52,16 @@ class Views:
     def text_of_code(self) -> dict[str, str]:
         """Return the prefixes and words by code point."""
         return {code: text for text, code in self._codes.items()}
+
+    def in_order(self, columns: Mapping[str, str]) -> dict[str, str]:
+        """Return columns of a text again, after the prefixes and words got new code points, in sorted order.
+
+        WHY: what is saved depends on the words of a text then, and not on which of them came first.
+        """
+        ordered = {text: chr(number) for number, text in enumerate(sorted(self._codes))}
+        table = {ord(self._codes[text]): code for text, code in ordered.items()}
+        self._codes = ordered
+        return {name: view.translate(table) if name in TEXT_VIEWS else view for name, view in columns.items()}
 
     def columns(self, token_ids: Sequence[int]) -> dict[str, str]:
         """Return every view of T token ids, by name: T + 1 code points, before each token and after the last."""
