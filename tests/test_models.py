@@ -262,9 +262,9 @@ def test_largest_vocabulary(toy_gpt, tmp_path):
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_only_a_network_explains_its_steps(trained, name):
+def test_networks_and_mixing_explain_their_steps(trained, name):
     model = trained(name)
-    if name in NETWORKS:
+    if name in (*NETWORKS, "context-mixing"):
         steps = model.logit_lens(NEW_TEXT[:3])
         assert len(steps) > 1
         assert steps[-1].logits == pytest.approx(model.logits(NEW_TEXT[:3]), abs=1e-12)

@@ -51,7 +51,7 @@ def _evaluate(args: argparse.Namespace) -> int:
         more = {"online": args.online} | (oracle_figures(truth, surprises) if args.oracle else {})
         say(json.dumps(figures(loaded, evaluation) | more))
         return 0
-    say(figures_table(loaded, evaluation, corpus.name + args.online * ", learned token by token"))
+    say(figures_table(loaded, evaluation, corpus.name, online=args.online))
     if args.oracle:
         say("\n" + oracle_tables(truth, surprises))
     return 0

@@ -66,7 +66,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--num-samples", type=int, default=1, metavar="M", help=meaning)
     meaning = "show the most likely tokens at each step, and how likely the chosen one was"
     parser.add_argument("--show-steps", action="store_true", help=meaning)
-    meaning = "show how a network arrives at its next token: logits step by step, and attention"
+    meaning = "show how the next token comes about: logits step by step and attention of a network, votes of contexts"
     parser.add_argument("--explain", action="store_true", help=meaning)
     shown = parser.add_mutually_exclusive_group()
     shown.add_argument("--json", action="store_true", help="print one JSON object instead of text")

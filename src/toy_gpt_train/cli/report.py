@@ -181,12 +181,13 @@ def _shown(path: Path) -> str:
     return str(resolved.relative_to(Path.cwd())) if resolved.is_relative_to(Path.cwd()) else str(resolved)
 
 
-def figures_table(run: Run, scored: Evaluation, text_name: str) -> str:
+def figures_table(run: Run, scored: Evaluation, text_name: str, *, online: bool = False) -> str:
     """Return the figures of a scored text as a table, beside the baseline, the train loss and its floor."""
+    learning = ", learning online," if online else ""
     floor = run.meta.get("loss_floor") or 0.0  # an older run does not record it
     guessing = "guessing by frequency" if any(run.frequencies) else "guessing evenly"  # an imported run knows none
     compared = [
-        (f"{run.name} on {text_name}", scored.loss, f"{scored.bits_per_byte:.4f}"),
+        (f"{run.name}{learning} on {text_name}", scored.loss, f"{scored.bits_per_byte:.4f}"),
         (f"{guessing} on {text_name}", scored.unigram_loss, f"{_unigram_bits_per_byte(scored):.4f}"),
         (f"{run.name} on {run.model.train_loss_on}", run.meta["metrics"].get("train_loss"), ""),
         ("lowest possible on the training text", floor if floor >= _SMALLEST_FLOOR else None, ""),

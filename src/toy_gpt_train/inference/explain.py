@@ -1,7 +1,7 @@
-"""explain.py - Why this token? One prediction of a network, taken apart; and what else could have been written.
+"""explain.py - Why this token? One prediction, taken apart; and what else could have been written.
 
-The logits of the most likely tokens after each step, and how much each head attended to each token of the context. For
-a text that a model writes, the candidates at each position.
+The logits of the most likely tokens after each step of a network, and how much each head attended to each token of the
+context; or what each part of another model votes for. For a text that a model writes, the candidates at each position.
 """
 
 from collections.abc import Sequence
@@ -15,27 +15,28 @@ from toy_gpt_train.show import table, visible
 class Explanation(NamedTuple):
     """A prediction and how it came about."""
 
-    context: list[str]  # the tokens that the network looked at, oldest first
+    title: str  # what the steps are
+    context: list[str]  # the tokens that the model looked at, oldest first
     most_likely: list[tuple[str, int, float]]  # next tokens: token, id, probability
-    steps: Sequence[Any]  # what the network would predict after each step; the probabilities come from the last one
+    steps: Sequence[Any]  # the logits of each step; the probabilities come from the last one
 
 
 def explain(model: Model, ids: Sequence[int], tokens: Sequence[str], k: int) -> Explanation:
-    """Take apart what a network predicts after ``ids``, k tokens of it; InputError if the model is no network."""
+    """Take apart what a model predicts after ``ids``, k tokens of it; InputError if it has no steps to show."""
     steps = model.logit_lens(ids)
     most_likely = [(tokens[i], i, p) for i, p in top_k(softmax(steps[-1].logits), k)]
-    return Explanation([tokens[i] for i in model.context(ids)], most_likely, steps)
+    return Explanation(model.steps_title, [tokens[i] for i in model.context(ids)], most_likely, steps)
 
 
 def as_text(explanation: Explanation) -> str:
-    """Return an explanation as two tables: the logits step by step, and the attention."""
-    context, most_likely, steps = explanation
+    """Return an explanation as two tables: the logits of each step, and the attention, if there is any."""
+    title, context, most_likely, steps = explanation
     header = ["token", *(step.place for step in steps), "probability"]
     rows = [
         [visible(token), *(f"{step.logits[token_id]:.4f}" for step in steps), f"{probability:.4f}"]
         for token, token_id, probability in most_likely
     ]
-    text = f"logits, step by step\n{table(header, rows)}"
+    text = f"{title}\n{table(header, rows)}"
     heads = {f"{step.place} head {i}": weights for step in steps for i, weights in enumerate(step.attention, start=1)}
     if not heads:
         return text

@@ -125,6 +125,7 @@ class Model(ABC):
     smallest_context: ClassVar[int] = 0
     learning_rate: ClassVar[float] = 0.0  # if it is no option; 0 for a model that only counts
     train_loss_on: ClassVar[str] = "the training text"
+    steps_title: ClassVar[str] = "logits, step by step"  # of what logit_lens() returns
     trains_in_steps: ClassVar[bool] = False  # whether it can use workers and checkpoints
 
     def __init__(self, vocab_size: int, context_size: int) -> None:
@@ -282,11 +283,15 @@ class Model(ABC):
             yield Prediction(probs[target] if target < self.vocab_size else 0.0, argmax(probs), None)
 
     def logit_lens(self, ids: Sequence[int], cache: Any = None) -> list[Any]:
-        """Return what a network would predict after each of its steps; InputError if the model is no network.
+        """Return what a network would predict after each of its steps, or what each part of another model votes for.
+
+        The logits of the last step are the model's own. InputError if it has no such steps.
 
         ``cache`` is from new_cache(), as for logits().
         """
-        raise InputError("only a network has steps to explain; what this model knows can be read in its files")
+        raise InputError(
+            "only a network has steps to explain, and context-mixing votes; what this model knows is in its files"
+        )
 
     def learner(self) -> Self:
         """Return a copy that learns from every token it has predicted; InputError if the model cannot do that.

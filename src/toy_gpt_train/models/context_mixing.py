@@ -42,7 +42,7 @@ from toy_gpt_train.models.contexts import Contexts
 from toy_gpt_train.models.counters import Counters
 from toy_gpt_train.models.mixer import Mixed, Mixer
 from toy_gpt_train.models.repeats import LONGEST, Repeats
-from toy_gpt_train.models.scores import Prediction, summarize
+from toy_gpt_train.models.scores import Prediction, longest_context_floor, summarize
 from toy_gpt_train.models.token_code import token_code
 from toy_gpt_train.models.views import LOOK_BACK
 from toy_gpt_train.progress import OnProgress
@@ -87,6 +87,7 @@ class ContextMixing(Model):
     layouts: ClassVar[tuple[str, ...]] = ("safetensors",)
     default_context: ClassVar[int] = LOOK_BACK
     learning_rate: ClassVar[float] = _RATES[0]
+    steps_title: ClassVar[str] = "votes of the contexts: log-odds in favor of each token, and what they come to"
     train_loss_on: ClassVar[str] = "the last tenth of the training text"
 
     def __init__(self, vocab_size: int, context_size: int = LOOK_BACK) -> None:
@@ -99,7 +100,7 @@ class ContextMixing(Model):
     def _prepare(self, tokens: Sequence[str], frequencies: Sequence[int]) -> None:
         """Be ready to learn a text with these frequencies of the tokens."""
         self.contexts = Contexts(tokens)
-        self.code = token_code(frequencies)
+        self.code = token_code(frequencies, tokens)
         self._decisions = [*map(dict, self.code.paths), {}]  # the bit at each node of a path; none of an unknown token
         decisions = sum(count * len(path) for count, path in zip(frequencies, self.code.paths, strict=True))
         self.counters = Counters(Counters.slots_for(decisions * len(self.contexts.views)))
@@ -162,7 +163,7 @@ class ContextMixing(Model):
     def _most_likely(self, place: Place, votes: dict[int, Vote]) -> int:
         """Return the most likely token: follow the most likely branch that is still open, until it ends at a token."""
         children = self.code.children
-        root = len(children) - 1
+        root = 0 if children else ~0
         waiting = [(-1.0, max(~root, -1), root)]  # the lowest id first where several are as likely
         while True:
             p, token_id, node = heappop(waiting)
@@ -211,6 +212,10 @@ class ContextMixing(Model):
         scores = summarize(watched())
         self._learns = False
         yield {"epoch": 1, "avg_loss": scores.loss, "accuracy": scores.accuracy}
+
+    def loss_floor(self, train_ids: Sequence[int]) -> float:
+        """Return the loss floor of a context of 64 tokens, or of the longest there is in a short text."""
+        return longest_context_floor(train_ids, min(self.context_size, len(train_ids) - 1))
 
     def learner(self) -> Self:
         """Return a copy that learns while it reads."""

@@ -2,7 +2,7 @@
 
 Each counter holds a probability p and how often it was used, n. A bit moves p towards itself, by less and less:
 
-    p += (bit - p) / (n + 1.3)
+    p += (bit - p) / (n + 1.15)
 
 so p is nearly the share of ones, and soon knows what always comes. After n = 255 uses it stays that quick, to follow a
 text that changes. A mixer gets two numbers from a counter: stretch(p) = log(p / (1 - p)), and p - 1/2 times a number
@@ -23,12 +23,12 @@ from typing import Final
 _ONE: Final = 1 << 22
 _COUNT_BITS: Final = 10
 _MOST_USES: Final = 255
-_DELAY: Final = 1.3
+DELAY: Final = 1.15
 _NODE_STEP: Final = 0x9E3779B1  # odd: the nodes of a context lie far apart
 _SHARE: Final = 2  # looked-up counters per slot; most are looked up more than once
 _LARGEST: Final = 1 << 26  # slots, of five bytes each
 
-_RATE: Final = [1 / (min(n, _MOST_USES) + _DELAY) for n in range(1 << _COUNT_BITS)]
+_RATE: Final = [1 / (min(n, _MOST_USES) + DELAY) for n in range(1 << _COUNT_BITS)]
 _CONFIDENCE: Final = [4 * n / (n + 1) / _ONE for n in range(1 << _COUNT_BITS)]
 _STRETCH: Final = [max(min(log((i + 0.5) / (4095.5 - i)), 8.0), -8.0) for i in range(4096)]
 _UNUSED: Final = (0.0, 0.0)
