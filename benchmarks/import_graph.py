@@ -32,7 +32,22 @@ LAYERS: Final = (
     ),
     *((room,) for room in ("course", "world", "tokenizers", "nn", "training", "models", "inference")),
     *((room,) for room in ("coding", "artifacts", "exchange")),
-    *((room,) for room in ("kit", "data", "source_text", "job", "run", "noise", "view", "cli")),
+    *(
+        (room,)
+        for room in (
+            "kit",
+            "data",
+            "source_text",
+            "learned_text",
+            "job",
+            "run",
+            "tracing",
+            "forgetting",
+            "noise",
+            "view",
+            "cli",
+        )
+    ),
 )
 LAYER_OF: Final = {room: number for number, layer in enumerate(LAYERS) for room in layer}
 COURSE: Final = re.compile(r"[a-f]_[a-z]+|io_artifacts|prompts")

@@ -481,7 +481,7 @@ def test_what_was_measured_of_the_story_world_is_of_the_committed_runs(repositor
 
 def test_no_committed_file_names_a_machine(repository: Path) -> None:
     for name, content in committed_files(repository).items():
-        assert b"\r" not in content, name
+        assert b"\r" not in content or name.endswith(".safetensors"), name
         assert os.fspath(repository).encode() not in content, name
         if name.endswith(".json"):
             meta = json.loads(content)

@@ -34,8 +34,10 @@ import test_series
 from toy_gpt_train import io_artifacts
 from toy_gpt_train.artifacts.csv_files import csv_line, parse_numbers, read_csv
 from toy_gpt_train.errors import InputError
+from toy_gpt_train.forgetting import forget
 from toy_gpt_train.inference.explain import as_json, explain
 from toy_gpt_train.inference.sampling import Sampling, choose_token, top_k
+from toy_gpt_train.inference.trace import by_line, trace
 from toy_gpt_train.io_artifacts import context_label, split_label
 from toy_gpt_train.math_training import softmax
 from toy_gpt_train.models import network
@@ -56,6 +58,8 @@ from toy_gpt_train.tokenizers.char import CharTokenizer
 from toy_gpt_train.tokenizers.pretokenize import CUTS, pretokenize
 from toy_gpt_train.tokenizers.sentencepiece_json import PREFIXES
 from toy_gpt_train.tokenizers.word import WordTokenizer
+from toy_gpt_train.tracing import index_of as text_index
+from toy_gpt_train.tracing import keep_index
 
 NODE = shutil.which("node")
 OLDEST_NODE = 20
@@ -385,6 +389,34 @@ def test_a_table_is_explained_by_its_row(ask: Ask, made: Callable[[str], Path], 
         assert [entry["probability"] for entry in answer["entries"]] == pytest.approx([p for _, p in best])
         seen.append(answer["seen"])
     assert any(seen)
+
+
+def test_places_are_those_that_python_finds(ask: Ask, tmp_path: Path) -> None:
+    text = "the cat sees the dog .\nthe dog sees a cat .\n\na cat runs to the dog .\nthe cat runs .\n" * 3
+    corpus = tmp_path / "corpus.txt"
+    corpus.write_text(text, encoding="utf-8", newline="")
+    run = train("kneser-ney", corpus, tokenizer="char", context=3, save_to=tmp_path)
+    keep_index(tmp_path)
+    load(ask, files_of(tmp_path / "artifacts"))
+    for struck in (None, 6):
+        if struck:
+            forget(tmp_path, struck, struck)
+            run = load_run(tmp_path)
+        index = text_index(run, tmp_path)
+        for context in some_contexts(run, 3):
+            for token_id in range(run.model.vocab_size):
+                found = trace(run.model, index, context, token_id)
+                asked = ask("places", context=context, id=token_id, struck=[struck] if struck else [])
+                assert asked["probability"] == pytest.approx(found.probability, abs=1e-12)
+                assert asked["rest"] == pytest.approx(found.rest, abs=1e-12)
+                ours = {share.number: share for share in by_line(found, index)}
+                theirs = {line["number"]: line for line in asked["lines"]}
+                assert ours.keys() == theirs.keys()
+                for number, share in ours.items():
+                    assert theirs[number]["probability"] == pytest.approx(share.probability, abs=1e-12)
+                    assert {place["position"] for place in theirs[number]["places"]} == {
+                        p.position for p in share.places
+                    }
 
 
 def test_back_off_is_explained_length_by_length(ask: Ask, made: Callable[[str], Path]) -> None:

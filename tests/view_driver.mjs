@@ -9,8 +9,8 @@ const PAGE = "http://page/view/";
 
 const folder = pathToFileURL(`${process.argv[2]}/`);
 const load = (name) => import(new URL(name, folder));
-const [runs, csv, sampling, tokenizers, texts, vectors, sessions] = await Promise.all(
-  ["run.js", "csv.js", "sampling.js", "tokenizers.js", "text.js", "vectors.js", "session.js"].map(load),
+const [runs, csv, sampling, tokenizers, texts, vectors, sessions, traces] = await Promise.all(
+  ["run.js", "csv.js", "sampling.js", "tokenizers.js", "text.js", "vectors.js", "session.js", "training_text.js"].map(load),
 );
 
 // A page has an address and fetches its files; here they come with the request, as base64 by name.
@@ -67,6 +67,10 @@ const answers = {
     const { blocks, ...rest } = run.model.trace(context);
     const entries = (some) => Object.fromEntries(Object.entries(some).map(([name, value]) => [name, plain(value)]));
     return { ...entries(rest), blocks: blocks.map(entries) };
+  },
+  places({ context, id, struck = [] }) {
+    const model = struck.length ? run.model.without(new Set(struck)) : run.model;
+    return traces.placesOf(model, model.text, run.model.contextSize, context, id);
   },
   matrices: () => run.model.matrices().map((matrix) => ({ ...matrix, numbers: [...matrix.numbers] })),
   vectors() {

@@ -14,7 +14,7 @@ from toy_gpt_train.artifacts.run_folder import RunFolder
 from toy_gpt_train.engine import Choice, ranks
 from toy_gpt_train.errors import InputError
 from toy_gpt_train.inference.evaluate import Evaluation, evaluate, watched
-from toy_gpt_train.models.base import Record, Text
+from toy_gpt_train.models.base import Model, Record, Text
 from toy_gpt_train.models.registry import MOST_WORKERS, STEP_OPTIONS, find_model
 from toy_gpt_train.models.scores import summarize
 from toy_gpt_train.progress import OnProgress
@@ -172,7 +172,12 @@ class Job:
             self.history.append(record)
             if on_record is not None:
                 on_record(record)
-        self._floor = self.model.loss_floor(self.encoded.ids[: self.encoded.num_train])
+        self.learned(self.encoded, self.model, self.history)
+
+    def learned(self, encoded: EncodedText, model: Model, history: list[Record]) -> None:
+        """Have a model that has learned a text, and the log of that."""
+        self.encoded, self.model, self.history = encoded, model, history
+        self._floor = model.loss_floor(encoded.ids[: encoded.num_train])
         self.on_learned(self._meta(self._logged_metrics()))
 
     def measure(self, on_progress: OnProgress | None) -> tuple[Meta, Evaluation | None]:

@@ -161,6 +161,12 @@ def _check_fields(meta: Meta) -> None:
     check_special(special)
     for name in ("filename", "sha256"):
         _require(corpus, name, str)
+    _require_number(meta, "val_fraction", 1, 0)
+    forgotten = meta.get("forgotten", [])
+    if not isinstance(forgotten, list) or not all(
+        isinstance(lines, list) and [type(line) for line in lines] == [int, int] for lines in forgotten
+    ):
+        raise InputError("forgotten does not list the first and the last line of each part")
     if "origin" in meta:
         _require(meta, "origin", str)
     elif "sha256" not in meta and (unknown := min(meta.keys() - _NAMES_BEFORE_SHA256, default="")):

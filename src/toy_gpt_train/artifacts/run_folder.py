@@ -8,13 +8,14 @@ from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path, PurePath
+from types import MappingProxyType
 from typing import Any, Final, NamedTuple
 
 from toy_gpt_train import io_artifacts
 from toy_gpt_train.artifacts import metadata
 from toy_gpt_train.artifacts.metadata import Meta, write_meta
 from toy_gpt_train.artifacts.model_tables import TableReader, write_model_table
-from toy_gpt_train.artifacts.safetensors import open_safetensors, write_safetensors
+from toy_gpt_train.artifacts.safetensors import StoredTensor, open_safetensors, write_safetensors
 from toy_gpt_train.artifacts.train_log import read_training_log, write_training_log
 from toy_gpt_train.artifacts.vocabulary import read_vocabulary, write_vocabulary
 from toy_gpt_train.disk import real_file, whole_file
@@ -34,6 +35,7 @@ from toy_gpt_train.tokenizers.tokenizer_json import TOKENIZER_NAME
 CONFIG_NAME: Final = "config.toml"
 PROJECT_LOG: Final = "project.log"
 TRAIN_LOG: Final = "train.log"
+TRACE_NAME: Final = "04_trace.safetensors"  # an index of the training text
 EVIDENCE_NAMES: Final = (CONFIG_NAME, PROJECT_LOG, TRAIN_LOG)
 _LEAST_BYTES_PER_NUMBER: Final = 2  # a digit and a separator
 _SUFFIXES: Final = (".csv", ".json", ".safetensors", ".txt")  # of the files of runs
@@ -51,6 +53,7 @@ class SavedRun(NamedTuple):
     model: Model
     history: list[dict[str, float]]  # the log; empty if there is none
     changed_files: Sequence[str] = ()  # not as training wrote them; none if nothing says how they were
+    text_index: Mapping[str, StoredTensor] = MappingProxyType({})  # of the training text, only to be written
 
 
 class RunFolder(NamedTuple):
@@ -113,6 +116,8 @@ def write_run(run: SavedRun, folder: RunFolder, corpus_path: Path | None = None)
             write_model_table(staged.path(artifacts / table.name), table, run.tokenizer.tokens)
         if content.tensors:
             write_safetensors(staged.path(artifacts / TENSORS_NAME), content.tensors)
+        if run.text_index:
+            write_safetensors(staged.path(artifacts / TRACE_NAME), run.text_index)
         for file, text in run.tokenizer.files().items():
             staged.path(artifacts / file).write_bytes(text.encode("utf-8"))
         names = [META_NAME, *(path.name for path in staged.targets())]

@@ -28,6 +28,7 @@ from toy_gpt_train.cli import (
     decompress,
     evaluate,
     export,
+    forget,
     import_,
     infer,
     kit,
@@ -45,7 +46,7 @@ from toy_gpt_train.show import one_line, say
 
 # Each module adds the options and the handler of the command that has its name.
 _COMMANDS: Final[tuple[Any, ...]] = (
-    *(train, infer, evaluate, compress, decompress, chat, ladder, tokenize, data),
+    *(train, infer, evaluate, compress, decompress, forget, chat, ladder, tokenize, data),
     *(export, import_, view, kit, levels, check),
 )
 

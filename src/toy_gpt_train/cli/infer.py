@@ -13,6 +13,9 @@ from typing import Any, Final
 
 from toy_gpt_train.cli.arguments import add_run, add_sampling, load_run, sampling_of
 from toy_gpt_train.cli.config import add_config
+from toy_gpt_train.cli.trace import Traced, add_trace, traced
+from toy_gpt_train.cli.trace import as_json as trace_json
+from toy_gpt_train.cli.trace import as_text as trace_text
 from toy_gpt_train.disk import whole_file
 from toy_gpt_train.errors import InputError
 from toy_gpt_train.inference.explain import (
@@ -47,6 +50,7 @@ examples:
   toy-gpt infer --base-dir my_run --prompt "the cat" --num 50 --seed 1
   toy-gpt infer --base-dir my_run --num 50 --temperature 1 --top-k 20 --repetition-penalty 1.2 --show-steps
   toy-gpt infer --base-dir my_gpt --prompt "The " --explain
+  toy-gpt infer --base-dir my_run --prompt "the cat" --trace
   toy-gpt infer --base-dir my_run --num 500 --output story.txt
   toy-gpt infer --untrained --model gpt --tokenizer char --corpus my.txt --temperature 1"""
 _BETWEEN_SAMPLES: Final = "\n---------------\n"
@@ -68,6 +72,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--show-steps", action="store_true", help=meaning)
     meaning = "show how the next token comes about: logits step by step and attention of a network, votes of contexts"
     parser.add_argument("--explain", action="store_true", help=meaning)
+    add_trace(parser)
     shown = parser.add_mutually_exclusive_group()
     shown.add_argument("--json", action="store_true", help="print one JSON object instead of text")
     shown.add_argument("--raw", action="store_true", help="print the generated text with its control characters")
@@ -81,7 +86,12 @@ def _add_untrained(parser: argparse.ArgumentParser) -> None:
     group = parser.add_argument_group("an untrained model", "what it writes is noise; no run is read or written")
     group.add_argument("--untrained", action="store_true", help="use a model that has learned nothing")
     group.add_argument("--model", metavar="MODEL", help="which one, as in toy-gpt train")
-    group.add_argument("--corpus", type=Path, metavar="PATH", help="the text that its vocabulary is made from")
+    group.add_argument(
+        "--corpus",
+        type=Path,
+        metavar="PATH",
+        help="the text that its vocabulary is made from (with --trace: the training text)",
+    )
     group.add_argument("--tokenizer", metavar="KIND", help=f"{', '.join(TOKENIZERS)}, or a folder (default: word)")
     group.add_argument("--bpe-vocab", type=int, metavar="V", help="tokens at which byte-level BPE stops merging")
     group.add_argument("--context", type=int, metavar="N", help="how many tokens the model looks back")
@@ -102,6 +112,8 @@ def _load(args: argparse.Namespace) -> Run:
     given = {name: value for name in flags if (value := getattr(args, name)) is not None}
     if args.untrained:
         return untrained(**{"model": load_manifest().model, **given}, seed=args.seed)
+    if args.trace is not None:
+        given.pop("corpus", None)
     if given:
         raise InputError(f"{flags[next(iter(given))]} is for a model that is --untrained")
     return load_run(args)
@@ -148,6 +160,7 @@ def _infer(args: argparse.Namespace) -> int:
     probs, written[0] = begun(written[0], loaded.model, ids)
     most_likely = top_k(probs, args.topk)
     explained = explain(loaded.model, ids, loaded.tokenizer.tokens, args.topk) if args.explain else None
+    where = None if args.trace is None else _trace(args, loaded, ids, most_likely)
     texts = [one.pieces(steps, args.show_steps and args.topk) for one, steps in zip(samples, written, strict=True)]
     head = _head(loaded, ids, most_likely)
     together = loaded.model.writes_together and len(samples) > 1
@@ -160,12 +173,23 @@ def _infer(args: argparse.Namespace) -> int:
         if file is not None:
             file.write(_BETWEEN_SAMPLES.join(one.text for one in samples).encode("utf-8", "replace"))
     if args.json:
-        say(json.dumps(_answer(loaded, ids, most_likely, samples, explained)))
+        answer = _answer(loaded, ids, most_likely, samples, explained)
+        say(json.dumps(answer if where is None else answer | {"trace": trace_json(where, args.topk)}))
         return 0
     if not watched:
         _show(head, samples, [[one.text] for one in samples], raw=args.raw)
     _show_end(args, samples, loaded.tokenizer.tokens, explained)
+    if where is not None:
+        say(f"\n{trace_text(where, args.topk)}")
     return 0
+
+
+def _trace(args: argparse.Namespace, loaded: Run, ids: list[int], most_likely: Sequence[tuple[int, float]]) -> Traced:
+    """Trace the token that was asked for, or the most likely one."""
+    if args.untrained:
+        raise InputError("an untrained model has learned no text that could be traced")
+    token_id = loaded.tokenizer.token_ids([args.trace])[0] if args.trace else most_likely[0][0]
+    return traced(loaded, args.base_dir, args.corpus, ids, token_id)
 
 
 def _start(args: argparse.Namespace, loaded: Run) -> tuple[list[int], str]:

@@ -18,6 +18,7 @@ from toy_gpt_train.models.registry import LADDER, ModelEntry, find_model
 from toy_gpt_train.project import RESOURCE_ROOT, LadderEntry, load_manifest
 from toy_gpt_train.show import say, table
 from toy_gpt_train.tokenizers.encoded import encode_corpus
+from toy_gpt_train.tracing import keep_index
 from toy_gpt_train.world.text import corpus_at, spec_of
 
 HELP: Final = "train every model and compare: loss, floor, accuracy, numbers, bytes, time"
@@ -103,6 +104,8 @@ def _train(one: LadderRun, corpus: Corpus, args: argparse.Namespace) -> list[obj
     # WHY no checkpoint: a ladder that was stopped begins again, and has no --resume.
     without = {"checkpoint_every": 0, "keep_checkpoint": False}
     in_steps = {"workers": args.workers, **without} if one.entry.model_class.trains_in_steps else {}
+    options = dict(one.options)
+    is_traced = options.pop("trace", False)
     trained = run.train(
         one.entry.name,
         corpus,
@@ -113,8 +116,10 @@ def _train(one: LadderRun, corpus: Corpus, args: argparse.Namespace) -> list[obj
         name=one.name,
         progress=True,
         **in_steps,
-        **one.options,
+        **options,
     )
+    if is_traced:
+        keep_index(args.base_dir, one.name)
     metrics = trained.meta["metrics"]
     losses = (metrics["train_loss"], trained.meta["loss_floor"], metrics["train_accuracy"], metrics.get("val_loss"))
     return [

@@ -24,6 +24,7 @@ from toy_gpt_train.models.registry import LADDER, STEP_OPTIONS, find_model
 from toy_gpt_train.progress import Progress
 from toy_gpt_train.project import RESOURCE_ROOT, load_manifest
 from toy_gpt_train.show import say
+from toy_gpt_train.tracing import keep_index
 from toy_gpt_train.world.text import detokenize
 
 HELP: Final = "learn a text: write artifacts/ (the model) and outputs/ (the log)"
@@ -39,7 +40,7 @@ examples:
 and then:
   toy-gpt infer --base-dir my_run"""
 # Options that change nothing in a run: what stands for others, where it goes, how it is shown, who does the work.
-_WITHOUT_EFFECT: Final = ("help", "config", "preset", "base_dir", "json", "sample_every", *STEP_OPTIONS)
+_WITHOUT_EFFECT: Final = ("help", "config", "preset", "base_dir", "json", "trace", "sample_every", *STEP_OPTIONS)
 _TEXT_OPTIONS: Final = (
     *("tokens", "val_tokens", "tokenizer", "special", "bpe_vocab", "val_fraction", "context", "seed"),
 )
@@ -72,6 +73,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_base_dir(parser, "artifacts/ and outputs/ are written below it")
     add_config(parser, presets=True)
     parser.add_argument("--json", action="store_true", help="print the final figures as one JSON object")
+    meaning = "also keep an index of the training text, for toy-gpt infer --trace"
+    parser.add_argument("--trace", action="store_true", help=meaning)
     meaning = "then write N tokens of text (default: 100), drawn at temperature 0.8 with seed 0"
     parser.add_argument("--sample", type=int, nargs="?", const=100, metavar="N", help=meaning)
     meaning = "also send the log to outputs/tensorboard/, as it is made (needs the extra [log])"
@@ -201,12 +204,13 @@ def _train(args: argparse.Namespace) -> int:
 
         # WHY no bar beside the log's lines: they say the same, and a terminal would mix them.
         trained = run.train(**arguments, progress=level is None and bar.update, on_start=start, on_record=record)
+    paths = [*trained.paths, *([keep_index(args.base_dir)] if args.trace else [])]
     sample = None if args.sample is None else trained.generate(num=args.sample)
     if args.json:
         shown = figures(trained, trained.held_out) | ({} if sample is None else {"sample": sample})
         say(json.dumps(shown))
     else:
-        say(training_report(trained, trained.paths))
+        say(training_report(trained, paths))
         _say_sample(jobs[0], args.sample, sample)
     return 0
 

@@ -113,6 +113,14 @@ class Content:
     about: Mapping[str, Any] = field(default_factory=dict)  # what else the metadata needs to build the model again
 
 
+class Evidence(NamedTuple):
+    """A part of a token's probability that counts of one context gave."""
+
+    length: int  # how many tokens that context has
+    probability: float
+    counts_kinds: bool  # whether it counts different tokens before the context, and not how often the token came
+
+
 class Model(ABC):
     """A next-token model of V tokens that looks N tokens back; InputError if either is out of range.
 
@@ -282,6 +290,13 @@ class Model(ABC):
             probs, target = self.next_probs(before), ids[position]
             yield Prediction(probs[target] if target < self.vocab_size else 0.0, argmax(probs), None)
 
+    def evidence(self, context: Sequence[int], token_id: int) -> tuple[list[Evidence], float]:
+        """Return what each context gave to the probability of a token after ``context``, and the rest, which none gave.
+
+        InputError if the model does not add up what it counted.
+        """
+        raise InputError("only kneser-ney and the tables can be traced: their probabilities come from counted places")
+
     def logit_lens(self, ids: Sequence[int], cache: Any = None) -> list[Any]:
         """Return what a network would predict after each of its steps, or what each part of another model votes for.
 
@@ -292,6 +307,14 @@ class Model(ABC):
         raise InputError(
             "only a network has steps to explain, and context-mixing votes; what this model knows is in its files"
         )
+
+    def forget(self, before: Sequence[int], after: Sequence[int]) -> Record:
+        """Become the model of ``after``, exactly as if it had learned that alone; it has learned ``before``.
+
+        The texts differ in one place, so that most counts stay. Returns the record that fit() would have yielded.
+        InputError if the model cannot take out again what it has learned, or what is left is too little.
+        """
+        raise InputError("only kneser-ney can forget: the others have to be trained again without the lines")
 
     def learner(self) -> Self:
         """Return a copy that learns from every token it has predicted; InputError if the model cannot do that.

@@ -30,6 +30,7 @@ from toy_gpt_train.models.base import (
     TOKEN,
     Column,
     Content,
+    Evidence,
     Model,
     ModelTable,
     NGrams,
@@ -156,6 +157,32 @@ class KneserNey(Model):
         columns = [back[lag : lag + targets] for lag in (*range(1, size + 1), 0)]
         self.learn_counts(count_ngrams(columns))
         yield {"epoch": 1, **self._training_scores()}
+
+    def forget(self, before: Sequence[int], after: Sequence[int]) -> Record:
+        """Take out the n-grams that only ``before`` has, and add those that only ``after`` has.
+
+        Those are at the place where the texts differ, and at most N tokens after it: a context crosses the gap.
+        """
+        ids = self.training_ids(Text(after, len(after)))
+        counted = dict(self.trie.ngrams())
+        same = _same_beginning(before, ids)
+        same_at_end = _same_beginning(before[same:][::-1], ids[same:][::-1])
+        changed = Counter(self._ngrams_of(ids, same, same_at_end))
+        changed.subtract(self._ngrams_of(before, same, same_at_end))
+        for ngram, more in changed.items():
+            counted[ngram] = counted.get(ngram, 0) + more
+            if counted[ngram] < 0:
+                raise InputError("it has not learned this text")
+            if not counted[ngram]:
+                del counted[ngram]
+        self.learn_counts(sorted_trie(counted))
+        return {"epoch": 1, **self._training_scores()}
+
+    def _ngrams_of(self, ids: Sequence[int], same: int, same_at_end: int) -> Iterator[str]:
+        """Yield the n-grams that do not lie in the first tokens alone, or in the last."""
+        size = self.context_size
+        for target in range(max(same, size), min(len(ids) - same_at_end + size, len(ids))):
+            yield as_text((*ids[target - size : target][::-1], ids[target]))
 
     def learn_counts(self, trie: NgramTrie, discounts: Sequence[Discounts] | None = None) -> None:
         """Become the model of counted n-grams.
@@ -289,6 +316,17 @@ class KneserNey(Model):
         history = as_text(self.context(ids))[::-1]
         return interpolate_all(self.matched(history), [1 / self.vocab_size] * self.vocab_size)
 
+    def evidence(self, context: Sequence[int], token_id: int) -> tuple[list[Evidence], float]:
+        """Return the share of each length, times the gammas of all longer ones; the rest is that of 1/V."""
+        matched = self.matched(as_text(context)[::-1])
+        parts, weight = [], 1.0
+        for length, followers in reversed(list(enumerate(matched))):
+            if token_id in followers.shares:
+                is_longest = length == self.context_size
+                parts.append(Evidence(length, weight * followers.shares[token_id], not is_longest))
+            weight *= followers.gamma
+        return parts, weight / self.vocab_size
+
     def score(self, ids: Sequence[int], start: int = 0) -> Iterator[Prediction]:
         """Score a text, with a few look-ups per token and length, whatever V is."""
         back = as_text(ids)[::-1]
@@ -398,6 +436,11 @@ def interpolate_all(matched: Iterable[Followers], probs: list[float]) -> list[fl
         for token_id, share in followers.shares.items():
             probs[token_id] += share
     return probs
+
+
+def _same_beginning(ids: Sequence[int], others: Sequence[int]) -> int:
+    both = zip(ids, others, strict=False)
+    return next((i for i, (one, other) in enumerate(both) if one != other), min(len(ids), len(others)))
 
 
 def _keep(cache: dict[Any, Any], key: Any, value: Any) -> None:

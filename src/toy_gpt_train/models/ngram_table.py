@@ -259,6 +259,12 @@ class NGramTable(Model):
         row = self.rows.get(self.context(ids), ZERO_ROW)
         return row_probabilities(row, self.vocab_size).dense(self.vocab_size)
 
+    def evidence(self, context: Sequence[int], token_id: int) -> tuple[list[base.Evidence], float]:
+        """Return all of the probability as given by the context's row, which its places have trained."""
+        if tuple(context) not in self.rows:
+            return [], 1 / self.vocab_size
+        return [base.Evidence(self.context_size, self.next_probs(context)[token_id], False)], 0.0
+
     def score(self, ids: Sequence[int], start: int = 0) -> Iterator[Prediction]:
         """Score a text in O(tokens seen); with fewer than N tokens before it, a token has a context never seen."""
         unseen = TableRow({}, 1 / self.vocab_size), 0

@@ -14,9 +14,9 @@ import { quoted } from "./csv.js";
 import { isObject, parseObject } from "./json.js";
 
 const LENGTH_BYTES = 8;
-const ARRAY_OF_DTYPE = { F64: Float64Array, F32: Float32Array };
+const ARRAY_OF_DTYPE = { F64: Float64Array, F32: Float32Array, U32: Uint32Array, U16: Uint16Array, U8: Uint8Array };
 
-/** @typedef {{shape: number[], numbers: Float64Array | Float32Array}} Tensor - Its numbers row by row. */
+/** @typedef {{shape: number[], numbers: Float64Array | Float32Array | Uint32Array | Uint16Array | Uint8Array}} Tensor - Its numbers row by row. */
 
 /**
  * Read all tensors of a file.
@@ -24,7 +24,7 @@ const ARRAY_OF_DTYPE = { F64: Float64Array, F32: Float32Array };
  * @param {Uint8Array} bytes - Its content.
  * @param {string} file - Its name, for messages.
  * @returns {Map<string, Tensor>}
- * @throws {Error} The file is damaged, or has a dtype other than F64 and F32, or a number that is not finite.
+ * @throws {Error} The file is damaged, or has a dtype other than these, or a number that is not finite.
  */
 export function readSafetensors(bytes, file) {
   try {
@@ -76,7 +76,7 @@ function entriesOf(header) {
 function entryOf(name, entry) {
   const { dtype, shape, data_offsets: offsets } = isObject(entry) ? entry : {};
   if (!Object.hasOwn(ARRAY_OF_DTYPE, dtype)) {
-    throw new Error(`tensor ${quoted(name)}: its dtype is neither F64 nor F32`);
+    throw new Error(`tensor ${quoted(name)}: its dtype is none of ${Object.keys(ARRAY_OF_DTYPE).join(", ")}`);
   }
   if (!isSizes(shape) || !isSizes(offsets) || offsets.length !== 2) {
     throw new Error(`tensor ${quoted(name)}: its shape or its data_offsets are not lists of whole numbers`);

@@ -3,6 +3,7 @@
 import { debounced, element, fill } from "./dom.js";
 import { explainPanel } from "./panel_explain.js";
 import { nextPanel } from "./panel_next.js";
+import { placesPanel } from "./panel_places.js";
 import { textPanel } from "./panel_text.js";
 import { trainingPanel } from "./panel_training.js";
 import { vocabularyPanel } from "./panel_vocabulary.js";
@@ -51,7 +52,7 @@ export function column(run, entry, onPrompt) {
         }
         fill(waiting);
       }
-      [text, next, write, why].forEach((panel) => panel.update());
+      [text, next, write, why, places].forEach((panel) => panel?.update());
       trace();
     } catch (error) {
       if (mine !== changes) {
@@ -66,6 +67,7 @@ export function column(run, entry, onPrompt) {
   const next = nextPanel(session);
   const write = writePanel(session, change);
   const why = explainPanel(session, change);
+  const places = run.model.text === undefined ? null : placesPanel(session);
   const prediction = element("div");
   let tracing = null; // the panel, once its code is there
   const trace = debounced(async () => {
@@ -88,7 +90,7 @@ export function column(run, entry, onPrompt) {
     observer.observe(prediction);
   }
   const left = element("div.part", element("h3", "Text"), text.node, write.node);
-  const right = element("div.part", element("h3", "What comes next?"), next.node, why.node);
+  const right = element("div.part", element("h3", "What comes next?"), next.node, why.node, places?.node ?? null);
   const known = element("div");
   const inside = element("div");
   const renew = (newRun, newEntry) => {
