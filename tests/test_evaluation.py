@@ -215,6 +215,11 @@ def test_the_floor_of_a_long_context_by_hand():
     assert longest_context_floor(text, 12) == pytest.approx(2 * log(2) / 14, abs=1e-12)
 
 
+@pytest.mark.parametrize("text", [[], [0], [0, 1], [0, 1, 0]])
+def test_a_text_without_a_full_context_leaves_nothing_to_guess(text):
+    assert longest_context_floor(text, 3) == 0
+
+
 # --- the unigram baseline -----------------------------------------------------------------------------------
 
 

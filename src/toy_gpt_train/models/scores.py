@@ -75,13 +75,13 @@ def longest_context_floor(token_ids: Sequence[int], context_size: int) -> float:
     """Return the conditional entropy of a text for a long context of N tokens, below T, in nats per token.
 
     Only a context that occurs twice leaves any surprise. So the few positions whose last tokens occur twice are found
-    first, and full contexts are compared only there. A text of more than four million tokens gets 0, which is a floor
-    too: counting it would take more memory than training.
+    first, and full contexts are compared only there. 0 is a floor too: of a text without any full context, and of
+    more than four million tokens, where counting would take more memory than training.
 
     >>> round(longest_context_floor([0, 1, 0, 2, 0, 1], 1), 4)
     0.3819
     """
-    if len(token_ids) > _MOST_COUNTED:
+    if not context_size < len(token_ids) <= _MOST_COUNTED:
         return 0.0
     text = "".join(map(chr, token_ids))  # slices of a string are the smallest windows there are
     short = min(context_size, _SHORT_CONTEXT)
