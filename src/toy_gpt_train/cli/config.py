@@ -27,11 +27,11 @@ PRESETS: Final = Path(__file__).resolve().parents[1] / "presets"
 
 def add_config(parser: argparse.ArgumentParser, *, presets: bool) -> None:
     """Add --config, and --preset if the command has presets; the parser then calls config_arguments()."""
-    meaning = "a TOML file of options, with _ for - in names; what is typed wins"
+    meaning = "a TOML file of options, with _ for - in names; what you type wins"
     parser.add_argument("--config", type=Path, metavar="FILE", help=meaning)
     if presets:
         names = sorted(path.stem for path in PRESETS.glob("*.toml"))
-        meaning = "settings of a first network, or of a known project; what is typed wins"
+        meaning = "settings of a first network, or of a known project; what you type wins"
         parser.add_argument("--preset", choices=names, help=meaning)
 
 

@@ -202,7 +202,7 @@ _OPTIONS: Final[tuple[tuple[str, str, dict[str, Any]], ...]] = (
     ("fetch", "--out", _value("FILE", "the file to write (default: NAME.txt, here)", Path)),
     ("fetch", "name", _value("NAME", "the text (default: list them)", nargs="?")),
     ("fetch", "--url", _value("URL", "fetch it from here; with a NAME, it must be the same text")),
-    ("fetch", "--sha256", _value("HASH", "what the file must have, where it is not known here")),
+    ("fetch", "--sha256", _value("HASH", "the hash that the file must have, if the list does not know it")),
     ("fetch", "--min-speed", _value("KB", _SPEED, float, default=Patience.min_speed / 1000)),
     ("fetch", "--deadline", _value("S", _DEADLINE, float, default=Patience.deadline)),
     ("fetch", "--force", {"action": "store_true", "help": "replace a file that has other content"}),

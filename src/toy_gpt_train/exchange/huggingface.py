@@ -167,7 +167,7 @@ def _own(part: Part, data: LazyNumbers, begin: int, first: int, rows: int, start
 def write(run: SavedRun, out: Path) -> list[Path]:
     """Write a folder that transformers loads; it appears whole or not at all. Return the paths of its files.
 
-    InputError if the folder is there already, or there is no such model in transformers.
+    InputError if the folder exists already, or there is no such model in transformers.
     """
     kind, model = run.meta["model_kind"], run.model
     if kind not in CONFIGS:

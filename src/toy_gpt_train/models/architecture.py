@@ -76,7 +76,7 @@ def network_options(*uses: str) -> dict[str, Option]:
         >>> "heads" in network_options("embedding_dim")
         False
     """
-    size = {"size": Option(str, "SIZE", "how large, and how long to learn (default: tiny)", choices=SIZE_NAMES)}
+    size = {"size": Option(str, "SIZE", "how large, and how long to train (default: tiny)", choices=SIZE_NAMES)}
     return {**size, **{name: _OWN_OPTIONS[name] for name in uses}, **_TRAINING_OPTIONS}
 
 

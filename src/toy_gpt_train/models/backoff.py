@@ -58,7 +58,7 @@ class Order:
             self.logs = array("d", map(self.logs.__getitem__, places))
             self.keys = array("Q", map(self.keys.__getitem__, places))
             if any(key == following for key, following in pairwise(self.keys)):
-                raise ValueError("an n-gram is there twice")
+                raise ValueError("an n-gram occurs twice")
 
 
 class Level(NamedTuple):

@@ -435,7 +435,7 @@ class Mixture(Model):
             elif gate in by_gate and value not in by_gate[gate]:
                 by_gate[gate][value] = vector
             else:
-                raise ValueError(f"the gate {gate[:20]!r} is unknown, out of place or there twice")
+                raise ValueError(f"the gate {gate[:20]!r} is unknown, out of place or given twice")
 
 
 def _longest_lag(names: Sequence[str]) -> int:  # how many tokens back a context looks by position
