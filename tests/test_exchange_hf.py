@@ -240,7 +240,7 @@ def test_their_models_compute_the_same_here(torch, tmp_path, bpe, name):
     if dtype := how.pop("dtype", None):
         model = model.to(getattr(torch, dtype))
     model.save_pretrained(tmp_path / "hf", **how)
-    # WHY read again: the frequencies of the rotation, which are no weights, have been rounded too.
+    # WHY read again: the frequencies of the rotation, which are not weights, have been rounded too.
     model = type(model).from_pretrained(tmp_path / "hf", dtype=torch.float32)
     shutil.copy(bpe, tmp_path / "hf")
     assert (tmp_path / "hf" / "model.safetensors.index.json").exists() == ("max_shard_size" in saving)
@@ -530,7 +530,7 @@ WRONG_TOKENIZERS = [
     (lambda d: d["model"].update(type="Unigram"), "its model is 'Unigram'"),
     (lambda d: d.update(post_processor={"type": "BertProcessing"}), "its post_processor (BertProcessing) adds tokens"),
     (lambda d: d.update(model=None), "its model or its pre_tokenizer is not an object"),
-    (lambda d: d["model"].update(type="WordLevel"), "cuts or joins text in another way than toy-gpt export writes"),
+    (lambda d: d["model"].update(type="WordLevel"), "does not cut and join text as those that toy-gpt export writes"),
 ]
 
 

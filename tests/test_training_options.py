@@ -190,7 +190,7 @@ def test_files_from_before_these_options_are_read(tmp_path, model):
 
 @pytest.mark.parametrize("bias", [1, 0, None, "true"])
 def test_a_bias_that_is_neither_true_nor_false_is_refused(bias):
-    with pytest.raises(InputError, match="bias of the architecture is no bool"):
+    with pytest.raises(InputError, match="bias of the architecture is not of type bool"):
         Architecture.from_mapping(
             {"embedding_dim": 8, "hidden_dim": 32, "heads": 2, "layers": 1, "dropout": 0.0, "bias": bias}
         )

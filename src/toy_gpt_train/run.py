@@ -203,7 +203,7 @@ class Run:
             surprises: A list to which the surprise of each scored token is added, in nats.
 
         Raises:
-            InputError: The text is empty, or has unknown tokens where that is an error; or the model cannot learn online.
+            InputError: The text is empty, has unknown tokens where that is an error, or the model cannot learn online.
             OSError: It cannot be read.
         """
         if corpus is None and text is None:

@@ -72,7 +72,7 @@ def _arguments_of(parser: argparse.ArgumentParser, path: Path, beaten: Container
         flag = f"--{name.replace('_', '-')}"
         action = parser._option_string_actions.get(flag)
         if action is None or action.dest in ("config", "preset", "help"):
-            raise InputError(f"{path}: {name!r:.60} is no option of {parser.prog}")
+            raise InputError(f"{path}: {name!r:.60} is not an option of {parser.prog}")
         arguments[action.dest] = [] if flag in beaten else _typed(action, flag, value, path)
     return arguments
 

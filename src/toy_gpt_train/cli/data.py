@@ -194,7 +194,7 @@ _SPEED: Final = "give up an attempt that is slower, in KB per second over 30 sec
 _DEADLINE: Final = "give up after S seconds in all; the next try resumes there (default: %(default)g)"
 _SEPARATOR: Final = r"what to write between two texts; \n is a line end, \t a tab (default: a blank line)"
 _TOKENIZER: Final = "a saved tokenizer: toy_tokenizer.json, or vocab.json and merges.txt"
-_SPECIAL: Final = "texts that are one token wherever they stand, such as <|endoftext|>"
+_SPECIAL: Final = "texts that are one token wherever they occur, such as <|endoftext|>"
 _CHECK: Final = "refuse unless it is the text that was encoded (char and bpe only)"
 # The commands that have it, and an option.
 _OPTIONS: Final[tuple[tuple[str, str, dict[str, Any]], ...]] = (

@@ -56,7 +56,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--val-tokens", type=Path, metavar="FILE", help="another one, held out for evaluation")
     add_text_options(parser, saved=True)
-    meaning = "texts that are one token wherever they stand, such as <|endoftext|>"
+    meaning = "texts that are one token wherever they occur, such as <|endoftext|>"
     parser.add_argument("--special", nargs="+", default=[], metavar="TEXT", help=meaning)
     parser.add_argument(
         "--context", type=int, metavar="N", help="how many tokens the model looks back, where its name does not say"

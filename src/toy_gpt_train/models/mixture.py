@@ -459,4 +459,4 @@ def _code_point(value: int) -> str:
     try:
         return chr(value)
     except (ValueError, OverflowError):
-        raise ValueError(f"{value} is no value of a view") from None
+        raise ValueError(f"{value} is not a value of a view") from None
