@@ -452,7 +452,7 @@ WRONG_CONFIGS = [
     ),
     ("llama", {"rope_scaling": {"type": "linear"}}, "the factor of rope_scaling must be from 1 to 1e+06, got 0.0"),
     ("llama", {"rope_scaling": {"type": "linear", "factor": 0.5}}, "the factor of rope_scaling must be from 1"),
-    ("llama", {"rope_scaling": {"type": "linear", "factor": "2"}}, "factor is '2', no number"),
+    ("llama", {"rope_scaling": {"type": "linear", "factor": "2"}}, "factor is '2', not a number"),
     ("llama", {"rope_scaling": {"type": "linear", "factor": 10**400}}, "the factor of rope_scaling must be from 1"),
     ("llama", {"rope_scaling": {"type": "linear", "factor": float("nan")}}, ""),
     ("llama", {"rope_parameters": {"rope_type": "llama3", "factor": 8}}, "low_freq_factor and high_freq_factor"),
@@ -462,7 +462,7 @@ WRONG_CONFIGS = [
         "must be above 0, the second one above the first",
     ),
     ("llama", {"rope_parameters": LLAMA3 | {"low_freq_factor": 0}}, "must be above 0, the second one above the first"),
-    ("llama", {"rope_parameters": LLAMA3 | {"high_freq_factor": True}}, "high_freq_factor is True, no number"),
+    ("llama", {"rope_parameters": LLAMA3 | {"high_freq_factor": True}}, "high_freq_factor is True, not a number"),
     (
         "llama",
         {"rope_parameters": LLAMA3 | {"original_max_position_embeddings": 0}},

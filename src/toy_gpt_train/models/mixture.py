@@ -410,7 +410,7 @@ class Mixture(Model):
         """Take over which code point stands for which prefix or word."""
         for number, (code, text) in enumerate(rows):
             if code != number or ord(self._views.code(text)) != number:
-                raise ValueError("a word that is there twice, or out of order")
+                raise ValueError("a word that occurs twice, or out of order")
         num_words = len(self._views.text_of_code())
         for expert, names in zip(self.experts, self.recipe.contexts, strict=True):
             for name, level in zip(names, expert.trie.levels[1:], strict=True):
