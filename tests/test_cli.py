@@ -1093,9 +1093,9 @@ def test_ladder_of_chosen_models(toy_gpt: ToyGpt, tmp_path: Path, refuse: Callab
     ],
 )
 def test_option_without_meaning(refuse: Callable[..., str], kind: str, option: str, value: float) -> None:
-    message = f"toy-gpt: error: {option} means nothing to {kind}\n"
+    message = f"toy-gpt: error: {option} does not apply to {kind}\n"
     assert refuse("train", "--model", kind, option, value) == message
 
 
 def test_resume_means_nothing_to_a_table(refuse: Callable[..., str]) -> None:
-    assert "--resume means nothing to bigram" in refuse("train", "--model", "bigram", "--resume")
+    assert "--resume does not apply to bigram" in refuse("train", "--model", "bigram", "--resume")

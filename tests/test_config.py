@@ -112,20 +112,20 @@ BAD: dict[str, tuple[str | bytes, str]] = {
     "no text": (b"\xff\xfe", "not UTF-8"),
     "NUL": ("steps = 3\0", "not valid TOML"),
     "NUL in a path": ('corpus = "a\\u0000b"', "NUL"),
-    "unknown name": ("stepps = 3", "'stepps' is no option of toy-gpt train"),
-    "unknown name in a table": ("[training]\nstepps = 3", "'stepps' is no option"),
-    "another file of options": ('config = "run.toml"', "'config' is no option"),
-    "a preset": ('preset = "x"', "'preset' is no option"),
-    "help": ("help = true", "'help' is no option"),
-    "a name with an equals sign": ('"config=run.toml" = 1', "is no option"),
-    "a name with a line end": ('"a\\nb" = 1', "is no option"),
+    "unknown name": ("stepps = 3", "'stepps' is not an option of toy-gpt train"),
+    "unknown name in a table": ("[training]\nstepps = 3", "'stepps' is not an option"),
+    "another file of options": ('config = "run.toml"', "'config' is not an option"),
+    "a preset": ('preset = "x"', "'preset' is not an option"),
+    "help": ("help = true", "'help' is not an option"),
+    "a name with an equals sign": ('"config=run.toml" = 1', "is not an option"),
+    "a name with a line end": ('"a\\nb" = 1', "is not an option"),
     "a word for a number": ('steps = "many"', "--steps"),
     "a fraction for a whole number": ("steps = 2.5", "--steps"),
     "truth for a number": ("steps = true", "steps takes one number or text"),
     "a list for a number": ("steps = [1, 2]", "steps takes one number or text"),
     "a list of truths": ("special = [true]", "special takes one number or text"),
     "a date": ("steps = 2026-01-01", "steps is neither a number nor a text"),
-    "a table in a table": ("[a.b]\nsteps = 3", "'b' is no option"),
+    "a table in a table": ("[a.b]\nsteps = 3", "'b' is not an option"),
     "a table for an option": ("[a.steps]\nx = 3", "steps is neither a number nor a text"),
     "lists in lists": (f"steps = {'[' * 30_000}{']' * 30_000}", "not valid TOML"),
     "a number for a flag": ("no_keep = 1", "no-keep must be true or false"),
@@ -297,5 +297,5 @@ def test_hostile_file_names(toy_gpt: ToyGpt, listing: Listing, tmp_path: Path) -
 
 
 def test_unusable_value_of_a_default() -> None:
-    with pytest.raises(InputError, match="no option"):
+    with pytest.raises(InputError, match="not an option"):
         parsed("--config", Path(__file__).parents[1] / "SE_MANIFEST.toml")

@@ -89,7 +89,7 @@ def test_from_the_command_line(toy_gpt: Callable[..., Any], tmp_path: Path) -> N
     assert toy_gpt("chat", *here, stdin="the dog\n").out.count(" > ") == 1
     assert toy_gpt("ladder", "--models", "witten-bell", "bigram", "--corpus", corpus, *here).out.count("\n") == 3
     refused = toy_gpt("train", "--model", "witten-bell", "--epochs", 5, *here)
-    assert refused.err == "toy-gpt: error: --epochs means nothing to witten-bell\n"
+    assert refused.err == "toy-gpt: error: --epochs does not apply to witten-bell\n"
 
 
 def test_damaged_counts_are_refused(tmp_path: Path) -> None:

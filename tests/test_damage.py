@@ -287,7 +287,7 @@ def test_damaged_vocabulary_is_refused(
 def test_token_that_is_there_twice_is_named(run_files: Callable[[str], Files], infer: Callable[..., Any]) -> None:
     files = run_files("all")
     damaged = edit_lines(files[VOCABULARY], set_cell(2, 1, "."))
-    assert_refused(infer({**files, VOCABULARY: damaged}), VOCABULARY, "line 3", "'.' is there twice")
+    assert_refused(infer({**files, VOCABULARY: damaged}), VOCABULARY, "line 3", "'.' occurs twice")
 
 
 DENSE_DAMAGE: dict[str, Callable[[list[str]], object]] = {

@@ -146,8 +146,8 @@ def test_options_that_go_together(toy_gpt, tmp_path, bpe):
         (("--special", END), "go together"),
         (("--document-per", "line"), "go together"),
         (("--document-per", "page", "--special", END), "invalid choice"),
-        (("--document-per", "line", "--special", "<end>"), f"no special token of this tokenizer; it has '{END}'"),
-        (("--document-per", "line", "--special", ""), "no special token"),
+        (("--document-per", "line", "--special", "<end>"), f"not a special token of this tokenizer; it has '{END}'"),
+        (("--document-per", "line", "--special", ""), "not a special token"),
     ):
         done = toy_gpt(*command, *wrong)
         assert done.refused

@@ -749,7 +749,7 @@ def test_command_fetches_any_text_by_its_hash(server, toy_gpt, out):
         ((*by_hash[:-1], "abc", "--out", out), "64 digits"),
         ((*by_hash[:-1], "g" * 64, "--out", out), "64 digits"),
         (("tiny-stories", "--url", server.url, "--out", out), "the sha256 of tiny-stories is not known here"),
-        (("names", *by_hash, "--out", out), "the sha256 of names is another one"),
+        (("names", *by_hash, "--out", out), "the sha256 of names is different"),
         (("--url", "ftp://a/b", *by_hash[2:], "--out", out), "not an http or https address"),
     ):
         done = toy_gpt("data", "fetch", *wrong)

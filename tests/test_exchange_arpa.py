@@ -407,7 +407,7 @@ def test_a_missing_shorter_context_is_passed_over(arpa_file: Callable[[str], Pat
 
 
 DAMAGE: dict[str, tuple[str, str, str]] = {
-    "no data": ("\\data\\", "\\date\\", "line 24: there is no \\data\\, so this is no ARPA file"),
+    "no data": ("\\data\\", "\\date\\", "line 24: there is no \\data\\, so this is not an ARPA file"),
     "a count of another length": ("ngram 2=5", "ngram 4=5", "line 3: not how many 2-grams"),
     "a count of nothing": ("ngram 1=5", "ngram 1=0", "more 1-grams than 0"),
     "a negative count": ("ngram 1=5", "ngram 1=-5", "line 2: not how many 1-grams"),
@@ -421,11 +421,11 @@ DAMAGE: dict[str, tuple[str, str, str]] = {
     "a word too few": ("cat dog\t-0.15", "cat", "line 16: not 2 words"),
     "a word too many": ("-0.8\t<s> dog", "-0.8\t<s> dog dog cat", "line 18: not 2 words"),
     "an unknown word": ("dog cat\n", "dog cow\n", "line 17: 'cow' is not among the 1-grams"),
-    "a word twice": ("dog\t-0.1\n", "cat\t-0.1\n", "line 11: the word 'cat' is there twice"),
-    "an n-gram twice": ("<s> dog", "<s> cat", "an n-gram is there twice"),
-    "a probability above 1": ("-0.5\t<s> cat", "0.5\t<s> cat", "line 14: 0.5 is no logarithm of a probability"),
+    "a word twice": ("dog\t-0.1\n", "cat\t-0.1\n", "line 11: the word 'cat' occurs twice"),
+    "an n-gram twice": ("<s> dog", "<s> cat", "an n-gram occurs twice"),
+    "a probability above 1": ("-0.5\t<s> cat", "0.5\t<s> cat", "line 14: 0.5 is not the logarithm of a probability"),
     "no number": ("-0.5\t<s> cat", "half\t<s> cat", "line 14: could not convert"),
-    "not a number": ("-0.5\t<s> cat", "nan\t<s> cat", "line 14: nan is no logarithm"),
+    "not a number": ("-0.5\t<s> cat", "nan\t<s> cat", "line 14: nan is not the logarithm"),
     "a weight that is no number": ("cat dog\t-0.15", "cat dog\tnan", "line 16: the back-off weight nan"),
     "a weight without end": ("cat dog\t-0.15", "cat dog\tinf", "line 16: the back-off weight inf"),
     "no end": ("\\end\\", "", "the file is cut off: there is no \\end\\"),
@@ -510,7 +510,7 @@ def test_a_missing_file_is_named(tmp_path: Path, toy_gpt: Callable[..., Any]) ->
 def test_other_models_are_refused_with_the_reason(tmp_path: Path, model: str) -> None:
     run = api.train(model, text=TEXT * 3, **({"steps": 1} if find_model(model).model_class.trains_in_steps else {}))
     with pytest.raises(
-        InputError, match=f"^an ARPA file cannot say {model}: it predicts in another way than by n-grams"
+        InputError, match=f"^an ARPA file cannot express {model}: it predicts in another way than by n-grams"
     ):
         run.export("arpa", tmp_path / "x.arpa")
     assert list(tmp_path.iterdir()) == []
@@ -521,7 +521,7 @@ def test_what_is_there_stays(tmp_path: Path) -> None:
     path = tmp_path / "x.arpa"
     path.write_text("mine")
     for there in (path, tmp_path):
-        with pytest.raises(InputError, match="there already; choose another name"):
+        with pytest.raises(InputError, match="already exists; choose another name"):
             run.export("arpa", there)
     assert path.read_text() == "mine"
 
@@ -592,9 +592,9 @@ def test_a_sentence_ends_where_the_file_says(arpa_file: Callable[[str], Path], t
     ("file", "old", "new", "said"),
     [
         ("02_ngrams_1.csv", "cat,-0.4,-0.2\n", "", "1-grams|rows"),
-        ("02_ngrams_2.csv", "cat,</s>", "cat,dog", "there twice"),
+        ("02_ngrams_2.csv", "cat,</s>", "cat,dog", "occurs twice"),
         ("02_ngrams_2.csv", "cat,</s>", "cow,</s>", "not in the vocabulary"),
-        ("02_ngrams_2.csv", "-0.6", "0.6", "no logarithm"),
+        ("02_ngrams_2.csv", "-0.6", "0.6", "not the logarithm"),
         ("00_meta.json", '"context_size": 2', '"context_size": 1', "3 tables of n-grams for a context of 1"),
         ("00_meta.json", '"context_size": 2', '"context_size": 1000000000000', "3 tables of n-grams"),
     ],

@@ -141,7 +141,7 @@ def test_what_transformers_has_not_is_refused(tmp_path, model):
 def test_a_folder_appears_whole_or_not_at_all(tmp_path, monkeypatch):
     run = trained("gpt")
     (tmp_path / "there").mkdir()
-    with pytest.raises(InputError, match="there: is there already"):
+    with pytest.raises(InputError, match="there: already exists"):
         run.export("hf", tmp_path / "there")
 
     def full(*_):
@@ -240,7 +240,7 @@ def test_their_models_compute_the_same_here(torch, tmp_path, bpe, name):
     if dtype := how.pop("dtype", None):
         model = model.to(getattr(torch, dtype))
     model.save_pretrained(tmp_path / "hf", **how)
-    # WHY read again: the frequencies of the rotation, which are no weights, have been rounded too.
+    # WHY read again: the frequencies of the rotation, which are not weights, have been rounded too.
     model = type(model).from_pretrained(tmp_path / "hf", dtype=torch.float32)
     shutil.copy(bpe, tmp_path / "hf")
     assert (tmp_path / "hf" / "model.safetensors.index.json").exists() == ("max_shard_size" in saving)
@@ -419,10 +419,10 @@ WRONG_CONFIGS = [
     ("gpt", {"scale_attn_weights": False}, "scale_attn_weights is False; only True is supported"),
     ("gpt", {"scale_attn_by_inverse_layer_idx": True}, "scale_attn_by_inverse_layer_idx is True"),
     ("gpt", {"n_head": 3}, "3 heads cannot share an embedding of 16"),
-    ("gpt", {"n_head": 0}, "n_head is 0, no whole number above 0"),
-    ("gpt", {"n_head": True}, "n_head is True, no whole number above 0"),
-    ("gpt", {"n_embd": None}, "n_embd is None, no whole number"),
-    ("gpt", {"n_embd": 10**30}, "n_embd is 1000000000000000000000000000000, no whole number"),
+    ("gpt", {"n_head": 0}, "n_head is 0, not a whole number above 0"),
+    ("gpt", {"n_head": True}, "n_head is True, not a whole number above 0"),
+    ("gpt", {"n_embd": None}, "n_embd is None, not a whole number"),
+    ("gpt", {"n_embd": 10**30}, "n_embd is 1000000000000000000000000000000, not a whole number"),
     ("gpt", {"n_embd": 65536, "n_head": 1}, "config.json describes a larger model than the weights"),
     ("gpt", {"n_inner": 23}, "has the shape [16, 24], but config.json says [16, 23]"),
     ("gpt", {"n_layer": 2}, "tensor 'transformer.h.1."),
@@ -430,7 +430,7 @@ WRONG_CONFIGS = [
     ("gpt", {"n_positions": 7}, "tensor transformer.wpe.weight has the shape [8, 16], but config.json says [7, 16]"),
     ("gpt", {"vocab_size": 281}, "280 tokens in the tokenizer, 281 in config.json"),
     ("gpt", {"layer_norm_epsilon": 0}, "norm_eps must be from 1e-12 to 1"),
-    ("gpt", {"layer_norm_epsilon": "1e-5"}, "layer_norm_epsilon is '1e-5', no number"),
+    ("gpt", {"layer_norm_epsilon": "1e-5"}, "layer_norm_epsilon is '1e-5', not a number"),
     ("gpt", {"tie_word_embeddings": 1}, "tie_word_embeddings is 1, neither true nor false"),
     ("llama", {"hidden_act": "gelu"}, "hidden_act is 'gelu'; only silu is supported"),
     ("llama", {"attention_bias": True}, "tensor 'model.layers.0.self_attn.k_proj.bias' is missing"),
@@ -438,7 +438,7 @@ WRONG_CONFIGS = [
     ("llama", {"mlp_bias": "no"}, "mlp_bias is 'no', neither true nor false"),
     ("llama", {"head_dim": 2}, "q_proj.weight has the shape [16, 16], but config.json says [8, 16]"),
     ("llama", {"head_dim": 3}, "RoPE rotates values in pairs, so a head needs an even number of them, not 3"),
-    ("llama", {"head_dim": -4}, "head_dim is -4, no whole number above 0"),
+    ("llama", {"head_dim": -4}, "head_dim is -4, not a whole number above 0"),
     ("llama", {"head_dim": 1 << 30}, "head_dim must be from 0 to 65536"),
     ("llama", {"head_dim": 8}, "config.json describes a larger model than the weights"),
     ("llama", {"num_key_value_heads": 3}, "4 heads cannot share 3 heads of keys and values evenly"),
@@ -452,7 +452,7 @@ WRONG_CONFIGS = [
     ),
     ("llama", {"rope_scaling": {"type": "linear"}}, "the factor of rope_scaling must be from 1 to 1e+06, got 0.0"),
     ("llama", {"rope_scaling": {"type": "linear", "factor": 0.5}}, "the factor of rope_scaling must be from 1"),
-    ("llama", {"rope_scaling": {"type": "linear", "factor": "2"}}, "factor is '2', no number"),
+    ("llama", {"rope_scaling": {"type": "linear", "factor": "2"}}, "factor is '2', not a number"),
     ("llama", {"rope_scaling": {"type": "linear", "factor": 10**400}}, "the factor of rope_scaling must be from 1"),
     ("llama", {"rope_scaling": {"type": "linear", "factor": float("nan")}}, ""),
     ("llama", {"rope_parameters": {"rope_type": "llama3", "factor": 8}}, "low_freq_factor and high_freq_factor"),
@@ -462,11 +462,11 @@ WRONG_CONFIGS = [
         "must be above 0, the second one above the first",
     ),
     ("llama", {"rope_parameters": LLAMA3 | {"low_freq_factor": 0}}, "must be above 0, the second one above the first"),
-    ("llama", {"rope_parameters": LLAMA3 | {"high_freq_factor": True}}, "high_freq_factor is True, no number"),
+    ("llama", {"rope_parameters": LLAMA3 | {"high_freq_factor": True}}, "high_freq_factor is True, not a number"),
     (
         "llama",
         {"rope_parameters": LLAMA3 | {"original_max_position_embeddings": 0}},
-        "embeddings is 0, no whole number",
+        "embeddings is 0, not a whole number",
     ),
     (
         "llama",
@@ -475,9 +475,9 @@ WRONG_CONFIGS = [
     ),
     ("llama", {"rope_parameters": {"partial_rotary_factor": 0.5}}, "partial_rotary_factor is 0.5; only 1"),
     ("llama", {"partial_rotary_factor": 0.5}, "partial_rotary_factor is 0.5; only 1"),
-    ("llama", {"rope_scaling": "yes"}, "rope_scaling is 'yes', no object"),
+    ("llama", {"rope_scaling": "yes"}, "rope_scaling is 'yes', not an object"),
     ("llama", {"rope_theta": 0.5}, "rope_base must be from 1"),
-    ("llama", {"rope_theta": None}, "rope_theta is None, no number"),
+    ("llama", {"rope_theta": None}, "rope_theta is None, not a number"),
 ]
 
 
@@ -530,7 +530,7 @@ WRONG_TOKENIZERS = [
     (lambda d: d["model"].update(type="Unigram"), "its model is 'Unigram'"),
     (lambda d: d.update(post_processor={"type": "BertProcessing"}), "its post_processor (BertProcessing) adds tokens"),
     (lambda d: d.update(model=None), "its model or its pre_tokenizer is not an object"),
-    (lambda d: d["model"].update(type="WordLevel"), "cuts or joins text in another way than toy-gpt export writes"),
+    (lambda d: d["model"].update(type="WordLevel"), "does not cut and join text as those that toy-gpt export writes"),
 ]
 
 

@@ -156,8 +156,8 @@ def test_a_resumed_run_shows_samples_of_its_own_steps(toy_gpt: ToyGpt, corpus: P
 @pytest.mark.parametrize(
     ("typed", "message"),
     [
-        (("--model", "bigram", "--sample-every", 5), "--sample-every means nothing to bigram"),
-        (("--model", "gpt", "--sample-every", 5, "--json"), "--sample-every means nothing with --json"),
+        (("--model", "bigram", "--sample-every", 5), "--sample-every does not apply to bigram"),
+        (("--model", "gpt", "--sample-every", 5, "--json"), "--sample-every does not apply with --json"),
         (("--model", "gpt", "--sample-every", -1), "--sample-every must be at least 0, got -1"),
     ],
 )

@@ -360,7 +360,7 @@ def test_options_in_a_file(toy_gpt: ToyGpt, trained: Trained, tmp_path: Path) ->
     )
     typed = ("--start-tokens", "the", "dog", "--num", 4, "--topk", 3, "--temperature", 0.5, "--stop", "zz", ".")
     assert answer_of(toy_gpt, base, "--config", config) == answer_of(toy_gpt, base, *typed)
-    prompted = answer_of(toy_gpt, base, "--config", config, "--prompt", "the cat", "--num", 2)  # what is typed wins
+    prompted = answer_of(toy_gpt, base, "--config", config, "--prompt", "the cat", "--num", 2)  # what you type wins
     assert prompted["start_tokens"] == ["the", "cat"]
     assert len(prompted["generated"]) <= 4
     for text in ("steps = 4\n", "num_tokens = 'x'\n", "num_samples = 0\n", "[\n", "raw = true\njson = true\n"):

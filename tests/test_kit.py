@@ -19,7 +19,7 @@ import pytest
 
 import toy_gpt_train
 from browser.kit import SITE
-from conftest import needs_processes
+from conftest import needs_processes, needs_threads
 from toy_gpt_train.errors import InputError
 from toy_gpt_train.kit import server as kit_server
 from toy_gpt_train.kit.build import write_kit
@@ -130,7 +130,8 @@ def test_what_is_left_out(site: Path, tmp_path: Path) -> None:
         (copy / "link.html").symlink_to(outside)
         (copy / "inside.html").symlink_to(copy / "index.html")
         (copy / "folder").symlink_to(tmp_path, target_is_directory=True)
-        os.mkfifo(copy / "pipe.html")
+        if hasattr(os, "mkfifo"):
+            os.mkfifo(copy / "pipe.html")
     assert site_files(copy) == before
 
 
@@ -353,6 +354,7 @@ def test_an_old_python_is_told_so(unpacked: Path) -> None:
         (["--port", "65536"], "a port is a number from 0 to 65535, got 65536"),
     ],
 )
+@needs_threads
 def test_options_that_make_no_sense(
     site: Path, capsys: pytest.CaptureFixture[str], options: list[str], message: str
 ) -> None:

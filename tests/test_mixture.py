@@ -320,13 +320,13 @@ def test_tables_by_hand():
     ("name", "change", "message"),
     [
         ("02_counts_2.csv", lambda rows: [], "nothing in it"),
-        ("02_counts_1.csv", lambda rows: [*rows, rows[0]], "there twice"),
+        ("02_counts_1.csv", lambda rows: [*rows, rows[0]], "occur twice"),
         ("02_counts_1.csv", lambda rows: [(*rows[0][:-1], 0), *rows[1:]], "count below 1"),
         ("03_discounts.csv", lambda rows: rows[1:], "not a row for each expert and length"),
         ("03_discounts.csv", lambda rows: [(3, 0, 0.5, 1.0, 1.5), *rows], "not a row for each expert and length"),
         ("03_discounts.csv", lambda rows: [(1, 0, 1.5, 1.0, 1.5), *rows[1:]], "more than was counted"),
         ("04_mixing_weights.csv", lambda rows: rows[1:] + rows[:1], "out of place"),
-        ("04_mixing_weights.csv", lambda rows: [*rows, rows[1]], "there twice"),
+        ("04_mixing_weights.csv", lambda rows: [*rows, rows[1]], "given twice"),
         ("04_mixing_weights.csv", lambda rows: [*rows, ("column", 1, 0.0, 0.0)], "gate 'column' is unknown"),
         (
             "04_mixing_weights.csv",

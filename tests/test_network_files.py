@@ -263,9 +263,9 @@ def test_what_only_imported_models_have_is_read_back(tmp_path: Path) -> None:
     assert (tmp_path / "artifacts" / "27_b_gate.csv").exists()
     meta = tmp_path / "artifacts" / META
     for scaling, words in (
-        (3, "rope_scaling of the architecture is no object"),
+        (3, "rope_scaling of the architecture is not an object"),
         ({"factor": 2.0}, "the rope_scaling has no low_freq_factor"),
-        ({"factor": True}, "factor of the rope_scaling is no float"),
+        ({"factor": True}, "factor of the rope_scaling is not of type float"),
         ({"speed": 2.0}, "the rope_scaling has an unknown number 'speed'"),
     ):
         changed = {**read.meta, "architecture": {**read.meta["architecture"], "rope_scaling": scaling}}

@@ -374,10 +374,10 @@ def test_loading_forgets_what_was_there():
 @pytest.mark.parametrize(
     ("layout", "lines", "message"),
     [
-        ("observed", [((0,), 1.0, 0.0), ((1,), 0.0, 1.0), ((0,), 1.0, 0.0)], "row is there twice"),
-        ("all", [((0,), 0.0, 0.0), ((0,), 0.0, 0.0)], "row is there twice"),
-        ("sparse", [((0,), None, 1.0), ((0,), None, 1.0)], "row is there twice"),
-        ("sparse", [((0,), 1, 1.0), ((0,), 1, 2.0), ((0,), None, 0.0)], "token is there twice"),
+        ("observed", [((0,), 1.0, 0.0), ((1,), 0.0, 1.0), ((0,), 1.0, 0.0)], "row occurs twice"),
+        ("all", [((0,), 0.0, 0.0), ((0,), 0.0, 0.0)], "row occurs twice"),
+        ("sparse", [((0,), None, 1.0), ((0,), None, 1.0)], "row occurs twice"),
+        ("sparse", [((0,), 1, 1.0), ((0,), 1, 2.0), ((0,), None, 0.0)], "token occurs twice"),
         ("sparse", [((0,), 1, 1.0), ((1,), 1, 2.0), ((1,), None, 0.0)], "the row before has no line"),
         ("sparse", [((0,), None, 1.0), ((1,), 1, 2.0)], "ends in the middle of a row"),
     ],

@@ -121,11 +121,14 @@ def test_shards_are_read_as_one_model(tmp_path):
 @pytest.mark.parametrize(
     ("weight_map", "message"),
     [
-        ({"x": "../a.safetensors"}, "tensor 'x' is in '../a.safetensors', which is no name of a shard beside it"),
-        ({"x": "/etc/a.safetensors"}, "tensor 'x' is in '/etc/a.safetensors', which is no name of a shard beside it"),
-        ({"x": "..safetensors"}, "tensor 'x' is in '..safetensors', which is no name of a shard beside it"),
-        ({"x": "model.safetensors.index.json"}, "which is no name of a shard beside it"),
-        ({"x": 1}, "tensor 'x' is in 1, which is no name of a shard beside it"),
+        ({"x": "../a.safetensors"}, "tensor 'x' is in '../a.safetensors', which is not the name of a shard beside it"),
+        (
+            {"x": "/etc/a.safetensors"},
+            "tensor 'x' is in '/etc/a.safetensors', which is not the name of a shard beside it",
+        ),
+        ({"x": "..safetensors"}, "tensor 'x' is in '..safetensors', which is not the name of a shard beside it"),
+        ({"x": "model.safetensors.index.json"}, "which is not the name of a shard beside it"),
+        ({"x": 1}, "tensor 'x' is in 1, which is not the name of a shard beside it"),
         ({"x": "c.safetensors"}, "c.safetensors: missing, but model.safetensors.index.json names it"),
         ({"x": "folder.safetensors"}, "folder.safetensors: missing, but model.safetensors.index.json names it"),
         ({"x": "a.safetensors", "z": "a.safetensors"}, "a.safetensors: tensor 'y' is in this shard, which"),

@@ -577,7 +577,7 @@ def test_too_many_rows_are_refused_before_training(
     for model in ("kneser-ney", "embeddings"):
         outcome = toy_gpt("train", "--model", model, "--all-rows", "--corpus", glossary, "--base-dir", tmp_path / "run")
         assert outcome.refused
-        assert f"--all-rows means nothing to {model}" in outcome.err
+        assert f"--all-rows does not apply to {model}" in outcome.err
     with pytest.raises(InputError, match="all_rows must be true or false, got 1"):
         tg.train("bigram", text="a b a", all_rows=1)
 

@@ -202,7 +202,7 @@ def test_what_cannot_be_is_refused(options, words):
 
 
 def test_a_model_that_counts_has_no_network(tmp_path):
-    with pytest.raises(InputError, match="engine means nothing to kneser-ney"):
+    with pytest.raises(InputError, match="engine does not apply to kneser-ney"):
         tg.train("kneser-ney", text=TEXT, engine="torch")
     tg.train("kneser-ney", text=TEXT, save_to=tmp_path)
     with pytest.raises(InputError, match="this model counts"):

@@ -99,14 +99,14 @@ def test_how_many_windows_are_evaluated(model, expected):
 @pytest.mark.parametrize(
     ("options", "said"),
     [
-        ({"momentum": 0.9}, "--momentum means nothing to adamw"),
-        ({"momentum": 0.0}, "--momentum means nothing to adamw"),
-        ({"optimizer": "adamw", "momentum": 0.5}, "--momentum means nothing to adamw"),
-        ({"optimizer": "sgd", "beta1": 0.9}, "--beta1 means nothing to sgd"),
-        ({"optimizer": "sgd", "beta2": 0.9}, "--beta2 means nothing to sgd"),
-        ({"optimizer": "sgd", "weight_decay": 0.1}, "--weight-decay means nothing to sgd"),
-        ({"schedule": "constant", "last_rate": 0.1}, "--last-rate means nothing to constant"),
-        ({"schedule": "inverse-sqrt", "last_rate": 0.1}, "--last-rate means nothing to inverse-sqrt"),
+        ({"momentum": 0.9}, "--momentum does not apply to adamw"),
+        ({"momentum": 0.0}, "--momentum does not apply to adamw"),
+        ({"optimizer": "adamw", "momentum": 0.5}, "--momentum does not apply to adamw"),
+        ({"optimizer": "sgd", "beta1": 0.9}, "--beta1 does not apply to sgd"),
+        ({"optimizer": "sgd", "beta2": 0.9}, "--beta2 does not apply to sgd"),
+        ({"optimizer": "sgd", "weight_decay": 0.1}, "--weight-decay does not apply to sgd"),
+        ({"schedule": "constant", "last_rate": 0.1}, "--last-rate does not apply to constant"),
+        ({"schedule": "inverse-sqrt", "last_rate": 0.1}, "--last-rate does not apply to inverse-sqrt"),
         ({"optimizer": "adam"}, "optimizer must be adamw or sgd, got 'adam'"),
         ({"schedule": "step"}, "schedule must be cosine, linear, constant or inverse-sqrt, got 'step'"),
         ({"optimizer": "sgd", "momentum": 1.0}, "momentum must be at least 0 and below 1, got 1.0"),
@@ -170,8 +170,8 @@ def test_no_bias(tmp_path, model):
 @pytest.mark.parametrize("model", ["gpt", "llama", "bigram"])
 def test_no_bias_means_nothing_to_others(model, toy_gpt, tmp_path):
     outcome = toy_gpt("train", "--model", model, "--no-bias", "--base-dir", tmp_path)
-    assert outcome.err == f"toy-gpt: error: --no-bias means nothing to {model}\n"
-    with pytest.raises(InputError, match=f"bias means nothing to {model}"):
+    assert outcome.err == f"toy-gpt: error: --no-bias does not apply to {model}\n"
+    with pytest.raises(InputError, match=f"bias does not apply to {model}"):
         tg.train(model, text=TEXT, bias=False)
 
 
@@ -190,7 +190,7 @@ def test_files_from_before_these_options_are_read(tmp_path, model):
 
 @pytest.mark.parametrize("bias", [1, 0, None, "true"])
 def test_a_bias_that_is_neither_true_nor_false_is_refused(bias):
-    with pytest.raises(InputError, match="bias of the architecture is no bool"):
+    with pytest.raises(InputError, match="bias of the architecture is not of type bool"):
         Architecture.from_mapping(
             {"embedding_dim": 8, "hidden_dim": 32, "heads": 2, "layers": 1, "dropout": 0.0, "bias": bias}
         )

@@ -814,7 +814,7 @@ BPE_DAMAGE: dict[str, tuple[str, Callable[[str], str]]] = {
     "vocab is a list": ("vocab.json", lambda text: "[]"),
     "a byte is missing": ("vocab.json", lambda text: text.replace('"!"', '"!!"')),
     "an id is text": ("vocab.json", lambda text: text.replace('"!": 33', '"!": "33"')),
-    "an id is there twice": ("vocab.json", lambda text: text.replace('"!": 33', '"!": 34')),
+    "an id occurs twice": ("vocab.json", lambda text: text.replace('"!": 33', '"!": 34')),
     "a token has a space": ("vocab.json", lambda text: text.replace("{", '{"a b": 999,', 1)),
     "a merge of three": ("merges.txt", lambda text: text + "a b c\n"),
     "a merge of what is unknown": ("merges.txt", lambda text: text + "q q\n"),

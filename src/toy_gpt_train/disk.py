@@ -60,7 +60,7 @@ def whole_folder(path: Path) -> Iterator[Path]:
     InputError if something has that name already.
     """
     if path.exists() or path.is_symlink():
-        raise InputError(f"{path}: is there already; choose another name")
+        raise InputError(f"{path}: already exists; choose another name")
     temporary = temporary_path(path.absolute(), os.getpid())
     rmtree(temporary, ignore_errors=True)  # a killed process of the same number may have left it
     with present(temporary.parent), naming(path):

@@ -110,7 +110,7 @@ def _dense(rows: Iterable[Any], tokens: Sequence[str]) -> Iterator[list[str]]:
             continue
         weights = {name: weight for other, name, weight in own if other == label}
         if len(weights) != len(own) or not weights.keys() <= names.keys():
-            raise ValueError("a token of this row is unknown or there twice, or the row before has no line for *")
+            raise ValueError("a token of this row is unknown or occurs twice, or the row before has no line for *")
         yield [label, *(weights.get(name, cell) for name in names)]
         own = []
 
@@ -135,7 +135,7 @@ def load_run(base_dir: Path) -> tuple[io.JsonObject, ArtifactVocabulary, SimpleN
             context_ids = tuple(token_ids_of(io.split_label(label), vocab)) if model.context_size else ()
             model.check_context(context_ids)
             if context_ids in model.weights:
-                raise ValueError(f"row {label[:40]!r} is there twice")
+                raise ValueError(f"row {label[:40]!r} occurs twice")
             model.weights[context_ids] = _weights(cells, model.vocab_size)
         if rows.line_num - 1 != num_lines:
             raise ValueError(f"the file has {rows.line_num - 1} rows, not {num_lines}")

@@ -6,7 +6,7 @@ class InputError(ValueError):
 
 
 class InputWarning(UserWarning):
-    """Something the user gave is odd but can be used. The command line prints it as one line and goes on."""
+    """Something the user gave is odd but can be used. The command line prints it as one line and continues."""
 
 
 class StopTraining(Exception):  # noqa: N818 - like StopIteration, it is no error

@@ -64,7 +64,7 @@ class Job:
         given = {name: value for name, value in options.items() if value is not None}
         known = self.entry.model_class.options
         if unused := self.entry.unused_options(given):
-            raise InputError(f"{unused[0]} means nothing to {model}; its options are: {', '.join(known) or 'none'}")
+            raise InputError(f"{unused[0]} does not apply to {model}; its options are: {', '.join(known) or 'none'}")
         self._in_steps = STEP_OPTIONS | {name: value for name, value in given.items() if name in STEP_OPTIONS}
         self._numbers = {name: known[name].checked(name, value) for name, value in given.items() if name in known}
         _check_steps(self._in_steps, self._numbers)

@@ -90,7 +90,7 @@ class Progress:
             self._shown.update({"text/plain": line}, raw=True)
 
     def _write(self, text: str) -> None:
-        with suppress(OSError):  # the work goes on when nobody can watch it any more
+        with suppress(OSError):  # the work continues when nobody can watch it any more
             self._stream.write(text)
             self._stream.flush()
 

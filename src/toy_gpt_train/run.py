@@ -134,7 +134,7 @@ class Run:
             repetition_penalty: Above 1, tokens that the text already has become less likely.
             seed: The same seed gives the same text.
             stop: A text or several; what is written ends before the first of them.
-            ignore_eos: Whether to write on after the token that ends a text, if the tokenizer has one.
+            ignore_eos: Whether to keep writing after the token that ends a text, if the tokenizer has one.
 
         Raises:
             InputError: A value makes no sense, or the model does not know the last tokens of the prompt.
@@ -266,7 +266,7 @@ class Run:
             out: The file, or for ``hf`` the folder, which must not be there yet.
 
         Raises:
-            InputError: There is no such format, or it cannot say what this model is.
+            InputError: There is no such format, or it cannot express this model.
             OSError: Something could not be written.
         """
         return export_run(self._saved(), to, Path(out))

@@ -558,7 +558,7 @@ SHORT = "--model context-3 --corpus corpus/000_cat_dog.txt"
         ("--epochs 0", None, "epochs must be at least 1, got 0"),
         ("--epochs many", None, "invalid int value"),
         ("--nonsense", None, "--nonsense"),
-        ("--steps 5", None, "--steps means nothing to context-3"),
+        ("--steps 5", None, "--steps does not apply to context-3"),
         ("--model gpt --workers 2", None, "--workers"),
         ("--help", None, "--help"),
         ("--note 'no end", None, "cannot be read"),

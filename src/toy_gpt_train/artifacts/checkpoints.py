@@ -74,7 +74,7 @@ class Checkpoints:
 
     Args:
         folder: Where they are. Only the newest is kept; nothing else in the folder is touched.
-        every: Steps from one to the next; 0 to write none, None for one a minute.
+        every: Steps from one to the next; 0 to write none, None for one per minute.
         identity: What the run is, as JSON: its text, its model and all its numbers.
         resume: Whether to continue from the newest.
     """

@@ -80,7 +80,9 @@ def _embeddings(vocab_size: int, folder: Path) -> dict[str, Any]:
     if size < 1 or header != ["token_id", "token", *(f"dim_{i}" for i in range(size))]:
         raise InputError(f"{EMBEDDINGS_NAME} has no header of learned vectors, which is token_id,token,dim_0 and so on")
     if num_rows < size or num_rows % size:
-        raise InputError(f"{WEIGHTS_NAME} has {num_rows} rows, which is no multiple of the {size} values of a vector")
+        raise InputError(
+            f"{WEIGHTS_NAME} has {num_rows} rows, which is not a multiple of the {size} values of a vector"
+        )
     shapes = {
         "output.weight": (WEIGHTS_NAME, [vocab_size, num_rows]),
         "token_embeddings.weight": (EMBEDDINGS_NAME, [vocab_size, size]),

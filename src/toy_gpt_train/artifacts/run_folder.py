@@ -204,7 +204,7 @@ def read_run(folder: Path, *, strict: bool = False) -> SavedRun:
         else:
             if _version(folder) == version:
                 return run
-    raise InputError(f"{folder}: other runs are written here all the time; try again")
+    raise InputError(f"{folder}: other runs keep being written here; try again")
 
 
 def _version(folder: Path) -> tuple[int, ...] | None:

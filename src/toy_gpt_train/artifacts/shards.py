@@ -25,7 +25,9 @@ def open_shards(index: Path) -> dict[str, LazyTensor]:
     names_in: dict[str, set[str]] = {}
     for name, shard in weight_map.items():
         if not isinstance(shard, str) or not _SHARD.fullmatch(shard):
-            raise InputError(f"{index}: tensor {name!r:.60} is in {shard!r:.60}, which is no name of a shard beside it")
+            raise InputError(
+                f"{index}: tensor {name!r:.60} is in {shard!r:.60}, which is not the name of a shard beside it"
+            )
         names_in.setdefault(shard, set()).add(name)
     tensors: dict[str, LazyTensor] = {}
     for shard, expected in sorted(names_in.items()):

@@ -26,7 +26,7 @@ def read_vocabulary(path: Path, vocab_size: int, most_bytes: int) -> tuple[list[
         if parse_int(id_text, f"{where} token_id") != len(frequencies):
             raise InputError(f"{where} token_id is {id_text}, not {len(frequencies)}")
         if token in frequencies:
-            raise InputError(f"{where} token {token[:40]!r} is there twice")
+            raise InputError(f"{where} token {token[:40]!r} occurs twice")
         if len(frequencies) == vocab_size:
             raise InputError(f"{path}: more than the {vocab_size} tokens that the metadata says")
         frequencies[token] = parse_int(frequency, f"{where} frequency")

@@ -101,13 +101,13 @@ def add_sampling(parser: argparse.ArgumentParser) -> None:
         ("--topk", 5, "K", "most likely tokens to show (default: %(default)s)"),
         ("--top-k", 0, "K", "draw among the K most likely tokens only (default: 0, all)"),
         ("--top-p", 1.0, "P", "draw among the most likely P of the probability only"),
-        ("--repetition-penalty", 1.0, "R", "above 1: tokens that the text has become less likely (default: 1, none)"),
+        ("--repetition-penalty", 1.0, "R", "above 1: make tokens already in the text less likely (default: 1, none)"),
         ("--seed", 0, "S", "same seed, same text (default: 0)"),
     )
     meaning = "end before any of these texts, which are not printed"
     parser.add_argument("--stop", nargs="+", action="extend", default=[], metavar="TEXT", help=meaning)
     parser.add_argument("--stop-at-newline", action="store_true", help="end before a line end")
-    meaning = "write on after the token that ends a text, such as <|endoftext|>"
+    meaning = "keep writing after the token that ends a text, such as <|endoftext|>"
     parser.add_argument("--ignore-eos", action="store_true", help=meaning)
     parser.add_argument("--lowercase", action="store_true", help="make the prompt lower-case first")
 

@@ -27,11 +27,11 @@ PRESETS: Final = Path(__file__).resolve().parents[1] / "presets"
 
 def add_config(parser: argparse.ArgumentParser, *, presets: bool) -> None:
     """Add --config, and --preset if the command has presets; the parser then calls config_arguments()."""
-    meaning = "a TOML file of options, with _ for - in names; what is typed wins"
+    meaning = "a TOML file of options, with _ for - in names; what you type wins"
     parser.add_argument("--config", type=Path, metavar="FILE", help=meaning)
     if presets:
         names = sorted(path.stem for path in PRESETS.glob("*.toml"))
-        meaning = "settings of a first network, or of a known project; what is typed wins"
+        meaning = "settings of a first network, or of a known project; what you type wins"
         parser.add_argument("--preset", choices=names, help=meaning)
 
 
@@ -72,7 +72,7 @@ def _arguments_of(parser: argparse.ArgumentParser, path: Path, beaten: Container
         flag = f"--{name.replace('_', '-')}"
         action = parser._option_string_actions.get(flag)
         if action is None or action.dest in ("config", "preset", "help"):
-            raise InputError(f"{path}: {name!r:.60} is no option of {parser.prog}")
+            raise InputError(f"{path}: {name!r:.60} is not an option of {parser.prog}")
         arguments[action.dest] = [] if flag in beaten else _typed(action, flag, value, path)
     return arguments
 

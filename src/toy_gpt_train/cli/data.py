@@ -194,7 +194,7 @@ _SPEED: Final = "give up an attempt that is slower, in KB per second over 30 sec
 _DEADLINE: Final = "give up after S seconds in all; the next try resumes there (default: %(default)g)"
 _SEPARATOR: Final = r"what to write between two texts; \n is a line end, \t a tab (default: a blank line)"
 _TOKENIZER: Final = "a saved tokenizer: toy_tokenizer.json, or vocab.json and merges.txt"
-_SPECIAL: Final = "texts that are one token wherever they stand, such as <|endoftext|>"
+_SPECIAL: Final = "texts that are one token wherever they occur, such as <|endoftext|>"
 _CHECK: Final = "refuse unless it is the text that was encoded (char and bpe only)"
 # The commands that have it, and an option.
 _OPTIONS: Final[tuple[tuple[str, str, dict[str, Any]], ...]] = (
@@ -202,7 +202,7 @@ _OPTIONS: Final[tuple[tuple[str, str, dict[str, Any]], ...]] = (
     ("fetch", "--out", _value("FILE", "the file to write (default: NAME.txt, here)", Path)),
     ("fetch", "name", _value("NAME", "the text (default: list them)", nargs="?")),
     ("fetch", "--url", _value("URL", "fetch it from here; with a NAME, it must be the same text")),
-    ("fetch", "--sha256", _value("HASH", "what the file must have, where it is not known here")),
+    ("fetch", "--sha256", _value("HASH", "the hash that the file must have, if the list does not know it")),
     ("fetch", "--min-speed", _value("KB", _SPEED, float, default=Patience.min_speed / 1000)),
     ("fetch", "--deadline", _value("S", _DEADLINE, float, default=Patience.deadline)),
     ("fetch", "--force", {"action": "store_true", "help": "replace a file that has other content"}),

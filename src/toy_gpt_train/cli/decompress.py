@@ -11,7 +11,7 @@ from toy_gpt_train.errors import InputError
 from toy_gpt_train.files import read_bytes
 from toy_gpt_train.show import say
 
-HELP: Final = "give back the text of a file that toy-gpt compress has written"
+HELP: Final = "restore the text of a file that toy-gpt compress has written"
 LESSON: Final = """The model says how likely each token is, the bits say which one it was, and the model reads on:
 what it says next depends on the tokens that have come out. So a text can only be read from its start, and only with
 the model that has coded it. A hash in the file tells whether all bytes are the same.

@@ -13,11 +13,11 @@ from toy_gpt_train.world.text import corpus_at
 
 HELP: Final = "score a text with a trained model: loss, perplexity, bits per byte"
 LESSON: Final = """The loss is the average surprise in nats per token: 0 for a model that is always sure and right.
-Perplexity is exp(loss): among so many equally likely tokens the model is choosing. Bits per byte compares models that
-cut the text differently. Score a text that the model has not seen: its own it may know by heart.
+Perplexity is exp(loss): a choice among that many equally likely tokens is just as surprising. Bits per byte compares
+models that cut the text differently. Score a text that the model has not seen: it may know its own by heart.
 
-With --online the model goes on learning: it scores a token, then learns it. Each is still scored before it is learned.
-So the loss is honest, but it is another one, that of a model that gets used to the text.
+With --online the model keeps learning: it scores each token, and then learns it. The loss is still honest, because no
+token is learned before it is scored. But it is a different loss: that of a model that gets used to the text.
 
 examples:
   toy-gpt evaluate --base-dir my_run --text other.txt

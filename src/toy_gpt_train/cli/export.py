@@ -9,7 +9,7 @@ from toy_gpt_train.exchange import FORMATS
 from toy_gpt_train.show import say
 
 HELP: Final = "write a model for other software: Hugging Face, llama.cpp, KenLM"
-LESSON: Final = """What you train here is the real thing in small. Other programs open it, and give the same numbers:
+LESSON: Final = """What you train here is the real thing, only small. Other programs open it, and give the same numbers:
 transformers (hf), llama.cpp and ollama (gguf), KenLM (arpa, for Kneser-Ney).
 
 examples:

@@ -8,7 +8,7 @@ from toy_gpt_train import run
 from toy_gpt_train.cli.arguments import add_base_dir
 from toy_gpt_train.show import say
 
-HELP: Final = "take over a model of other software: a folder of Hugging Face, or an ARPA file"
+HELP: Final = "read a model from other software: a Hugging Face folder, or an ARPA file"
 LESSON: Final = """Its weights become a run like any other: infer, evaluate, chat and view work on it.
 
 examples:

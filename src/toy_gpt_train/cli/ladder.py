@@ -71,7 +71,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--long", action="store_true", help="train the declared runs that take many minutes each")
     parser.add_argument("--models", nargs="+", default=[], metavar="MODEL", help="train only these (default: all)")
     add_text_options(parser)
-    parser.add_argument("--workers", type=int, default=1, metavar="W", help="processes of a network (default: 1)")
+    parser.add_argument(
+        "--workers", type=int, default=1, metavar="W", help="processes that train a network (default: 1)"
+    )
     parser.set_defaults(handler=_ladder)
 
 
@@ -80,7 +82,7 @@ def _ladder(args: argparse.Namespace) -> int:
     if args.corpus is not None:
         runs = [LadderRun(entry, args.corpus, args.tokenizer, args.val_fraction) for entry in entries]
     elif (args.tokenizer, args.val_fraction) != ("word", 0.0):
-        raise InputError("--tokenizer and --val-fraction need --corpus: the manifest says them for its own runs")
+        raise InputError("--tokenizer and --val-fraction need --corpus: the manifest sets them for its own runs")
     else:
         declared = declared_runs(is_long=args.long)
         runs = [one for one in declared if not args.models or one.entry.name in args.models]

@@ -33,7 +33,7 @@ def chosen_level() -> str | None:
 
 
 class _Handler(logging.StreamHandler[Any]):
-    """Writes lines to a stream; the work goes on when nobody can read them any more."""
+    """Writes lines to a stream; the work continues when nobody can read them any more."""
 
     def handleError(self, record: logging.LogRecord) -> None:  # noqa: N802 - logging's own name
         pass

@@ -37,7 +37,7 @@ def chosen_every(every: int | None, model: str, *, json: bool) -> int | None:
     if every < 0:
         raise InputError(f"--sample-every must be at least 0, got {every}")
     if every and (json or not is_network):
-        raise InputError(f"--sample-every means nothing {'with --json' if json else f'to {model}'}")
+        raise InputError(f"--sample-every does not apply {'with --json' if json else f'to {model}'}")
     return every
 
 

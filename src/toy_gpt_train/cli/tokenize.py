@@ -19,7 +19,7 @@ from toy_gpt_train.tokenizers.saved import kind_or_folder, load_tokenizer
 
 HELP: Final = "show how a text is cut into tokens, or learn and save a tokenizer"
 LESSON: Final = """A model never sees letters, only the ids of tokens. Byte-level BPE begins with single bytes, and
-merges the pair that comes most often, again and again. --word shows how one word grows together.
+merges the pair that comes most often, again and again. --word shows how one word is put together.
 
 examples:
   toy-gpt tokenize --text "The dog jumped over the river."
@@ -43,12 +43,18 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     meaning = f"what a token is: {kinds}, or the folder of a saved tokenizer (default: bpe)"
     which = parser.add_mutually_exclusive_group()
     which.add_argument("--tokenizer", default="bpe", metavar="KIND", help=meaning)
-    which.add_argument("--folder", dest="tokenizer", type=Path, metavar="DIR", help="the folder, whatever its name")
+    which.add_argument(
+        "--folder",
+        dest="tokenizer",
+        type=Path,
+        metavar="DIR",
+        help="the folder of a saved tokenizer, even one named like a kind",
+    )
     parser.add_argument("--corpus", type=Path, metavar="PATH", help="the text to learn from (default: the stories)")
     parser.add_argument(
         "--vocab-size", type=int, default=DEFAULT_VOCAB_SIZE, metavar="V", help="stop merging at V tokens (bpe only)"
     )
-    meaning = "texts that are one token wherever they stand, such as <|endoftext|>"
+    meaning = "texts that are one token wherever they occur, such as <|endoftext|>"
     parser.add_argument("--special", nargs="+", default=[], metavar="TEXT", help=meaning)
     add_numbers(parser, ("--workers", 1, "W", "processes that count words of a large corpus (bpe only)"))
     text = parser.add_mutually_exclusive_group()

@@ -57,7 +57,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--val-tokens", type=Path, metavar="FILE", help="another one, held out for evaluation")
     add_text_options(parser, saved=True)
-    meaning = "texts that are one token wherever they stand, such as <|endoftext|>"
+    meaning = "texts that are one token wherever they occur, such as <|endoftext|>"
     parser.add_argument("--special", nargs="+", default=[], metavar="TEXT", help=meaning)
     parser.add_argument(
         "--context", type=int, metavar="N", help="how many tokens the model looks back, where its name does not say"
@@ -114,9 +114,9 @@ def _add_model_options(parser: argparse.ArgumentParser) -> None:
         "--checkpoint-every",
         type=int,
         metavar="S",
-        help="steps from one checkpoint to the next, 0 for none (default: one a minute)",
+        help="steps from one checkpoint to the next, 0 for none (default: one per minute)",
     )
-    group.add_argument("--no-keep", dest="keep_checkpoint", action="store_false", help="keep no checkpoint of the end")
+    group.add_argument("--no-keep", dest="keep_checkpoint", action="store_false", help="keep no final checkpoint")
     group.add_argument("--resume", action="store_true", help="continue from the checkpoint, up to --steps in all")
     how_long.add_argument("--more-steps", type=int, metavar="N", help="with --resume, do N steps from there")
 
@@ -141,7 +141,7 @@ def train_arguments(args: argparse.Namespace) -> dict[str, Any]:
         args: The arguments of ``toy-gpt train``, parsed.
 
     Raises:
-        InputError: There is no such model, or an option means nothing to it.
+        InputError: There is no such model, or an option does not apply to it.
     """
     manifest = load_manifest()
     flags = {name: _flag(name, option) for name, option, _ in model_options()}
@@ -150,7 +150,7 @@ def train_arguments(args: argparse.Namespace) -> dict[str, Any]:
     entry = find_model(manifest.model if args.model is None else args.model)
     for name in entry.unused_options(options):
         flag = "--no-keep" if name == "keep_checkpoint" else flags.get(name, _flag(name))
-        raise InputError(f"{flag} means nothing to {entry.name}")
+        raise InputError(f"{flag} does not apply to {entry.name}")
     return {
         "model": entry.name,
         "corpus": RESOURCE_ROOT / manifest.corpus if args.corpus is None and args.tokens is None else args.corpus,
@@ -177,7 +177,7 @@ def _train(args: argparse.Namespace) -> int:
     def tell(line: str) -> None:
         if not args.json:
             bar.clear()
-            with suppress(OSError):  # training goes on when nobody can read it; the report will fail
+            with suppress(OSError):  # training continues when nobody can read it; the report will fail
                 say(line)
 
     def start(job: Job) -> None:

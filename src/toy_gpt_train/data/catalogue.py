@@ -69,5 +69,5 @@ def source_to_fetch(name: str | None, url: str | None, sha256: str | None) -> So
             f"the sha256 of {name} is not known here: give the one on the page of {source.url:.200} with --sha256"
         )
     if sha256 is not None and source.sha256 not in (None, sha256.lower()):
-        raise InputError(f"the sha256 of {name} is another one: {source.sha256}")
+        raise InputError(f"the sha256 of {name} is different: {source.sha256}")
     return replace(source, sha256=source.sha256 or str(sha256).lower())

@@ -31,7 +31,7 @@ class Documents(NamedTuple):
         known = tokenizer.special
         if self.end not in known:
             has = f"it has {', '.join(map(repr, known))}" if known else "it has none"
-            raise InputError(f"{folder}: {self.end!r:.60} is no special token of this tokenizer; {has:.200}")
+            raise InputError(f"{folder}: {self.end!r:.60} is not a special token of this tokenizer; {has:.200}")
 
 
 def files_below(paths: Iterable[Path], suffix: str) -> list[Path]:

@@ -2,7 +2,7 @@
 
 The learner's question: how do I get a file from a network that stalls, disconnects and lies? Ask for what is missing,
 wait only so long, retry a few times, and check the whole file at the end. A server that sends a byte now and then is
-never silent, so there are also a least speed and a deadline.
+never silent, so there are also a minimum speed and a deadline.
 
 Concepts:
     part file: NAME.part, what has arrived so far. It survives an interruption, and the next download resumes there.
@@ -56,7 +56,7 @@ class Patience:
     def __post_init__(self) -> None:
         if not (0 <= self.min_speed < inf and 0 < self.deadline < inf):
             got = f"{self.min_speed:g} bytes per second and {self.deadline:g} s"
-            raise InputError(f"the least speed must be at least 0 and the deadline above 0, got {got}")
+            raise InputError(f"the minimum speed must be at least 0 and the deadline above 0, got {got}")
 
 
 class _TransferError(Exception):
@@ -159,7 +159,7 @@ def fetch(
         if _is_source(out, source):
             return False
         if not force:
-            raise InputError(f"{out} is there and is not {source.name}; --force replaces it")
+            raise InputError(f"{out} exists and is not {source.name}; --force replaces it")
     part = out.with_name(f"{out.name}.part")
     try:
         _download(source, address, part, patience or Patience(), on_progress)
@@ -281,7 +281,7 @@ def _redirected(url: str, location: str) -> str:
     try:
         target = urljoin(url, quote(location, safe=string.punctuation, encoding="latin-1"))
     except ValueError as error:
-        raise InputError(f"{url}: redirects to {location!r:.60}, which is no address") from error
+        raise InputError(f"{url}: redirects to {location!r:.60}, which is not an address") from error
     _check_url(target)
     return target
 

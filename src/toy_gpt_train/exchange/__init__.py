@@ -1,8 +1,8 @@
 """exchange/ - Models for the software of the field, and from it: one file per format, the reader beside the writer.
 
 A format's module has ``write(run, out)``, which returns the paths it wrote, and ``read(path)``, which returns a run.
-Either may be missing: not every format is read here, and none can say everything. What a format cannot say is refused
-with the reason.
+Either may be missing: not every format is read here, and none can express everything. What a format cannot
+express is refused with the reason.
 
 It knows runs as files hold them (SavedRun), and no command line.
 """
@@ -42,11 +42,11 @@ def export_run(run: SavedRun, to: str, out: Path) -> list[Path]:
     """Write a model in a format, all of it or nothing; return the paths.
 
     Raises:
-        InputError: There is no such format, it cannot say what this model is, or something has that name already.
+        InputError: There is no such format, it cannot express this model, or something has that name already.
         OSError: Something could not be written.
     """
     if (out.exists() or out.is_symlink()) and not is_stream(out):
-        raise InputError(f"{out}: is there already; choose another name")
+        raise InputError(f"{out}: already exists; choose another name")
     write: Callable[[SavedRun, Path], list[Path]] = _module(to).write
     return write(run, out)
 

@@ -63,7 +63,7 @@ def write(run: SavedRun, out: Path) -> list[Path]:
     try:
         lengths = run.model.ngrams()
     except InputError as error:
-        raise InputError(f"an ARPA file cannot say {run.meta['model_kind']}: {error}") from error
+        raise InputError(f"an ARPA file cannot express {run.meta['model_kind']}: {error}") from error
     with whole_file(out) as file:
         file.writelines(line.encode("utf-8") for line in _lines(run.tokenizer, lengths))
     return [out]
@@ -179,7 +179,7 @@ class _Reader:
             if line.startswith(_ORIGIN):
                 description = parse_json_object(line.removeprefix(_ORIGIN), self._path)
         else:
-            raise ValueError(f"there is no {_DATA}, so this is no ARPA file")
+            raise ValueError(f"there is no {_DATA}, so this is not an ARPA file")
         sizes: list[int] = []
         for line in self._entries():
             count = _COUNT.fullmatch(line)
@@ -210,7 +210,7 @@ class _Reader:
         found: dict[str, tuple[float, float]] = {}
         for (word,), *numbers in self._ngrams(1, size):
             if word in found:
-                raise ValueError(f"the word {word!r:.60} is there twice")
+                raise ValueError(f"the word {word!r:.60} occurs twice")
             found[word] = numbers[0], numbers[1]
         return found
 

@@ -52,7 +52,7 @@ def unescape(word: str) -> str:
 def description_of(tokenizer: Tokenizer) -> dict[str, Any]:
     """Return all of a tokenizer but its tokens: its kind, special tokens and merges; InputError if that is not all."""
     if tokenizer.kind not in TOKENIZERS:
-        raise InputError(f"an ARPA file cannot say how a {tokenizer.kind} tokenizer cuts text")
+        raise InputError(f"an ARPA file cannot express how a {tokenizer.kind} tokenizer cuts text")
     merges = tokenizer.files().get(MERGES_NAME, "").splitlines()[1:]
     return tokenizer.description() | ({"merges": merges} if merges else {})
 

@@ -167,7 +167,7 @@ def _own(part: Part, data: LazyNumbers, begin: int, first: int, rows: int, start
 def write(run: SavedRun, out: Path) -> list[Path]:
     """Write a folder that transformers loads; it appears whole or not at all. Return the paths of its files.
 
-    InputError if the folder is there already, or there is no such model in transformers.
+    InputError if the folder exists already, or there is no such model in transformers.
     """
     kind, model = run.meta["model_kind"], run.model
     if kind not in CONFIGS:
@@ -238,7 +238,7 @@ def _named(stored: Mapping[str, LazyTensor], kind: str, size: Architecture) -> d
     # A tied output layer may be there once more; transformers does not read it either.
     spare = {name for name in tensors if name.endswith(_NO_WEIGHTS)} | ({"lm_head.weight"} if size.tied else set())
     for name in sorted(name for name in expected & tensors.keys() if tensors[name][1].typecode not in "df"):
-        raise InputError(f"tensor {name!r:.80} has whole numbers, which are no weights")
+        raise InputError(f"tensor {name!r:.80} has whole numbers, which are not weights")
     for name in sorted(expected ^ (tensors.keys() - (spare - expected))):
         what = "is missing" if name in expected else "is not known to this architecture"
         raise InputError(f"tensor {name!r:.80} {what}")

@@ -139,14 +139,14 @@ def _size(content: Mapping[str, Any], ours: str, theirs: str) -> int:
     if value is None and ours in ("hidden_dim", "kv_heads", "head_dim"):  # they follow from the others
         return 0
     if type(value) is not int or not 1 <= value < _LARGEST:
-        raise InputError(f"{theirs} is {value!r:.40}, no whole number above 0")
+        raise InputError(f"{theirs} is {value!r:.40}, not a whole number above 0")
     return value
 
 
 def _number(content: Mapping[str, Any], name: str, default: float) -> float:
     value = content.get(name, default)
     if type(value) not in (int, float):
-        raise InputError(f"{name} is {value!r:.40}, no number")
+        raise InputError(f"{name} is {value!r:.40}, not a number")
     return float(value) if abs(value) < _LARGEST else inf  # WHY: some whole numbers are beyond any float
 
 
@@ -169,7 +169,7 @@ def _rotation(content: Mapping[str, Any]) -> tuple[float, RopeScaling | None]:
     name = "rope_parameters" if content.get("rope_scaling") in (None, {}) else "rope_scaling"
     rope = {} if content.get(name) is None else content[name]
     if not isinstance(rope, dict):
-        raise InputError(f"{name} is {rope!r:.40}, no object")
+        raise InputError(f"{name} is {rope!r:.40}, not an object")
     settings = {**content, **rope}
     if (share := settings.get("partial_rotary_factor", 1)) != 1:
         raise InputError(f"partial_rotary_factor is {share!r:.40}; only 1 is supported")

@@ -99,7 +99,7 @@ def _read_listed(description: Mapping[str, Any], model: Mapping[str, Any], path:
     kinds = [kind for kind, cut in _CUTS.items() if cut == description.get("pre_tokenizer")]
     parts = [description.get(name) for name in ("normalizer", "post_processor")]
     if not kinds or parts != [None, None] or description.get("decoder") != _JOINS[kinds[0]]:
-        raise InputError(f"{path}: a list of words that cuts or joins text in another way than toy-gpt export writes")
+        raise InputError(f"{path}: a list of words that does not cut and join text as those that toy-gpt export writes")
     vocab, added = model.get("vocab"), description.get("added_tokens")
     if not isinstance(vocab, dict) or not isinstance(added, list) or model.get("unk_token") in vocab:
         raise InputError(f"{path}: its vocab or its added_tokens are damaged, or it has a token for unknown words")

@@ -29,7 +29,7 @@ class Sampling:
     top_k: int | None = None  # draw only among the k most likely tokens; None or 0 for all
     repetition_penalty: float = 1.0  # above 1, tokens that the text already has become less likely
     stop: tuple[str, ...] = ()  # the text ends before the first of these
-    ignore_eos: bool = False  # whether to write on after the token that ends a text
+    ignore_eos: bool = False  # whether to keep writing after the token that ends a text
 
     def __post_init__(self) -> None:
         if not 0 <= self.temperature <= 100:

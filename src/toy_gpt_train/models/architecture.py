@@ -76,7 +76,7 @@ def network_options(*uses: str) -> dict[str, Option]:
         >>> "heads" in network_options("embedding_dim")
         False
     """
-    size = {"size": Option(str, "SIZE", "how large, and how long to learn (default: tiny)", choices=SIZE_NAMES)}
+    size = {"size": Option(str, "SIZE", "how large, and how long to train (default: tiny)", choices=SIZE_NAMES)}
     return {**size, **{name: _OWN_OPTIONS[name] for name in uses}, **_TRAINING_OPTIONS}
 
 
@@ -140,7 +140,7 @@ class Architecture:
         if scaling is None:
             return Architecture(**numbers)
         if not isinstance(scaling, dict):
-            raise InputError("rope_scaling of the architecture is no object")
+            raise InputError("rope_scaling of the architecture is not an object")
         _check_types(scaling, RopeScaling, "rope_scaling")
         return Architecture(**{**numbers, "rope_scaling": RopeScaling(**scaling)})
 
@@ -165,7 +165,7 @@ def _check_types(numbers: Mapping[str, Any], kind: Any, what: str) -> None:
         if expected not in (bool, int, float):
             continue
         if isinstance(value, bool) != (expected is bool) or not isinstance(value, (int, expected)):
-            raise InputError(f"{name} of the {what} is no {expected.__name__}")
+            raise InputError(f"{name} of the {what} is not of type {expected.__name__}")
     for name in known:
         if name not in numbers and name not in _NEWER:
             raise InputError(f"the {what} has no {name}")

@@ -58,7 +58,7 @@ class Order:
             self.logs = array("d", map(self.logs.__getitem__, places))
             self.keys = array("Q", map(self.keys.__getitem__, places))
             if any(key == following for key, following in pairwise(self.keys)):
-                raise ValueError("an n-gram is there twice")
+                raise ValueError("an n-gram occurs twice")
 
 
 class Level(NamedTuple):
@@ -230,7 +230,7 @@ class Backoff(Model):
             for row in tables[ngrams_name(length)]:
                 ngram = "".join(map(chr, row[:length]))
                 if not row[length] <= 0:
-                    raise ValueError(f"{row[length]} is no logarithm of a probability")
+                    raise ValueError(f"{row[length]} is not the logarithm of a probability")
                 order.keys.append(order.number(ngram[:-1]) * self.vocab_size + row[length - 1])
                 order.logs.append(max(row[length], ZERO))
                 if length <= self.context_size and row[length + 1] != 0:

@@ -5,7 +5,7 @@ likely a 1 is (counters.py), and so does what followed the last time the text wa
 what they say, each weighed (mixer.py).
 
 Everything learns from each bit right after predicting it: one pass, and every loss is that of a text not seen before.
-After training the model is frozen, like all others; learner() gives a copy that goes on learning while it reads.
+After training the model is frozen, like all others; learner() gives a copy that keeps learning while it reads.
 
 REQ: a frozen model looks at the last 64 tokens, and at the text it was trained on, where it looks up repeats.
 

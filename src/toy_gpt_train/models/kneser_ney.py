@@ -411,7 +411,7 @@ def checked_ngrams(counted: Iterable[tuple[str, int]], name: str) -> dict[str, i
     ngrams: dict[str, int] = {}
     for ngram, count in counted:
         if ngram in ngrams or count < 1:
-            raise ValueError("a count below 1, or a context and token that are there twice")
+            raise ValueError("a count below 1, or a context and token that occur twice")
         ngrams[ngram] = count
     if not ngrams:
         raise ValueError(f"{name}: there is nothing in it")

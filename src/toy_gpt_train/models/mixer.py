@@ -129,11 +129,11 @@ class Mixer:
         by_selector = dict(zip(SELECTORS, self.weights, strict=True))
         for selector, value, *vector in tables[WEIGHTS_NAME]:
             if selector not in by_selector or value in by_selector[selector]:
-                raise ValueError(f"the weights of {selector[:20]!r} {value} are unknown or there twice")
+                raise ValueError(f"the weights of {selector[:20]!r} {value} are unknown or given twice")
             if not max(map(abs, vector)) <= _LARGEST_WEIGHT:
                 raise ValueError(f"a weight out of all proportion: {max(vector, key=abs)}")
             by_selector[selector][value] = vector
         for case, *table in tables[CORRECTIONS_NAME]:
             if case in self.corrections or not all(0 <= p <= 1 for p in table):
-                raise ValueError(f"the corrections of case {case} are there twice, or are no probabilities")
+                raise ValueError(f"the corrections of case {case} are given twice, or are not probabilities")
             self.corrections[case] = table

@@ -410,7 +410,7 @@ class Mixture(Model):
         """Take over which code point stands for which prefix or word."""
         for number, (code, text) in enumerate(rows):
             if code != number or ord(self._views.code(text)) != number:
-                raise ValueError("a word that is there twice, or out of order")
+                raise ValueError("a word that occurs twice, or out of order")
         num_words = len(self._views.text_of_code())
         for expert, names in zip(self.experts, self.recipe.contexts, strict=True):
             for name, level in zip(names, expert.trie.levels[1:], strict=True):
@@ -435,7 +435,7 @@ class Mixture(Model):
             elif gate in by_gate and value not in by_gate[gate]:
                 by_gate[gate][value] = vector
             else:
-                raise ValueError(f"the gate {gate[:20]!r} is unknown, out of place or there twice")
+                raise ValueError(f"the gate {gate[:20]!r} is unknown, out of place or given twice")
 
 
 def _longest_lag(names: Sequence[str]) -> int:  # how many tokens back a context looks by position
@@ -459,4 +459,4 @@ def _code_point(value: int) -> str:
     try:
         return chr(value)
     except (ValueError, OverflowError):
-        raise ValueError(f"{value} is no value of a view") from None
+        raise ValueError(f"{value} is not a value of a view") from None

@@ -120,7 +120,7 @@ class NetworkModel(Model):
         """Return an untrained model of the size that the metadata gives, unless it is larger than the files."""
         described = meta.get("architecture")
         if not isinstance(described, dict):
-            raise InputError("architecture is missing or no dict")
+            raise InputError("architecture is missing or not a dict")
         size = meta["vocab_size"], meta["context_size"], Architecture.from_mapping(described)
         num_weights = cls.count_parameters(*size)
         if num_weights > most_numbers:
@@ -369,7 +369,7 @@ def scored(logits: Sequence[float], target: int) -> Prediction:
 
 def _check_weights(name: str, tensor: Tensor) -> None:
     if getattr(tensor.data, "typecode", "d") not in "df":
-        raise InputError(f"{name} has whole numbers, which are no weights")
+        raise InputError(f"{name} has whole numbers, which are not weights")
     for begin in range(0, len(tensor.data), _CHECKED_AT_ONCE):
         weights = tensor.data[begin : begin + _CHECKED_AT_ONCE]
         if isinstance(weights, array) and weights.typecode == "f" and magnitude(weights) <= LARGEST_WEIGHT:

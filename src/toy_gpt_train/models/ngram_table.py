@@ -327,7 +327,7 @@ class NGramTable(Model):
         met: set[Context] = set()
         for context, row in read(tables[WEIGHTS_NAME]):
             if context in met:
-                raise InputError("the row is there twice")
+                raise InputError("the row occurs twice")
             met.add(context)
             self._keep(context, row)
 
@@ -343,7 +343,7 @@ class NGramTable(Model):
             if current not in (None, context):
                 raise InputError("the row before has no line for '*', all other tokens")
             if token_id in weights:
-                raise InputError("the token is there twice in its row")
+                raise InputError("the token occurs twice in its row")
             if token_id is None:
                 yield context, compact_row(weights, weight, self.vocab_size)
                 weights, current = {}, None

@@ -16,7 +16,7 @@ STEP_OPTIONS: Final[dict[str, Any]] = {
     "device": "auto",  # where PyTorch computes
     "dtype": "float32",  # in which numbers it does
     "compile": False,  # whether it translates the network first
-    "checkpoint_every": None,  # steps from one checkpoint to the next; 0 for none, None for one a minute
+    "checkpoint_every": None,  # steps from one checkpoint to the next; 0 for none, None for one per minute
     "keep_checkpoint": True,  # whether the last one stays when the run is written, so that it can be resumed
     "resume": False,  # whether to continue from the newest one
     "more_steps": None,  # how many steps a resumed run does from there, instead of ``steps`` in all

@@ -96,7 +96,7 @@ def settings_for(name: str, size: str = SIZE_NAMES[0], **numbers: Any) -> Networ
     settings = NetworkSettings(architecture=architecture, **rest)
     for number, to in settings.unused().items():
         if number in given:
-            raise InputError(f"--{number.replace('_', '-')} means nothing to {to}")
+            raise InputError(f"--{number.replace('_', '-')} does not apply to {to}")
     return settings
 
 

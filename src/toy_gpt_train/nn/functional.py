@@ -64,7 +64,7 @@ def embedding(ids: Sequence[Sequence[int]], weight: Tensor, *, exact: bool = Fal
     num_ids, size = weight.shape
     flat = [token_id for sequence in ids for token_id in sequence]
     if len({len(sequence) for sequence in ids}) != 1:
-        raise ValueError("sequences of different lengths make no batch")
+        raise ValueError("sequences of different lengths do not make a batch")
     if flat and not 0 <= min(flat) <= max(flat) < num_ids:
         raise IndexError(f"ids are 0 to {num_ids - 1}, got {min(flat)} to {max(flat)}")
     y = list(chain.from_iterable(weight.data[token_id * size : (token_id + 1) * size] for token_id in flat))

@@ -193,7 +193,7 @@ def from_lists(nested: Any, *, exact: bool = False) -> Tensor:
     while any(isinstance(part, Sequence) for part in flat):
         sizes = {len(part) if isinstance(part, Sequence) else None for part in flat}
         if len(sizes) != 1:
-            raise ValueError("lists of different lengths make no tensor")
+            raise ValueError("lists of different lengths do not make a tensor")
         shape.append(len(flat[0]))
         flat = [value for part in flat for value in part]
     return Tensor([float(value) for value in flat], tuple(shape), exact=exact)

@@ -57,7 +57,7 @@ class StepSettings:
     micro_batch: int  # windows processed at a time; processes share a batch's micro-batches
     learning_rate: float  # the largest step size
     warmup: int  # steps until it is reached
-    schedule: str = "cosine"  # how it goes on from there, one of SCHEDULES
+    schedule: str = "cosine"  # how it changes from there, one of SCHEDULES
     last_rate: float = 0.1  # the share of the step size that is left at the end, if the schedule has one
     optimizer: str = "adamw"
     beta1: float = 0.9  # of AdamW: how slowly its averages of the gradient ...

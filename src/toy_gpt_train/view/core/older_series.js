@@ -63,7 +63,7 @@ function embeddings(vocabSize, numRows, text) {
     throw new Error(`${EMBEDDINGS_NAME} has no header of learned vectors, which is token_id,token,dim_0 and so on`);
   }
   if (numRows < size || numRows % size !== 0) {
-    throw new Error(`${WEIGHTS_NAME} has ${numRows} rows, which is no multiple of the ${size} values of a vector`);
+    throw new Error(`${WEIGHTS_NAME} has ${numRows} rows, which is not a multiple of the ${size} values of a vector`);
   }
   return {
     context_size: numRows / size,
