@@ -20,9 +20,12 @@ class Explanation(NamedTuple):
     steps: Sequence[Any]  # what the network would predict after each step; the probabilities come from the last one
 
 
-def explain(model: Model, ids: Sequence[int], tokens: Sequence[str], k: int) -> Explanation:
-    """Take apart what a network predicts after ``ids``, k tokens of it; InputError if the model is no network."""
-    steps = model.logit_lens(ids)
+def explain(model: Model, ids: Sequence[int], tokens: Sequence[str], k: int, cache: Any = None) -> Explanation:
+    """Take apart what a network predicts after ``ids``, k tokens of it; InputError if the model is no network.
+
+    With a ``cache`` of the model, what it holds of the text is not read again.
+    """
+    steps = model.logit_lens(ids, cache)
     most_likely = [(tokens[i], i, p) for i, p in top_k(softmax(steps[-1].logits), k)]
     return Explanation([tokens[i] for i in model.context(ids)], most_likely, steps)
 
