@@ -506,6 +506,35 @@ def test_llama_cpp_computes_shared_vectors_and_heads(open_in_llama_cpp, tmp_path
     check_greedy(run, open_in_llama_cpp(tmp_path / "model.gguf"), [0, 3, 1], 50, within)
 
 
+IMPORTED: dict[str, dict[str, Any]] = {
+    "biases": {"attention_bias": True, "mlp_bias": True},
+    "wide heads": {"head_dim": 16, "attention_bias": True},
+    "linear": {"rope_scaling": RopeScaling(4.0)},
+    "llama3": {"rope_scaling": RopeScaling(8.0, 1.0, 4.0, 32), "head_dim": 4},
+}
+
+
+@pytest.mark.parametrize("name", IMPORTED)
+def test_llama_cpp_computes_what_only_imported_models_have(open_in_llama_cpp, tmp_path, name):
+    size = Architecture(
+        embedding_dim=32, hidden_dim=20, heads=4, kv_heads=2, layers=2, rope_base=100.0, **IMPORTED[name]
+    )
+    run = a_run("llama", CharTokenizer("abcdefghij"), size, CONTEXT)
+    for parameter in run.model.network.parameters():
+        parameter.data = array("d", array("f", [value + i % 7 / 20 for i, value in enumerate(parameter.data)]))
+    written(run, tmp_path)
+    check_greedy(run, open_in_llama_cpp(tmp_path / "model.gguf"), [0, 3, 1], 50, within=1e-4)
+
+
+def test_llama_cpp_merges_by_scores(open_in_llama_cpp, tmp_path):
+    run = a_run(tokenizer=sentencepiece())
+    written(run, tmp_path)
+    theirs = open_in_llama_cpp(tmp_path / "model.gguf")
+    for text in ("the cat", "  the   cat\n", "aaaaa a", "x😀é", "<s>the</s> cat", "the\tthat"):
+        ids = run.tokenizer.encode(text)
+        assert theirs.tokenize(text.encode(), add_bos=False, special=True) == ids
+
+
 @pytest.mark.parametrize("special", [False, True])
 @pytest.mark.parametrize("tokenizer", ["word", "char", "bpe"])
 def test_llama_cpp_encodes_and_decodes_the_same(in_llama_cpp, tokenizer, special):

@@ -498,6 +498,9 @@ def test_the_prompt_is_read_once(toy_gpt: ToyGpt, tmp_path: Path, monkeypatch: p
     assert toy_gpt(*base, 5, "--explain").code == 0
     assert sum(read) == 40 + 5  # the last token of the prompt once more, to write, and four of the five new ones
     read.clear()
+    assert toy_gpt(*base, 0, "--explain").code == 0
+    assert sum(read) == 40 + 1
+    read.clear()
     assert toy_gpt(*base, 1, "--num-samples", 3, "--explain").code == 0
     assert sum(read) == 40 + 3
 

@@ -147,7 +147,7 @@ def _infer(args: argparse.Namespace) -> int:
     cache = loaded.model.new_cache()  # WHY one: a large model reads the prompt once
     explained = explain(loaded.model, ids, loaded.tokenizer.tokens, args.topk, cache) if args.explain else None
     written = write_all(loaded.model, loaded.tokenizer, ids, args.num, samplings, start, cache)
-    probs, written[0] = begun(written[0], loaded.model, ids)
+    probs, written[0] = begun(written[0], loaded.model, ids, cache)
     most_likely = top_k(probs, args.topk)
     texts = [one.pieces(steps, args.show_steps and args.topk) for one, steps in zip(samples, written, strict=True)]
     head = _head(loaded, ids, most_likely)

@@ -130,10 +130,12 @@ def _steps(chosen: Iterator[Chosen], tokenizer: Tokenizer, num: int, sampling: S
         held = held[certain:]
 
 
-def begun(steps: Iterator[Step], model: Model, ids: Sequence[int]) -> tuple[Sequence[float], Iterator[Step]]:
+def begun(
+    steps: Iterator[Step], model: Model, ids: Sequence[int], cache: Any = None
+) -> tuple[Sequence[float], Iterator[Step]]:
     """Take the first step of write(); return the probabilities of the token after ``ids``, and all the steps."""
     first = next(steps, None)
-    return (model.next_probs(ids), steps) if first is None else (first.probs, chain([first], steps))
+    return (model.next_probs(ids, cache), steps) if first is None else (first.probs, chain([first], steps))
 
 
 def _certain(text: str, stop: Sequence[str]) -> tuple[int, bool]:
