@@ -422,6 +422,7 @@ def test_without_an_end_of_text_the_rarest_token_has_to_be_it(tmp_path):
         (sentencepiece(prefix="first"), r"which this tokenizer does not \(prefix 'first', strips True\)"),
         (sentencepiece(strips=False), r"which this tokenizer does not \(prefix 'every', strips False\)"),
         (sentencepiece(less=("▁t", "he")), "llama.cpp would also merge '▁t' and 'he'"),
+        (sentencepiece(learned=["th", "t" * 1001]), "the token 't{59} is too long"),
         (in_another_order(("▁t", "he")), "llama.cpp would do the merges that make '▁the' in another order"),
         (in_another_order(("t", "ht"), learned=["ht", "th", "tht", "htht"]), "would cut 'thth.*' into other tokens"),
     ],

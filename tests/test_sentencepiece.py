@@ -83,6 +83,16 @@ def test_it_merges_as_the_plain_algorithm_does(prefix: str) -> None:
     check()
 
 
+def test_a_token_that_looks_like_a_byte() -> None:
+    """As in their library, <0x0A> is made of bytes alone; <0x0a> is made of letters, and yet decoded to a byte."""
+    tokens = [*BYTES, *"▁<0xa>", "<0", "x0", "a>", "<0x0", "<0x0a>"]
+    merges = [("<", "0"), ("x", "0"), ("a", ">"), ("<0", "x0"), ("<0x0", "a>")]
+    tokenizer = SentencePieceTokenizer(tokens, merges, prefix="never")
+    assert tokenizer.tokenize("<0x0a>é") == ["<0x0a>", "<0xC3>", "<0xA9>"]
+    assert tokenizer.sizes("<0x0a>é") == [6, 1, 1]
+    assert tokenizer.decode(tokenizer.encode("<0x0a>é")) == "\né"
+
+
 @settings(max_examples=200, deadline=None)
 @given(TEXTS, st.lists(st.integers(1, 4), min_size=1, max_size=8), st.sampled_from(PREFIXES))
 def test_a_stream_gives_the_ids_of_the_text(text: str, sizes: list[int], prefix: str) -> None:
