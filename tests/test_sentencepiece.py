@@ -3,6 +3,7 @@
 import json
 import random
 import tracemalloc
+from collections.abc import Sequence
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -18,7 +19,7 @@ from toy_gpt_train.inference.generate import end_of_text, write
 from toy_gpt_train.tokenizers.base import Tokenizer
 from toy_gpt_train.tokenizers.saved import load_tokenizer, tokenizer_files
 from toy_gpt_train.tokenizers.sentencepiece import SentencePieceTokenizer
-from toy_gpt_train.tokenizers.sentencepiece_json import PREFIXES, Parsed, text_of
+from toy_gpt_train.tokenizers.sentencepiece_json import PREFIXES, Merge, Parsed, text_of
 
 SPACE = "▁"
 SPECIAL = ["<unk>", "<s>", "</s>"]
@@ -56,9 +57,9 @@ def plain(tokenizer: SentencePieceTokenizer, text: str) -> list[str]:
     return tokens
 
 
-def merged_plainly(text: str) -> list[str]:
-    tokens = [one for char in text for one in ([char] if char in TOKENS else [f"<0x{b:02X}>" for b in char.encode()])]
-    ranks = {merge: rank for rank, merge in enumerate(MERGES)}
+def merged_plainly(text: str, merges: Sequence[Merge] = MERGES, known: Sequence[str] = TOKENS) -> list[str]:
+    tokens = [one for char in text for one in ([char] if char in known else [f"<0x{b:02X}>" for b in char.encode()])]
+    ranks = {merge: rank for rank, merge in enumerate(merges)}
     while found := [(ranks[pair], start) for start, pair in enumerate(pairwise(tokens)) if pair in ranks]:
         _, start = min(found)
         tokens[start : start + 2] = [tokens[start] + tokens[start + 1]]
@@ -129,15 +130,19 @@ def test_by_hand() -> None:
     assert made(strips=False).decode(ids) == " the cat"
 
 
-def test_a_long_text_takes_no_quadratic_time() -> None:
-    """A million characters in one piece, which no cut divides."""
-    tokenizer = made("never")
+def test_a_long_text_in_one_piece() -> None:
+    """No cut divides it, so half a million characters are merged at once; in quadratic time this would take hours."""
+    merges = [("a", "a"), ("b", "aa"), ("aa", "b"), ("b", "b"), ("baa", "b")]
+    tokens = [*BYTES, *"▁ab", *dict.fromkeys(left + right for left, right in merges)]
+    tokenizer = SentencePieceTokenizer(tokens, merges, prefix="never")
     draw = random.Random(1)
-    text = "".join(draw.choice(["aa", "a", "b"]) for _ in range(300_000))
-    tokens = tokenizer.tokenize(text)
-    assert "".join(tokens) == text
-    assert tokens[:50] == merged_plainly(text[:200])[:50]
-    assert tokenizer.tokenize("a" * 131_073) == ["aa"] * 65_535 + ["aaa"]
+    text = "".join(draw.choices("aab", k=500_000))
+    assert tokenizer._pieces(text) == [text]
+    found = tokenizer.tokenize(text)
+    assert "".join(found) == text
+    assert {*found} >= {"aa", "baa", "bb", "baab"}
+    assert tokenizer.tokenize(text[:300]) == merged_plainly(text[:300], merges, tokens)
+    assert tokenizer.tokenize("a" * 131_073) == ["aa"] * 65_536 + ["a"]
 
 
 @pytest.mark.slow
