@@ -422,6 +422,7 @@ def test_without_an_end_of_text_the_rarest_token_has_to_be_it(tmp_path):
         (sentencepiece(prefix="first"), r"which this tokenizer does not \(prefix 'first', strips True\)"),
         (sentencepiece(strips=False), r"which this tokenizer does not \(prefix 'every', strips False\)"),
         (sentencepiece(less=("▁t", "he")), "llama.cpp would also merge '▁t' and 'he'"),
+        (sentencepiece(learned=["th", "t" * 1001]), "the token 't{59} is too long"),
         (in_another_order(("▁t", "he")), "llama.cpp would do the merges that make '▁the' in another order"),
         (in_another_order(("t", "ht"), learned=["ht", "th", "tht", "htht"]), "would cut 'thth.*' into other tokens"),
     ],
@@ -504,6 +505,35 @@ def test_llama_cpp_computes_shared_vectors_and_heads(open_in_llama_cpp, tmp_path
     # WHY two: its GELU is a table of 16-bit numbers.
     within = {"gpt": 5e-3, "llama": 1e-5}[kind]
     check_greedy(run, open_in_llama_cpp(tmp_path / "model.gguf"), [0, 3, 1], 50, within)
+
+
+IMPORTED: dict[str, dict[str, Any]] = {
+    "biases": {"attention_bias": True, "mlp_bias": True},
+    "wide heads": {"head_dim": 16, "attention_bias": True},
+    "linear": {"rope_scaling": RopeScaling(4.0)},
+    "llama3": {"rope_scaling": RopeScaling(8.0, 1.0, 4.0, 32), "head_dim": 4},
+}
+
+
+@pytest.mark.parametrize("name", IMPORTED)
+def test_llama_cpp_computes_what_only_imported_models_have(open_in_llama_cpp, tmp_path, name):
+    size = Architecture(
+        embedding_dim=32, hidden_dim=20, heads=4, kv_heads=2, layers=2, rope_base=100.0, **IMPORTED[name]
+    )
+    run = a_run("llama", CharTokenizer("abcdefghij"), size, CONTEXT)
+    for parameter in run.model.network.parameters():
+        parameter.data = array("d", array("f", [value + i % 7 / 20 for i, value in enumerate(parameter.data)]))
+    written(run, tmp_path)
+    check_greedy(run, open_in_llama_cpp(tmp_path / "model.gguf"), [0, 3, 1], 50, within=1e-4)
+
+
+def test_llama_cpp_merges_by_scores(open_in_llama_cpp, tmp_path):
+    run = a_run(tokenizer=sentencepiece())
+    written(run, tmp_path)
+    theirs = open_in_llama_cpp(tmp_path / "model.gguf")
+    for text in ("the cat", "  the   cat\n", "aaaaa a", "x😀é", "<s>the</s> cat", "the\tthat"):
+        ids = run.tokenizer.encode(text)
+        assert theirs.tokenize(text.encode(), add_bos=False, special=True) == ids
 
 
 @pytest.mark.parametrize("special", [False, True])

@@ -2,7 +2,7 @@
 
 import json
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +14,7 @@ from toy_gpt_train.math_training import softmax
 from toy_gpt_train.models.architecture import SIZE_NAMES
 from toy_gpt_train.models.registry import LADDER, find_model
 from toy_gpt_train.models.sizes import SIZES
+from toy_gpt_train.nn.transformer import TransformerLM
 
 ToyGpt = Callable[..., Any]
 
@@ -480,6 +481,28 @@ def test_explanation_as_text(toy_gpt: ToyGpt, base_of: Callable[[str], Path], ki
     for place, token in enumerate(["the", "cat", "sees"]):
         assert rows[place].split() == [str(place - 3), token, *(f"{shares[place]:.4f}" for shares in heads)]
     assert len(rows) == 3
+
+
+def test_the_prompt_is_read_once(toy_gpt: ToyGpt, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """To explain and to write, and by all samples; each step after that reads one token."""
+    tg.train("llama", text="abcd" * 30, tokenizer="char", steps=1, batch_size=2, context=64, save_to=tmp_path)
+    read: list[int] = []
+    embed = TransformerLM._embed
+
+    def watched(self: TransformerLM, ids: Sequence[Sequence[int]], start: int, *, exact: bool) -> Any:
+        read.append(len(ids[0]))
+        return embed(self, ids, start, exact=exact)
+
+    monkeypatch.setattr(TransformerLM, "_embed", watched)
+    base = ("infer", "--base-dir", tmp_path, "--prompt", "abcd" * 10, "--num")
+    assert toy_gpt(*base, 5, "--explain").code == 0
+    assert sum(read) == 40 + 5  # the last token of the prompt once more, to write, and four of the five new ones
+    read.clear()
+    assert toy_gpt(*base, 0, "--explain").code == 0
+    assert sum(read) == 40 + 1
+    read.clear()
+    assert toy_gpt(*base, 1, "--num-samples", 3, "--explain").code == 0
+    assert sum(read) == 40 + 3
 
 
 @pytest.mark.parametrize("kind", ["unigram", "bigram", "context-3", "kneser-ney"])

@@ -3,6 +3,7 @@
 import json
 import random
 import tracemalloc
+from collections.abc import Sequence
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -18,7 +19,7 @@ from toy_gpt_train.inference.generate import end_of_text, write
 from toy_gpt_train.tokenizers.base import Tokenizer
 from toy_gpt_train.tokenizers.saved import load_tokenizer, tokenizer_files
 from toy_gpt_train.tokenizers.sentencepiece import SentencePieceTokenizer
-from toy_gpt_train.tokenizers.sentencepiece_json import PREFIXES, Parsed, text_of
+from toy_gpt_train.tokenizers.sentencepiece_json import PREFIXES, Merge, Parsed, text_of
 
 SPACE = "▁"
 SPECIAL = ["<unk>", "<s>", "</s>"]
@@ -56,9 +57,9 @@ def plain(tokenizer: SentencePieceTokenizer, text: str) -> list[str]:
     return tokens
 
 
-def merged_plainly(text: str) -> list[str]:
-    tokens = [one for char in text for one in ([char] if char in TOKENS else [f"<0x{b:02X}>" for b in char.encode()])]
-    ranks = {merge: rank for rank, merge in enumerate(MERGES)}
+def merged_plainly(text: str, merges: Sequence[Merge] = MERGES, known: Sequence[str] = TOKENS) -> list[str]:
+    tokens = [one for char in text for one in ([char] if char in known else [f"<0x{b:02X}>" for b in char.encode()])]
+    ranks = {merge: rank for rank, merge in enumerate(merges)}
     while found := [(ranks[pair], start) for start, pair in enumerate(pairwise(tokens)) if pair in ranks]:
         _, start = min(found)
         tokens[start : start + 2] = [tokens[start] + tokens[start + 1]]
@@ -81,6 +82,16 @@ def test_it_merges_as_the_plain_algorithm_does(prefix: str) -> None:
         assert tokenizer.decode(ids).replace(" ", "") == text.replace(" ", "").replace(SPACE, "")
 
     check()
+
+
+def test_a_token_that_looks_like_a_byte() -> None:
+    """As in their library, <0x0A> is made of bytes alone; <0x0a> is made of letters, and yet decoded to a byte."""
+    tokens = [*BYTES, *"▁<0xa>", "<0", "x0", "a>", "<0x0", "<0x0a>"]
+    merges = [("<", "0"), ("x", "0"), ("a", ">"), ("<0", "x0"), ("<0x0", "a>")]
+    tokenizer = SentencePieceTokenizer(tokens, merges, prefix="never")
+    assert tokenizer.tokenize("<0x0a>é") == ["<0x0a>", "<0xC3>", "<0xA9>"]
+    assert tokenizer.sizes("<0x0a>é") == [6, 1, 1]
+    assert tokenizer.decode(tokenizer.encode("<0x0a>é")) == "\né"
 
 
 @settings(max_examples=200, deadline=None)
@@ -119,15 +130,19 @@ def test_by_hand() -> None:
     assert made(strips=False).decode(ids) == " the cat"
 
 
-def test_a_long_text_takes_no_quadratic_time() -> None:
-    """A million characters in one piece, which no cut divides."""
-    tokenizer = made("never")
+def test_a_long_text_in_one_piece() -> None:
+    """No cut divides it, so half a million characters are merged at once; in quadratic time this would take hours."""
+    merges = [("a", "a"), ("b", "aa"), ("aa", "b"), ("b", "b"), ("baa", "b")]
+    tokens = [*BYTES, *"▁ab", *dict.fromkeys(left + right for left, right in merges)]
+    tokenizer = SentencePieceTokenizer(tokens, merges, prefix="never")
     draw = random.Random(1)
-    text = "".join(draw.choice(["aa", "a", "b"]) for _ in range(300_000))
-    tokens = tokenizer.tokenize(text)
-    assert "".join(tokens) == text
-    assert tokens[:50] == merged_plainly(text[:200])[:50]
-    assert tokenizer.tokenize("a" * 131_073) == ["aa"] * 65_535 + ["aaa"]
+    text = "".join(draw.choices("aab", k=500_000))
+    assert tokenizer._pieces(text) == [text]
+    found = tokenizer.tokenize(text)
+    assert "".join(found) == text
+    assert {*found} >= {"aa", "baa", "bb", "baab"}
+    assert tokenizer.tokenize(text[:300]) == merged_plainly(text[:300], merges, tokens)
+    assert tokenizer.tokenize("a" * 131_073) == ["aa"] * 65_536 + ["a"]
 
 
 @pytest.mark.slow
@@ -301,6 +316,12 @@ def test_a_run_has_its_tokenizer_with_it(toy_gpt: Any, tmp_path: Path) -> None:
     for to, words in (("arpa", "cannot say how a sentencepiece tokenizer cuts text"),):
         outcome = toy_gpt("export", "--base-dir", tmp_path / "run", "--to", to, "--out", tmp_path / to)
         assert (outcome.code, words in outcome.err) == (2, True)
+    arpa = tmp_path / "there.arpa"
+    arpa.write_text(
+        '# toy-gpt {"kind": "sentencepiece"}\n\\data\\\nngram 1=1\n\n\\1-grams:\n0\ta\n\n\\end\\\n', "utf-8"
+    )
+    with pytest.raises(InputError, match="cannot say how a sentencepiece tokenizer cuts text"):
+        tg.load(arpa)
     shown = toy_gpt("tokenize", "--tokenizer", tmp_path / "tokenizer", "--text", "the cat").out
     assert shown.splitlines()[0] == "pieces  [ the cat]"
 

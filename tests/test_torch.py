@@ -210,6 +210,17 @@ def test_a_model_that_counts_has_no_network(tmp_path):
     assert tg.load(tmp_path, engine="auto").model.next_probs([0])
 
 
+@pytest.mark.parametrize("kind", KINDS)
+def test_an_explanation_is_that_of_the_other_engine(tmp_path, capsys, kind):
+    trained(kind, context=12, save_to=tmp_path)
+    command = ["infer", "--base-dir", str(tmp_path), "--prompt", TEXT[:60], "--num", "3", "--explain", "--json"]
+    found = []
+    for engine in ("stdlib", "torch"):
+        assert cli.main([*command, "--engine", engine]) == 0
+        found.append(json.loads(capsys.readouterr().out)["explanation"])
+    assert found[0] == found[1]
+
+
 def test_auto_takes_pytorch_for_large_networks_only():
     assert Choice("auto").resolved(200_000) == (Choice(), "the network has at most 200,000 weights")
     assert Choice("auto").resolved(200_001)[0] == Choice("torch")

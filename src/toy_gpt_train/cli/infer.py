@@ -156,10 +156,11 @@ def _infer(args: argparse.Namespace) -> int:
     ids, start = _start(args, loaded)
     samples = [_Sample(replace(sampling, seed=args.seed + i), [start]) for i in range(args.num_samples)]
     samplings = [one.sampling for one in samples]
-    written = write_all(loaded.model, loaded.tokenizer, ids, args.num, samplings, start)
-    probs, written[0] = begun(written[0], loaded.model, ids)
+    cache = loaded.model.new_cache()  # WHY one: a large model reads the prompt once
+    explained = explain(loaded.model, ids, loaded.tokenizer.tokens, args.topk, cache) if args.explain else None
+    written = write_all(loaded.model, loaded.tokenizer, ids, args.num, samplings, start, cache)
+    probs, written[0] = begun(written[0], loaded.model, ids, cache)
     most_likely = top_k(probs, args.topk)
-    explained = explain(loaded.model, ids, loaded.tokenizer.tokens, args.topk) if args.explain else None
     where = None if args.trace is None else _trace(args, loaded, ids, most_likely)
     texts = [one.pieces(steps, args.show_steps and args.topk) for one, steps in zip(samples, written, strict=True)]
     head = _head(loaded, ids, most_likely)

@@ -51,8 +51,7 @@ def unescape(word: str) -> str:
 
 def description_of(tokenizer: Tokenizer) -> dict[str, Any]:
     """Return all of a tokenizer but its tokens: its kind, special tokens and merges; InputError if that is not all."""
-    if tokenizer.kind not in TOKENIZERS:
-        raise InputError(f"an ARPA file cannot express how a {tokenizer.kind} tokenizer cuts text")
+    _known_class(tokenizer.kind)
     merges = tokenizer.files().get(MERGES_NAME, "").splitlines()[1:]
     return tokenizer.description() | ({"merges": merges} if merges else {})
 
@@ -63,11 +62,18 @@ def described(tokens: Sequence[str], description: Mapping[str, Any], path: Path)
     for texts in (special, merges):
         if not isinstance(texts, list) or not all(isinstance(text, str) for text in texts):
             raise InputError(f"{path}: its first line does not describe a tokenizer")
-    if (kind := description.get("kind")) != "bpe":
-        known = kind if kind in ("word", "char") else None  # others would look for files of their own
-        return tokenizer_class(known).from_vocabulary(tokens, path.parent, special)
+    known = _known_class(description.get("kind"))
+    if known.kind != "bpe":
+        return known.from_vocabulary(tokens, path.parent, special)
     from toy_gpt_train.tokenizers.bpe import BPETokenizer  # WHY here: see TOKENIZERS
 
     ids = {token: token_id for token_id, token in enumerate(tokens)}
     vocab = parse_vocab(ids, dict.fromkeys(special), path)
     return BPETokenizer(vocab, parse_merges(((f"{path}:", merge) for merge in merges), vocab), special)
+
+
+def _known_class(kind: Any) -> type[Tokenizer]:
+    found = tokenizer_class(kind)
+    if kind not in TOKENIZERS:  # it would look for files of its own
+        raise InputError(f"an ARPA file cannot say how a {kind} tokenizer cuts text")
+    return found

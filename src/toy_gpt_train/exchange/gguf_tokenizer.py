@@ -22,6 +22,7 @@ from toy_gpt_train.tokenizers.sentencepiece import SentencePieceTokenizer
 
 # The types of a token: a control token is cut out of the text before all others, and not shown.
 NORMAL, CONTROL, BYTE = 1, 3, 6
+_LONGEST_CHECKED: Final = 1000  # characters; every way to cut a token in two is looked at
 
 Fields = dict[str, Any]
 
@@ -115,6 +116,8 @@ def _check_merges(tokenizer: SentencePieceTokenizer, places: Mapping[str, int]) 
     apart = {token for token, count in Counter(token for token, _ in groupby(made)).items() if count > 1}
     texts: set[str] = set()
     for token in ids:
+        if len(token) > _LONGEST_CHECKED:
+            raise InputError(f"the token {token!r:.60} is too long to compare its merges with llama.cpp's")
         halves = [(token[:cut], token[cut:]) for cut in range(1, len(token))]
         pairs = [pair for pair in halves if all(len(part) == 1 or part in ids for part in pair)]
         if new := [pair for pair in pairs if pair not in merges]:

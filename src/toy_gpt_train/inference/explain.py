@@ -21,9 +21,12 @@ class Explanation(NamedTuple):
     steps: Sequence[Any]  # the logits of each step; the probabilities come from the last one
 
 
-def explain(model: Model, ids: Sequence[int], tokens: Sequence[str], k: int) -> Explanation:
-    """Take apart what a model predicts after ``ids``, k tokens of it; InputError if it has no steps to show."""
-    steps = model.logit_lens(ids)
+def explain(model: Model, ids: Sequence[int], tokens: Sequence[str], k: int, cache: Any = None) -> Explanation:
+    """Take apart what a model predicts after ``ids``, k tokens of it; InputError if it has no steps to show.
+
+    With a ``cache`` of the model, what it holds of the text is not read again.
+    """
+    steps = model.logit_lens(ids, cache)
     most_likely = [(tokens[i], i, p) for i, p in top_k(softmax(steps[-1].logits), k)]
     return Explanation(model.steps_title, [tokens[i] for i in model.context(ids)], most_likely, steps)
 

@@ -10,7 +10,7 @@ from codecs import getincrementaldecoder
 from collections.abc import Iterator, Sequence
 from itertools import chain, islice, tee
 from operator import itemgetter
-from typing import Final, NamedTuple
+from typing import Any, Final, NamedTuple
 
 from toy_gpt_train.errors import InputError
 from toy_gpt_train.inference.sampling import GREEDY, Sampling, choose_token, penalized
@@ -42,9 +42,12 @@ class _Text:
         return probs, chosen
 
 
-def next_tokens(model: Model, ids: Sequence[int], sampling: Sampling = GREEDY) -> Iterator[Chosen]:
-    """Continue a text, token by token, without end; InputError if it has fewer than ``model.min_context`` tokens."""
-    text, cache = _Text(ids, sampling), model.new_cache()
+def next_tokens(model: Model, ids: Sequence[int], sampling: Sampling = GREEDY, cache: Any = None) -> Iterator[Chosen]:
+    """Continue a text, token by token, without end; InputError if it has fewer than ``model.min_context`` tokens.
+
+    With a ``cache`` of the model, what it holds of the text is not read again.
+    """
+    text, cache = _Text(ids, sampling), model.new_cache() if cache is None else cache
     while True:
         if sampling.repetition_penalty == 1:
             yield text.grow(model.next_probs(text.ids, cache))
@@ -88,13 +91,23 @@ def write(
 
 
 def write_all(
-    model: Model, tokenizer: Tokenizer, ids: Sequence[int], num: int, samplings: Sequence[Sampling], start: str = ""
+    model: Model,
+    tokenizer: Tokenizer,
+    ids: Sequence[int],
+    num: int,
+    samplings: Sequence[Sampling],
+    start: str = "",
+    cache: Any = None,
 ) -> list[Iterator[Step]]:
-    """Continue a text in several ways; see write(). If ``model.writes_together``, take the steps in turn."""
+    """Continue a text in several ways; see write(). If ``model.writes_together``, take the steps in turn.
+
+    Otherwise they share a ``cache``, which may have read the text already.
+    """
     if model.writes_together:
         chosen = _next_tokens_together(model, ids, samplings)
     else:
-        chosen = [next_tokens(model, ids, sampling) for sampling in samplings]
+        shared = model.new_cache() if cache is None else cache
+        chosen = [next_tokens(model, ids, sampling, shared) for sampling in samplings]
     return [_steps(one, tokenizer, num, sampling, start) for one, sampling in zip(chosen, samplings, strict=True)]
 
 
@@ -117,10 +130,12 @@ def _steps(chosen: Iterator[Chosen], tokenizer: Tokenizer, num: int, sampling: S
         held = held[certain:]
 
 
-def begun(steps: Iterator[Step], model: Model, ids: Sequence[int]) -> tuple[Sequence[float], Iterator[Step]]:
+def begun(
+    steps: Iterator[Step], model: Model, ids: Sequence[int], cache: Any = None
+) -> tuple[Sequence[float], Iterator[Step]]:
     """Take the first step of write(); return the probabilities of the token after ``ids``, and all the steps."""
     first = next(steps, None)
-    return (model.next_probs(ids), steps) if first is None else (first.probs, chain([first], steps))
+    return (model.next_probs(ids, cache), steps) if first is None else (first.probs, chain([first], steps))
 
 
 def _certain(text: str, stop: Sequence[str]) -> tuple[int, bool]:

@@ -54,14 +54,16 @@ class TransformerModel(NetworkModel):
         return self.network.logits(_row(states, -1))
 
     def logit_lens(self, ids: Sequence[int], cache: Any = None) -> list[LensStep]:
-        """Follow one prediction through the network."""
+        """Follow one prediction through the network; that of nn/, whatever computes the predictions."""
+        if not isinstance(cache, ContextCache):
+            cache = ContextCache()
         with self._cached(self.context(ids), cache) as (new, caches):
             return self.network.logit_lens(new, caches)
 
     @contextmanager
     def _cached(self, context: tuple[int, ...], cache: Any) -> Iterator[tuple[tuple[int, ...], Sequence[KVCache]]]:
         """Give the tokens of a context that are not in the cache, at least the last one, which are read meanwhile."""
-        cache = cache or self.new_cache()
+        cache = ContextCache() if cache is None else cache
         cache.blocks = cache.blocks or [KVCache() for _ in self.network.blocks]
         known = same_beginning(cache.ids, context[:-1])
         for block in cache.blocks:

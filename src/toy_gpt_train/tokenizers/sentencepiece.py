@@ -208,22 +208,22 @@ class SentencePieceTokenizer(Tokenizer):
     def sizes(self, text: str) -> list[int]:
         """Return the number of bytes of each token; the prefix has none."""
         sizes: list[int] = []
+        byte_ids = {*self.byte_ids}
         for part, written in self._written([text]):
             if written is None:
                 sizes.append(len(utf8(part)))
                 continue
             widths = [*[0] * (len(written) - len(part)), *(len(utf8(char)) for char in part)]
             place = waiting = 0  # the next character, and how many of its bytes have had a token
-            for token in map(
-                self.tokens.__getitem__, chain.from_iterable(map(self._encode_word, self._pieces(written)))
-            ):
-                if _BYTE.fullmatch(token):
+            for token_id in chain.from_iterable(map(self._cache.__getitem__, self._pieces(written))):
+                if token_id in byte_ids:
                     sizes.append(1)
                     waiting = (waiting + 1) % widths[place]
                     place += not waiting
                 else:
-                    sizes.append(sum(widths[place : place + len(token)]))
-                    place += len(token)
+                    end = place + len(self.tokens[token_id])
+                    sizes.append(sum(widths[place:end]))
+                    place = end
         return sizes
 
 
