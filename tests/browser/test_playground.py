@@ -757,7 +757,7 @@ def test_it_waits_takes_a_step_and_changes_its_rate(warm: Page, tmp_path: Path) 
     assert training["rate_factors"] == [{"factor": 0.5, "from_step": step}]
     with (base / "outputs" / "train_log.csv").open(encoding="utf-8", newline="") as file:
         rates = [float(row["learning_rate"]) for row in csv.DictReader(file)]
-    warmer = (step + 1) / step  # the schedule warms up meanwhile
+    warmer = step / (step - 1)  # the schedule warms up meanwhile
     assert rates[step] / rates[step - 1] == pytest.approx(0.5 * warmer)
 
 
