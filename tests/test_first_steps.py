@@ -12,7 +12,7 @@ import pytest
 
 import toy_gpt_train as tg
 from toy_gpt_train import cli
-from toy_gpt_train.cli.samples import Samples, story
+from toy_gpt_train.cli.samples import Samples, sample, story
 from toy_gpt_train.cli.train import train_arguments
 from toy_gpt_train.corpus import corpus_of, read_corpus
 from toy_gpt_train.errors import InputError
@@ -409,3 +409,41 @@ def test_a_chat_in_the_story_world_remembers_what_was_told(toy_gpt: ToyGpt, tmp_
     first, unknown, last = said("Mina is here. Tom is there.", "A zebra!", "Mina is here.")
     assert "'zebra'" in unknown
     assert (first, last) == ("Where is Mina?", "(the end)")
+
+
+# --- one who watches --------------------------------------------------------------------------------------------
+
+
+def watched(on_start: Callable[[Job], None]) -> tg.Run:
+    numbers: dict[str, Any] = {"context": 2, "embedding_dim": 4, "batch_size": 2, "steps": 6, "eval_every": 1}
+    return tg.train("embeddings", text=TEXT, val_fraction=0.2, on_start=on_start, **numbers)
+
+
+def test_who_watches_may_change_the_learning_rate() -> None:
+    factors = iter([1.0, 1.0, 0.5, 0.5, 1.0, 1.0])
+    changed = watched(lambda job: setattr(job, "rate_factor", lambda: next(factors)))
+    usual = watched(lambda job: None)
+    rates = [[record["learning_rate"] for record in run.history] for run in (changed, usual)]
+    assert [a / b for a, b in zip(*rates, strict=True)] == [1.0, 1.0, 0.5, 0.5, 1.0, 1.0]
+    assert changed.model.logits([0, 1]) != usual.model.logits([0, 1])
+    changes = [{"from_step": 2, "factor": 0.5}, {"from_step": 4, "factor": 1.0}]
+    assert changed.meta["training"]["rate_factors"] == changes
+    assert "rate_factors" not in usual.meta["training"]
+
+
+def test_who_watches_sees_the_model_before_its_scores() -> None:
+    seen: list[tuple[dict[str, Any], list[float], str]] = []
+
+    def watch(job: Job) -> None:
+        job.on_learned = lambda meta: seen.append((meta, list(job.model.logits([0, 1])), sample(job)))
+
+    run = watched(watch)
+    ((meta, logits, text),) = seen
+    assert logits == list(run.model.logits([0, 1]))  # it is the model that is then scored
+    last = run.history[-1]
+    assert meta["metrics"] == {"train_loss": last["avg_loss"], "train_accuracy": last["accuracy"]}
+    final = {**run.meta, "metrics": None}
+    assert {**meta, "metrics": None} == final
+    assert text.split()[:2] == TEXT.split()[:2]
+    assert len(text.split()) == 2 + 30
+    assert {*text.split()} <= {*TEXT.split()}

@@ -33,7 +33,7 @@ const EVALUATED = ["--eval-windows", "8"]; // WHY so few: measuring must not tak
  * @param {{train: () => void, change: () => void, problem: (sentence: string) => void}} on - What to call: when Train is
  *     pressed; when the order is another one; with a sentence if something in the arguments does not exist.
  * @returns {Promise<object>} `node`; `order()`; `isNetwork()`; `pace(pace)`, which says how long the order will take;
- *     `hasPace()`; `use(start)`, which fills the form; `setBusy(busy)`; `fold(open)`.
+ *     `needsPace()`, whether the order waits for that; `use(start)`, which fills the form; `setBusy(busy)`; `fold(open)`.
  * @throws {Error} The text cannot be fetched.
  */
 export async function trainingForm(about, start, on) {
@@ -47,11 +47,13 @@ export async function trainingForm(about, start, on) {
 
   const model = () => about.models.find(({ kind }) => kind === fields[0].control.value) ?? WINDOW;
   const given = () => fields.filter(({ node, control }) => !node.hidden && control.value !== "");
+  const saidFlags = () => [...given().map(({ flag }) => flag), ...cut(more.value).map((word) => word.split("=")[0])];
+  const isLeftToUs = () => model().isNetwork === true && !saidFlags().includes("--steps");
   const automatic = () => {
-    const said = [...given().flatMap(({ flag }) => flag), ...cut(more.value).map((word) => word.split("=")[0])];
-    if (!model().isNetwork || !pace?.perStep) {
+    if (!isLeftToUs() || !pace?.perStep) {
       return [];
     }
+    const said = saidFlags();
     const points = Math.max(Math.round(SECONDS_TO_POINT / pace.perStep), 1);
     const words = [["--steps", String(roundNumber(SECONDS / pace.perStep))], ["--eval-every", String(points)], EVALUATED];
     const isHeldOut = said.includes("--val-fraction");
@@ -128,7 +130,7 @@ export async function trainingForm(about, start, on) {
     node,
     act: node.lastChild,
     use,
-    hasPace: () => pace !== null,
+    needsPace: () => isLeftToUs() && pace === null,
     isNetwork: () => model().isNetwork === true,
     order: () => ({ line: asLine(automatic()), corpus: corpus.name(), text: corpus.text(), isOwn: corpus.name() === corpus.own }),
     pace(found) {

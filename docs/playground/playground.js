@@ -116,8 +116,11 @@ async function show(about) {
   function train() {
     say("");
     begin();
-    if (form.isNetwork() && !form.hasPace()) {
+    if (form.needsPace()) {
       waits = true;
+      if (trainer.isReady) {
+        view.status("Taking one step, to see how fast this computer is …");
+      }
       measure();
     } else {
       trainer.train(order);
@@ -188,8 +191,9 @@ async function show(about) {
       order && view.progress(fetched / total, `Fetching Python: ${megabytes(fetched)} of ${megabytes(total)} MB, only once`),
     ready: ({ version }) => order && view.status(`Python ${version} is ready`),
     pace: (pace) => {
-      if (pace.order.line !== paced.line || pace.order.text !== paced.text) {
-        return; // another one was chosen meanwhile
+      const isAsked = pace.order.line === paced.line && pace.order.text === paced.text;
+      if (!isAsked || (order !== null && !waits)) {
+        return; // another one was chosen meanwhile, or it is being trained
       }
       form.pace(pace);
       if (waits) {

@@ -35,7 +35,6 @@ UNSCORED = HOME.with_name("unscored")
 SECONDS_BETWEEN_REPORTS = 0.1
 SECONDS_BETWEEN_SAMPLES = 2.0
 SECONDS_TO_MEASURE = 0.3
-SAMPLE_CHARACTERS = 90
 MOST_MEASURED = 3e9  # multiplications and additions of a step; a longer one is not tried
 SLOW_SPEED = 5e7  # of them, in a second
 _PROBLEMS = (InputError, OSError)
@@ -218,7 +217,7 @@ class _Told:
         self._page.record(json.dumps(record))
         now = time.monotonic()
         if self.job and self.job.model.trains_in_steps and now - self._last_sample > SECONDS_BETWEEN_SAMPLES:
-            self._page.sample(int(record["step"]), sample(self.job, SAMPLE_CHARACTERS))
+            self._page.sample(int(record["step"]), sample(self.job))
             self._last_sample = time.monotonic()
 
 

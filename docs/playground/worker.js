@@ -109,6 +109,7 @@ function hear({ stop = asked.stop, pause = asked.pause, rate = asked.rate }) {
   goOn = null;
 }
 
+let newest = 0; // the number of the last message that asks for work
 let turn = Promise.resolve(); // WHY one after the other: Python cannot be entered a second time while it waits
 self.onmessage = ({ data }) => {
   if (!("load" in data || "measure" in data || "train" in data)) {
@@ -118,11 +119,16 @@ self.onmessage = ({ data }) => {
     }
     return;
   }
+  newest += 1;
+  const number = newest;
   turn = turn.then(async () => {
     try {
       if (data.load) {
         await load(data.load);
       } else if (data.measure) {
+        if (number < newest) {
+          return; // something else is wanted by now
+        }
         postMessage({ pace: { order: data.measure, ...(await call("measure", data.measure)) } });
       } else {
         await train(data.train);

@@ -345,9 +345,10 @@ def test_a_prediction_is_walked_through(visit: Visit, toy_gpt: ToyGpt) -> None:
     column = column_of(visit(LLAMA), LLAMA)
     write(column, prompt)
     answer = infer(toy_gpt, LLAMA, "--prompt", prompt, "--explain")
+    column.get_by_role("heading", name="Inside the model").scroll_into_view_if_needed()  # what is read is loaded
     walk = column.get_by_role("region", name="A step of the prediction")
+    expect(column.locator(".flow .title")).to_have_count(10)
     titles = column.locator(".flow .title").all_text_contents()
-    assert len(titles) == 10
     shares = [head for place in answer["explanation"] for head in place["attention"]]
     column.get_by_role("combobox", name="Head").select_option("1 of 4")
     for i, title in enumerate(titles, start=1):
@@ -369,6 +370,7 @@ def test_every_head_shows_what_each_token_looks_at(visit: Visit, toy_gpt: ToyGpt
     prompt = "Mina saw"
     column = column_of(visit(LLAMA), LLAMA)
     write(column, prompt)
+    column.get_by_role("heading", name="Inside the model").scroll_into_view_if_needed()
     heads = column.get_by_role("group", name="Heads").get_by_role("button")
     expect(heads).to_have_count(4)
     heads.nth(2).click()

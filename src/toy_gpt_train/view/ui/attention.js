@@ -26,7 +26,7 @@ export function attentionView(onHead) {
     const one = (numbers, i, j) =>
       element(
         "button",
-        { type: "button", "aria-pressed": String(i === block && j === head), "aria-label": `Block ${i + 1}, head ${j + 1}`, onclick: () => onHead(i, j) },
+        { type: "button", "aria-pressed": String(i === block && j === head), "aria-label": `${i + 1}.${j + 1}: block ${i + 1}, head ${j + 1}`, onclick: () => onHead(i, j) },
         thumbnail(numbers, count),
         element("span.note", `${i + 1}.${j + 1}`),
       );
@@ -92,8 +92,9 @@ function lookingText(tokens, numbers) {
     said.textContent = `“${visible(tokens[i])}” looks at ${names.join(", ")}.`;
     const middle = ({ offsetLeft, offsetTop, offsetWidth }) => [offsetLeft + offsetWidth / 2, offsetTop];
     const [x, y] = middle(chips[i]);
-    arcs.setAttribute("width", box.scrollWidth);
+    arcs.setAttribute("height", 0); // WHY: it must not count in the height of what scrolls
     arcs.setAttribute("height", box.scrollHeight);
+    arcs.setAttribute("width", box.clientWidth);
     fill(
       arcs,
       ...[...shares.keys()].filter((j) => j !== i && shares[j] >= LEAST_SHARE).map((j) => {

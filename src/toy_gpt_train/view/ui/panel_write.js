@@ -68,7 +68,7 @@ export function writePanel(session, change) {
   };
   const buttons = element("div.fields", step, go, labeled("tokens", count.input, "field.after"), reset);
   const written = [element("h4", "Text so far"), scrollBox("Text so far", output), status];
-  return { node: element("div", choosing(session, change), buttons, ...written), update, stop };
+  return { node: element("div", buttons, ...written, choosing(session, change)), update, stop };
 }
 
 /** Make a box for a whole number, and a function that reads it within its limits. */
