@@ -15,7 +15,9 @@ from typing import Final, NamedTuple
 _MOST_WORDS: Final = 90  # of a slide with nothing to look at
 _LEFT_OUT: Final = {"Sources"}
 _VOID: Final = {"br", "hr", "img", "input", "wbr"}
-_TO_LOOK_AT: Final = re.compile(r'<(figure|table|div class="((command |output )?highlight|csv|summary|charts|try|language-|md-typeset))')
+_TO_LOOK_AT: Final = re.compile(
+    r'<(figure|table|div class="((command |output )?highlight|csv|summary|charts|try|language-|md-typeset))'
+)
 _BEGINS: Final = re.compile(r"<h3|<p><strong>")
 # An answer, what a command printed, or the note below a table.
 _JOINS: Final = re.compile(r'<details|<div class="output|<p><em>')

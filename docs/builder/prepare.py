@@ -1,4 +1,4 @@
-"""Prepare the site, before a generator builds it: ``uv run --group docs python docs/prepare.py``.
+"""What is done before a generator builds the site.
 
 It puts what the site has besides its pages into docs/, where a generator finds it: the explorer, the playground and
 libraries, none of them committed. And it runs what the pages run, as many at once as there are processors; a generator
@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any, Final
 
 import yaml
+
 from builder import kept
 from builder.commands import blocks_of, results
 from builder.directives import drawings_of
@@ -32,7 +33,7 @@ class _Settings(yaml.SafeLoader):
 _Settings.add_multi_constructor("!", lambda loader, suffix, node: None)
 
 
-def main() -> None:
+def prepare() -> None:
     """Write the files, then run what the pages run."""
     settings: dict[str, Any] = yaml.load((ROOT / "mkdocs.yml").read_text(encoding="utf-8"), _Settings)  # noqa: S506
     write_files(dict(all_files(settings["extra"]["playground_runtime"])))
@@ -83,7 +84,3 @@ def _timed(job: tuple[str, Callable[[], object]]) -> None:
     make()
     if (seconds := time.perf_counter() - start) > _WORTH_SAYING:
         print(f"{seconds:6.1f} s  {name}", flush=True)
-
-
-if __name__ == "__main__":
-    main()
