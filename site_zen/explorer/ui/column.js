@@ -1,0 +1,97 @@
+// column.js - One run on the page: its facts, a text to write with it, and panels that show the model's inside.
+
+import { element, fill } from "./dom.js";
+import { explainPanel } from "./panel_explain.js";
+import { nextPanel } from "./panel_next.js";
+import { textPanel } from "./panel_text.js";
+import { trainingPanel } from "./panel_training.js";
+import { vocabularyPanel } from "./panel_vocabulary.js";
+import { writePanel } from "./panel_write.js";
+import { Session } from "../core/session.js";
+import { tabs } from "./tabs.js";
+import { countText, numberText } from "../core/text.js";
+
+/**
+ * Show a run.
+ *
+ * @param {import("../core/run.js").Run} run
+ * @param {import("../core/run.js").RunEntry} entry - Its entry in the index.
+ * @param {(prompt: string) => void} onPrompt - Called when the text to start from has changed.
+ * @returns {{node: HTMLElement, session: Session, setPrompt: (text: string) => void, stop: () => void}}
+ */
+export function column(run, entry, onPrompt) {
+  const session = new Session(run);
+  const problem = element("p.problem", { role: "alert" });
+  const waiting = element("p.note", { role: "status" });
+  let changes = 0;
+  // WHY in one place: every error while a model computes is shown on the page.
+  const change = async (act) => {
+    const before = session.prompt;
+    changes += 1;
+    const mine = changes;
+    try {
+      act?.();
+      fill(problem);
+      if (session.prompt !== before) {
+        write.stop();
+        onPrompt(session.prompt);
+      }
+      if (!session.isLocal) {
+        [text, write].forEach((panel) => panel.update());
+        fill(waiting, "Python is computing …");
+        await session.prepare(why.node.open);
+        if (mine !== changes) {
+          return; // a later change shows what it needs
+        }
+        fill(waiting);
+      }
+      [text, next, write, why].forEach((panel) => panel.update());
+    } catch (error) {
+      if (mine !== changes) {
+        return;
+      }
+      write.stop();
+      fill(waiting);
+      fill(problem, `This cannot be shown: ${error.message}`);
+    }
+  };
+  const text = textPanel(session, change);
+  const next = nextPanel(session);
+  const write = writePanel(session, change);
+  const why = explainPanel(session, change);
+  const large = () => element("p.note", "The weights are too large for this page; they stay in their file.");
+  const inside = tabs(`Inside ${run.name}`, [
+    ["Vocabulary", () => vocabularyPanel(run)],
+    // WHY loaded when opened: they are large, and the page starts sooner without them.
+    ["Weights", session.isLocal ? async () => (await import("./panel_weights.js")).weightsPanel(run) : large],
+    ["Embeddings", session.isLocal ? async () => (await import("./panel_embeddings.js")).embeddingsPanel(run) : large],
+    ["Training", () => trainingPanel(run)],
+    ["Files", async () => (await import("./panel_files.js")).filesPanel(run, entry)],
+  ]);
+  const left = element("div.part", element("h3", "Text"), text.node, write.node);
+  const right = element("div.part", element("h3", "What comes next?"), next.node, why.node);
+  const parts = [problem, waiting, element("div.parts", left, right), element("h3", "Inside the model"), inside];
+  change();
+  const node = element("section.run", { "aria-label": run.name }, element("h2", run.name), facts(run), ...parts);
+  return { node, session, setPrompt: text.setPrompt, stop: write.stop };
+}
+
+/** Return the facts of a run as a list of names and values. */
+function facts({ meta, model, lossFloor }) {
+  const losses = {
+    "training loss": meta.metrics.train_loss,
+    "held-out loss": meta.metrics.val_loss,
+    "loss floor": lossFloor,
+  };
+  const parts = [
+    ["model", model.kind],
+    ["corpus", meta.corpus.filename],
+    ["tokenizer", meta.tokenizer.kind],
+    ["vocabulary V", countText(model.vocabSize)],
+    ["context N", countText(model.contextSize)],
+    ...Object.entries(losses).map(([name, loss]) => [name, typeof loss === "number" ? numberText(loss) : null]),
+  ];
+  const there = parts.filter(([, value]) => value !== null && value !== undefined);
+  const pairs = there.map(([name, value]) => element("div", element("dt", name), element("dd", value)));
+  return element("dl.facts", ...pairs);
+}
