@@ -43,19 +43,21 @@ def modules(page: str) -> str:
     WHY each has its name as an anchor: all of them were on one page once, and links to that page still lead to them.
     """
     rows = []
-    for name in _documented(DOCS / "api" / f"{page}.md"):
+    for name in documented(DOCS / "api" / f"{page}.md"):
         link = f'<a id="{name}" href="api/{page}.html#{name}"><code>{name.partition(".")[2]}</code></a>'
         rows.append([link, _summary(_file_of(name))])
     return _html_table(["module", "what it is"], rows)
 
 
-def _documented(page: Path) -> Iterator[str]:
+def documented(page: Path) -> Iterator[str]:
     """Yield the names of the modules that a page of docs/api/ documents."""
     for name, options in re.findall(r"^::: (\S+)\n((?: +.+\n)*)", page.read_text(encoding="utf-8"), re.MULTILINE):
         yield name
         if "show_submodules: true" in options:
-            for path in sorted(_file_of(name).parent.rglob("[!_]*.py")):
-                yield ".".join(path.relative_to(PACKAGE.parent).with_suffix("").parts)
+            for path in sorted(_file_of(name).parent.rglob("*.py")):
+                module = ".".join(path.relative_to(PACKAGE.parent).with_suffix("").parts).removesuffix(".__init__")
+                if module != name:
+                    yield module
 
 
 def _file_of(module: str) -> Path:

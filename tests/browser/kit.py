@@ -37,7 +37,7 @@ REPOSITORY = Path(__file__).resolve().parents[2]
 SITE = Path(os.environ.get("TOY_GPT_SITE") or REPOSITORY / "site").resolve()
 needs_site = pytest.mark.skipif(
     not (SITE / "index.html").is_file(),
-    reason="there is no built site: uv run --group docs python docs/build.py, or name the folder of one in TOY_GPT_SITE",
+    reason="no site is built (uv run --group docs python docs/build.py); TOY_GPT_SITE may name the folder of one",
 )
 # Building the site installs it.
 AXE = REPOSITORY / ".cache" / "npm" / "node_modules" / "axe-core" / "axe.min.js"
