@@ -18,7 +18,7 @@ sys.path.insert(0, str(DOCS))
 markdown = pytest.importorskip("markdown", reason="the dependency group docs is not installed")
 pytest.importorskip("latex2mathml", reason="the dependency group docs is not installed")
 
-from builder import code_blocks, commands, directives, glossary, kept, summaries  # noqa: E402
+from builder import code_blocks, directives, glossary, kept, summaries, transcripts  # noqa: E402
 from builder.paths import PACKAGE, ROOT  # noqa: E402
 
 # --- what is kept -------------------------------------------------------------------------------------------
@@ -133,7 +133,7 @@ After.
 
 @pytest.mark.usefixtures("anew")
 def test_the_blocks_of_a_page_share_a_folder():
-    shown = commands.run_blocks(PAGE)
+    shown = transcripts.run_blocks(PAGE)
     assert shown.startswith('Before.\n\n~~~~~~~~python title="count.py"\nfrom pathlib import Path\n')
     assert "\nuv run python count.py\n~~~~~~~~\n\n~~~~~~~~{ .text .output }\nwritten\n" in shown
     assert "{ .text .output }\n3\n" in shown
@@ -148,16 +148,23 @@ def test_the_blocks_of_a_page_share_a_folder():
 )
 def test_a_failure_ends_the_build(block):
     with pytest.raises(RuntimeError, match="ended with exit code"):
-        commands.run_blocks(f"```{block}\n```\n")
+        transcripts.run_blocks(f"```{block}\n```\n")
 
 
 @pytest.mark.parametrize(("lines", "shown"), [(6, 6), (8, 8), (9, 6), (100, 6)])
 def test_output_is_folded_after_six_lines(lines, shown):
     text = [f"line {number}" for number in range(lines)]
-    first, *others = commands.output("\n".join(text) + "\n")
+    first, *others = transcripts.output("\n".join(text) + "\n")
     assert first.count("\n") - 1 == shown
     assert [line for part in (first, *others) for line in part.split("\n") if line.startswith("line")] == text
     assert (f"<summary>{lines - 6} more lines</summary>" in others) == (lines != shown)
+
+
+def test_the_result_of_training_stays():
+    log = ["model  bigram", *(f"{epoch:5}    1.0" for epoch in range(20)), "result  train loss 1.2", "wrote   5 files"]
+    *folded, result = transcripts.output("\n".join(log))
+    assert result == "~~~~~~~~{ .text .output }\nresult  train loss 1.2\nwrote   5 files\n~~~~~~~~"
+    assert "<summary>15 more lines</summary>" in folded
 
 
 # --- code ---------------------------------------------------------------------------------------------------

@@ -30,9 +30,9 @@ from urllib.parse import quote_plus
 from latex2mathml.converter import convert
 
 from builder.chart import visible
-from builder.commands import output
 from builder.drawings import KINDS, drawing
 from builder.paths import PACKAGE_NAME, ROOT
+from builder.transcripts import output
 from toy_gpt_train.cli import build_parser
 
 _DIRECTIVE: Final = re.compile(r"^\{\{ (\w+) (.+?) \}\}$", re.MULTILINE)

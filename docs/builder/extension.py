@@ -14,7 +14,7 @@ from markdown.postprocessors import Postprocessor
 from markdown.preprocessors import Preprocessor
 from markdown.treeprocessors import Treeprocessor
 
-from builder import code_blocks, commands, directives, glossary
+from builder import code_blocks, directives, glossary, transcripts
 
 _PLAYGROUND: Final = "playground/index.html"
 
@@ -38,7 +38,7 @@ class _Expand(Preprocessor):
             return lines
         playground = relative(_PLAYGROUND, page)
         try:
-            return commands.run_blocks(directives.expand("\n".join(lines), playground)).split("\n")
+            return transcripts.run_blocks(directives.expand("\n".join(lines), playground)).split("\n")
         except Exception as error:
             raise RuntimeError(f"docs/{page}: {error}") from error
 
