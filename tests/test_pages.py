@@ -201,6 +201,13 @@ def test_lines_of_code_become_elements():
     )
 
 
+def test_commands_are_broken_between_words():
+    code = '<code><span class="go">a --b &quot;c</span>\n</code>'
+    page = f'<div class="command highlight"><pre><span></span>{code}</pre></div>'
+    words = "".join(f'<span class="word">{word}</span> ' for word in ("a", "--b", "&quot;c")).rstrip()
+    assert f'<code><span class="line"><span class="go">{words}</span>\n</span></code>' in code_blocks.with_lines(page)
+
+
 def test_nothing_of_a_block_is_lost():
     code = Path(inspect.getfile(code_blocks)).read_text(encoding="utf-8").rstrip("\n")
     html = markdown.markdown(f"```python\n{code}\n```", extensions=["pymdownx.superfences", "pymdownx.highlight"])

@@ -9,7 +9,12 @@ import html
 import re
 from typing import Final
 
-_BLOCK: Final = re.compile(r"(<pre\b[^>]*>(?:<span></span>)?<code\b[^>]*>)(.*?)(</code></pre>)", re.DOTALL)
+_BLOCK: Final = re.compile(
+    r'(?P<command><div class="command [^>]*>)?(?P<start><pre\b[^>]*>(?:<span></span>)?<code\b[^>]*>)'
+    r"(?P<code>.*?)(?P<end></code></pre>)",
+    re.DOTALL,
+)
+_WORD: Final = re.compile(r"(?<![^\s>])[^\s<>]+(?![^<]*>)")
 _TAG: Final = re.compile(r"<[^>]*>")
 _PROMPT: Final = re.compile(r"(?:>>>|\.\.\.|\$) ")
 _GAP: Final = re.compile(r"(?<=\S) {2,}(?=\S)")
@@ -19,7 +24,14 @@ _DEEPEST: Final = 12  # characters; a line of a telephone has about forty
 
 def with_lines(page: str) -> str:
     """Return the HTML of a page with each line of its blocks of code as an element."""
-    return _BLOCK.sub(lambda match: match[1] + _lines(match[2]) + match[3], page)
+    return _BLOCK.sub(_block, page)
+
+
+def _block(match: re.Match[str]) -> str:
+    command, start, code, end = match.groups(default="")
+    if command:
+        code = _WORD.sub(r'<span class="word">\g<0></span>', code)  # WHY: a line would be broken after any hyphen
+    return command + start + _lines(code) + end
 
 
 def _lines(code: str) -> str:
