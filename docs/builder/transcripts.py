@@ -10,7 +10,7 @@ from builder.commands import BLOCK, Block, Step, blocks_of, results
 
 _LINES_SHOWN: Final = 6
 _LINES_WORTH_HIDING: Final = 3
-_RESULT: Final = re.compile(r"result +\S")
+_RESULT: Final = re.compile(r"(?:result|final) +\S")
 
 
 def run_blocks(markdown: str) -> str:
