@@ -88,6 +88,13 @@ def test_a_file_that_appears_counts(repository_of_two):
     assert run(tried) == ("here", 4)
 
 
+def test_what_changes_while_it_is_read_is_not_kept(repository_of_two):
+    _, run = repository_of_two
+    program = "file = open('text.txt', 'r+'); print(file.read()); file.write('more')"
+    assert run(program) == ("the", 1)
+    assert run(program) == ("the more", 2)
+
+
 def test_a_failure_is_not_kept(repository_of_two):
     folder, run = repository_of_two
     (folder / "text.txt").unlink()

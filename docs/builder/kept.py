@@ -10,6 +10,7 @@ import json
 import os
 import sys
 import tempfile
+import time
 from collections.abc import Callable
 from functools import cache
 from pathlib import Path
@@ -34,6 +35,7 @@ def kept(asked: object, make: Callable[[dict[str, str]], Any]) -> Any:
         entry = json.loads(file.read_text(encoding="utf-8"))
         if all(_digest(path) == digest for path, digest in entry["read"].items()):
             return entry["made"]
+    begun = time.time_ns()
     with tempfile.TemporaryDirectory() as folder:
         notes = Path(folder) / "read.txt"
         python_path = os.pathsep.join([str(_TRACED), str(DOCS)])
@@ -41,6 +43,8 @@ def kept(asked: object, make: Callable[[dict[str, str]], Any]) -> Any:
             {**os.environ, "PYTHONPATH": python_path, "TOY_GPT_NOTES": str(notes), "TOY_GPT_ROOT": str(ROOT)},
         )
         read = {path: _digest(path) for path in _paths_in(notes)}
+    if any((ROOT / path).stat().st_mtime_ns > begun for path, digest in read.items() if digest):
+        return made  # WHY it is not kept: what was read may be what was there before the change
     file.parent.mkdir(parents=True, exist_ok=True)
     draft = file.with_suffix(f".{os.getpid()}.tmp")
     draft.write_text(json.dumps({"asked": asked, "read": read, "made": made}), encoding="utf-8")
@@ -62,7 +66,7 @@ def _machinery() -> list[str]:
 
 def _paths_in(notes: Path) -> list[str]:
     """Return the paths that were written down, as seen from the repository's root."""
-    lines = notes.read_text(encoding="utf-8").splitlines() if notes.is_file() else []
+    lines = os.fsdecode(notes.read_bytes()).splitlines() if notes.is_file() else []
     paths = {Path(line).relative_to(ROOT).as_posix() for line in lines}
     return sorted(path for path in paths if not path.startswith(_NOT_OURS))
 

@@ -5,6 +5,7 @@ Python imports a module of this name when it starts, so that interpreters which 
 
 import os
 import sys
+from contextlib import suppress
 from importlib.util import source_from_cache
 
 
@@ -20,10 +21,11 @@ def trace(notes: str, root: str) -> None:
             return  # WHY: an import lists folders, but what matters is the module that it reads
         path = os.path.realpath(arguments[0])
         if path.endswith(".pyc"):
-            path = source_from_cache(path)
+            with suppress(ValueError):  # of other programs' caches
+                path = source_from_cache(path)
         if path.startswith(root) and path not in known:
             known.add(path)
-            os.write(file, f"{path}\n".encode())
+            os.write(file, os.fsencode(f"{path}\n"))
 
     sys.addaudithook(note)
 
