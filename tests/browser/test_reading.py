@@ -25,6 +25,7 @@ sync_api = pytest.importorskip("playwright.sync_api", reason="playwright is not 
 expect = sync_api.expect
 pytestmark = needs_site
 
+LONGEST = 300_000  # bytes
 SIZES = ((1366, 768), (375, 800))
 # Blocks of code that are wider than their place; and whether each has rows of a table, which are not broken.
 TOO_WIDE = """() => {
@@ -70,6 +71,11 @@ def test_only_tables_are_wider_than_the_page(context: BrowserContext, name: str)
         page.set_viewport_size({"width": width, "height": height})
         _, found = too_wide(page)
         assert [text for has_rows, text in found if not has_rows] == [], width
+
+
+@pytest.mark.parametrize("name", [page for page in PAGES if page.startswith("api")])
+def test_an_api_page_is_not_too_long(name: str) -> None:
+    assert (SITE / name).stat().st_size < LONGEST
 
 
 def test_long_output_is_unfolded_by_the_keyboard(context: BrowserContext, watch: Watch) -> None:
