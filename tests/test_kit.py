@@ -143,7 +143,7 @@ def test_without_a_built_site(toy_gpt: Callable[..., Any], site: Path, tmp_path:
         done = toy_gpt("kit", "--site", folder, "--out", tmp_path / "kit.zip")
         assert done.refused
         line = f"{folder}: there is no built site in this folder; in a checkout, this builds one: "
-        assert done.err == f"toy-gpt: error: {line}uv run --group docs mkdocs build\n"
+        assert done.err == f"toy-gpt: error: {line}uv run --group docs python docs/build.py\n"
     assert not (tmp_path / "kit.zip").exists()
 
 

@@ -15,7 +15,7 @@ sys.path.insert(0, str(DOCS))
 
 from builder.slides import blocks_of, cut, deck_of, write_slides  # noqa: E402
 
-FIGURE, CODE = "<figure>f</figure>", '<div class="highlight"><pre>c</pre></div>'
+FIGURE, CODE = '<figure data-chart="x">f</figure>', '<div class="highlight"><pre>c</pre></div>'
 PAGE = f"""<html><head><link rel="icon" href="../a.png"><link rel="stylesheet" href="../assets/main.css"></head>
 <body><p>no</p>
 <article class="md-content__inner"><h1 id="t">200: <em>bigram</em><a class="headerlink" href="#t">¶</a></h1>
@@ -25,7 +25,7 @@ PAGE = f"""<html><head><link rel="icon" href="../a.png"><link rel="stylesheet" h
 <h2 id="ex">Exercises</h2><p><strong>1. One.</strong></p><details><summary>Check</summary><p>a</p>{CODE}</details>
 <p><strong>2. Two.</strong></p><details><p>b</p></details>
 <h2 id="sources">Sources</h2><ul><li>A book</li></ul></article>
-<script defer src="../assets/d3.min.js"></script><script defer src="../assets/other.js"></script></body></html>"""
+<script defer src="../assets/site.js"></script></body></html>"""
 
 
 def test_blocks_by_hand() -> None:

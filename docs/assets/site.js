@@ -1,10 +1,24 @@
-// site.js - "Train it on this page": puts the playground in the place of the button that leads to it. And tables that
-// scroll, by the keyboard too.
+// site.js - "Train it on this page": puts the playground in the place of the button that leads to it. Tables that scroll,
+// by the keyboard too. And the scripts that draw charts, on pages that have one.
 //
 // Without this script the button is a link to the playground, which opens with the same settings.
 
 (() => {
   const LEAST_HEIGHT = 480;
+  const CHART_SCRIPTS = ["d3.min.js", "plot.umd.min.js", "charts.js"]; // each needs those before it
+  const here = document.currentScript.src;
+
+  function drawCharts() {
+    if (document.querySelector("[data-chart]") === null) {
+      return;
+    }
+    for (const name of CHART_SCRIPTS) {
+      const script = document.createElement("script");
+      script.async = false; // in this order
+      script.src = new URL(name, here).href;
+      document.head.append(script);
+    }
+  }
 
   /** Let a frame be as tall as what is in it. */
   function fit(frame) {
@@ -47,6 +61,7 @@
     }
   }
 
+  drawCharts();
   // WHY so late: the theme puts boxes around tables first.
   addEventListener("load", () => setTimeout(reachTables));
   document.querySelectorAll(".try a").forEach((link) => link.addEventListener("click", open));

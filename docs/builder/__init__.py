@@ -1,1 +1,1 @@
-"""What the docs site is made of: hooks.py calls these modules while the site is built."""
+"""What the docs site is made of: build.py and the Markdown extension in extension.py call the other modules."""

@@ -13,6 +13,7 @@
   alone.
 """
 
+import ast
 import csv
 import html
 import importlib
@@ -21,15 +22,20 @@ import re
 import shlex
 import textwrap
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Final, Literal
 from urllib.parse import quote_plus
 
 from latex2mathml.converter import convert
 
-from builder.chart import Chart, chart_html, visible
+from builder.chart import visible
+from builder.drawings import KINDS, drawing
 from builder.paths import PACKAGE_NAME, ROOT
+from builder.transcripts import output
 from toy_gpt_train.cli import build_parser
+
+_DIRECTIVE: Final = re.compile(r"^\{\{ (\w+) (.+?) \}\}$", re.MULTILINE)
 
 
 def expand(markdown: str, playground: str) -> str:
@@ -41,7 +47,12 @@ def expand(markdown: str, playground: str) -> str:
     """
     markdown = _formulas(markdown)
     markdown = re.sub(r"^```try\n(.*?)^```$", lambda match: _try(match[1], playground), markdown, flags=re.M | re.S)
-    return re.sub(r"^\{\{ (\w+) (.+?) \}\}$", lambda match: _DIRECTIVES[match[1]](match[2]), markdown, flags=re.M)
+    return _DIRECTIVE.sub(lambda match: _DIRECTIVES[match[1]](match[2]), markdown)
+
+
+def drawings_of(markdown: str) -> list[tuple[str, str]]:
+    """Return the kind and the name of each drawing on a page."""
+    return [match for match in _DIRECTIVE.findall(markdown) if match[0] in KINDS]
 
 
 # --- formulas -----------------------------------------------------------------------------------------------
@@ -94,9 +105,12 @@ def _path_and_range(argument: str) -> tuple[Path, int, int]:
 
 def _file(argument: str) -> str:
     path, first, last = _path_and_range(argument)
-    lines = path.read_text(encoding="utf-8").splitlines()
+    lines = path.read_text(encoding="utf-8").splitlines()[first - 1 : last]
+    title = path.relative_to(ROOT).as_posix()
+    if title.startswith("outputs/"):
+        return "\n\n".join(output("\n".join(lines), title))
     language = {".json": "json", ".toml": "toml", ".py": "python"}.get(path.suffix, "text")
-    return f'```{language} title="{path.relative_to(ROOT).as_posix()}"\n' + "\n".join(lines[first - 1 : last]) + "\n```"
+    return f'```{language} title="{title}"\n' + "\n".join(lines) + "\n```"
 
 
 def _csv(argument: str) -> str:
@@ -127,39 +141,32 @@ def _source(argument: str) -> str:
     for part in name.split("."):
         found = getattr(found, part)
     file = module_name.replace(".", "/") + ".py"
-    return f'```python title="src/{PACKAGE_NAME}/{file}"\n{textwrap.dedent(inspect.getsource(found)).rstrip()}\n```'
+    code = without_docstrings(textwrap.dedent(inspect.getsource(found)))
+    return f'```python title="src/{PACKAGE_NAME}/{file}"\n{code.rstrip()}\n```'
 
 
-def _chart(argument: str) -> str:
-    module, _, name = argument.partition(":")
-    made: Chart | list[Chart] = getattr(importlib.import_module(f"builder.charts.{module}"), name)()
-    if isinstance(made, Chart):
-        return chart_html(made)
-    return f'<div class="charts">{"".join(map(chart_html, made))}</div>'
+def without_docstrings(code: str) -> str:
+    r"""Return Python code without the docstrings in it, which are on the API pages; its comments stay.
 
-
-def _picture(name: str) -> str:
-    svg: str = getattr(importlib.import_module("builder.pictures"), name)()
-    return f'<figure class="picture">{svg}</figure>'
-
-
-def _summary(name: str) -> str:
-    table: str = getattr(importlib.import_module("builder.summaries"), name)()
-    return f'<div class="summary" markdown="0">{table}</div>'
-
-
-def _live(argument: str) -> str:
-    module, _, name = argument.partition(":")
-    text: str = getattr(importlib.import_module(f"builder.{module}"), name)()
-    return text
+    Example:
+        >>> without_docstrings('def double(x):\n    "Return 2x."\n\n    return 2 * x  # or x + x\n')
+        'def double(x):\n    return 2 * x  # or x + x\n'
+    """
+    lines = code.splitlines(keepends=True)
+    for node in ast.walk(ast.parse(code)):
+        # WHY more than one statement: a body that is only a docstring would be empty without it.
+        if isinstance(node, ast.ClassDef | ast.FunctionDef) and ast.get_docstring(node) and len(node.body) > 1:
+            first, last = node.body[0].lineno - 1, node.body[0].end_lineno
+            assert last is not None
+            if not lines[last].strip():
+                last += 1
+            lines[first:last] = [""] * (last - first)
+    return "".join(lines)
 
 
 _DIRECTIVES: dict[str, Callable[[str], str]] = {
     "file": _file,
     "csv": _csv,
     "source": _source,
-    "chart": _chart,
-    "picture": _picture,
-    "summary": _summary,
-    "live": _live,
+    **{kind: partial(drawing, kind) for kind in KINDS},
 }

@@ -29,7 +29,6 @@ _NPM_FILES: Final = {
     "assets/plot.umd.min.js": ("@observablehq/plot", "dist/plot.umd.min.js"),
     "assets/iframe-worker.js": ("iframe-worker", "shim/index.js"),
 }
-CHART_LIBRARIES: Final = ("assets/d3.min.js", "assets/plot.umd.min.js")  # the second one needs the first
 _OPENS_WITH: Final = "800-llama on world:4m (demo)"  # a network that has something to tell
 _LEFT_OUT: Final = "toy_gpt_train/resources/artifacts/"  # of the wheel; the page has no use for a trained model
 _RUNTIME_FILES: Final = (

@@ -15,9 +15,13 @@ from typing import Final, NamedTuple
 _MOST_WORDS: Final = 90  # of a slide with nothing to look at
 _LEFT_OUT: Final = {"Sources"}
 _VOID: Final = {"br", "hr", "img", "input", "wbr"}
-_TO_LOOK_AT: Final = re.compile(r'<(figure|table|div class="(highlight|csv|summary|charts|try|language-|md-typeset))')
+_TO_LOOK_AT: Final = re.compile(
+    r'<(figure|table|div class="((command |output )?highlight|csv|summary|charts|try|language-|md-typeset))'
+)
 _BEGINS: Final = re.compile(r"<h3|<p><strong>")
-_JOINS: Final = re.compile(r"<details|<p><em>")  # an answer, or the note below a table
+# An answer, what a command printed, or the note below a table.
+_JOINS: Final = re.compile(r'<details|<div class="output|<p><em>')
+_CHART_SCRIPTS: Final = ("d3.min.js", "plot.umd.min.js", "charts.js")
 
 
 class Slide(NamedTuple):
@@ -51,7 +55,7 @@ def deck_of(page: str, name: str) -> str | None:
     title = _text(next(block for block in blocks if block.startswith("<h1")))
     slides = cut(blocks)
     styles = re.findall(r'<link rel="(?:stylesheet|icon)" href="[^"]*">', page)
-    scripts = re.findall(r'<script defer src="[^"]*assets/(?:d3|plot|charts)[^"]*"></script>', page)
+    scripts = [f'<script defer src="../assets/{name}"></script>' for name in _CHART_SCRIPTS if "data-chart=" in page]
     head = [
         '<meta charset="utf-8">',
         '<meta name="viewport" content="width=device-width, initial-scale=1">',

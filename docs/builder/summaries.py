@@ -3,7 +3,7 @@
 import ast
 import html
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from math import ceil
 from pathlib import Path
 
@@ -35,6 +35,34 @@ def package_tree() -> str:
     ]
     head = "<thead><tr><th>file</th><th>its first line</th></tr></thead>"
     return f"<table>{head}<tbody>{''.join(rows)}</tbody></table>"
+
+
+def modules(page: str) -> str:
+    """The modules on a page of docs/api/, one line each.
+
+    WHY each has its name as an anchor: all of them were on one page once, and links to that page still lead to them.
+    """
+    rows = []
+    for name in documented(DOCS / "api" / f"{page}.md"):
+        link = f'<a id="{name}" href="api/{page}.html#{name}"><code>{name.partition(".")[2]}</code></a>'
+        rows.append([link, _summary(_file_of(name))])
+    return _html_table(["module", "what it is"], rows)
+
+
+def documented(page: Path) -> Iterator[str]:
+    """Yield the names of the modules that a page of docs/api/ documents."""
+    for name, options in re.findall(r"^::: (\S+)\n((?: +.+\n)*)", page.read_text(encoding="utf-8"), re.MULTILINE):
+        yield name
+        if "show_submodules: true" in options:
+            for path in sorted(_file_of(name).parent.rglob("*.py")):
+                module = ".".join(path.relative_to(PACKAGE.parent).with_suffix("").parts).removesuffix(".__init__")
+                if module != name:
+                    yield module
+
+
+def _file_of(module: str) -> Path:
+    path = PACKAGE.parent.joinpath(*module.split("."))
+    return path / "__init__.py" if path.is_dir() else path.with_suffix(".py")
 
 
 def stories_runs() -> str:

@@ -37,7 +37,7 @@ REPOSITORY = Path(__file__).resolve().parents[2]
 SITE = Path(os.environ.get("TOY_GPT_SITE") or REPOSITORY / "site").resolve()
 needs_site = pytest.mark.skipif(
     not (SITE / "index.html").is_file(),
-    reason="there is no built site: uv run mkdocs build, or name the folder of one in TOY_GPT_SITE",
+    reason="no site is built (uv run --group docs python docs/build.py); TOY_GPT_SITE may name the folder of one",
 )
 # Building the site installs it.
 AXE = REPOSITORY / ".cache" / "npm" / "node_modules" / "axe-core" / "axe.min.js"
@@ -131,7 +131,7 @@ AXE_COLORS = ("color-contrast", "link-in-text-block")  # the rules that a theme 
 def axe_violations(page: Page | Frame, rules: Sequence[str] = AXE_TAGS, exclude: Sequence[str] = ()) -> list[str]:
     """What axe-core finds against WCAG 2.1, levels A and AA, or against some rules; ``exclude`` leaves parts out."""
     if not AXE.is_file():
-        pytest.skip("axe-core is not installed: building the site (uv run mkdocs build) does that")
+        pytest.skip("axe-core is not installed: building the site (docs/build.py) does that")
     if not page.evaluate("'axe' in window"):
         page.evaluate(f"{AXE.read_text('utf-8')};0")
     found: list[str] = page.evaluate(

@@ -1,7 +1,7 @@
 """starter.py - The components of a language model, for you to write.
 
-Copy this file to tests/mine.py, write a function there, and let the function of the same name in tests/adapters.py
-call yours. README.md in this folder shows the steps, with one example. Each line below "Example:" is True.
+``toy-gpt exercises`` copies this file to mine.py beside it. Write the functions there; the same command then says which
+are right. README.md in this folder shows the steps, with one example. Each line below "Example:" is True.
 
 Values go in and come out as nested lists. Letters in the docstrings are sizes: N rows, B sequences, T tokens, C values
 per token, V tokens in the vocabulary, H heads, D = C/H values per head, F values inside a feed-forward layer.

@@ -27,6 +27,7 @@ from toy_gpt_train.cli import (
     data,
     decompress,
     evaluate,
+    exercises,
     export,
     forget,
     import_,
@@ -47,7 +48,7 @@ from toy_gpt_train.show import one_line, say
 # Each module adds the options and the handler of the command that has its name.
 _COMMANDS: Final[tuple[Any, ...]] = (
     *(train, infer, evaluate, compress, decompress, forget, chat, ladder, tokenize, data),
-    *(export, import_, view, kit, levels, check),
+    *(export, import_, view, kit, levels, exercises, check),
 )
 
 _SILENT_SECONDS: Final = 2.0  # so that another process can speak: torchrun ends all as soon as one has ended

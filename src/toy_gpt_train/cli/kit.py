@@ -16,7 +16,7 @@ stick, and any computer with Python 3.11 or newer shows the site: nothing is ins
 The site must have been built, which takes a checkout of the repository.
 
 example:
-  uv run --group docs mkdocs build
+  uv run --group docs python docs/build.py
   toy-gpt kit --out toy-gpt-kit.zip"""
 
 
