@@ -70,3 +70,8 @@ def test_a_refusal_on_a_page_is_one(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     for line in ("! toy-gpt levels", "toy-gpt train --model bigramm", "! python -c 1/0"):
         with pytest.raises(RuntimeError, match="ended with exit code"):
             _commands(line, tmp_path)
+
+
+def test_no_line_to_write_on_becomes_a_rule() -> None:
+    # Markdown draws a line of underscores that stands alone across the page.
+    assert not re.search(r"^_+$", page("worksheet.md") + page("questionnaire.md"), re.M)
