@@ -75,5 +75,5 @@ def described(tokens: Sequence[str], description: Mapping[str, Any], path: Path)
 def _known_class(kind: Any) -> type[Tokenizer]:
     found = tokenizer_class(kind)
     if kind not in TOKENIZERS:  # it would look for files of its own
-        raise InputError(f"an ARPA file cannot say how a {kind} tokenizer cuts text")
+        raise InputError(f"an ARPA file cannot express how a {kind} tokenizer cuts text")
     return found
