@@ -1,5 +1,6 @@
 """test_teach.py - The pages for teachers: the minutes add up, and every question has its answer."""
 
+import os
 import re
 from pathlib import Path
 
@@ -62,14 +63,17 @@ def test_a_refusal_on_a_page_is_one(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     if IN_WEBASSEMBLY:
         pytest.skip("no processes in WebAssembly")
     monkeypatch.syspath_prepend(str(PAGES.parent))
-    from builder.commands import _commands
+    from builder.commands import _run
 
-    block = _commands("! toy-gpt train --model bigramm", tmp_path).splitlines()
-    assert block[:2] == ["```console", "$ uv run toy-gpt train --model bigramm"]
-    assert block[2].startswith("toy-gpt: error: unknown model 'bigramm'; there are unigram, ")
+    def run(line: str) -> str:
+        return _run(line, tmp_path, dict(os.environ))
+
+    assert run("! toy-gpt train --model bigramm").startswith(
+        "toy-gpt: error: unknown model 'bigramm'; there are unigram, "
+    )
     for line in ("! toy-gpt levels", "toy-gpt train --model bigramm", "! python -c 1/0"):
         with pytest.raises(RuntimeError, match="ended with exit code"):
-            _commands(line, tmp_path)
+            run(line)
 
 
 def test_no_line_to_write_on_becomes_a_rule() -> None:
