@@ -14,10 +14,10 @@ from toy_gpt_train.progress import shown
 from toy_gpt_train.show import say
 
 HELP: Final = "code a text with a model's probabilities: the size of the file is the loss"
-LESSON: Final = """A token of probability 1/2 takes one bit, one of 1/4 two bits, and so on: what a model expects is
-short. Added up, that is the loss of toy-gpt evaluate in bits; the file has 15 bytes more. It can only be opened with
-the same model, and then it gives back every byte of the text: no model can claim a loss that it does not have. White
-space that the tokenizer forgets, and tokens that it does not know, are coded beside the tokens. With --online the
+LESSON: Final = """A token of probability 1/2 takes one bit, one of 1/4 two bits, and so on: what a model expects
+takes few bits. Added up, that is the loss of toy-gpt evaluate in bits; the file has 15 bytes more. Only the same model
+can open it, and every byte of the text comes back: no model can claim a loss that it does not have. White
+space that the tokenizer forgets, and tokens that it does not know, are coded alongside the tokens. With --online the
 model learns from each token after coding it.
 
 examples:

@@ -1,4 +1,4 @@
-"""forget.py - ``toy-gpt forget``: take lines of the training text out of a model again."""
+"""forget.py - ``toy-gpt forget``: remove lines of the training text from a model."""
 
 import argparse
 import re
@@ -11,7 +11,7 @@ from toy_gpt_train.forgetting import forget
 from toy_gpt_train.progress import shown
 from toy_gpt_train.show import say
 
-HELP: Final = "take lines of the training text out of a model again, exactly"
+HELP: Final = "remove lines of the training text from a model, exactly"
 LESSON: Final = """A model that counts can forget: the counts of some lines are taken out again. Afterwards its files
 are those of a model that never learned these lines, byte for byte. For a network nobody knows how to do that without
 training it again: each of its weights has a little of every line in it.
@@ -27,8 +27,10 @@ _LINES: Final = re.compile(r"([0-9]{1,9})(?:-([0-9]{1,9}))?")
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the options of ``toy-gpt forget``."""
     add_base_dir(parser)
-    parser.add_argument("--lines", required=True, metavar="A-B", help="the lines of the corpus to forget, from 1 on")
-    meaning = "where the training text is (default: where it was); other lines than it had are refused"
+    parser.add_argument(
+        "--lines", required=True, metavar="A-B", help="the lines of the corpus to forget, counted from 1"
+    )
+    meaning = "where the training text is (default: where it was); a text with different lines is refused"
     parser.add_argument("--corpus", type=Path, metavar="PATH", help=meaning)
     parser.set_defaults(handler=_forget)
 

@@ -14,7 +14,7 @@ _SHOWN: Final = 30  # characters of a line, on each side
 
 def add_trace(parser: argparse.ArgumentParser) -> None:
     """Add the options of tracing."""
-    meaning = "show which lines of the training text gave the next token its probability; TOKEN: another than the first"
+    meaning = "show which lines of the training text gave the most likely next token, or TOKEN, its probability"
     parser.add_argument("--trace", nargs="?", const="", metavar="TOKEN", help=meaning)
 
 
