@@ -17,6 +17,7 @@ const page = (id) => document.getElementById(id);
 const query = new URLSearchParams(location.search);
 const megabytes = (bytes) => (bytes / 1e6).toFixed(1);
 const IN_LESSON = query.get("inside") === "lesson";
+const isNarrow = () => matchMedia("(max-width: 60rem)").matches; // the form stands above what it makes
 const WAIT = 700; // milliseconds without a change before the time is measured
 const ELSEWHERE = "The lessons and the explorer work without it, and so does the command in a terminal.";
 const START = "--model bigram --tokenizer word --corpus corpus/001_animals.txt --val-fraction 0.2";
@@ -133,7 +134,7 @@ async function show(about) {
     form.fold(false);
     fill(ideas);
     view.begin(form.isNetwork());
-    if (!IN_LESSON && matchMedia("(max-width: 60rem)").matches) {
+    if (!IN_LESSON && isNarrow()) {
       view.controls.scrollIntoView({ block: "start" });
     }
   }
@@ -149,7 +150,7 @@ async function show(about) {
     order = null;
     waits = false;
     form.setBusy(false);
-    form.fold(!IN_LESSON);
+    form.fold(!IN_LESSON && !isNarrow());
     view.end();
     say(problem);
   }
@@ -218,9 +219,9 @@ async function show(about) {
     failed: (message) => (order === null ? null : over(`Training cannot continue: ${message}. ${ELSEWHERE}`)),
     done: async (made) => {
       const run = { ...order, ...made, records: view.records, written: view.written };
+      await opened.then((shown) => shown.renew(run));
       over("");
       view.done(run);
-      await opened.then((shown) => shown.renew(run));
       await remembered(() => keep(run));
       await showKept();
     },
@@ -239,6 +240,7 @@ async function show(about) {
   const left = element("div.part", element("h2", "Train a model"), form.node, view.controls);
   fill(page("training"), element("div.bench", left, element("div.part", ideas, view.node), view.samplesNode));
   fill(page("kept"), list.node);
+  form.fold(!isNarrow());
   await showKept();
   addEventListener("beforeunload", (event) => order && event.preventDefault());
   if (IN_LESSON) {

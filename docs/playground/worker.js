@@ -110,11 +110,13 @@ function hear({ stop = asked.stop, pause = asked.pause, rate = asked.rate }) {
 }
 
 let newest = 0; // the number of the last message that asks for work
+let stopped = 0; // the one that was stopped, perhaps before its turn came
 let turn = Promise.resolve(); // WHY one after the other: Python cannot be entered a second time while it waits
 self.onmessage = ({ data }) => {
   if (!("load" in data || "measure" in data || "train" in data)) {
     hear(data);
     if (data.stop) {
+      stopped = newest;
       postMessage({ stopping: true });
     }
     return;
@@ -130,6 +132,8 @@ self.onmessage = ({ data }) => {
           return; // something else is wanted by now
         }
         postMessage({ pace: { order: data.measure, ...(await call("measure", data.measure)) } });
+      } else if (number === stopped) {
+        postMessage({ problem: "Stopped before there was anything to save." });
       } else {
         await train(data.train);
       }

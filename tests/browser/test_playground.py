@@ -458,7 +458,7 @@ def test_a_file_of_the_run_is_saved_and_the_page_stays(warm: Page) -> None:
     with warm.expect_download() as download:
         panel.get_by_role("link", name="01_vocabulary.csv").click()
     assert download.value.suggested_filename == "01_vocabulary.csv"
-    expect(warm.get_by_role("region", name="Your run")).to_be_visible()
+    expect(warm.get_by_role("region", name="Your run", exact=True)).to_be_visible()
 
 
 # --- the form and its arguments ---------------------------------------------------------------------------------
@@ -682,7 +682,7 @@ def test_what_learns_in_one_pass_is_not_kept_when_stopped(warm: Page) -> None:
     warm.wait_for_timeout(300)
     button(warm, "Stop").click()
     assert alert_of(warm).startswith("Stopped")
-    expect(warm.get_by_role("region", name="Your run")).to_have_count(0)
+    expect(warm.get_by_role("region", name="Your run", exact=True)).to_have_count(0)
     fill_form(warm, DEFAULT)
     trained(warm)
 
@@ -791,10 +791,13 @@ def test_runs_are_kept_compared_and_shared(warm: Page, context: BrowserContext, 
     other.goto(warm.url.replace("text=", "text=A"))
     expect(other.locator("#message")).to_contain_text("the text in the address is damaged")
     other.close()
+    expect(warm.locator(".expected")).to_contain_text("computer", timeout=LOADING)  # nothing is being fetched
     warm.goto(site_address + PLAYGROUND)
+    expect(runs_of(warm)).not_to_have_count(0)
     count = runs_of(warm).count()
     runs_of(warm).nth(0).get_by_role("button", name="Remove").click()
     expect(runs_of(warm)).to_have_count(count - 1)
+    expect(warm.locator(".expected")).to_contain_text("computer", timeout=LOADING)
 
 
 # --- looks, names and the keyboard ------------------------------------------------------------------------------
