@@ -164,8 +164,8 @@ def discount() -> str:
         '<button type="button" class="chip" data-context="the dog">the dog</button>'
         '<button type="button" class="chip" data-context="a small">a small</button></span>'
         f'<div class="dial">{_slider("discount", "Discount", 0, 1, 0.05, 0.5)}</div></div>'
-        '<p class="said" data-part="said" role="status">After “big dog” the text has “eats” once and “likes” once. With a '
-        "discount of 0.5, each count keeps 0.5 of 2: 25 %. The other 50 % are shared out as the shorter context says:</p>"
+        '<p class="said" data-part="said" role="status">After “big dog” the text has “eats” once and “likes” '
+        "once. With a discount of 0.5, each count keeps 0.5 of 2: 25 %. “dog” alone shares out the other 50 %:</p>"
         + bars(ranked, ' data-part="bars"')
         + '<p class="note needs-script">Green: what is left of the counts. Orange: what the shorter context adds.</p>'
     )
