@@ -20,8 +20,8 @@
   }
 
   function turn(event) {
-    // WHY: in a table that scrolls, and on a button, the keys have a meaning already.
-    if (event.altKey || event.ctrlKey || event.metaKey || event.target.closest("a, button, summary, [tabindex]")) {
+    // WHY: in a table that scrolls, and on a button or a slider, the keys have a meaning already.
+    if (event.altKey || event.ctrlKey || event.metaKey || event.target.closest("a, button, input, summary, textarea, [tabindex]")) {
       return;
     }
     const number = { Home: 0, End: slides.length - 1 }[event.key] ?? current() + (STEPS[event.key] ?? NaN);

@@ -4,11 +4,11 @@ A weight takes one character there: the nearest of 63 evenly spaced values from 
 absolute value in its matrix. ``tests/browser/test_home.py`` checks what the page computes from them.
 """
 
-import html
 import json
 from functools import cache
 from typing import Final
 
+from builder import live
 from builder.paths import ROOT
 from toy_gpt_train import load
 from toy_gpt_train.math_training import top_k
@@ -33,14 +33,9 @@ def bars() -> str:
     run = _run()
     probs = run.model.next_probs(run.tokenizer.token_ids(START.split()))
     weights = [p ** (1 / TEMPERATURE) for p in probs]
-    rows = []
-    for token_id, weight in top_k(weights, SHOWN):
-        share = 100 * weight / sum(weights)
-        word, digits = html.escape(run.tokenizer.tokens[token_id]), f"{share:#.2g}".rstrip(".")
-        track = f'<span class="track"><span style="width: {share:.1f}%"></span></span>'
-        bar = f'<span class="word">{word}</span>{track}<span class="share">{digits} %</span>'
-        rows.append(f'<li><span class="bar">{bar}</span></li>')
-    return f'<ol class="bars" data-live="bars" aria-label="The most likely next words">{"".join(rows)}</ol>'
+    total = sum(weights)
+    entries = [(run.tokenizer.tokens[i], weight / total) for i, weight in top_k(weights, SHOWN)]
+    return live.bars(entries, ' data-live="bars" aria-label="The most likely next words"')
 
 
 def model_script() -> str:

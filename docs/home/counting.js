@@ -5,7 +5,7 @@
 //         of b after a is counts[a][b] over the sum of row a.
 
 (() => {
-  const { ENDS, cut, element, joined, pause, percent, showBars } = globalThis.toyGptHome;
+  const { ENDS, cut, element, joined, pause, percent, showBars } = globalThis.toyGptParts;
   const MOST_WORDS = 300;
   const MOST_DIFFERENT = 16; // as many as the table has room for
   const LONGEST = 24; // words that are written

@@ -7,7 +7,7 @@
 //     level: a weight divided by its matrix's step, rounded: -31 to 31. "A" is -31, "B" is -30, and so on.
 
 (() => {
-  const { NEW_STORY, cut, capital, element, joined, percent, pause, showBars } = globalThis.toyGptHome;
+  const { NEW_STORY, cut, capital, element, joined, percent, pause, showBars } = globalThis.toyGptParts;
   const LEVELS = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-";
   const MOST = 31;
   const FILE = "02_model_weights.safetensors";

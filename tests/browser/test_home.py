@@ -221,12 +221,12 @@ def test_an_unknown_word(open_home: Callable[..., Page], watch: Watch, site_addr
 )
 def test_texts_are_cut_and_joined_as_in_python(open_home: Callable[..., Page], text: str) -> None:
     page = open_home()
-    words = page.evaluate("text => toyGptHome.cut(text)", text)
-    assert page.evaluate("words => toyGptHome.joined(words)", words) == text.rstrip(" ")
+    words = page.evaluate("text => toyGptParts.cut(text)", text)
+    assert page.evaluate("words => toyGptParts.joined(words)", words) == text.rstrip(" ")
     tokens = [token for line in text.splitlines() for token in (*tokenize(line), "<end>")][:-1]
     tokens = tokens if tokens else []
     assert page.evaluate(
-        "words => toyGptHome.joined(words)", ["\n" if t == "<end>" else t for t in tokens]
+        "words => toyGptParts.joined(words)", ["\n" if t == "<end>" else t for t in tokens]
     ) == detokenize(tokens).rstrip(" ")
 
 
@@ -341,7 +341,7 @@ def test_what_is_fetched(open_home: Callable[..., Page], watch: Watch, record_pr
     page = open_home()
     page.wait_for_load_state("networkidle")
     sizes = {answer.url: len(answer.body()) for answer in watch.responses}
-    own = sum(size for url, size in sizes.items() if "/home/" in url)
+    own = sum(size for url, size in sizes.items() if "/home/" in url or "/live/" in url)
     own += len(re.findall("<article.*</article>", (SITE / "index.html").read_text("utf-8"), re.S)[0].encode())
     record_property("bytes", f"{own} of its own, {sum(sizes.values())} in all")
     assert own < OWN_LIMIT

@@ -1,4 +1,4 @@
-// parts.js - What both parts of the home page need: words cut from a text, words joined to one, and bars.
+// parts.js - What is alive on a page shares: words cut from a text, words joined to one, and bars that move.
 //
 // It knows no model.
 
@@ -90,5 +90,5 @@
 
   const pause = (milliseconds) => new Promise((done) => setTimeout(done, milliseconds));
 
-  globalThis.toyGptHome = { NEW_STORY, ENDS, cut, capital, joined, percent, element, showBars, pause };
+  globalThis.toyGptParts = { NEW_STORY, ENDS, cut, capital, joined, percent, element, showBars, pause };
 })();
