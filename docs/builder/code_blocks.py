@@ -18,6 +18,7 @@ _WORD: Final = re.compile(r"(?<![^\s>])[^\s<>]+(?![^<]*>)")
 _TAG: Final = re.compile(r"<[^>]*>")
 _PROMPT: Final = re.compile(r"(?:>>>|\.\.\.|\$) ")
 _GAP: Final = re.compile(r"(?<=\S) {2,}(?=\S)")
+_LONGEST_CELL: Final = 24  # what is longer is a sentence
 _BAR: Final = re.compile(r"[#.]{12,}")
 _DEEPEST: Final = 12  # characters; a line of a telephone has about forty
 
@@ -48,15 +49,16 @@ def _line(line: str) -> str:
 
 
 def is_row(text: str) -> bool:
-    """Return whether a line is a row of a table: three cells with spaces between them, or a bar.
+    """Return whether a line is a row of a table of numbers: three cells, the last one short, or a bar.
 
     Example:
         >>> is_row("epoch  avg_loss  accuracy"), is_row("cat    ###............ 0.1309")
         (True, True)
-        >>> is_row("result     train loss 1.2932 nats per token"), is_row("x = 1  # and a comment")
+        >>> is_row("result     train loss 1.2932 nats per token"), is_row("cli  24  -> view, run, job, data, models")
         (False, False)
     """
-    return len(_GAP.findall(text.partition("  # ")[0])) > 1 or _BAR.search(text) is not None
+    cells = _GAP.split(text.partition("  # ")[0])
+    return (len(cells) > 2 and len(cells[-1]) <= _LONGEST_CELL) or _BAR.search(text) is not None
 
 
 def indentation(text: str) -> int:
