@@ -28,7 +28,7 @@ def test_script_finds_nothing_wrong(python: Callable[..., Any]) -> None:
     assert (done.code, done.err) == (0, "")
     lines = done.out.splitlines()
     assert lines[-1] == "no arrow up or round"
-    assert [line.split()[0] for line in lines[:4]] == ["cli", "view", "noise", "run"]
+    assert [line.split()[0] for line in lines[:4]] == ["cli", "view", "noise", "forgetting"]
     course = next(line for line in lines if line.startswith("course"))
     assert course.split()[2:] == ["->", "math_training"]
 
