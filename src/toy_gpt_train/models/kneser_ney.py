@@ -42,6 +42,7 @@ from toy_gpt_train.models.ngram_trie import (
     MOST_TENSOR_BYTES,
     NgramTrie,
     as_text,
+    checked_ngrams,
     count_ngrams,
     layout_of,
     read_trie,
@@ -359,18 +360,6 @@ class KneserNey(Model):
         if len(discounts) != self.context_size + 1:
             raise ValueError(f"{DISCOUNTS_NAME}: not a row for each context size from 0 to {self.context_size}")
         self.learn_counts(self.trie, discounts)
-
-
-def checked_ngrams(counted: Iterable[tuple[str, int]], name: str) -> dict[str, int]:
-    """Return n-grams and their counts; ValueError if one appears twice, a count is below 1, or there are none."""
-    ngrams: dict[str, int] = {}
-    for ngram, count in counted:
-        if ngram in ngrams or count < 1:
-            raise ValueError("a count below 1, or a context and token that occur twice")
-        ngrams[ngram] = count
-    if not ngrams:
-        raise ValueError(f"{name}: there is nothing in it")
-    return ngrams
 
 
 def _best_of(probs: Mapping[int, float], gamma: float, shorter: tuple[int, float]) -> tuple[int, float]:

@@ -47,7 +47,6 @@ from toy_gpt_train.models.kneser_ney import (
     FALLBACK_DISCOUNTS,
     Discounts,
     check_discounts,
-    checked_ngrams,
 )
 from toy_gpt_train.models.mixture_tables import (
     WEIGHTS_NAME,
@@ -62,6 +61,7 @@ from toy_gpt_train.models.ngram_trie import (
     MOST_TENSOR_BYTES,
     Tensor,
     as_text,
+    checked_ngrams,
     count_ngrams,
     layout_of,
     read_trie,
@@ -396,26 +396,3 @@ class Mixture(Model):
 
 def _longest_lag(names: Sequence[str]) -> int:  # how many tokens back a context looks by position
     return max(LAGS.index(name) + 1 if name in LAGS else 0 for name in names)
-<<<<<<< HEAD
-
-
-def _prefix(k: int) -> str:
-    return f"expert_{k + 1}."
-
-
-def _counts_name(k: int) -> str:
-    return f"02_counts_{k + 1}.csv"
-
-
-def _counts_columns(names: Sequence[str]) -> tuple[Column, ...]:
-    views = [Column(name, TOKEN if name in LAGS else TEXT if name in TEXT_VIEWS else COUNT) for name in reversed(names)]
-    return (*views, Column("token", TOKEN), Column("count", COUNT))
-
-
-def _code_point(value: int) -> str:
-    try:
-        return chr(value)
-    except (ValueError, OverflowError):
-        raise ValueError(f"{value} is not a value of a view") from None
-=======
->>>>>>> 0f979c8 (Counts beyond 200,000 n-grams are saved as sorted arrays; an expert says its log probabilities up to a factor; the server predicts for pages that cannot read counts)

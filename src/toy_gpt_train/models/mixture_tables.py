@@ -31,4 +31,4 @@ def code_point(value: int) -> str:
     try:
         return chr(value)
     except (ValueError, OverflowError):
-        raise ValueError(f"{value} is no value of a view") from None
+        raise ValueError(f"{value} is not a value of a view") from None

@@ -144,6 +144,18 @@ def count_ngrams(columns: Sequence[str]) -> NgramTrie:
     return build_trie("".join(ngrams), counts, len(columns))
 
 
+def checked_ngrams(counted: Iterable[tuple[str, int]], name: str) -> dict[str, int]:
+    """Return n-grams and their counts; ValueError if one appears twice, a count is below 1, or there are none."""
+    ngrams: dict[str, int] = {}
+    for ngram, times in counted:
+        if ngram in ngrams or times < 1:
+            raise ValueError("a count below 1, or a context and token that occur twice")
+        ngrams[ngram] = times
+    if not ngrams:
+        raise ValueError(f"{name}: there is nothing in it")
+    return ngrams
+
+
 def sorted_trie(counted: Mapping[str, int]) -> NgramTrie:
     """Return the trie of n-grams in any order, and their counts."""
     in_order = sorted(counted)
