@@ -40,7 +40,7 @@ from toy_gpt_train.inference.sampling import Sampling, choose_token, top_k
 from toy_gpt_train.inference.trace import by_line, trace
 from toy_gpt_train.io_artifacts import context_label, split_label
 from toy_gpt_train.math_training import softmax
-from toy_gpt_train.models import network
+from toy_gpt_train.models import network, ngram_trie
 from toy_gpt_train.models.architecture import Architecture
 from toy_gpt_train.models.backoff import Backoff
 from toy_gpt_train.models.kneser_ney import KneserNey, interpolate_all
@@ -1577,6 +1577,24 @@ def test_a_remote_run_shows_what_the_server_answers(ask: Ask, answered: tuple[Fi
         assert [one["logit"] for one in found["entries"]] == pytest.approx(logits, rel=0, abs=TOLERANCE)
     assert explanation["context"] == expected["context"]
     assert [one["token"] for one in explanation["entries"]] == [one["token"] for one in expected["entries"]]
+
+
+@pytest.mark.parametrize("name", ["kneser-ney", "mixture"])
+def test_a_remote_run_of_counts_has_no_steps_to_show(ask: Ask, tmp_path: Path, name: str) -> None:
+    with mock.patch.object(ngram_trie, "LARGEST_IN_TABLES", 10):
+        run = train(name, text="the cat sat on the mat. " * 20, tokenizer="char")
+        files = files_of(run.save(tmp_path)[-1].parent)
+    probs = run.model.next_probs([1])
+    best = [i for i, _ in top_k(probs, 8)]
+    load_remote(ask, files, {"probs": probs, "best": best, "steps": []})
+    assert ask("prepare", contexts=[[1]], explained=True) == {"queries": ["?ids=1&k=8"], "errors": [None]}
+    assert ask("nextProbs", contexts=[[1]]) == [probs]
+    explanation = ask("explain", context=[1], k=8)
+    assert explanation["kind"] == "probabilities"
+    shown = [(one["token"], one["probability"]) for one in explanation["entries"]]
+    assert shown == [(run.tokenizer.tokens[i], probs[i]) for i in best]
+    with pytest.raises(ViewError, match=f"layout of its weights does not fit {name}"):
+        load(ask, files)  # without a server
 
 
 def test_a_remote_run_asks_only_for_what_is_needed_last(ask: Ask, answered: tuple[Files, Run, dict[str, Any]]) -> None:

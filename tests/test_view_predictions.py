@@ -12,7 +12,8 @@ import pytest
 from conftest import needs_threads
 from test_view_server import Answer, Started, ask
 from toy_gpt_train.inference.explain import explain
-from toy_gpt_train.models import network
+from toy_gpt_train.math_training import top_k
+from toy_gpt_train.models import network, ngram_trie
 from toy_gpt_train.models.gpt import GPTModel
 from toy_gpt_train.run import Run, load, train
 from toy_gpt_train.view import predictions
@@ -87,6 +88,27 @@ def test_an_explanation_is_that_of_the_model(server: ExplorerServer, run: Run) -
             {"step": step.place, "attention": step.attention, "logits": [step.logits[i] for i in found["best"]]}
             for step in expected.steps
         ]
+
+
+@pytest.mark.parametrize("name", ["kneser-ney", "mixture"])
+def test_counts_too_many_for_tables_are_asked_by_the_server(
+    tmp_path: Path, name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(ngram_trie, "LARGEST_IN_TABLES", 10)
+    run = train(name, text="the cat sat on the mat. " * 20, tokenizer="char")
+    run.save(tmp_path)
+    started = Started()
+    server = started(tmp_path)
+    try:
+        (entry,) = json.loads(ask(server, "/runs.json").body)["runs"]
+        assert entry["remote"] is True  # however small its file is
+        for ids in ([0], [0, 1], [3, 1, 2, 5]):
+            probs = run.model.next_probs(ids)
+            assert json.loads(predicted(server, ids).body) == {"probs": probs}
+            found = json.loads(predicted(server, ids, k=3).body)
+            assert found == {"probs": probs, "best": [i for i, _ in top_k(probs, 3)], "steps": []}
+    finally:
+        started.end()
 
 
 BAD = [

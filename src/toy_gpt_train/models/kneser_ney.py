@@ -15,12 +15,11 @@ and Goodman (1998), "An empirical study of smoothing techniques for language mod
 """
 
 from array import array
-from bisect import bisect_left
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from math import fsum, log
-from typing import Any, ClassVar, Final, NamedTuple
+from typing import Any, ClassVar, Final
 
 from toy_gpt_train.errors import InputError
 from toy_gpt_train.models.base import (
@@ -40,11 +39,12 @@ from toy_gpt_train.models.base import (
 )
 from toy_gpt_train.models.ngram_trie import (
     EMPTY_TRIE,
-    LARGEST_IN_TABLES,
     MOST_TENSOR_BYTES,
     NgramTrie,
     as_text,
+    checked_ngrams,
     count_ngrams,
+    layout_of,
     read_trie,
     sorted_trie,
 )
@@ -114,15 +114,6 @@ def discounted(counts: dict[int, int], discounts: Discounts) -> Followers:
     taken = [discounts[min(count, 3) - 1] for count in counts.values()]
     shares = {token_id: (count - less) / total for (token_id, count), less in zip(counts.items(), taken, strict=True)}
     return Followers(counts, shares, fsum(taken) / total)
-
-
-class Reached(NamedTuple):
-    """The longest context of a history that was met, and what is known of it."""
-
-    length: int
-    node: int  # its number in the trie
-    total: int  # the sum of its counts
-    scale: float  # the product of the gammas: probabilities were divided by it
 
 
 class KneserNey(Model):
@@ -253,41 +244,6 @@ class KneserNey(Model):
             found.append(followers)
         return found
 
-    def add_longer(self, history: str, known: Reached, probs: list[float]) -> tuple[Reached, Sequence[int]]:
-        """Make of p(w | a known context of a history), divided by its scale, that of the longest one that was met.
-
-        ``probs`` are changed in place; return what was reached, and the tokens whose probabilities have changed.
-        WHY divided: a length then adds share / scale to the tokens that it has, instead of multiplying all V by gamma.
-        """
-        length, node, total, scale = known
-        changed: Sequence[int] = ()
-        for value in map(ord, history[length : len(self.trie.steps)]):
-            children, values = self.trie.steps[length]
-            end = children[node + 1]
-            child = bisect_left(values, value, children[node], end)
-            if child == end or values[child] != value:
-                break
-            length, node = length + 1, child
-            _, _, begins, tokens, counts = self.trie.levels[length]
-            begin, end = begins[node], begins[node + 1]
-            once, twice, more = self.discounts[length]
-            if end - begin == 1:  # WHY: so are most long contexts, and then this is twice as fast
-                total = counts[begin]
-                taken = more if total > 2 else twice if total > 1 else once
-                scale *= taken / total
-                probs[tokens[begin]] += (total - taken) / (total * scale)
-            else:
-                here = counts[begin:end]
-                total = sum(here)
-                less = [more if count > 2 else twice if count > 1 else once for count in here]
-                scale *= sum(less) / total
-                unit = total * scale
-                for token_id, count, taken in zip(tokens[begin:end], here, less, strict=True):
-                    probs[token_id] += (count - taken) / unit
-            # Tokens that followed a longer context have followed the shorter one, too.
-            changed = changed or tokens[begin:end]
-        return Reached(length, node, total, scale), changed
-
     def interpolate(self, matched: Iterable[Followers], token_id: int) -> float:
         """Return p(token | history), in a look-up per length: share + gamma * the shorter length's probability."""
         p = 1 / self.vocab_size
@@ -348,7 +304,7 @@ class KneserNey(Model):
         discounts = [(length, *taken) for length, taken in enumerate(self.discounts)]
         tables = [ModelTable(DISCOUNTS_NAME, DISCOUNTS_COLUMNS, len(discounts), discounts)]
         num_ngrams = self.trie.num_ngrams()
-        if num_ngrams > LARGEST_IN_TABLES:
+        if layout_of(num_ngrams) == "safetensors":
             return Content("safetensors", tables, self.trie.tensors())
         rows = ((tuple(map(ord, ngram[-2::-1])), ord(ngram[-1]), count) for ngram, count in self.trie.ngrams())
         # WHY sorted: in the file the oldest token comes first, in the trie the newest.
@@ -404,18 +360,6 @@ class KneserNey(Model):
         if len(discounts) != self.context_size + 1:
             raise ValueError(f"{DISCOUNTS_NAME}: not a row for each context size from 0 to {self.context_size}")
         self.learn_counts(self.trie, discounts)
-
-
-def checked_ngrams(counted: Iterable[tuple[str, int]], name: str) -> dict[str, int]:
-    """Return n-grams and their counts; ValueError if one appears twice, a count is below 1, or there are none."""
-    ngrams: dict[str, int] = {}
-    for ngram, count in counted:
-        if ngram in ngrams or count < 1:
-            raise ValueError("a count below 1, or a context and token that occur twice")
-        ngrams[ngram] = count
-    if not ngrams:
-        raise ValueError(f"{name}: there is nothing in it")
-    return ngrams
 
 
 def _best_of(probs: Mapping[int, float], gamma: float, shorter: tuple[int, float]) -> tuple[int, float]:

@@ -32,7 +32,6 @@ from toy_gpt_train.models.base import (
     COUNT,
     NUMBER,
     TEXT,
-    TOKEN,
     Column,
     Content,
     Model,
@@ -41,24 +40,30 @@ from toy_gpt_train.models.base import (
     Record,
     Text,
 )
+from toy_gpt_train.models.expert import Expert
 from toy_gpt_train.models.kneser_ney import (
     DISCOUNTS,
     DISCOUNTS_NAME,
     FALLBACK_DISCOUNTS,
     Discounts,
-    KneserNey,
-    Reached,
     check_discounts,
-    checked_ngrams,
-    interpolate_all,
+)
+from toy_gpt_train.models.mixture_tables import (
+    WEIGHTS_NAME,
+    WORDS_NAME,
+    code_point,
+    counts_columns,
+    counts_name,
+    prefix_of,
 )
 from toy_gpt_train.models.ngram_trie import (
     EMPTY_TRIE,
-    LARGEST_IN_TABLES,
     MOST_TENSOR_BYTES,
     Tensor,
     as_text,
+    checked_ngrams,
     count_ngrams,
+    layout_of,
     read_trie,
     sorted_trie,
 )
@@ -66,12 +71,8 @@ from toy_gpt_train.models.scores import Prediction
 from toy_gpt_train.models.views import LAGS, LONGEST_LAG, LOOK_BACK, TEXT_VIEWS, Views
 from toy_gpt_train.progress import OnProgress
 
-WEIGHTS_NAME: Final = "04_mixing_weights.csv"
-WORDS_NAME: Final = "05_words.csv"  # which number stands for which prefix or word, where the counts are no tables
 SLICE: Final = 0.1  # of the training text, at its end, for the weights
 LARGEST_WEIGHT: Final = 1000.0  # in a file that is read; learned ones stay near 1
-_SHORT: Final = 3  # values in a context: what an expert says after one that is no longer is kept
-_KEPT_NUMBERS: Final = 500_000  # probabilities of each expert
 
 Weights = list[float]
 
@@ -96,14 +97,6 @@ class Reading(NamedTuple):
 
     columns: dict[str, str]  # every view of every position
     contexts: list[list[str]]  # of each expert, the columns of its context
-
-
-class Short(NamedTuple):
-    """What an expert says after a short context, divided by the context's scale."""
-
-    reached: Reached
-    probs: list[float]
-    logs: list[float]
 
 
 class Opinions(NamedTuple):
@@ -155,10 +148,9 @@ class Mixture(Model):
     def _prepare(self, tokens: Sequence[str]) -> None:
         self._views = Views(tokens)
         self.recipe = CHARACTERS if self._views.are_characters else OTHER_TOKENS
-        self.experts = [KneserNey(self.vocab_size, len(views)) for views in self.recipe.contexts]
+        self.experts = [Expert(self.vocab_size, len(views)) for views in self.recipe.contexts]
         self.base: Weights = [1 / len(self.experts)] * len(self.experts)  # the weights before correction
         self.corrections: list[dict[int, Weights]] = [{} for _ in self.recipe.gates]  # of each gate, by its value
-        self._short: list[dict[str, Short]] = [{} for _ in self.experts]
         memories = [len(views) if set(views) <= set(LAGS) else 0 for views in self.recipe.contexts]
         self._longest = memories.index(max(memories))  # the expert with the longest memory of plain tokens
 
@@ -200,11 +192,8 @@ class Mixture(Model):
     def _count(self, columns: Mapping[str, str], ids: Sequence[int]) -> None:
         """Let every expert count a text, from the first position where none of its lags reaches before the text."""
         text = as_text(ids)
-        for k, (expert, names) in enumerate(zip(self.experts, self.recipe.contexts, strict=True)):
-            self._short[k].clear()
-            expert.learn_counts(
-                EMPTY_TRIE, [FALLBACK_DISCOUNTS]
-            )  # WHY: old and new counts need not be in memory at once
+        for expert, names in zip(self.experts, self.recipe.contexts, strict=True):
+            expert.learn_counts(EMPTY_TRIE, [FALLBACK_DISCOUNTS])  # WHY: to have one of old and new counts at a time
             start = _longest_lag(names)
             views = [columns[name][start : len(ids)] for name in names]
             expert.learn_counts(count_ngrams([*views, text[start:]]))
@@ -241,8 +230,8 @@ class Mixture(Model):
     def _ask(self, reading: Reading, position: int) -> Opinions:
         logs: list[list[float]] = []
         met, times = 0, 0
-        for k, views in enumerate(reading.contexts):
-            reached, row = self._log_distribution(k, "".join([view[position] for view in views]))
+        for k, (expert, views) in enumerate(zip(self.experts, reading.contexts, strict=True)):
+            reached, row = expert.log_probs("".join([view[position] for view in views]))
             logs.append(row)
             if k == self._longest:
                 met, times = reached.length, reached.total
@@ -259,39 +248,6 @@ class Mixture(Model):
         """Return the base and the correction from each gate, if its value was ever met; their sum is the weights."""
         found = (by_value.get(gate) for by_value, gate in zip(self.corrections, gates, strict=True))
         return [self.base, *(vector for vector in found if vector is not None)]
-
-    def _log_distribution(self, k: int, history: str) -> tuple[Reached, list[float]]:
-        """Return log p_k of all tokens, less one number, and the context that was met.
-
-        WHY less a number: a token that never followed a longer context has only lost the same factor as all others. So
-        its logarithm is that of the shorter context, which is known.
-        """
-        short = self._short[k].get(history[:_SHORT]) or self._after(k, history[:_SHORT])
-        if short.reached.length < _SHORT:
-            return short.reached, short.logs
-        reached, _, logs = self._longer(k, history, short)
-        return reached, logs
-
-    def _after(self, k: int, history: str) -> Short:
-        """Work out what an expert says after a short history, from what it says after shorter ones; it is kept."""
-        if history:
-            shorter = self._short[k].get(history[:-1]) or self._after(k, history[:-1])
-            found = self._longer(k, history, shorter) if shorter.reached.length == len(history) - 1 else shorter
-        else:
-            matched = self.experts[k].matched("")
-            probs = interpolate_all(matched, [1 / self.vocab_size] * self.vocab_size)
-            found = Short(Reached(0, 0, sum(matched[0].counts.values()), 1.0), probs, list(map(log, probs)))
-        if len(self._short[k]) * self.vocab_size > _KEPT_NUMBERS:
-            self._short[k].clear()
-        self._short[k][history] = found
-        return found
-
-    def _longer(self, k: int, history: str, short: Short) -> Short:
-        probs, logs = short.probs[:], short.logs[:]
-        reached, changed = self.experts[k].add_longer(history, short.reached, probs)
-        for token_id in changed:
-            logs[token_id] = log(probs[token_id])
-        return Short(reached, probs, logs)
 
     def next_probs(self, ids: Sequence[int], cache: Any = None) -> list[float]:
         """Return V probabilities."""
@@ -323,7 +279,7 @@ class Mixture(Model):
 
     def _columns(self, layout: str) -> dict[str, tuple[Column, ...]]:
         weights = (Column(f"expert_{k}", NUMBER) for k in range(1, len(self.experts) + 1))
-        counts = {_counts_name(k): _counts_columns(names) for k, names in enumerate(self.recipe.contexts)}
+        counts = {counts_name(k): counts_columns(names) for k, names in enumerate(self.recipe.contexts)}
         return {
             **(counts if layout == "tables" else {}),
             DISCOUNTS_NAME: (Column("expert", COUNT), Column("context_size", COUNT), *DISCOUNTS),
@@ -334,7 +290,7 @@ class Mixture(Model):
     def content(self) -> Content:
         """Return every expert's counts, the discounts, the weights, and the recipe."""
         num_ngrams = [expert.trie.num_ngrams() for expert in self.experts]
-        layout = "tables" if sum(num_ngrams) <= LARGEST_IN_TABLES else "safetensors"
+        layout = layout_of(sum(num_ngrams))
         discounts = [
             (k, length, *taken)
             for k, expert in enumerate(self.experts, start=1)
@@ -351,7 +307,7 @@ class Mixture(Model):
         }
         if layout == "tables":
             for k, (expert, names) in enumerate(zip(self.experts, self.recipe.contexts, strict=True)):
-                rows[_counts_name(k)] = num_ngrams[k], sorted(self._count_rows(expert, names))
+                rows[counts_name(k)] = num_ngrams[k], sorted(self._count_rows(expert, names))
         tables = [ModelTable(name, columns, *rows[name]) for name, columns in self._columns(layout).items()]
         recipe = {"chains": list(map(list, self.recipe.contexts)), "gates": list(self.recipe.gates)}
         return Content(layout, tables, self._tensors() if layout == "safetensors" else {}, about={"recipe": recipe})
@@ -359,10 +315,10 @@ class Mixture(Model):
     def _tensors(self) -> dict[str, Tensor]:
         tensors: dict[str, Tensor] = {}
         for k, expert in enumerate(self.experts):
-            tensors |= expert.trie.tensors(_prefix(k))
+            tensors |= expert.trie.tensors(prefix_of(k))
         return tensors
 
-    def _count_rows(self, expert: KneserNey, names: Sequence[str]) -> Iterator[tuple[Any, ...]]:
+    def _count_rows(self, expert: Expert, names: Sequence[str]) -> Iterator[tuple[Any, ...]]:
         """Yield an expert's longest n-grams: the views of the context, oldest first, the token, and the count."""
         texts = self._views.text_of_code()
         read = [texts.__getitem__ if name in TEXT_VIEWS else ord for name in names]
@@ -373,7 +329,7 @@ class Mixture(Model):
     def counted_tokens(self) -> Iterator[tuple[str, Sequence[int], int]]:
         """Yield each expert's counts."""
         for k, (expert, names) in enumerate(zip(self.experts, self.recipe.contexts, strict=True)):
-            yield _counts_name(k), expert.token_counts(), _longest_lag(names)
+            yield counts_name(k), expert.token_counts(), _longest_lag(names)
 
     @property
     def most_tensor_bytes(self) -> int:
@@ -383,7 +339,7 @@ class Mixture(Model):
     def load_tensors(self, tensors: Mapping[str, Tensor]) -> None:
         """Take over the experts' counts, if they are not in tables."""
         for k, expert in enumerate(self.experts):
-            expert.trie = read_trie(tensors, expert.context_size, self.vocab_size, _prefix(k))
+            expert.trie = read_trie(tensors, expert.context_size, self.vocab_size, prefix_of(k))
         if tensors.keys() != self._tensors().keys():
             raise ValueError("it has more tensors than the counts")
 
@@ -393,7 +349,7 @@ class Mixture(Model):
             self._read_words(tables[WORDS_NAME])
         else:
             for k, expert in enumerate(self.experts):
-                expert.trie = sorted_trie(self._read_ngrams(k, tables[_counts_name(k)]))
+                expert.trie = sorted_trie(self._read_ngrams(k, tables[counts_name(k)]))
         wanted = [(k, n) for k, names in enumerate(self.recipe.contexts, 1) for n in range(len(names) + 1)]
         discounts: dict[tuple[int, int], Discounts] = {}
         for k, length, *numbers in tables[DISCOUNTS_NAME]:
@@ -418,12 +374,12 @@ class Mixture(Model):
                     raise ValueError(f"{WORDS_NAME}: fewer words than there are in the counts")
 
     def _read_ngrams(self, k: int, rows: Iterable[tuple[Any, ...]]) -> dict[str, int]:
-        write = [self._views.code if name in TEXT_VIEWS else _code_point for name in self.recipe.contexts[k]]
+        write = [self._views.code if name in TEXT_VIEWS else code_point for name in self.recipe.contexts[k]]
         counted = (
             ("".join(code(value) for code, value in zip(write, reversed(values), strict=True)) + chr(token_id), count)
             for *values, token_id, count in rows
         )
-        return checked_ngrams(counted, _counts_name(k))
+        return checked_ngrams(counted, counts_name(k))
 
     def _read_weights(self, rows: Iterable[tuple[Any, ...]]) -> None:
         by_gate = dict(zip(self.recipe.gates, self.corrections, strict=True))
@@ -440,23 +396,3 @@ class Mixture(Model):
 
 def _longest_lag(names: Sequence[str]) -> int:  # how many tokens back a context looks by position
     return max(LAGS.index(name) + 1 if name in LAGS else 0 for name in names)
-
-
-def _prefix(k: int) -> str:
-    return f"expert_{k + 1}."
-
-
-def _counts_name(k: int) -> str:
-    return f"02_counts_{k + 1}.csv"
-
-
-def _counts_columns(names: Sequence[str]) -> tuple[Column, ...]:
-    views = [Column(name, TOKEN if name in LAGS else TEXT if name in TEXT_VIEWS else COUNT) for name in reversed(names)]
-    return (*views, Column("token", TOKEN), Column("count", COUNT))
-
-
-def _code_point(value: int) -> str:
-    try:
-        return chr(value)
-    except (ValueError, OverflowError):
-        raise ValueError(f"{value} is not a value of a view") from None

@@ -26,7 +26,7 @@ from itertools import accumulate, chain, compress, count, islice, pairwise, repe
 from operator import add, floordiv, lt, mod, mul, ne, or_, sub
 from typing import Any, Final, NamedTuple
 
-LARGEST_IN_TABLES: Final = 100_000  # more n-grams than that go to one binary file: nobody would read them in tables
+LARGEST_IN_TABLES: Final = 200_000  # n-grams
 MOST_TENSOR_BYTES: Final = 1 << 48  # the format's own limit
 _TYPECODES: Final = (("B", 1 << 8), ("H", 1 << 16), ("I", 1 << 32), ("Q", 1 << 64))
 _COUNTED_AT_ONCE: Final = 1 << 17  # n-grams
@@ -114,6 +114,11 @@ class NgramTrie:
 EMPTY_TRIE: Final = NgramTrie([Level(array("B", [0]), array("B"), array("B", [0, 0]), array("B"), array("B"))])
 
 
+def layout_of(num_ngrams: int) -> str:
+    """Return how counts are written: more than some go to one binary file, because nobody would read them in tables."""
+    return "tables" if num_ngrams <= LARGEST_IN_TABLES else "safetensors"
+
+
 def count_ngrams(columns: Sequence[str]) -> NgramTrie:
     """Return the trie of all n-grams of a text: the first value of each position in the first column, and so on.
 
@@ -123,7 +128,7 @@ def count_ngrams(columns: Sequence[str]) -> NgramTrie:
 
     WHY in parts: those with the same first value are neighbors, and a part of them takes little memory while counted.
     """
-    first, size = Counter(columns[0]), max(len(columns[0]) // _MOST_PARTS, _COUNTED_AT_ONCE)
+    first, size = Counter(columns[0]), max(len(columns[0]) // _MOST_PARTS + 1, _COUNTED_AT_ONCE)
     before = accumulate((first[value] for value in sorted(first)), initial=0)
     part_of = columns[0].translate(
         {ord(value): start // size for value, start in zip(sorted(first), before, strict=False)}
@@ -137,6 +142,18 @@ def count_ngrams(columns: Sequence[str]) -> NgramTrie:
         ngrams.append("".join(in_order))
         counts.extend(map(counted.__getitem__, in_order))
     return build_trie("".join(ngrams), counts, len(columns))
+
+
+def checked_ngrams(counted: Iterable[tuple[str, int]], name: str) -> dict[str, int]:
+    """Return n-grams and their counts; ValueError if one appears twice, a count is below 1, or there are none."""
+    ngrams: dict[str, int] = {}
+    for ngram, times in counted:
+        if ngram in ngrams or times < 1:
+            raise ValueError("a count below 1, or a context and token that occur twice")
+        ngrams[ngram] = times
+    if not ngrams:
+        raise ValueError(f"{name}: there is nothing in it")
+    return ngrams
 
 
 def sorted_trie(counted: Mapping[str, int]) -> NgramTrie:

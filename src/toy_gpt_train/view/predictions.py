@@ -1,4 +1,6 @@
-"""predictions.py - What the server computes for the page: predictions of a run whose weights are too large to send.
+"""predictions.py - What the server computes for the page: predictions of a run that it cannot compute itself.
+
+That is a network whose weights are too large to send, or a model whose counts are too many for tables.
 
 A request is a query like ``ids=12,7&k=8``: the token ids of a context, oldest first, and how many of the most likely
 tokens to explain, 0 for no explanation.
@@ -67,8 +69,11 @@ class Predictor:
     def _predicted(self, ids: list[int], k: int) -> dict[str, Any]:
         if k == 0:
             return {"probs": self._model.next_probs(ids, self._cache)}
-        steps = self._model.logit_lens(ids, self._cache)
-        probs = softmax(steps[-1].logits)
+        try:
+            steps = self._model.logit_lens(ids, self._cache)
+            probs = softmax(steps[-1].logits)
+        except InputError:  # the ids are right, so the model is no network
+            steps, probs = [], self._model.next_probs(ids, self._cache)
         best = [token_id for token_id, _ in top_k(probs, k)]
         shown = [
             {"step": step.place, "attention": step.attention, "logits": [step.logits[i] for i in best]}

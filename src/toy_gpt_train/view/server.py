@@ -146,7 +146,10 @@ def _real_file(folder: Path, name: str, base_dir: Path) -> Path | None:
 
 def _is_remote(place: Place, meta: dict[str, Any]) -> bool:
     path = place.artifacts / TENSORS_NAME
-    return TENSORS_NAME in meta["artifacts"] and path.is_file() and path.stat().st_size > predictions.LARGEST_SENT
+    if TENSORS_NAME not in meta["artifacts"] or not path.is_file():
+        return False
+    # The page computes small networks itself, but no model whose counts are in this file.
+    return "parameters" not in meta or path.stat().st_size > predictions.LARGEST_SENT
 
 
 class Found(NamedTuple):

@@ -266,7 +266,7 @@ async function readMeta(text, entry) {
     const isLoss = typeof loss === "number" && loss >= 0 && loss <= LARGEST_LOSS;
     require(isLoss || (Object.hasOwn(meta, "origin") && (loss ?? null) === null), `${what} is missing or is not a loss`);
   }
-  const { layouts } = sourceOf(meta);
+  const layouts = entry.remote ? ["safetensors"] : sourceOf(meta).layouts;
   require(layouts.includes(meta.weights.layout), `the layout of its weights does not fit ${meta.model_kind}`);
   const { rows } = meta.weights;
   const counted = { tables: isObject(rows), safetensors: true }[meta.weights.layout] ?? typeof rows === "number";

@@ -21,7 +21,14 @@ const VIEWS = {
  *     {node: HTMLElement, update: () => void}}
  */
 export function explainPanel(session, change) {
-  const shows = { row: showRow, backoff: showBackoff, ngrams: showNgrams, mixture: showMixture, network: showNetwork };
+  const shows = {
+    row: showRow,
+    backoff: showBackoff,
+    ngrams: showNgrams,
+    mixture: showMixture,
+    network: showNetwork,
+    probabilities: showProbabilities,
+  };
   const place = element("div.why");
   // WHY not of all: a prediction that can be traced is shown in full below.
   const node = element("details", { open: !session.run.model.trace }, element("summary", element("h3", "Why this token?")), place);
@@ -171,6 +178,14 @@ function inWords(views) {
   const lags = views.filter((view) => view.startsWith("lag_")).length;
   const tokens = lags > 1 ? [`the last ${lags} tokens`] : lags === 1 ? ["the last token"] : [];
   return [...tokens, ...views.filter((view) => !view.startsWith("lag_")).map((view) => VIEWS[view] ?? view)].join(", ");
+}
+
+// --- a model that only the server can compute ---------------------------------------------------------------
+
+function showProbabilities({ entries }) {
+  const rows = entries.map(({ token, probability }) => [name(token), probabilityText(probability)]);
+  const how = "This model has more counts than a page can show, so the server that sent the page computes its predictions.";
+  return [element("p", how), plainTable("The most likely tokens", ["token", "probability"], rows)];
 }
 
 // --- a network ----------------------------------------------------------------------------------------------
