@@ -44,7 +44,7 @@ from toy_gpt_train.models.mixer import Mixed, Mixer
 from toy_gpt_train.models.repeats import LONGEST, Repeats
 from toy_gpt_train.models.scores import Prediction, longest_context_floor, summarize
 from toy_gpt_train.models.token_code import token_code
-from toy_gpt_train.models.views import LOOK_BACK
+from toy_gpt_train.models.views import LAGS, LOOK_BACK
 from toy_gpt_train.progress import OnProgress
 
 REPEATS_NAME: Final = "05_repeats.csv"
@@ -87,7 +87,8 @@ class ContextMixing(Model):
     layouts: ClassVar[tuple[str, ...]] = ("safetensors",)
     default_context: ClassVar[int] = LOOK_BACK
     learning_rate: ClassVar[float] = _RATES[0]
-    steps_title: ClassVar[str] = "votes of the contexts: log-odds in favor of each token, and what they come to"
+    in_page: ClassVar[bool] = False
+    steps_are_votes: ClassVar[bool] = True
     train_loss_on: ClassVar[str] = "the last tenth of the training text"
 
     def __init__(self, vocab_size: int, context_size: int = LOOK_BACK) -> None:
@@ -108,7 +109,7 @@ class ContextMixing(Model):
         self.mixer = Mixer(self._input_names())
 
     def _input_names(self) -> list[str]:
-        names = ["+".join(views) or "nothing" for views in self.contexts.views]
+        names = [f"last_{len(v)}" if v == LAGS[: len(v)] else "+".join(v) for v in self.contexts.views]
         return [name + more for name in (*names, "repeat") for more in ("", " sure")] + ["bias"]
 
     # --- one decision --------------------------------------------------------------------------------------

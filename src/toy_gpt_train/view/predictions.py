@@ -1,4 +1,4 @@
-"""predictions.py - What the server computes for the page: predictions of a run whose weights are too large to send.
+"""predictions.py - What the server computes for the page: predictions of a run that it cannot compute, or not receive.
 
 A request is a query like ``ids=12,7&k=8``: the token ids of a context, oldest first, and how many of the most likely
 tokens to explain, 0 for no explanation.

@@ -1,4 +1,4 @@
-// remote.js - A run whose weights are too large for the page: the server that sent the page computes the predictions.
+// remote.js - A run that is too large for the page, or that it cannot compute: the server that sent it does.
 //
 // The model has the same interface as all others. Only, what it is asked for must have been fetched: prepare() does that.
 //
@@ -46,7 +46,7 @@ export function rebuildFrom(fetchAnswer) {
         const { probs, best, steps } = known(ids, true);
         const entriesOf = (key, numbers) => best.map((id, i) => ({ token: tokens[id], [key]: numbers[i] }));
         return {
-          kind: "network",
+          kind: meta.model_kind === "context-mixing" ? "votes" : "network",
           context: ids.map((id) => tokens[id]),
           entries: entriesOf("probability", best.map((id) => probs[id])),
           steps: steps.map(({ step, attention, logits }) => ({ step, attention, entries: entriesOf("logit", logits) })),

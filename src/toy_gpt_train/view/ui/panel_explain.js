@@ -21,7 +21,14 @@ const VIEWS = {
  *     {node: HTMLElement, update: () => void}}
  */
 export function explainPanel(session, change) {
-  const shows = { row: showRow, backoff: showBackoff, ngrams: showNgrams, mixture: showMixture, network: showNetwork };
+  const shows = {
+    row: showRow,
+    backoff: showBackoff,
+    ngrams: showNgrams,
+    mixture: showMixture,
+    votes: showVotes,
+    network: showNetwork,
+  };
   const place = element("div.why");
   const node = element("details", { open: true }, element("summary", element("h3", "Why this token?")), place);
   let shown = null;
@@ -170,6 +177,16 @@ function inWords(views) {
   const lags = views.filter((view) => view.startsWith("lag_")).length;
   const tokens = lags > 1 ? [`the last ${lags} tokens`] : lags === 1 ? ["the last token"] : [];
   return [...tokens, ...views.filter((view) => !view.startsWith("lag_")).map((view) => VIEWS[view] ?? view)].join(", ");
+}
+
+// --- context mixing -----------------------------------------------------------------------------------------
+
+function showVotes({ entries, steps }) {
+  const rows = steps.map(({ step, entries: votes }) => [step, ...votes.map(({ logit }) => numberText(logit))]);
+  const how =
+    "A token is a few yes-or-no decisions. The numbers say how much each context adds to the log-odds of those for a " +
+    "token, its weight included. The last line is the logarithm of the token's probability.";
+  return [element("p", how), plainTable("Votes", ["context", ...entries.map(({ token }) => visible(token))], rows)];
 }
 
 // --- a network ----------------------------------------------------------------------------------------------
