@@ -91,14 +91,14 @@ def as_read(model, content):
         **content.about,
     }
     again = type(model).from_meta(meta, 1_000_000)
-    if content.layout == "safetensors":
-        again.load_tensors(content.tensors)
-        return again
     tables = {table.name: table for table in content.tables}
     expected = again.expected_tables(content.layout, TOKENS)
+    if content.layout == "safetensors":
+        again.load_tensors(content.tensors)
     for name, columns in expected.items():
         assert columns == tables[name].columns
-    again.load_tables({name: iter(tables[name].rows) for name in expected})
+    if expected:
+        again.load_tables({name: iter(tables[name].rows) for name in expected})
     return again
 
 

@@ -100,6 +100,7 @@ class ContextMixing(Model):
 
     def _prepare(self, tokens: Sequence[str], frequencies: Sequence[int]) -> None:
         """Be ready to learn a text with these frequencies of the tokens."""
+        self._tokens = tokens
         self.contexts = Contexts(tokens)
         self.code = token_code(frequencies, tokens)
         self._decisions = [*map(dict, self.code.paths), {}]  # the bit at each node of a path; none of an unknown token
@@ -282,7 +283,6 @@ class ContextMixing(Model):
     def expected_tables(self, layout: str, tokens: Sequence[str]) -> dict[str, tuple[Column, ...]]:
         """Set up the contexts for a vocabulary; return the columns of each table."""
         self._prepare(tokens, [0] * self.vocab_size)
-        self._tokens = tokens
         return self._columns()
 
     def _columns(self) -> dict[str, tuple[Column, ...]]:
