@@ -210,9 +210,8 @@ def test_run_repeated_from_its_file(toy_gpt: ToyGpt, listing: Listing, corpus: P
             assert written[name] == (True if action.nargs == 0 else value)
     meta = tg.load(base).meta
     assert {name: written[name] for name in written if name in meta["training"]}.items() <= meta["training"].items()
-    assert ("context" in written) == (
-        kind not in ("unigram", "bigram", "context-2", "context-3", "mixture", "context-mixing")
-    )
+    fixed = ("unigram", "bigram", "context-2", "context-3", "mixture", "context-mixing")
+    assert ("context" in written) == (kind not in fixed)
 
 
 def test_run_with_a_preset_a_file_and_typed_options_is_repeated_without_them(

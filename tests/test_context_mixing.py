@@ -25,6 +25,7 @@ from toy_gpt_train.project import RESOURCE_ROOT
 
 ALPHABET = ["\n", " ", "'", ".", "A", "a", "b", "é"]
 STORY = (RESOURCE_ROOT / "corpus" / "030_stories.txt").read_text("utf-8")
+ANIMALS = (RESOURCE_ROOT / "corpus" / "001_animals.txt").read_text("utf-8")
 V = len(ALPHABET)
 some_ids = st.lists(st.integers(0, V - 1), min_size=1, max_size=90)
 
@@ -335,8 +336,8 @@ def test_a_long_repeat_is_found():
 
 @pytest.mark.parametrize("tokenizer", ["word", "bpe"])
 def test_other_tokens_are_mixed_too(tokenizer):
-    run = tg.train("context-mixing", text=STORY[:12000], tokenizer=tokenizer, val_fraction=0.1, bpe_vocab=300)
-    assert run.held_out.loss < run.unigram_loss
+    run = tg.train("context-mixing", text=ANIMALS * 3, tokenizer=tokenizer, val_fraction=0.1, bpe_vocab=300)
+    assert run.held_out.loss < run.unigram_loss / 2
     probs = run.model.next_probs(run.start_ids())
     assert abs(fsum(probs) - 1) <= 1e-9
     assert run.generate(num=5, seed=1) == run.generate(num=5, seed=1)
@@ -389,7 +390,7 @@ def test_content_is_read_back_exactly(model):
 def test_tensors_that_do_not_fit_are_refused(model, name):
     content = model.content()
     _, numbers = content.tensors[name]
-    with pytest.raises(ValueError, match=f"tensor {name}: not {len(numbers)} numbers"):
+    with pytest.raises(ValueError, match=f"tensor {name}: not"):
         loaded_from(content, tensors={name: ((len(numbers),), array("Q", numbers))})
     if name != "text":
         with pytest.raises(ValueError, match=f"tensor {name}: not {len(numbers)} numbers"):
@@ -471,11 +472,11 @@ def test_explain_shows_who_voted_how(toy_gpt, base):
     outcome = toy_gpt("infer", "--base-dir", base, "--prompt", "the ", "--num", 1, "--explain", "--json")
     answer = json.loads(outcome.out)
     *votes, last = answer["explanation"]
-    assert [vote["place"] for vote in votes][:2] == ["lag_1", "lag_1+lag_2"]
+    assert [vote["place"] for vote in votes][:2] == ["last_1", "last_2"]
     for one in answer["top_k"]:
         assert last["logits"][one["token"]] == pytest.approx(log(one["probability"]))
     shown = toy_gpt("infer", "--base-dir", base, "--prompt", "the ", "--num", 1, "--explain").out
-    assert "votes of the contexts" in shown
+    assert "votes, weights included" in shown
 
 
 def test_votes_add_up_to_the_sums_of_the_mixer(model):

@@ -91,14 +91,14 @@ def as_read(model, content):
         **content.about,
     }
     again = type(model).from_meta(meta, 1_000_000)
-    if content.layout == "safetensors":
-        again.load_tensors(content.tensors)
-        return again
     tables = {table.name: table for table in content.tables}
     expected = again.expected_tables(content.layout, TOKENS)
+    if content.layout == "safetensors":
+        again.load_tensors(content.tensors)
     for name, columns in expected.items():
         assert columns == tables[name].columns
-    again.load_tables({name: iter(tables[name].rows) for name in expected})
+    if expected:
+        again.load_tables({name: iter(tables[name].rows) for name in expected})
     return again
 
 
@@ -380,7 +380,7 @@ def test_many_weights_are_written_as_tensors(monkeypatch, name):
 @pytest.mark.parametrize("name", [name for name in NAMES if name not in NETWORKS])
 def test_other_models_have_no_tensors_or_need_them(name):
     model = untrained(name)
-    said = "missing" if "safetensors" in model.layouts else "not written as tensors"
+    said = r"missing|are not" if "safetensors" in model.layouts else "not written as tensors"
     with pytest.raises(ValueError, match=said):
         model.load_tensors({})
 

@@ -306,12 +306,12 @@ def test_help_names_the_network_options(toy_gpt: ToyGpt) -> None:
     assert "--explain" in toy_gpt("infer", "--help").out
 
 
-def test_levels_lists_ten_models(toy_gpt: ToyGpt) -> None:
+def test_levels_lists_eleven_models(toy_gpt: ToyGpt) -> None:
     lines = toy_gpt("levels").out.splitlines()
-    assert len(lines) == 11
+    assert len(lines) == 12
     assert [line.split()[:2] for line in lines[1:]] == [[str(entry.code), entry.name] for entry in LADDER]
-    assert [line.split()[1] for line in lines[7:]] == list(NETWORKS)
-    assert [int(line.split()[2]) for line in lines[7:]] == [SIZES[kind]["tiny"].context for kind in NETWORKS]
+    assert [line.split()[1] for line in lines[8:]] == list(NETWORKS)
+    assert [int(line.split()[2]) for line in lines[8:]] == [SIZES[kind]["tiny"].context for kind in NETWORKS]
 
 
 # --- infer, evaluate, chat --------------------------------------------------------------------------------------

@@ -313,14 +313,14 @@ def test_a_run_has_its_tokenizer_with_it(toy_gpt: Any, tmp_path: Path) -> None:
     assert outcome.code == 0
     outcome = toy_gpt("infer", "--base-dir", tmp_path / "run", "--prompt", "the", "--num", 5, "--temperature", 0)
     assert outcome.code == 0
-    for to, words in (("arpa", "cannot say how a sentencepiece tokenizer cuts text"),):
+    for to, words in (("arpa", "cannot express how a sentencepiece tokenizer cuts text"),):
         outcome = toy_gpt("export", "--base-dir", tmp_path / "run", "--to", to, "--out", tmp_path / to)
         assert (outcome.code, words in outcome.err) == (2, True)
     arpa = tmp_path / "there.arpa"
     arpa.write_text(
         '# toy-gpt {"kind": "sentencepiece"}\n\\data\\\nngram 1=1\n\n\\1-grams:\n0\ta\n\n\\end\\\n', "utf-8"
     )
-    with pytest.raises(InputError, match="cannot say how a sentencepiece tokenizer cuts text"):
+    with pytest.raises(InputError, match="cannot express how a sentencepiece tokenizer cuts text"):
         tg.load(arpa)
     shown = toy_gpt("tokenize", "--tokenizer", tmp_path / "tokenizer", "--text", "the cat").out
     assert shown.splitlines()[0] == "pieces  [ the cat]"

@@ -233,3 +233,17 @@ def test_a_run_that_is_damaged_is_an_error_of_one_line(server: ExplorerServer, b
     assert answer.status == 400
     assert b"02_model_weights.safetensors: " in answer.body
     assert answer.body.count(b"\n") == 1
+
+
+def test_a_model_that_the_page_cannot_compute_is_computed_by_the_server(tmp_path: Path) -> None:
+    trained = train("context-mixing", text="the cat sat on the mat. " * 20, tokenizer="char", save_to=tmp_path)
+    started = Started()
+    server = started(tmp_path)
+    try:
+        (entry,) = json.loads(ask(server, "/runs.json").body)["runs"]
+        assert entry["remote"] is True
+        answer = json.loads(predicted(server, [0, 1, 2], 3).body)
+        assert answer["probs"] == pytest.approx(trained.model.next_probs([0, 1, 2]))
+        assert [step["step"] for step in answer["steps"]][-2:] == ["bias", "log p"]
+    finally:
+        started.end()

@@ -11,6 +11,7 @@ _TABLES = ("100-unigram", "200-bigram", "300-context-2", "400-context-3")
 _NETWORKS = ("500-embeddings", "600-attention", "700-gpt", "800-llama")
 _LENGTHS = "outputs/bench/context_lengths.csv"
 _POWERS = "outputs/bench/mixture_powers.csv"
+_PIECES = "outputs/bench/mixing_pieces.csv"
 
 
 def animals_losses() -> Chart:
@@ -116,6 +117,20 @@ def mixture_powers() -> Chart:
         across="characters that the longest context matched",
         up="mixture weight",
         source=_POWERS,
+    )
+
+
+def mixing_pieces() -> Chart:
+    """The loss of context mixing on another text than it was trained on, static and online, piece by piece."""
+    columns = csv_numbers(_PIECES)
+    return Chart(
+        "lines",
+        "Trained on the stories, reading the glossary: the online loss falls within a few thousand characters",
+        list(columns),
+        list(zip(*columns.values(), strict=True)),
+        across="characters read",
+        up="nats per character",
+        source=_PIECES,
     )
 
 

@@ -15,7 +15,7 @@ from toy_gpt_train.show import table, visible
 class Explanation(NamedTuple):
     """A prediction and how it came about."""
 
-    title: str  # what the steps are
+    are_votes: bool  # whether the steps stand side by side
     context: list[str]  # the tokens that the model looked at, oldest first
     most_likely: list[tuple[str, int, float]]  # next tokens: token, id, probability
     steps: Sequence[Any]  # the logits of each step; the probabilities come from the last one
@@ -28,18 +28,20 @@ def explain(model: Model, ids: Sequence[int], tokens: Sequence[str], k: int, cac
     """
     steps = model.logit_lens(ids, cache)
     most_likely = [(tokens[i], i, p) for i, p in top_k(softmax(steps[-1].logits), k)]
-    return Explanation(model.steps_title, [tokens[i] for i in model.context(ids)], most_likely, steps)
+    return Explanation(model.steps_are_votes, [tokens[i] for i in model.context(ids)], most_likely, steps)
 
 
 def as_text(explanation: Explanation) -> str:
-    """Return an explanation as two tables: the logits of each step, and the attention, if there is any."""
-    title, context, most_likely, steps = explanation
+    """Return an explanation as tables: the logits of each step, and the attention; or the votes."""
+    are_votes, context, most_likely, steps = explanation
+    if are_votes:
+        return _votes(most_likely, steps)
     header = ["token", *(step.place for step in steps), "probability"]
     rows = [
         [visible(token), *(f"{step.logits[token_id]:.4f}" for step in steps), f"{probability:.4f}"]
         for token, token_id, probability in most_likely
     ]
-    text = f"{title}\n{table(header, rows)}"
+    text = f"logits, step by step\n{table(header, rows)}"
     heads = {f"{step.place} head {i}": weights for step in steps for i, weights in enumerate(step.attention, start=1)}
     if not heads:
         return text
@@ -48,6 +50,14 @@ def as_text(explanation: Explanation) -> str:
         for position, token in enumerate(context)
     ]
     return f"{text}\n\nattention of the last token\n{table(['place', 'token', *heads], rows)}"
+
+
+def _votes(most_likely: Sequence[tuple[str, int, float]], steps: Sequence[Any]) -> str:
+    """Return a table of what each part adds to the log-odds of the decisions for a token, and what they come to."""
+    header = ["context", *(visible(token) for token, _, _ in most_likely)]
+    rows = [[step.place, *(f"{step.logits[token_id]:.4f}" for _, token_id, _ in most_likely)] for step in steps]
+    rows.append(["probability", *(f"{probability:.4f}" for _, _, probability in most_likely)])
+    return f"votes, weights included, in favor of each token\n{table(header, rows)}"
 
 
 def as_json(explanation: Explanation) -> list[dict[str, Any]]:

@@ -133,7 +133,7 @@ class Model(ABC):
     smallest_context: ClassVar[int] = 0
     learning_rate: ClassVar[float] = 0.0  # if it is no option; 0 for a model that only counts
     train_loss_on: ClassVar[str] = "the training text"
-    steps_title: ClassVar[str] = "logits, step by step"  # of what logit_lens() returns
+    steps_are_votes: ClassVar[bool] = False  # whether those of logit_lens() stand side by side
     trains_in_steps: ClassVar[bool] = False  # whether it can use workers and checkpoints
 
     def __init__(self, vocab_size: int, context_size: int) -> None:

@@ -44,7 +44,7 @@ from toy_gpt_train.models.mixer import Mixed, Mixer
 from toy_gpt_train.models.repeats import LONGEST, Repeats
 from toy_gpt_train.models.scores import Prediction, longest_context_floor, summarize
 from toy_gpt_train.models.token_code import token_code
-from toy_gpt_train.models.views import LOOK_BACK
+from toy_gpt_train.models.views import LAGS, LOOK_BACK
 from toy_gpt_train.progress import OnProgress
 
 REPEATS_NAME: Final = "05_repeats.csv"
@@ -87,7 +87,7 @@ class ContextMixing(Model):
     layouts: ClassVar[tuple[str, ...]] = ("safetensors",)
     default_context: ClassVar[int] = LOOK_BACK
     learning_rate: ClassVar[float] = _RATES[0]
-    steps_title: ClassVar[str] = "votes of the contexts: log-odds in favor of each token, and what they come to"
+    steps_are_votes: ClassVar[bool] = True
     train_loss_on: ClassVar[str] = "the last tenth of the training text"
 
     def __init__(self, vocab_size: int, context_size: int = LOOK_BACK) -> None:
@@ -99,6 +99,7 @@ class ContextMixing(Model):
 
     def _prepare(self, tokens: Sequence[str], frequencies: Sequence[int]) -> None:
         """Be ready to learn a text with these frequencies of the tokens."""
+        self._tokens = tokens
         self.contexts = Contexts(tokens)
         self.code = token_code(frequencies, tokens)
         self._decisions = [*map(dict, self.code.paths), {}]  # the bit at each node of a path; none of an unknown token
@@ -108,7 +109,7 @@ class ContextMixing(Model):
         self.mixer = Mixer(self._input_names())
 
     def _input_names(self) -> list[str]:
-        names = ["+".join(views) or "nothing" for views in self.contexts.views]
+        names = [f"last_{len(v)}" if v == LAGS[: len(v)] else "+".join(v) for v in self.contexts.views]
         return [name + more for name in (*names, "repeat") for more in ("", " sure")] + ["bias"]
 
     # --- one decision --------------------------------------------------------------------------------------
@@ -281,7 +282,6 @@ class ContextMixing(Model):
     def expected_tables(self, layout: str, tokens: Sequence[str]) -> dict[str, tuple[Column, ...]]:
         """Set up the contexts for a vocabulary; return the columns of each table."""
         self._prepare(tokens, [0] * self.vocab_size)
-        self._tokens = tokens
         return self._columns()
 
     def _columns(self) -> dict[str, tuple[Column, ...]]:

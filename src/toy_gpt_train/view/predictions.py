@@ -72,7 +72,7 @@ class Predictor:
         try:
             steps = self._model.logit_lens(ids, self._cache)
             probs = softmax(steps[-1].logits)
-        except InputError:  # the ids are right, so the model is no network
+        except InputError:  # the ids are right, so the model has no steps to explain
             steps, probs = [], self._model.next_probs(ids, self._cache)
         best = [token_id for token_id, _ in top_k(probs, k)]
         shown = [

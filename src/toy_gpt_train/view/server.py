@@ -9,7 +9,7 @@ REQ: of a run it serves the metadata, the log, and what the metadata list, if th
 (a symbolic link that leads elsewhere is not followed).
 
 It does not know how a model computes: the page does that, from the same files as toy-gpt infer. Only where the weights
-are too large to send, the page asks for each prediction, which predictions.py computes.
+are too large to send, or the page does not know the model, it asks for each prediction, which predictions.py computes.
 """
 
 import json
@@ -70,7 +70,7 @@ def runs_index(base_dir: Path) -> dict[str, Any]:
 
     ``runs`` has the name, artifacts and log of each run, the default run first. Addresses are relative to ``base_dir``,
     the folder that holds artifacts/ and outputs/; if it is itself a folder of artifacts, its address is ``run/``.
-    A run with ``"remote": true`` is too large to send; its folder answers at ``predict``.
+    A run with ``"remote": true`` is one that the page cannot receive or compute; its folder answers at ``predict``.
     ``notes`` has a sentence for each run left out, and for each of the older toy-gpt series.
 
     >>> from toy_gpt_train.project import RESOURCE_ROOT

@@ -46,7 +46,7 @@ export function rebuildFrom(fetchAnswer) {
         const { probs, best, steps } = known(ids, true);
         const entriesOf = (key, numbers) => best.map((id, i) => ({ token: tokens[id], [key]: numbers[i] }));
         return {
-          kind: steps.length > 0 ? "network" : "probabilities",
+          kind: meta.model_kind === "context-mixing" ? "votes" : steps.length > 0 ? "network" : "probabilities",
           context: ids.map((id) => tokens[id]),
           entries: entriesOf("probability", best.map((id) => probs[id])),
           steps: steps.map(({ step, attention, logits }) => ({ step, attention, entries: entriesOf("logit", logits) })),

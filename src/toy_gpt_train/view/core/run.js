@@ -92,15 +92,16 @@ const MODELS = {
   "back-off": { layouts: ["tables"], code: () => import("./back_off.js") },
   "kneser-ney": { layouts: ["tables"], code: () => import("./kneser_ney.js") },
   mixture: { layouts: ["tables"], code: () => import("./mixture.js") },
+  "context-mixing": { layouts: ["safetensors"], code: () => import("./only_remote.js") },
   embeddings: NETWORK,
   attention: NETWORK,
   gpt: NETWORK,
   llama: NETWORK,
 };
 // The contexts that a name fixes; the older toy-gpt series' unigram looks back one token, and its bigram two.
-const FIXED_CONTEXTS = { unigram: [0, 1], bigram: [1, 2], mixture: [64] };
+const FIXED_CONTEXTS = { unigram: [0, 1], bigram: [1, 2], mixture: [64], "context-mixing": [64] };
 // In tokens; the other models need one more than their context. What was imported does not know its text.
-const SHORTEST_TEXTS = { mixture: 10, "back-off": 0 };
+const SHORTEST_TEXTS = { mixture: 10, "context-mixing": 1, "back-off": 0 };
 
 // --- opening runs -------------------------------------------------------------------------------------------
 

@@ -26,6 +26,7 @@ export function explainPanel(session, change) {
     backoff: showBackoff,
     ngrams: showNgrams,
     mixture: showMixture,
+    votes: showVotes,
     network: showNetwork,
     probabilities: showProbabilities,
   };
@@ -186,6 +187,16 @@ function showProbabilities({ entries }) {
   const rows = entries.map(({ token, probability }) => [name(token), probabilityText(probability)]);
   const how = "This model has more counts than a page can show, so the server that sent the page computes its predictions.";
   return [element("p", how), plainTable("The most likely tokens", ["token", "probability"], rows)];
+}
+
+// --- context mixing -----------------------------------------------------------------------------------------
+
+function showVotes({ entries, steps }) {
+  const rows = steps.map(({ step, entries: votes }) => [step, ...votes.map(({ logit }) => numberText(logit))]);
+  const how =
+    "A token is a few yes-or-no decisions. The numbers say how much each context adds to the log-odds of those for a " +
+    "token, its weight included. The last line is the logarithm of the token's probability.";
+  return [element("p", how), plainTable("Votes", ["context", ...entries.map(({ token }) => visible(token))], rows)];
 }
 
 // --- a network ----------------------------------------------------------------------------------------------
