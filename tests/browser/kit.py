@@ -31,6 +31,8 @@ OPTIONS = (
 )
 PATIENCE = 10_000  # milliseconds; how long to wait for what must come, on a busy machine too
 SCRIPT_LIMIT = 150_000  # bytes
+# A visitor who saves data: the playground fetches Python only when something is to be trained.
+SAVES_DATA = "Object.defineProperty(navigator, 'connection', { value: { saveData: true } });"
 WIDTHS = (375, 1440)  # of a telephone, of a desk
 
 REPOSITORY = Path(__file__).resolve().parents[2]

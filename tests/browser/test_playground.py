@@ -27,6 +27,7 @@ from browser.kit import (
     AXE_COLORS,
     AXE_TAGS,
     PATIENCE,
+    SAVES_DATA,
     SCRIPT_LIMIT,
     SITE,
     WIDTHS,
@@ -74,10 +75,6 @@ KEEP_URLS = """
   URL.createObjectURL = (blob) => { const url = createObjectURL.call(URL, blob); madeUrls.push(url); return url; };
   URL.revokeObjectURL = (url) => { revokedUrls.push(url); revokeObjectURL.call(URL, url); };
 """
-
-
-# A visitor who saves data: Python is fetched only when something is to be trained.
-SAVES_DATA = "Object.defineProperty(navigator, 'connection', { value: { saveData: true } });"
 
 
 def open_playground(context: BrowserContext, address: str, arguments: str | None = None, width: int = 1280) -> Page:
