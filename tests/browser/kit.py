@@ -126,6 +126,11 @@ def assert_no_sideways_scrolling(page: Page, where: str) -> None:
     pytest.fail(f"{where}: {wide} pixels wide, with room for {room}")
 
 
+def scroll_to(target: Locator) -> None:
+    """Bring something to the middle of the window; what has come into sight is loaded then."""
+    target.evaluate("node => node.scrollIntoView({ block: 'center' })")
+
+
 AXE_TAGS = ("wcag2a", "wcag2aa", "wcag21a", "wcag21aa")
 AXE_COLORS = ("color-contrast", "link-in-text-block")  # the rules that a theme has to do with
 

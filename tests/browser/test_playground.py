@@ -38,6 +38,7 @@ from browser.kit import (
     needs_site,
     open_tab,
     rows_of,
+    scroll_to,
     tab_to,
     table_of,
     written_of,
@@ -873,7 +874,7 @@ def test_axe_finds_nothing_in_the_explorer(context: BrowserContext, watch: Watch
     page = context.new_page()
     page.goto(f"{site_address}explorer/index.html?run={quote_plus(run)}")
     column = page.get_by_role("region", name=run, exact=True)
-    column.get_by_role("heading", name="Inside the model").scroll_into_view_if_needed()
+    scroll_to(column.get_by_role("heading", name="Inside the model"))
     if "llama" in run:
         expect(column.get_by_role("region", name="A step of the prediction")).to_be_visible()
         column.get_by_text("The whole triangle, with its numbers").click()
