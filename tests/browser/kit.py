@@ -31,6 +31,8 @@ OPTIONS = (
 )
 PATIENCE = 10_000  # milliseconds; how long to wait for what must come, on a busy machine too
 SCRIPT_LIMIT = 150_000  # bytes
+# A visitor who saves data: the playground fetches Python only when something is to be trained.
+SAVES_DATA = "Object.defineProperty(navigator, 'connection', { value: { saveData: true } });"
 WIDTHS = (375, 1440)  # of a telephone, of a desk
 
 REPOSITORY = Path(__file__).resolve().parents[2]
@@ -122,6 +124,11 @@ def assert_no_sideways_scrolling(page: Page, where: str) -> None:
             return
         page.wait_for_timeout(50)
     pytest.fail(f"{where}: {wide} pixels wide, with room for {room}")
+
+
+def scroll_to(target: Locator) -> None:
+    """Bring something to the middle of the window; what has come into sight is loaded then."""
+    target.evaluate("node => node.scrollIntoView({ block: 'center' })")
 
 
 AXE_TAGS = ("wcag2a", "wcag2aa", "wcag21a", "wcag21aa")

@@ -31,6 +31,7 @@ from browser.kit import (
     plain_server,
     rows_of,
     running,
+    scroll_to,
     tab_to,
     table_of,
     written_of,
@@ -345,7 +346,7 @@ def test_a_prediction_is_walked_through(visit: Visit, toy_gpt: ToyGpt) -> None:
     column = column_of(visit(LLAMA), LLAMA)
     write(column, prompt)
     answer = infer(toy_gpt, LLAMA, "--prompt", prompt, "--explain")
-    column.get_by_role("heading", name="Inside the model").scroll_into_view_if_needed()  # what is read is loaded
+    scroll_to(column.get_by_role("heading", name="Inside the model"))  # what is read is loaded
     walk = column.get_by_role("region", name="A step of the prediction")
     expect(column.locator(".flow .title")).to_have_count(10)
     titles = column.locator(".flow .title").all_text_contents()
@@ -370,7 +371,7 @@ def test_every_head_shows_what_each_token_looks_at(visit: Visit, toy_gpt: ToyGpt
     prompt = "Mina saw"
     column = column_of(visit(LLAMA), LLAMA)
     write(column, prompt)
-    column.get_by_role("heading", name="Inside the model").scroll_into_view_if_needed()
+    scroll_to(column.get_by_role("heading", name="Inside the model"))
     heads = column.get_by_role("group", name="Heads").get_by_role("button")
     expect(heads).to_have_count(4)
     heads.nth(2).click()

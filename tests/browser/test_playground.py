@@ -27,6 +27,7 @@ from browser.kit import (
     AXE_COLORS,
     AXE_TAGS,
     PATIENCE,
+    SAVES_DATA,
     SCRIPT_LIMIT,
     SITE,
     WIDTHS,
@@ -37,6 +38,7 @@ from browser.kit import (
     needs_site,
     open_tab,
     rows_of,
+    scroll_to,
     tab_to,
     table_of,
     written_of,
@@ -74,10 +76,6 @@ KEEP_URLS = """
   URL.createObjectURL = (blob) => { const url = createObjectURL.call(URL, blob); madeUrls.push(url); return url; };
   URL.revokeObjectURL = (url) => { revokedUrls.push(url); revokeObjectURL.call(URL, url); };
 """
-
-
-# A visitor who saves data: Python is fetched only when something is to be trained.
-SAVES_DATA = "Object.defineProperty(navigator, 'connection', { value: { saveData: true } });"
 
 
 def open_playground(context: BrowserContext, address: str, arguments: str | None = None, width: int = 1280) -> Page:
@@ -876,7 +874,7 @@ def test_axe_finds_nothing_in_the_explorer(context: BrowserContext, watch: Watch
     page = context.new_page()
     page.goto(f"{site_address}explorer/index.html?run={quote_plus(run)}")
     column = page.get_by_role("region", name=run, exact=True)
-    column.get_by_role("heading", name="Inside the model").scroll_into_view_if_needed()
+    scroll_to(column.get_by_role("heading", name="Inside the model"))
     if "llama" in run:
         expect(column.get_by_role("region", name="A step of the prediction")).to_be_visible()
         column.get_by_text("The whole triangle, with its numbers").click()

@@ -24,6 +24,7 @@ from browser.kit import (
     AXE_COLORS,
     PATIENCE,
     REPOSITORY,
+    SAVES_DATA,
     SITE,
     WIDTHS,
     Watch,
@@ -46,7 +47,7 @@ _ALL = {path.relative_to(SITE).as_posix() for path in SITE.rglob("*.html")}
 DECKS = sorted(page for page in _ALL if page.endswith(".slides.html"))
 PAGES = sorted(_ALL - set(OWN_PAGES) - set(DECKS))
 ABOUT_PAGES = ("explorer.html", "playground.html")  # they are linked from those
-TRAINING = 60_000  # milliseconds; how long a small training may take, Python included
+TRAINING = 120_000  # milliseconds; how long a small training may take, Python included
 
 
 @cache
@@ -138,12 +139,13 @@ def test_the_theme_is_that_of_the_system(context: BrowserContext, watch: Watch, 
 
 
 def test_all_pages_share_a_theme_and_a_bar(context: BrowserContext, watch: Watch, site_address: str) -> None:
+    context.add_init_script(SAVES_DATA)
     page = context.new_page()
     page.emulate_media(color_scheme="light")
     page.goto(site_address + "index.html")
     page.get_by_title("Switch to dark").click()  # the page is dark, though the system is light
     for name, own in (("explorer/index.html", "Explorer"), ("playground/index.html", "Playground")):
-        page.goto(site_address + name)
+        page.goto(site_address + name, wait_until="networkidle")
         expect(page.locator("html")).to_have_attribute("data-theme", "dark")
         bar = page.get_by_role("banner")
         links = [link.evaluate("link => link.href") for link in bar.get_by_role("link").all()]
@@ -365,6 +367,7 @@ def test_training_in_a_lesson(context: BrowserContext, watch: Watch, site_addres
 
 def test_the_playground_understands_all_train_links(context: BrowserContext, watch: Watch, site_address: str) -> None:
     found = {link for page in PAGES for link in re.findall(r'href="[^"]*(\?train=[^"]+)"', source_of(page))}
+    context.add_init_script(SAVES_DATA)
     page = context.new_page()
     for query in sorted(found):
         page.goto(f"{site_address}playground/index.html{html.unescape(query)}")

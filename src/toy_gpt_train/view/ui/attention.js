@@ -2,7 +2,6 @@
 // large triangle with its numbers.
 
 import { element, fill, svg } from "./dom.js";
-import { heatmap } from "./heatmap.js";
 import { percentText, visible } from "../core/text.js";
 
 const LEAST_SHARE = 0.03; // of an arc
@@ -40,11 +39,11 @@ export function attentionView(onHead) {
     const labels = tokens.map(visible);
     const name = `Attention of block ${block + 1}, head ${head + 1}`;
     const fold = element("details", element("summary", "The whole triangle, with its numbers"));
-    fold.addEventListener(
-      "toggle",
-      () => fold.append(heatmap({ name, rows: labels, columns: labels, numbers, rowName: "token", columnName: "token", fromEnd: true })),
-      { once: true },
-    );
+    const open = async () => {
+      const { heatmap } = await import("./heatmap.js"); // WHY when opened: it is large
+      fold.append(heatmap({ name, rows: labels, columns: labels, numbers, rowName: "token", columnName: "token", fromEnd: true }));
+    };
+    fold.addEventListener("toggle", open, { once: true });
     fill(matrix, fold);
   };
   return { node, show };

@@ -86,7 +86,7 @@ export function column(run, entry, onPrompt) {
         tracing.then(({ node: panel }) => fill(prediction, panel), () => {});
         trace();
       }
-    });
+    }, { rootMargin: "0px 0px -25% 0px" });
     observer.observe(prediction);
   }
   const left = element("div.part", element("h3", "Text"), text.node, write.node);
