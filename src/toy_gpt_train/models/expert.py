@@ -20,7 +20,7 @@ from typing import Any, Final, NamedTuple
 from toy_gpt_train.models.kneser_ney import KneserNey
 
 _SHORT: Final = 3  # values in a context: what the expert says after one that is no longer is kept
-_KEPT_NUMBERS: Final = 500_000
+_KEPT_NUMBERS: Final = 350_000
 
 
 class Reached(NamedTuple):

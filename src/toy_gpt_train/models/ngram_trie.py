@@ -26,7 +26,7 @@ from itertools import accumulate, chain, compress, count, islice, pairwise, repe
 from operator import add, floordiv, lt, mod, mul, ne, or_, sub
 from typing import Any, Final, NamedTuple
 
-LARGEST_IN_TABLES: Final = 200_000  # n-grams
+LARGEST_IN_TABLES: Final = 120_000  # n-grams
 MOST_TENSOR_BYTES: Final = 1 << 48  # the format's own limit
 _TYPECODES: Final = (("B", 1 << 8), ("H", 1 << 16), ("I", 1 << 32), ("Q", 1 << 64))
 _COUNTED_AT_ONCE: Final = 1 << 17  # n-grams
