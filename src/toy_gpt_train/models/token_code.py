@@ -43,7 +43,7 @@ def token_code(frequencies: Sequence[int], tokens: Sequence[str]) -> TokenCode:
 
     Example:
         >>> token_code([5, 1, 2], ["b", "c", "a"]).paths
-        [((0, 1), (1, 0)), ((0, 1), (1, 1)), ((0, 0),)]
+        [((0, 0),), ((0, 1), (1, 1)), ((0, 1), (1, 0))]
     """
     row = sorted(range(len(tokens)), key=lambda i: (_kind(tokens[i]), -frequencies[i], i))
     before = [0, *accumulate(frequencies[i] + 1 for i in row)]  # how frequent those before each place are together
