@@ -83,19 +83,9 @@ def _window(size: int, place: int) -> str:
     return _figure("window", "The window, and every place where the same words stand", body, {"words": words})
 
 
-def window_1() -> str:
-    """One word: the bigram."""
-    return _window(1, 26)
-
-
-def window_2() -> str:
-    """Two words."""
+def window() -> str:
+    """Two words at first; the reader may take one or three."""
     return _window(2, 7)
-
-
-def window_3() -> str:
-    """Three words."""
-    return _window(3, 106)
 
 
 # --- temperature and top-p ----------------------------------------------------------------------------------------

@@ -37,9 +37,7 @@ expect = sync_api.expect
 pytestmark = needs_site
 
 PICTURES = {
-    "200-bigram": "window",
     "300-context-2": "window",
-    "400-context-3": "window",
     "450-kneser-ney": "discount",
     "sampling": "temperature",
     "tokenization": "merges",

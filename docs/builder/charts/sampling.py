@@ -1,39 +1,15 @@
-"""Charts of how text is drawn from probabilities: temperature, top-p, and what they do to the text."""
+"""Charts of how text is drawn from probabilities: top-p, and what they do to the text."""
 
 import re
 from itertools import accumulate
-from math import log
 
 from builder.chart import Chart
 from builder.paths import ROOT, STORIES
 from toy_gpt_train import load
-from toy_gpt_train.inference.sampling import top_k
-from toy_gpt_train.math_training import softmax
 
 _BIGRAM = "artifacts/ladder/200-bigram/001_animals"
 _KNESER_NEY = "artifacts/ladder/450-kneser-ney/030_stories"
-_SHOWN = 7  # the words that the bigram has met after "duck"
 _NUM_CHARACTERS, _SEED = 900, 1
-
-
-def temperatures() -> Chart:
-    """The bigram's distribution after one word at three temperatures."""
-    probs, tokens = _after("duck")
-    shown = [token_id for token_id, _ in top_k(probs, _SHOWN)]
-    others = f"{len(probs) - _SHOWN} others"
-    columns = []
-    for temperature in (0.5, 1, 2):
-        heated = softmax([log(p) / temperature for p in probs])
-        some = [heated[token_id] for token_id in shown]
-        columns.append([round(p, 4) for p in (*some, 1 - sum(some))])
-    return Chart(
-        "bars",
-        "The next token after duck: a low temperature favors the likely words, a high one all the others",
-        ["token", "T = 0.5", "T = 1", "T = 2"],
-        list(zip([*(tokens[token_id] for token_id in shown), others], *columns, strict=True)),
-        up="probability",
-        source=_BIGRAM,
-    )
 
 
 def nucleus() -> Chart:
