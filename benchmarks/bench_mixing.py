@@ -4,9 +4,9 @@
     uv run python benchmarks/bench_mixing.py --pieces
 
 FILE is split into characters; its last tenth is held out and scored once: by the model as it is after training
-(static), and by one that learns each token after scoring it (online). Losses are in nats per character. Each model has its default context. A process of
-its own trains and scores each model. "user s" is the processor time of training and both evaluations, "peak MB" the
-most memory that the process had.
+(static), and by one that learns each token after scoring it (online). Losses are in nats per character. Each model has
+its default context. A process of its own trains and scores each model. "user s" is the processor time of training and
+both evaluations, "peak MB" the most memory that the process had.
 
 --pieces needs no file. It trains on the stories and scores another text, the glossary, both ways. It writes the loss of
 each thousand characters to outputs/bench/mixing_pieces.csv, which a chart of the lesson shows.
