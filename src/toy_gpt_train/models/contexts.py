@@ -14,7 +14,7 @@ from zlib import crc32
 
 from toy_gpt_train.models.views import LAGS, LOOK_BACK, TEXT_VIEWS, Views
 
-# OBS: chosen on the ninth tenth of Tiny Shakespeare, after learning the first eight.
+# OBS: compared inside the training part of Tiny Shakespeare: 350,000 characters learned, the next 50,000 scored.
 _WORDS: Final = (
     ("lag_1", "prefix"),
     ("lag_1", "prefix", "word_1"),
