@@ -121,7 +121,8 @@ def _check_merges(tokenizer: SentencePieceTokenizer, places: Mapping[str, int]) 
         halves = [(token[:cut], token[cut:]) for cut in range(1, len(token))]
         pairs = [pair for pair in halves if all(len(part) == 1 or part in ids for part in pair)]
         if new := [pair for pair in pairs if pair not in merges]:
-            raise InputError(f"llama.cpp would also merge {new[0][0]!r:.60} and {new[0][1]!r:.60}")
+            pair = f"{new[0][0]!r:.60} and {new[0][1]!r:.60}"
+            raise InputError(f"GGUF cannot express this tokenizer: llama.cpp would also merge {pair}")
         shared = {right for _, right in pairs} & {left for left, _ in pairs}
         if token in apart and not shared:
             raise InputError(f"llama.cpp would do the merges that make {token!r:.60} in another order")
