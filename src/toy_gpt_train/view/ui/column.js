@@ -3,7 +3,6 @@
 import { debounced, element, fill } from "./dom.js";
 import { explainPanel } from "./panel_explain.js";
 import { nextPanel } from "./panel_next.js";
-import { placesPanel } from "./panel_places.js";
 import { textPanel } from "./panel_text.js";
 import { trainingPanel } from "./panel_training.js";
 import { vocabularyPanel } from "./panel_vocabulary.js";
@@ -67,7 +66,15 @@ export function column(run, entry, onPrompt) {
   const next = nextPanel(session);
   const write = writePanel(session, change);
   const why = explainPanel(session, change);
-  const places = run.model.text === undefined ? null : placesPanel(session);
+  const traced = element("div");
+  let places = null; // the panel, once its code is there
+  if (run.model.text !== undefined) {
+    // WHY loaded when needed: only counting models that keep their text have it.
+    import("./panel_places.js").then(({ placesPanel }) => {
+      places = placesPanel(session);
+      fill(traced, places.node);
+    });
+  }
   const prediction = element("div");
   let tracing = null; // the panel, once its code is there
   const trace = debounced(async () => {
@@ -90,7 +97,7 @@ export function column(run, entry, onPrompt) {
     observer.observe(prediction);
   }
   const left = element("div.part", element("h3", "Text"), text.node, write.node);
-  const right = element("div.part", element("h3", "What comes next?"), next.node, why.node, places?.node ?? null);
+  const right = element("div.part", element("h3", "What comes next?"), next.node, why.node, traced);
   const known = element("div");
   const inside = element("div");
   const renew = (newRun, newEntry) => {
