@@ -345,7 +345,8 @@ def test_what_is_fetched(open_home: Callable[..., Page], watch: Watch, record_pr
     own += len(re.findall("<article.*</article>", (SITE / "index.html").read_text("utf-8"), re.S)[0].encode())
     record_property("bytes", f"{own} of its own, {sum(sizes.values())} in all")
     assert own < OWN_LIMIT
-    assert sum(sizes.values()) < TOTAL_LIMIT
+    # WHY without the index of the search: it grows with the site, and is fetched by every page for the next ones.
+    assert sum(size for url, size in sizes.items() if "/search_index." not in url) < TOTAL_LIMIT
     painted, fetched = page.evaluate(
         """() => [performance.getEntriesByName("first-contentful-paint")[0].startTime,
                   performance.getEntriesByType("resource").find(({ name }) => name.endsWith("model.js")).startTime]"""
