@@ -69,7 +69,8 @@ const answers = {
     return { ...entries(rest), blocks: blocks.map(entries) };
   },
   places({ context, id, struck = [] }) {
-    const model = struck.length ? run.model.without(new Set(struck)) : run.model;
+    const learned = traces.openLearned(run.model);
+    const model = struck.length ? learned.without(new Set(struck)) : learned;
     return traces.placesOf(model, model.text, run.model.contextSize, context, id);
   },
   matrices: () => run.model.matrices().map((matrix) => ({ ...matrix, numbers: [...matrix.numbers] })),

@@ -17,17 +17,15 @@
 import { eachRow, finiteNumber, idsOfLabel, knownId, quoted, wholeNumber } from "./csv.js";
 import { isObject } from "./json.js";
 import { topK } from "./sampling.js";
-import { TRACE_NAME, readTrainingText } from "./training_text.js";
 
 const COUNTS_NAME = "02_counts.csv";
 const DISCOUNTS_NAME = "03_discounts.csv";
+const TRACE_NAME = "04_trace.safetensors"; // the training text, for training_text.js
 const COUNTS_HEADER = ["context", "token", "count"];
 const DISCOUNTS_HEADER = ["context_size", "once", "twice", "three_or_more"];
 
 // WHY: counting a short range again is faster than looking it up; a long one is kept.
 const SHORTEST_KEPT = 64;
-const FALLBACK_DISCOUNTS = [0.5, 1, 1.5];
-const SMALLEST_DISCOUNT = 1e-9;
 const LARGEST_SQUARE = 2_000; // tokens, for a heatmap of all pairs
 
 /**
@@ -72,76 +70,8 @@ export function rebuild(meta, vocabulary, files) {
     explain: (ids, k) => ({ kind: "backoff", levels: explainLevels(memory, ids, k, tokens) }),
     matrices: () => matricesOf(memory, tokens),
     vectors: () => null,
-    ...learnedFrom(files.get(TRACE_NAME), memory, meta, tokens.length),
+    ...(files.has(TRACE_NAME) ? { learned: { bytes: files.get(TRACE_NAME), memory } } : {}),
   };
-}
-
-/** Return what a model gains from its training text, if that is there. */
-function learnedFrom(bytes, memory, { context_size: longest }, vocabSize) {
-  if (bytes === undefined) {
-    return {};
-  }
-  const text = readTrainingText(bytes, vocabSize);
-  const without = (struck) => {
-    const rest = text.without(struck);
-    return { text: rest, ...tracedBy(memoryOf(rest.ids, longest), vocabSize) };
-  };
-  return { text, without, ...tracedBy(memory, vocabSize) };
-}
-
-/** Return what each context gives to the probability of a token, and the rest, which none gives. */
-function tracedBy(memory, vocabSize) {
-  const evidence = (ids, id) => {
-    const parts = [];
-    let weight = 1;
-    for (const [length, { ids: known, shares, gamma }] of [...memory.matched(ids).entries()].toReversed()) {
-      const place = known.indexOf(id);
-      if (place >= 0) {
-        const countsKinds = length < memory.discounts.length - 1;
-        parts.push({ length, probability: weight * shares[place], countsKinds });
-      }
-      weight *= gamma;
-    }
-    return { parts, rest: weight / vocabSize };
-  };
-  return { evidence };
-}
-
-/** Count a text again. */
-function memoryOf(ids, longest) {
-  let counts = new Map();
-  for (let end = longest; end < ids.length; end++) {
-    const key = ids.slice(end - longest, end + 1).join(" ");
-    counts.set(key, (counts.get(key) ?? 0) + 1);
-  }
-  const ngrams = createNgrams(longest);
-  for (const [key, count] of counts) {
-    const values = key.split(" ").map(Number);
-    ngrams.add(values.slice(0, -1), values.at(-1), count);
-  }
-  const discounts = [estimateDiscounts([...counts.values()])];
-  for (let length = longest - 1; length >= 0; length--) {
-    const shorter = new Map();
-    for (const key of counts.keys()) {
-      const rest = key.slice(key.indexOf(" ") + 1);
-      shorter.set(rest, (shorter.get(rest) ?? 0) + 1);
-    }
-    counts = shorter;
-    discounts.unshift(estimateDiscounts([...counts.values()]));
-  }
-  return createMemory(ngrams, discounts, "the text");
-}
-
-/** Return the three discounts of a length; see estimate_discounts() in models/kneser_ney.py. */
-function estimateDiscounts(counts) {
-  const n = [0, 0, 0, 0, 0];
-  counts.filter((count) => count <= 4).forEach((count) => (n[count] += 1));
-  if (!n.slice(1).every((number) => number > 0)) {
-    return FALLBACK_DISCOUNTS;
-  }
-  const y = n[1] / (n[1] + 2 * n[2]);
-  const taken = [1, 2, 3].map((r) => r - ((r + 1) * y * n[r + 1]) / n[r]);
-  return taken.every((less, i) => less >= SMALLEST_DISCOUNT && less <= i + 1) ? taken : FALLBACK_DISCOUNTS;
 }
 
 function readDiscounts(text, longest, expected) {

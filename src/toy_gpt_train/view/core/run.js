@@ -50,12 +50,8 @@ const LARGEST_LOSS = -Math.log(1e-12);
  * @property {(ids: number[], k: number) => object} explain - Why this token? Where the k most likely ones come from.
  * @property {((ids: number[]) => import("./network.js").Trace) | undefined} trace - Of a network with attention: a
  *     prediction part by part.
- * @property {import("./training_text.js").TrainingText | undefined} text - What a counting model has learned, if it
- *     keeps that.
- * @property {((ids: number[], id: number) => {parts: object[], rest: number}) | undefined} evidence - There, what each
- *     context gives to the probability of a token.
- * @property {((struck: Set<number>) => {text: object, evidence: Function}) | undefined} without - There, what the model
- *     would be without some lines.
+ * @property {{bytes: Uint8Array, memory: object} | undefined} learned - What a counting model has learned, if it keeps
+ *     that; see training_text.js.
  * @property {() => Matrix[]} matrices
  * @property {() => Vectors | null} vectors
  * @property {((ids: number[], explained: boolean) => Promise<void>) | undefined} prepare - Where the server computes:

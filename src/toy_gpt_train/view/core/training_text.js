@@ -7,9 +7,12 @@
 //
 // inference/trace.py does the same with a suffix array; here a phrase is looked for from the beginning to the end.
 
+import { createMemory, createNgrams } from "./kneser_ney.js";
 import { readSafetensors } from "./safetensors.js";
 
-export const TRACE_NAME = "04_trace.safetensors";
+const TRACE_NAME = "04_trace.safetensors";
+const FALLBACK_DISCOUNTS = [0.5, 1, 1.5];
+const SMALLEST_DISCOUNT = 1e-9;
 
 /** @typedef {{length: number, probability: number, countsKinds: boolean}} Evidence - As in models/base.py. */
 /** @typedef {{position: number, length: number, probability: number}} Place */
@@ -90,6 +93,77 @@ export function readTrainingText(bytes, vocabSize) {
     throw new Error(`${TRACE_NAME}: it does not hold the tokens and lines of a text`);
   }
   return new TrainingText(ids, starts);
+}
+
+/**
+ * Open what a Kneser-Ney model has learned.
+ *
+ * @param {import("./run.js").Model} model - It has `learned`.
+ * @returns {{text: TrainingText, evidence: Function, without: (struck: Set<number>) => object}} `without` gives the same
+ *     of the model that it would be without some lines.
+ */
+export function openLearned({ learned: { bytes, memory }, contextSize, vocabSize }) {
+  const text = readTrainingText(bytes, vocabSize);
+  const without = (struck) => {
+    const rest = text.without(struck);
+    return { text: rest, ...tracedBy(memoryOf(rest.ids, contextSize), vocabSize) };
+  };
+  return { text, without, ...tracedBy(memory, vocabSize) };
+}
+
+/** Return what each context gives to the probability of a token, and the rest, which none gives. */
+function tracedBy(memory, vocabSize) {
+  const evidence = (ids, id) => {
+    const parts = [];
+    let weight = 1;
+    for (const [length, { ids: known, shares, gamma }] of [...memory.matched(ids).entries()].toReversed()) {
+      const place = known.indexOf(id);
+      if (place >= 0) {
+        const countsKinds = length < memory.discounts.length - 1;
+        parts.push({ length, probability: weight * shares[place], countsKinds });
+      }
+      weight *= gamma;
+    }
+    return { parts, rest: weight / vocabSize };
+  };
+  return { evidence };
+}
+
+/** Count a text again. */
+function memoryOf(ids, longest) {
+  let counts = new Map();
+  for (let end = longest; end < ids.length; end++) {
+    const key = ids.slice(end - longest, end + 1).join(" ");
+    counts.set(key, (counts.get(key) ?? 0) + 1);
+  }
+  const ngrams = createNgrams(longest);
+  for (const [key, count] of counts) {
+    const values = key.split(" ").map(Number);
+    ngrams.add(values.slice(0, -1), values.at(-1), count);
+  }
+  const discounts = [estimateDiscounts([...counts.values()])];
+  for (let length = longest - 1; length >= 0; length--) {
+    const shorter = new Map();
+    for (const key of counts.keys()) {
+      const rest = key.slice(key.indexOf(" ") + 1);
+      shorter.set(rest, (shorter.get(rest) ?? 0) + 1);
+    }
+    counts = shorter;
+    discounts.unshift(estimateDiscounts([...counts.values()]));
+  }
+  return createMemory(ngrams, discounts, "the text");
+}
+
+/** Return the three discounts of a length; see estimate_discounts() in models/kneser_ney.py. */
+function estimateDiscounts(counts) {
+  const n = [0, 0, 0, 0, 0];
+  counts.filter((count) => count <= 4).forEach((count) => (n[count] += 1));
+  if (!n.slice(1).every((number) => number > 0)) {
+    return FALLBACK_DISCOUNTS;
+  }
+  const y = n[1] / (n[1] + 2 * n[2]);
+  const taken = [1, 2, 3].map((r) => r - ((r + 1) * y * n[r + 1]) / n[r]);
+  return taken.every((less, i) => less >= SMALLEST_DISCOUNT && less <= i + 1) ? taken : FALLBACK_DISCOUNTS;
 }
 
 /**

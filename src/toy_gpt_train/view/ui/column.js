@@ -68,7 +68,7 @@ export function column(run, entry, onPrompt) {
   const why = explainPanel(session, change);
   const traced = element("div");
   let places = null; // the panel, once its code is there
-  if (run.model.text !== undefined) {
+  if (run.model.learned !== undefined) {
     // WHY loaded when needed: only counting models that keep their text have it.
     import("./panel_places.js").then(({ placesPanel }) => {
       places = placesPanel(session);

@@ -5,7 +5,7 @@ import { element, fill } from "./dom.js";
 import { plainTable } from "./record_table.js";
 import { topK } from "../core/sampling.js";
 import { plural, probabilityText, visible } from "../core/text.js";
-import { placesOf } from "../core/training_text.js";
+import { openLearned, placesOf } from "../core/training_text.js";
 
 const CANDIDATES = 8;
 const LINES = 8;
@@ -17,12 +17,13 @@ const AROUND = 30; // characters of a line, on each side of what it has in commo
  * @type {(session: import("../core/session.js").Session) => {node: HTMLElement, update: () => void}}
  */
 export function placesPanel(session) {
+  const learned = openLearned(session.run.model);
   const place = element("div.why");
   const node = element("details", element("summary", element("h3", "Where did it get that from?")), place);
   let shown = null; // the text it belongs to
   let chosen = null; // a token
   let struck = new Set();
-  const show = () => fill(place, ...contentOf(session, { chosen, struck, choose, strike, restore }));
+  const show = () => fill(place, ...contentOf(session, learned, { chosen, struck, choose, strike, restore }));
   const choose = (id) => {
     chosen = id;
     show();
@@ -50,7 +51,7 @@ export function placesPanel(session) {
   return { node, update };
 }
 
-function contentOf(session, { chosen, struck, choose, strike, restore }) {
+function contentOf(session, learned, { chosen, struck, choose, strike, restore }) {
   const probs = session.probabilities();
   if (probs === null) {
     return [element("p.note", "Nothing to trace yet.")];
@@ -63,14 +64,14 @@ function contentOf(session, { chosen, struck, choose, strike, restore }) {
     const name = visible(vocabulary.tokens[candidate]);
     return element("button", { type: "button", "aria-pressed": pressed, onclick: () => choose(candidate) }, name);
   };
-  const before = placesOf(model, model.text, model.contextSize, session.context, id);
-  const rest = struck.size > 0 ? model.without(struck) : null;
+  const before = placesOf(learned, learned.text, model.contextSize, session.context, id);
+  const rest = struck.size > 0 ? learned.without(struck) : null;
   const now = rest === null ? before : placesOf(rest, rest.text, model.contextSize, session.context, id);
   return [
     element("p", "Choose a token, and see the lines of the training text that gave it its probability:"),
     element("p.fields", ...best.map(pick)),
     ...(rest === null ? [] : [changeOf(vocabulary.tokens[id], before, now, struck, restore)]),
-    tableOf(session, now, rest?.text ?? model.text, strike),
+    tableOf(session, now, rest?.text ?? learned.text, strike),
   ];
 }
 
