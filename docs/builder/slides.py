@@ -14,7 +14,7 @@ from typing import Final, NamedTuple
 
 _MOST_WORDS: Final = 90  # of a slide with nothing to look at
 _LEFT_OUT: Final = {"Sources"}
-_VOID: Final = {"br", "hr", "img", "input", "wbr"}
+_VOID: Final = {"br", "hr", "img", "input", "link", "wbr"}
 _TO_LOOK_AT: Final = re.compile(
     r'<(figure|table|div class="((command |output )?highlight|csv|summary|charts|try|language-|md-typeset))'
 )
