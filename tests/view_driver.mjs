@@ -50,8 +50,8 @@ const answers = {
       log: run.log, lossFloor, kind, vocabSize, contextSize, minContext, milliseconds,
     };
   },
-  bpe({ files, special = [], kind = "bpe" }) {
-    tokenizer = tokenizers.tokenizerFromMeta({ kind, special }, new Map(Object.entries(files)));
+  async bpe({ files, special = [], kind = "bpe" }) {
+    tokenizer = await tokenizers.tokenizerFromMeta({ kind, special }, new Map(Object.entries(files)));
     return Object.fromEntries(tokenizer.idOf);
   },
   // Ask for several contexts at once; return the queries that were sent, and what went wrong.
@@ -80,8 +80,8 @@ const answers = {
   },
   tokenize: ({ texts }) => texts.map((text) => tokenizer.tokenize(text)),
   join: ({ lists }) => lists.map((tokens) => tokenizer.join(tokens)),
-  cut({ kind, special = [], texts }) {
-    const { tokenize } = tokenizers.tokenizerFromMeta({ kind, special }, new Map());
+  async cut({ kind, special = [], texts }) {
+    const { tokenize } = await tokenizers.tokenizerFromMeta({ kind, special }, new Map());
     return texts.map(tokenize);
   },
   pretokenize: ({ texts, cut }) => texts.map((text) => tokenizers.pretokenize(text, cut)),

@@ -143,7 +143,7 @@ export async function loadRun(entry) {
   const vocabulary = readVocabulary(vocabularyText, meta.vocab_size);
   const { filesOf, rebuild } = entry.remote ? await remoteSource(entry) : await sourceOf(meta).code();
   const files = await fetchAll(entry, [...filesOf(meta, vocabulary), ...tokenizerFiles(meta)]);
-  const tokenizer = tokenizerFromMeta(meta.tokenizer, files);
+  const tokenizer = await tokenizerFromMeta(meta.tokenizer, files);
   checkIds(vocabulary, tokenizer);
   const model = checked(rebuild(meta, vocabulary, files), meta);
   checkText(meta, vocabulary);

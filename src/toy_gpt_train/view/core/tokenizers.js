@@ -14,7 +14,6 @@
 import { quoted } from "./csv.js";
 import { parseObject } from "./json.js";
 import { around, mergeAll } from "./pieces.js";
-import { sentencepieceTokenizer } from "./sentencepiece.js";
 
 export const VOCAB_NAME = "vocab.json";
 export const MERGES_NAME = "merges.txt";
@@ -58,10 +57,10 @@ const LONE_SURROGATE = /\p{Surrogate}/u;
  *
  * @param {{kind: string, special?: string[], cut?: string, ignore_merges?: boolean}} described - The metadata's `tokenizer`.
  * @param {Map<string, string>} files - The text of the tokenizer's own files, by name.
- * @returns {Tokenizer}
+ * @returns {Promise<Tokenizer>}
  * @throws {Error} There is no such tokenizer, or its files are damaged.
  */
-export function tokenizerFromMeta(described, files) {
+export async function tokenizerFromMeta(described, files) {
   const { kind } = described;
   const special = specialOfMeta(described);
   if (kind === "word") {
@@ -75,6 +74,8 @@ export function tokenizerFromMeta(described, files) {
     return bpeTokenizer(files, special, described);
   }
   if (kind === "sentencepiece") {
+    // WHY loaded when needed: only imported models have it.
+    const { sentencepieceTokenizer } = await import("./sentencepiece.js");
     return sentencepieceTokenizer(files.get(DESCRIBED_NAME), special, DESCRIBED_NAME);
   }
   throw new Error(`unknown tokenizer ${quoted(String(kind))}; choose word, char or bpe`);
