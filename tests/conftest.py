@@ -48,7 +48,7 @@ class Outcome(NamedTuple):
     @property
     def refused(self) -> bool:
         """Exit code 2, nothing on standard output, exactly one line on standard error."""
-        return self.failed and self.out == ""
+        return self.failed and self.out == "" and self.err.count("\n") == 1
 
     @property
     def failed(self) -> bool:

@@ -425,7 +425,7 @@ def test_tables_that_do_not_fit_are_refused(model):
     refused(WEIGHTS_NAME, [*weights, weights[0]], "unknown or given twice")
     refused(WEIGHTS_NAME, [("other", *weights[0][1:])], "unknown or given twice")
     refused(WEIGHTS_NAME, [(*weights[0][:2], *[1e6] * len(weights[0][2:]))], "out of all proportion")
-    refused(CORRECTIONS_NAME, [*corrections, corrections[0]], "twice")
+    refused(CORRECTIONS_NAME, [*corrections, corrections[0]], "given twice")
     refused(CORRECTIONS_NAME, [(corrections[0][0], *[1.5] * len(corrections[0][1:]))], "not probabilities")
     refused(REPEATS_NAME, repeats[1:], "not a probability for each length")
     refused(REPEATS_NAME, [(length, n, -p) for length, n, p in repeats], "not a probability for each length")

@@ -262,6 +262,31 @@ def test_infer_names_the_lines(tmp_path):
     assert cli(*how, "--trace", "--untrained").refused
 
 
+@pytest.mark.parametrize("model", ["gpt", "mixture", "context-mixing"])
+def test_an_index_that_nothing_could_use_is_refused_before_training(tmp_path, model):
+    answer = cli("train", "--model", model, "--base-dir", tmp_path, "--trace")
+    assert answer.refused
+    assert f"--trace does not apply to {model}" in answer.err
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_text_outside_the_folder_of_the_run_is_indexed(tmp_path):
+    corpus = tmp_path / "elsewhere" / "corpus.txt"
+    corpus.parent.mkdir()
+    corpus.write_text(TEXT)
+    base = tmp_path / "run"
+    assert cli("train", "--model", "kneser-ney", "--corpus", corpus, "--base-dir", base, "--trace").code == 0
+    corpus.unlink()
+    assert cli("infer", "--base-dir", base, "--trace").code == 0
+
+
+def test_metadata_that_name_no_path_are_refused(tmp_path):
+    run = run_in(tmp_path)
+    run.meta["corpus"]["path"] = 5
+    with pytest.raises(InputError, match="which is no path"):
+        index_of(run, tmp_path)
+
+
 def test_train_keeps_the_index(tmp_path):
     corpus = tmp_path / "corpus.txt"
     corpus.write_text(TEXT)

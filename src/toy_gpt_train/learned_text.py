@@ -95,6 +95,8 @@ def find_text(meta: Mapping[str, Any], tokenizer: Tokenizer, base_dir: Path, giv
 
 def _found(recorded: Mapping[str, Any], base_dir: Path, given: Path | None) -> Corpus:
     name = recorded.get("path") or recorded["filename"]
+    if not isinstance(name, str):
+        raise InputError(f"the metadata say that the text is at {name!r:.40}, which is no path")
     places = [given] if given is not None else [root / name for root in (base_dir, RESOURCE_ROOT, Path())]
     if given is None and spec_of(Path(name)) is not None:
         places = [Path(name)]

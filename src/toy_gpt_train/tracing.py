@@ -30,11 +30,11 @@ def index_of(run: Run, base_dir: Path, corpus: Path | None = None) -> TrainingIn
         raise InputError(f"{path}: {error}") from error
 
 
-def keep_index(base_dir: Path, name: str = "") -> Path:
+def keep_index(base_dir: Path, name: str = "", corpus: Path | None = None) -> Path:
     """Make the index of a run and write it beside the model; return its path. Errors as for index_of()."""
     with locked_run(base_dir, name) as folder:
         saved = read_run(folder.artifacts)
-        text = find_text(saved.meta, saved.tokenizer, base_dir)
+        text = find_text(saved.meta, saved.tokenizer, base_dir, corpus)
         index = make_index(text, saved.tokenizer, saved.model)
         write_run(saved._replace(text_index=index.tensors()), folder)
     return folder.artifacts / TRACE_NAME

@@ -121,7 +121,7 @@ def _train(one: LadderRun, corpus: Corpus, args: argparse.Namespace) -> list[obj
         **options,
     )
     if is_traced:
-        keep_index(args.base_dir, one.name)
+        keep_index(args.base_dir, one.name, one.corpus)
     metrics = trained.meta["metrics"]
     losses = (metrics["train_loss"], trained.meta["loss_floor"], metrics["train_accuracy"], metrics.get("val_loss"))
     return [

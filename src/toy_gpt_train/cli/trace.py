@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any, Final, NamedTuple
 
 from toy_gpt_train.inference.trace import LineShare, Trace, TrainingIndex, by_line, trace
+from toy_gpt_train.math_training import add_up
 from toy_gpt_train.run import Run
 from toy_gpt_train.show import plain, visible
 from toy_gpt_train.tracing import index_of
@@ -44,7 +45,7 @@ def as_text(what: Traced, k: int) -> str:
     for share in what.lines[:k]:
         rows.append(f"  {share.probability:.4f}  line {share.number}: {_marked(what, share)}")
     if rest := what.lines[k:]:
-        rows.append(f"  {sum(share.probability for share in rest):.4f}  {len(rest):,} more lines")
+        rows.append(f"  {add_up([share.probability for share in rest]):.4f}  {len(rest):,} more lines")
     rows.append(f"  {found.rest:.4f}  no place: every token has the same share of this")
     return "\n".join(rows)
 

@@ -15,6 +15,7 @@ from toy_gpt_train.cli.config import add_config, config_text
 from toy_gpt_train.cli.report import figures, memorized, plan, training_report
 from toy_gpt_train.cli.samples import Samples, chosen_every, story
 from toy_gpt_train.cli.tracker import TRACKERS, tracking
+from toy_gpt_train.disk import is_stream
 from toy_gpt_train.engine import ranks
 from toy_gpt_train.errors import InputError
 from toy_gpt_train.io_artifacts import outputs_dir_from_base_dir
@@ -168,6 +169,8 @@ def _train(args: argparse.Namespace) -> int:
     if args.sample is not None and args.sample < 1:
         raise InputError(f"--sample must be at least 1, got {args.sample}")
     arguments = train_arguments(args)
+    if args.trace:
+        _check_trace(args, arguments)
     if not ranks().is_first:  # of the processes that torchrun has started, this one tells nothing
         run.train(**arguments)
         return 0
@@ -204,7 +207,7 @@ def _train(args: argparse.Namespace) -> int:
 
         # WHY no bar beside the log's lines: they say the same, and a terminal would mix them.
         trained = run.train(**arguments, progress=level is None and bar.update, on_start=start, on_record=record)
-    paths = [*trained.paths, *([keep_index(args.base_dir)] if args.trace else [])]
+    paths = [*trained.paths, *([keep_index(args.base_dir, corpus=arguments["corpus"])] if args.trace else [])]
     sample = None if args.sample is None else trained.generate(num=args.sample)
     if args.json:
         shown = figures(trained, trained.held_out) | ({} if sample is None else {"sample": sample})
@@ -213,6 +216,16 @@ def _train(args: argparse.Namespace) -> int:
         say(training_report(trained, paths))
         _say_sample(jobs[0], args.sample, sample)
     return 0
+
+
+def _check_trace(args: argparse.Namespace, arguments: Mapping[str, Any]) -> None:
+    """Refuse, before anything is trained, an index that could not be made or used."""
+    if not find_model(arguments["model"]).model_class.can_be_traced:
+        raise InputError(f"--trace does not apply to {arguments['model']}; kneser-ney and the tables can be traced")
+    if args.tokens is not None:
+        raise InputError("--trace names lines of a text: give --corpus instead of --tokens")
+    if is_stream(arguments["corpus"]):
+        raise InputError("--trace reads the text again: give a file, not a pipe")
 
 
 def _say_sample(job: Job, num: int | None, sample: str | None) -> None:

@@ -17,6 +17,7 @@ from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple, Self
 
+from toy_gpt_train.math_training import add_up
 from toy_gpt_train.models.base import Model
 from toy_gpt_train.models.ngram_trie import as_text, smallest_array
 
@@ -143,7 +144,7 @@ def trace(model: Model, index: TrainingIndex, ids: Sequence[int], token_id: int)
             rest += part.probability
     places = [Place(end, lengths[end], probability) for end, probability in given.items()]
     places.sort(key=lambda place: (-place.probability, place.position))
-    return Trace(sum(given.values()) + rest, places, rest)
+    return Trace(add_up(given.values()) + rest, places, rest)
 
 
 class LineShare(NamedTuple):
@@ -159,5 +160,5 @@ def by_line(found: Trace, index: TrainingIndex) -> list[LineShare]:
     lines: dict[int, list[Place]] = {}
     for place in found.places:
         lines.setdefault(index.line_of(place.position), []).append(place)
-    shares = [LineShare(number, sum(p.probability for p in places), places) for number, places in lines.items()]
+    shares = [LineShare(number, add_up([p.probability for p in places]), places) for number, places in lines.items()]
     return sorted(shares, key=lambda share: (-share.probability, share.number))

@@ -124,6 +124,7 @@ class KneserNey(Model):
 
     layouts: ClassVar[tuple[str, ...]] = ("tables", "safetensors")
     default_context: ClassVar[int] = 4
+    can_be_traced: ClassVar[bool] = True
 
     def __init__(self, vocab_size: int, context_size: int) -> None:
         super().__init__(vocab_size, context_size)

@@ -127,6 +127,7 @@ class NGramTable(Model):
         ),
     }
     layouts: ClassVar[tuple[str, ...]] = ("all", "observed", "sparse")
+    can_be_traced: ClassVar[bool] = True
 
     def __init__(self, vocab_size: int, context_size: int) -> None:
         super().__init__(vocab_size, context_size)

@@ -185,7 +185,8 @@ export function placesOf(model, text, contextSize, ids, id) {
       const position = begin + length;
       if (position >= contextSize) {
         const before = countsKinds ? text.ids[begin - 1] : null;
-        groups.set(before, [...(groups.get(before) ?? []), position]);
+        groups.set(before, groups.get(before) ?? []);
+        groups.get(before).push(position);
       }
     }
     for (const group of groups.values()) {
