@@ -1,40 +1,69 @@
-"""test_links.py - Every link of the built site leads to something, anchors too. It skips where there is no site."""
+"""test_links.py - Every link of the built site leads to something, anchors too. It skips where there is no site.
 
-import subprocess
-import sys
+WHY not a link checker from a package: linkchecker reads a page once for each of its anchors (11 minutes here),
+and linkinator does not look for the anchors of a page that it has already read.
+"""
+
+from html.parser import HTMLParser
 from pathlib import Path
+from urllib.parse import unquote, urljoin, urlsplit
 
-import pytest
+from browser.kit import SITE, needs_site
 
-from browser.kit import SITE, needs_site, plain_server, running
-
-SETTINGS = Path(__file__).with_name("linkchecker.ini")
-
-pytest.importorskip("linkcheck", reason="linkchecker is not installed (uv sync --group docs)")
+ROOT = "http://site/"  # links are resolved as a browser does; nothing is asked of this host
+ADDRESSES = {"href", "src", "poster", "data-src"}
 
 
-def check(address):
-    # WHY a server and not the files: run by root, linkchecker becomes "nobody", who may not read every folder.
-    command = [sys.executable, "-m", "linkcheck", "--config", str(SETTINGS), "--no-status", "--no-robots", address]
-    return subprocess.run(command, capture_output=True, text=True, timeout=600, check=False)
+class Page(HTMLParser):
+    """What one page offers as anchors, and where its links lead."""
+
+    def __init__(self, text):
+        super().__init__()
+        self.anchors = set()
+        self.links = set()
+        self.feed(text)
+
+    def handle_starttag(self, tag, attrs):
+        for name, value in attrs:
+            if name == "id" or (tag == "a" and name == "name"):
+                self.anchors.add(value)
+            elif name in ADDRESSES and value:
+                self.links.add(value)
+
+
+def broken_links(folder: Path) -> tuple[int, list[str]]:
+    """Count the links between the pages of a folder, and list those that lead nowhere."""
+    pages = {path: Page(path.read_text(encoding="utf-8")) for path in sorted(folder.rglob("*.html"))}
+    checked, broken = 0, []
+    for path, page in pages.items():
+        for link in sorted(page.links):
+            address = urljoin(ROOT + path.relative_to(folder).as_posix(), link)
+            if not address.startswith(ROOT):
+                continue
+            checked += 1
+            parts = urlsplit(address)
+            target = folder / unquote(parts.path).lstrip("/")
+            if target.is_dir():
+                target /= "index.html"
+            anchor = unquote(parts.fragment)
+            if not target.is_file() or (target in pages and anchor and anchor not in pages[target].anchors):
+                broken.append(f"{path.relative_to(folder)}: {link}")
+    return checked, broken
 
 
 @needs_site
-def test_every_link_leads_somewhere(tmp_path):
-    (tmp_path / "sub").mkdir()
-    (tmp_path / "sub" / "folder").symlink_to(SITE)  # a site may lie anywhere
-    with running(plain_server(tmp_path)) as address:
-        done = check(f"{address}sub/folder/index.html")
-    assert done.returncode == 0, done.stdout
-    assert "0 errors found" in done.stdout
-    checked = int(done.stdout.partition("That's it. ")[2].split()[0])
-    assert checked > 300
+def test_every_link_leads_somewhere():
+    checked, broken = broken_links(SITE)
+    assert broken == []
+    assert checked > 2000
 
 
 def test_a_broken_link_and_a_broken_anchor_would_be_found(tmp_path):
-    (tmp_path / "index.html").write_text('<title>a</title><a href="no.html">x</a><a href="b.html#no">y</a>')
-    (tmp_path / "b.html").write_text('<title>b</title><p id="yes">z</p>')
-    with running(plain_server(tmp_path)) as address:
-        done = check(f"{address}index.html")
-    assert done.returncode == 1
-    assert "1 warning found. 1 error found" in done.stdout
+    (tmp_path / "a.html").write_text(
+        '<a href="no.html">x</a><a href="b.html#no">y</a><a href="b.html#yes">y</a><a href="#here">z</a>'
+        '<img src="b.html"><script src="no.js"></script><a href="https://elsewhere.example/no">e</a><a href="">self</a>'
+    )
+    (tmp_path / "b.html").write_text('<p id="yes">z</p><a href="a.html?query=1">back</a><a href="../b.html">root</a>')
+    checked, broken = broken_links(tmp_path)
+    assert checked == 8
+    assert broken == ["a.html: #here", "a.html: b.html#no", "a.html: no.html", "a.html: no.js"]
