@@ -35,13 +35,13 @@ def bars(entries: Iterable[tuple[str, float]], attributes: str = "") -> str:
     rows = [
         f'<li><span class="bar"><span class="word">{html.escape(name)}</span>'
         f'<span class="track"><span style="width: {100 * p:.1f}%"></span></span>'
-        f'<span class="share">{share(p)}</span></span></li>'
+        f'<span class="share">{share(p)}</span><span class="beside"></span></span></li>'
         for name, p in entries
     ]
     return f'<ol class="bars"{attributes}>{"".join(rows)}</ol>'
 
 
-def _figure(name: str, title: str, body: str, numbers: Any) -> str:
+def figure(name: str, title: str, body: str, numbers: Any) -> str:
     """Return a picture; the lessons, which it is for, are one folder below the scripts' parent."""
     data = json.dumps(numbers, ensure_ascii=False, separators=(",", ":")).replace("</", "<\\/")
     styles = "".join(f'<link rel="stylesheet" href="../live/{style}.css">' for style in ("live", "pictures"))
@@ -53,9 +53,18 @@ def _figure(name: str, title: str, body: str, numbers: Any) -> str:
     )
 
 
-def _slider(name: str, label: str, low: float, high: float, step: float, value: float) -> str:
+def slider(name: str, label: str, low: float, high: float, step: float, value: float) -> str:
     limits = f'min="{low}" max="{high}" step="{step}" value="{value}"'
     return f'<label>{label} <input type="range" data-part="{name}" {limits}> <output></output></label>'
+
+
+def radios(name: str, label: str, choices: Iterable[object], chosen: object) -> str:
+    """Return a choice between a few."""
+    buttons = "".join(
+        f'<label><input type="radio" name="{name}" value="{one}"{" checked" if one == chosen else ""}> {one}</label>'
+        for one in choices
+    )
+    return f'<span role="group" aria-label="{label}">{label}: {buttons}</span>'
 
 
 # --- a window that slides over a text -----------------------------------------------------------------------------
@@ -68,19 +77,15 @@ def _window(size: int, place: int) -> str:
     after = [words[i] for i in range(size, len(words)) if words[i - size : i] == context]
     counts = Counter(after).most_common(7)
     text = " ".join(words[max(place - 12, 0) : place + 6])
-    sizes = "".join(
-        f'<label><input type="radio" name="size" value="{n}"{" checked" if n == size else ""}> {n}</label>'
-        for n in (1, 2, 3)
-    )
     body = (
         f'<p class="strip" data-part="text" tabindex="0" role="group" aria-label="The text">… {html.escape(text)} …</p>'
-        f'<div class="dial needs-script">{_slider("place", "Slide the window", 3, len(words) - 1, 1, place)}'
-        f'<span role="group" aria-label="Words in the window">Words in it: {sizes}</span></div>'
+        f'<div class="dial needs-script">{slider("place", "Slide the window", 3, len(words) - 1, 1, place)}'
+        f"{radios('size', 'Words in it', (1, 2, 3), size)}</div>"
         f'<p class="said" data-part="said" role="status">After “{html.escape(" ".join(context))}”, '
         f"which the text has {len(after)} times, came:</p>"
         + bars(((word, count / len(after)) for word, count in counts), ' data-part="bars"')
     )
-    return _figure("window", "The window, and every place where the same words stand", body, {"words": words})
+    return figure("window", "The window, and every place where the same words stand", body, {"words": words})
 
 
 def window() -> str:
@@ -103,15 +108,15 @@ def temperature() -> str:
     words = "".join(f'<button type="button" class="chip" data-word="{word}">{word}</button>' for word in rows)
     body = (
         f'<div class="needs-script"><span role="group" aria-label="The word before">After {words}</span>'
-        f'<div class="dial">{_slider("temperature", "Temperature", 0, 3, 0.1, 1)}'
-        f"{_slider('top-p', 'Top-p', 0.05, 1, 0.05, 1)}</div></div>"
+        f'<div class="dial">{slider("temperature", "Temperature", 0, 3, 0.1, 1)}'
+        f"{slider('top-p', 'Top-p', 0.05, 1, 0.05, 1)}</div></div>"
         '<p class="said" data-part="said" role="status">After “duck”:</p>'
         + bars(first, ' data-part="bars"')
         + '<p class="note" data-part="others">the other 32 tokens share the rest</p>'
         '<div class="dial needs-script"><button type="button" class="go" data-part="draw">Draw 20 words</button>'
         '<output data-part="drawn"></output></div>'
     )
-    return _figure("temperature", "What is drawn after a word", body, {"tokens": tokens, "rows": rows})
+    return figure("temperature", "What is drawn after a word", body, {"tokens": tokens, "rows": rows})
 
 
 # --- byte-level BPE, merge by merge -------------------------------------------------------------------------------
@@ -128,13 +133,13 @@ def merges() -> str:
     body = (
         '<label class="needs-script">A text to learn from<textarea data-part="text" rows="2" spellcheck="false" '
         f'autocomplete="off">{_TEXT}</textarea></label>'
-        f'<div class="dial needs-script">{_slider("merges", "Merges", 0, 40, 1, _MERGES)}</div>'
+        f'<div class="dial needs-script">{slider("merges", "Merges", 0, 40, 1, _MERGES)}</div>'
         f'<p class="said" data-part="said" role="status">After {_MERGES} merges the text has '
         f"{sum(map(len, split))} tokens instead of {len(_TEXT)}:</p>"
         f'<p class="pieces" data-part="pieces">{pieces}</p>'
         '<p class="note" data-part="learned">A piece with its space is one token where it came often enough.</p>'
     )
-    return _figure("merges", "Watch tokens grow", body, None)
+    return figure("merges", "Watch tokens grow", body, None)
 
 
 # --- one discount -------------------------------------------------------------------------------------------------
@@ -153,13 +158,13 @@ def discount() -> str:
         '<button type="button" class="chip" data-context="big dog">big dog</button>'
         '<button type="button" class="chip" data-context="the dog">the dog</button>'
         '<button type="button" class="chip" data-context="a small">a small</button></span>'
-        f'<div class="dial">{_slider("discount", "Discount", 0, 1, 0.05, 0.5)}</div></div>'
+        f'<div class="dial">{slider("discount", "Discount", 0, 1, 0.05, 0.5)}</div></div>'
         '<p class="said" data-part="said" role="status">After “big dog” the text has “eats” once and “likes” '
         "once. With a discount of 0.5, each count keeps 0.5 of 2: 25 %. “dog” alone shares out the other 50 %:</p>"
         + bars(ranked, ' data-part="bars"')
         + '<p class="note needs-script">Green: what is left of the counts. Orange: what the shorter context adds.</p>'
     )
-    return _figure("discount", "Take from the counts, give to the shorter context", body, {"words": words})
+    return figure("discount", "Take from the counts, give to the shorter context", body, {"words": words})
 
 
 # --- a gradient by hand -------------------------------------------------------------------------------------------
@@ -172,10 +177,10 @@ def gradient() -> str:
         f'<tr><th scope="row">{name}</th><td>{value}</td><td>{slope}</td></tr>'.replace("-", "&minus;")
         for name, value, slope in rows
     )
-    sliders = "".join(_slider(name, name, -5, 5, 0.5, value) for name, value, _ in rows[:3])
+    sliders = "".join(slider(name, name, -5, 5, 0.5, value) for name, value, _ in rows[:3])
     body = (
         f'<div class="dial needs-script">{sliders}</div>'
-        f'<div class="dial needs-script">{_slider("walk", "Walk backward", 0, 6, 1, 0)}</div>'
+        f'<div class="dial needs-script">{slider("walk", "Walk backward", 0, 6, 1, 0)}</div>'
         '<table class="walk"><thead><tr><th></th><th scope="col">value</th><th scope="col">gradient</th></tr></thead>'
         f'<tbody data-part="table">{table}</tbody></table>'
         '<p class="said" data-part="said" role="status">Forward, from the top to the bottom: the values. '
@@ -183,4 +188,4 @@ def gradient() -> str:
         '<div class="dial needs-script"><button type="button" class="go" data-part="step">One step downhill</button>'
         '<output data-part="losses"></output></div>'
     )
-    return _figure("gradient", "Walk back from the loss", body, None)
+    return figure("gradient", "Walk back from the loss", body, None)

@@ -6,7 +6,7 @@
 // context h': how many different words came before "h' w".
 
 (() => {
-  const { element, percent } = globalThis.toyGptParts;
+  const { bringToLife, element, percent } = globalThis.toyGptParts;
   const BARS = 7;
 
   /** Return how often each word came after a context. */
@@ -46,9 +46,7 @@
     return { counts, given, entries };
   }
 
-  function start(form) {
-    const { words } = JSON.parse(form.querySelector('[type="application/json"]').textContent);
-    const at = (name) => form.querySelector(`[data-part="${name}"]`);
+  function start({ form, at, numbers: { words } }) {
     const [slider, said, bars] = ["discount", "said", "bars"].map(at);
     let context = form.querySelector("[data-context]").dataset.context;
 
@@ -87,11 +85,8 @@
         show();
       }),
     );
-    form.addEventListener("input", show);
-    form.addEventListener("submit", (event) => event.preventDefault());
-    form.classList.add("ready");
-    show();
+    return show;
   }
 
-  document.querySelectorAll('[data-picture="discount"]').forEach(start);
+  bringToLife("discount", start);
 })();

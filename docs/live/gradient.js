@@ -1,6 +1,7 @@
 // gradient.js - Three numbers, w, x and b, and the loss L = y y of y = w x + b: forward, backward, and downhill.
 
 (() => {
+  const { bringToLife } = globalThis.toyGptParts;
   const RATE = 0.02; // the learning rate of a step downhill
   const ROWS = ["w", "x", "b", "w x", "y", "L"];
   // The walk: which row gets its gradient, and why.
@@ -17,8 +18,7 @@
   /** Return a number with at most two decimals. */
   const show = (number) => String(Number(number.toFixed(2))).replace("-", "\u2212");
 
-  function start(form) {
-    const at = (name) => form.querySelector(`[data-part="${name}"]`);
+  function start({ at }) {
     const [walk, table, said, step, losses] = ["walk", "table", "said", "step", "losses"].map(at);
     const sliders = { w: at("w"), x: at("x"), b: at("b") };
     const numbers = {}; // a slider has steps, a number has not
@@ -52,7 +52,6 @@
       walk.nextElementSibling.textContent = `step ${steps} of ${WALK.length - 1}`;
       said.textContent = WALK[steps][1]({ ...numbers, y, slope });
       losses.textContent = fallen.length ? `L: ${[...fallen, y * y].slice(-7).map(show).join(" → ")}` : "";
-      return { y, slope };
     }
 
     step.addEventListener("click", () => {
@@ -64,17 +63,13 @@
       walk.value = WALK.length - 1;
       draw();
     });
-    form.addEventListener("input", ({ target }) => {
-      if (target !== walk) {
+    return (event) => {
+      if (event?.target !== walk) {
         read();
       }
       draw();
-    });
-    form.addEventListener("submit", (event) => event.preventDefault());
-    form.classList.add("ready");
-    read();
-    draw();
+    };
   }
 
-  document.querySelectorAll('[data-picture="gradient"]').forEach(start);
+  bringToLife("gradient", start);
 })();

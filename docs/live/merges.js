@@ -3,7 +3,7 @@
 // As tokenizers/bpe_naive.py does it, but with characters in the place of bytes; for English letters that is the same.
 
 (() => {
-  const { element } = globalThis.toyGptParts;
+  const { bringToLife, element } = globalThis.toyGptParts;
   const SHOWN = 5; // merges listed
   // GPT-2's pattern: merges never cross the borders of these pieces.
   const PRETOKENS = /'(?:[sdmt]|ll|ve|re)| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+/gu;
@@ -57,8 +57,7 @@
   /** Return a token with its spaces to be seen. */
   const seen = (token) => token.replaceAll(" ", "␣").replaceAll("\n", "⏎");
 
-  function start(form) {
-    const at = (name) => form.querySelector(`[data-part="${name}"]`);
+  function start({ at }) {
     const [text, slider, said, pieces, learned] = ["text", "merges", "said", "pieces", "learned"].map(at);
 
     function show() {
@@ -72,11 +71,8 @@
       learned.textContent = list.length ? `The last merges: ${list.reverse().join(", ")}` : "Every character is a token.";
     }
 
-    form.addEventListener("input", show);
-    form.addEventListener("submit", (event) => event.preventDefault());
-    form.classList.add("ready");
-    show();
+    return show;
   }
 
-  document.querySelectorAll('[data-picture="merges"]').forEach(start);
+  bringToLife("merges", start);
 })();

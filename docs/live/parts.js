@@ -1,4 +1,4 @@
-// parts.js - What is alive on a page shares: words cut from a text, words joined to one, and bars that move.
+// parts.js - What is alive on a page shares: words cut from a text, words joined to one, bars that move, a picture's start.
 //
 // It knows no model.
 
@@ -56,7 +56,7 @@
     const bar = element(choose ? "button" : "span", "bar");
     const track = element("span", "track");
     track.append(element("span", ""));
-    bar.append(element("span", "word"), track, element("span", "share"));
+    bar.append(element("span", "word"), track, element("span", "share"), element("span", "beside"));
     if (choose) {
       bar.type = "button";
       bar.addEventListener("click", () => choose(bar.dataset.word));
@@ -69,7 +69,8 @@
    * Show words and their probabilities as bars. A bar that is there changes its length, so it moves.
    *
    * @param {HTMLElement} list
-   * @param {{word: string, label: string, p: number}[]} entries - `label` is the word as it is shown.
+   * @param {{word: string, label: string, p: number, beside?: string, mark?: number}[]} entries - `label` is the word as it
+   *   is shown, `beside` stands at the end, and `mark` is another probability, a line across the bar.
    * @param {number} count - How many bars there are, so that the page does not jump; those without a word are empty.
    * @param {((word: string) => void) | null} choose - Called when a bar is pressed.
    */
@@ -78,17 +79,39 @@
       list.replaceChildren(...Array.from({ length: count }, () => emptyBar(choose)));
     }
     [...list.children].forEach((row, i) => {
-      const { word = "", label = "", p = 0 } = entries[i] ?? {};
-      const [name, track, share] = row.firstChild.children;
+      const { word = "", label = "", p = 0, beside = "", mark } = entries[i] ?? {};
+      const [name, track, share, note] = row.firstChild.children;
       row.classList.toggle("empty", i >= entries.length);
       row.firstChild.dataset.word = word;
       name.textContent = label;
       track.firstChild.style.width = `${100 * p}%`;
+      track.classList.toggle("marked", mark !== undefined);
+      track.style.setProperty("--mark", `${100 * (mark ?? 0)}%`);
       share.textContent = i < entries.length ? percent(p) : "";
+      note.textContent = beside;
+    });
+  }
+
+  /**
+   * Bring a lesson's pictures of one kind to life.
+   *
+   * @param {string} kind
+   * @param {(parts: {form: HTMLFormElement, at: (part: string) => HTMLElement, numbers: any}) => (event?: Event) => void} start
+   *   - Called once for each picture; returns what shows its state, which is called after every input.
+   */
+  function bringToLife(kind, start) {
+    document.querySelectorAll(`[data-picture="${kind}"]`).forEach((form) => {
+      const at = (part) => form.querySelector(`[data-part="${part}"]`);
+      const numbers = JSON.parse(form.querySelector('[type="application/json"]').textContent);
+      const show = start({ form, at, numbers });
+      form.addEventListener("input", show);
+      form.addEventListener("submit", (event) => event.preventDefault());
+      form.classList.add("ready");
+      show();
     });
   }
 
   const pause = (milliseconds) => new Promise((done) => setTimeout(done, milliseconds));
 
-  globalThis.toyGptParts = { NEW_STORY, ENDS, cut, capital, joined, percent, element, showBars, pause };
+  globalThis.toyGptParts = { NEW_STORY, ENDS, cut, capital, joined, percent, element, showBars, bringToLife, pause };
 })();

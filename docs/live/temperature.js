@@ -4,7 +4,7 @@
 //     top-p keeps the most likely words that together reach a share of the probability.
 
 (() => {
-  const { percent, showBars } = globalThis.toyGptParts;
+  const { bringToLife, percent, showBars } = globalThis.toyGptParts;
   const BARS = 8;
   const DRAWN = 20;
 
@@ -23,9 +23,7 @@
     return kept.map((power, i) => [ranked[i][0], power / reached]);
   }
 
-  function start(form) {
-    const { tokens, rows } = JSON.parse(form.querySelector('[type="application/json"]').textContent);
-    const at = (name) => form.querySelector(`[data-part="${name}"]`);
+  function start({ form, at, numbers: { tokens, rows } }) {
     const [temperature, topP, said, bars] = ["temperature", "top-p", "said", "bars"].map(at);
     const [others, draw, drawn] = ["others", "draw", "drawn"].map(at);
     let word = Object.keys(rows)[0];
@@ -57,11 +55,8 @@
     draw.addEventListener("click", () => {
       drawn.textContent = Array.from({ length: DRAWN }, drawOne).join(" ");
     });
-    form.addEventListener("input", show);
-    form.addEventListener("submit", (event) => event.preventDefault());
-    form.classList.add("ready");
-    show();
+    return show;
   }
 
-  document.querySelectorAll('[data-picture="temperature"]').forEach(start);
+  bringToLife("temperature", start);
 })();

@@ -1,12 +1,10 @@
 // window.js - A window that slides over a text: what came after the same words, wherever they stand in it.
 
 (() => {
-  const { element, showBars } = globalThis.toyGptParts;
+  const { bringToLife, element, showBars } = globalThis.toyGptParts;
   const BARS = 7;
 
-  function start(form) {
-    const { words } = JSON.parse(form.querySelector('[type="application/json"]').textContent);
-    const at = (name) => form.querySelector(`[data-part="${name}"]`);
+  function start({ form, at, numbers: { words } }) {
     const [text, place, said, bars] = ["text", "place", "said", "bars"].map(at);
     const size = () => Number(form.elements.size.value);
 
@@ -45,11 +43,8 @@
         show();
       }
     });
-    form.addEventListener("input", show);
-    form.addEventListener("submit", (event) => event.preventDefault());
-    form.classList.add("ready");
-    show();
+    return show;
   }
 
-  document.querySelectorAll('[data-picture="window"]').forEach(start);
+  bringToLife("window", start);
 })();

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
 
 import pytest
 
 from browser.kit import BROWSER, OPTIONS, PATIENCE, SITE, Watch, plain_server, running
+from browser.pictures import PICTURES
 
 if TYPE_CHECKING:
-    from playwright.sync_api import Browser, BrowserContext
+    from playwright.sync_api import Browser, BrowserContext, Locator
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -56,3 +58,20 @@ def site_address(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     (top / "some" / "where").symlink_to(SITE, target_is_directory=True)
     with running(plain_server(top)) as address:
         yield f"{address}some/where/"
+
+
+@pytest.fixture
+def picture(context: BrowserContext, watch: Watch, site_address: str) -> Iterator[Callable[[str], Locator]]:
+    """``picture("sampling")`` opens a lesson, and gives its picture once it answers."""
+
+    def open_lesson(lesson: str) -> Locator:
+        if not (SITE / "lessons" / f"{lesson}.html").is_file():
+            pytest.skip("this site has been built without the lesson")
+        page = context.new_page()
+        page.goto(f"{site_address}lessons/{lesson}.html")
+        found = page.locator(f'form.ready[data-picture="{PICTURES[lesson]}"]')
+        found.wait_for()
+        return found
+
+    yield open_lesson
+    watch.assert_quiet(urlsplit(site_address).netloc)

@@ -2,90 +2,28 @@
 
 from __future__ import annotations
 
-import re
 from collections import Counter
 from itertools import accumulate
 from math import log
 from typing import TYPE_CHECKING, Any
-from urllib.parse import urlsplit
 
 import pytest
 
-from browser.kit import (
-    SITE,
-    WIDTHS,
-    Watch,
-    assert_no_sideways_scrolling,
-    axe_violations,
-    needs_site,
-    tab_to,
-)
-from toy_gpt_train.a_tokenizer import SimpleTokenizer
+from browser.kit import SITE, WIDTHS, assert_no_sideways_scrolling, axe_violations, needs_site, tab_to
+from browser.pictures import LADDER, PICTURES, near, part, shares_of, slide, words_of_animals
 from toy_gpt_train.math_training import softmax
-from toy_gpt_train.project import RESOURCE_ROOT
 from toy_gpt_train.run import load
 from toy_gpt_train.tokenizers import bpe_naive
 from toy_gpt_train.tokenizers.pretokenize import pretokenize
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable
 
-    from playwright.sync_api import BrowserContext, Locator, Page
+    from playwright.sync_api import Locator, Page
 
 sync_api = pytest.importorskip("playwright.sync_api", reason="playwright is not installed (uv sync --group browser)")
 expect = sync_api.expect
 pytestmark = needs_site
-
-PICTURES = {
-    "300-context-2": "window",
-    "450-kneser-ney": "discount",
-    "sampling": "temperature",
-    "tokenization": "merges",
-    "training-networks": "gradient",
-}
-
-
-def words_of_animals() -> list[str]:
-    return SimpleTokenizer(RESOURCE_ROOT / "corpus" / "001_animals.txt").get_tokens()
-
-
-@pytest.fixture
-def picture(context: BrowserContext, watch: Watch, site_address: str) -> Iterator[Callable[[str], Locator]]:
-    """``picture("sampling")`` opens a lesson, and gives its picture once it answers."""
-
-    def open_lesson(lesson: str) -> Locator:
-        if not (SITE / "lessons" / f"{lesson}.html").is_file():
-            pytest.skip("this site has been built without the lesson")
-        page = context.new_page()
-        page.goto(f"{site_address}lessons/{lesson}.html")
-        found = page.locator(f'form.ready[data-picture="{PICTURES[lesson]}"]')
-        expect(found).to_be_visible()
-        return found
-
-    yield open_lesson
-    watch.assert_quiet(urlsplit(site_address).netloc)
-
-
-def part(picture: Locator, name: str) -> Locator:
-    return picture.locator(f'[data-part="{name}"]')
-
-
-def slide(picture: Locator, name: str, value: float) -> None:
-    part(picture, name).fill(f"{value:g}")
-
-
-def shares_of(picture: Locator) -> dict[str, float]:
-    """What the bars say: each word's share, in percent with two digits."""
-    found: list[tuple[str, str]] = part(picture, "bars").evaluate(
-        """list => [...list.querySelectorAll("li:not(.empty)")].map((row) =>
-          [".word", ".share"].map((one) => row.querySelector(one).textContent))"""
-    )
-    return {word: float(re.sub("[^0-9.]", "", share)) for word, share in found}
-
-
-def near(probs: dict[str, float]) -> Any:
-    """Probabilities as percentages, as exact as two digits are."""
-    return pytest.approx({word: 100 * p for word, p in probs.items()}, rel=0.051, abs=0.011)
 
 
 @pytest.mark.parametrize("lesson", [name for name, kind in PICTURES.items() if kind == "window"])
@@ -109,7 +47,7 @@ def test_the_window(picture: Callable[[str], Locator], lesson: str) -> None:
 
 
 def test_temperature_and_top_p(picture: Callable[[str], Locator]) -> None:
-    run, shown = load(RESOURCE_ROOT / "artifacts" / "ladder" / "200-bigram" / "001_animals"), picture("sampling")
+    run, shown = load(LADDER / "200-bigram" / "001_animals"), picture("sampling")
     for word, temperature, top_p in (
         ("duck", 1, 1),
         ("duck", 0.5, 0.9),

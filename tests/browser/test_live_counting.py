@@ -1,0 +1,47 @@
+"""test_live_counting.py - The pictures on counting, scoring and mixing: what they show is what Python computes."""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import TYPE_CHECKING
+
+import pytest
+
+from browser.kit import needs_site
+from browser.pictures import LADDER, near, part, shares_of, slide, words_of_animals
+from toy_gpt_train.run import load
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from playwright.sync_api import Locator
+
+sync_api = pytest.importorskip("playwright.sync_api", reason="playwright is not installed (uv sync --group browser)")
+expect = sync_api.expect
+pytestmark = needs_site
+
+
+def test_the_row(picture: Callable[[str], Locator]) -> None:
+    run, words = load(LADDER / "200-bigram" / "001_animals"), words_of_animals()
+    shown = picture("200-bigram")
+    for place in (0, 1, 25, len(words) - 2):
+        slide(shown, "place", place)
+        context = words[place]
+        after = Counter(b for a, b in zip(words, words[1:], strict=False) if a == context)
+        expect(part(shown, "said")).to_contain_text(f"“{context}”, which was trained {after.total()} times")
+        ids = run.tokenizer.token_ids([context])
+        probs = dict(zip(run.tokenizer.tokens, run.model.next_probs(ids), strict=True))
+        weights = dict(zip(run.tokenizer.tokens, run.model.logits(ids), strict=True))
+        found = shares_of(shown)
+        assert len(found) == 7
+        assert found == near({word: probs[word] for word in found})
+        assert min(probs[word] for word in found) >= sorted(probs.values())[-7]
+        for choice, wanted in (
+            ("counts", [f"{after[word]} of {after.total()}" for word in found]),
+            ("weights", [f"{weights[word]:.2f}".replace("-", "\u2212") for word in found]),
+        ):
+            shown.get_by_role("radio", name=choice).check()
+            assert part(shown, "bars").locator(".beside").all_text_contents() == wanted
+        assert part(shown, "text").locator(".same-next").count() >= len(after) - 1
+    part(shown, "text").locator("span").nth(40).click()
+    assert part(shown, "place").input_value() == "40"
