@@ -54,6 +54,7 @@ def figure(name: str, title: str, body: str, numbers: Any) -> str:
 
 
 def slider(name: str, label: str, low: float, high: float, step: float, value: float) -> str:
+    """Return a slider, and room for what it says."""
     limits = f'min="{low}" max="{high}" step="{step}" value="{value}"'
     return f'<label>{label} <input type="range" data-part="{name}" {limits}> <output></output></label>'
 

@@ -18,6 +18,7 @@ PICTURES = {
     "200-bigram": "row",
     "300-context-2": "window",
     "450-kneser-ney": "discount",
+    "compression": "interval",
     "sampling": "temperature",
     "tokenization": "merges",
     "training-networks": "gradient",
