@@ -41,6 +41,11 @@ def bars(entries: Iterable[tuple[str, float]], attributes: str = "") -> str:
     return f'<ol class="bars"{attributes}>{"".join(rows)}</ol>'
 
 
+def bar_cell(p: float, kind: str = "") -> str:
+    """Return a cell of a table with a probability and its bar behind it."""
+    return f'<td class="measured {kind}" style="--p: {100 * p:.1f}%">{share(p)}</td>'
+
+
 def figure(name: str, title: str, body: str, numbers: Any) -> str:
     """Return a picture; the lessons, which it is for, are one folder below the scripts' parent."""
     data = json.dumps(numbers, ensure_ascii=False, separators=(",", ":")).replace("</", "<\\/")

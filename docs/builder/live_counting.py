@@ -4,15 +4,16 @@ import html
 from collections import Counter
 from collections.abc import Sequence
 from itertools import accumulate, pairwise
-from math import log2
+from math import log, log2
 from operator import mul
 from typing import Any, Final
 
-from builder.live import bars, figure, radios, share, slider
-from builder.paths import ROOT
-from toy_gpt_train import load
+from builder.live import bar_cell, bars, figure, radios, share, slider
+from builder.paths import ROOT, STORIES
+from toy_gpt_train import load, train
 from toy_gpt_train.a_tokenizer import SimpleTokenizer
 from toy_gpt_train.math_training import softmax
+from toy_gpt_train.models.mixture import mix
 
 _ANIMALS: Final = ROOT / "corpus" / "001_animals.txt"
 _LADDER: Final = ROOT / "artifacts" / "ladder"
@@ -82,3 +83,70 @@ def interval() -> str:
     return figure(
         "interval", "Narrow the interval, token by token", body, {"tokens": tokens, "rows": rows, "begin": _BEGIN}
     )
+
+
+# --- surprise -----------------------------------------------------------------------------------------------------
+
+_MODELS: Final = ("100-unigram", "200-bigram", "400-context-3")
+_SENTENCE: Final = ("a", "small", "pig", "fears", "the", "duck", ".")  # that of the chart in the same lesson
+
+
+def surprise() -> str:
+    """The surprise of a probability, and that of three tables at the words of a sentence, read after the animals."""
+    before = SimpleTokenizer(_ANIMALS).get_tokens()[-3:]
+    models = {}
+    for name in _MODELS:
+        run = load(_LADDER / name / "001_animals")
+        scored = run.model.score(run.tokenizer.token_ids((*before, *_SENTENCE)), len(before))
+        models[name] = [prediction.probability for prediction in scored]
+    surprises = [-log(p) for p in models["200-bigram"]]
+    words = " ".join(
+        f"<span>{word}<small>{nats:.2f}</small></span>" for word, nats in zip(_SENTENCE, surprises, strict=True)
+    )
+    dial = slider("probability", "Probability of the token that came", 0.001, 1, 0.001, 0.25)
+    body = (
+        f'<div class="dial needs-script">{dial}</div><p class="said" data-part="said" role="status">'
+        "A probability of 0.25 is a surprise of 1.386 nats, or 2 bits.</p>"
+        f'<div class="dial needs-script">{radios("model", "Model", _MODELS, "200-bigram")}</div>'
+        '<p class="shades" data-part="words" role="group" aria-label="The sentence, with the surprise of each word">'
+        f'{words}</p><p class="said" data-part="loss" role="status">The mean of the 7 surprises of the bigram, the loss: '
+        f"{sum(surprises) / len(surprises):.3f} nats.</p>"
+    )
+    return figure("surprise", "From a probability to the loss", body, {"words": _SENTENCE, "models": models})
+
+
+# --- a product of experts -----------------------------------------------------------------------------------------
+
+_LOOK_BACK: Final = (3, 5, 8)  # characters, as the first experts of the mixture do
+_PROMPTS: Final = ("the old w", "looked at the s")
+_POWER: Final = 0.3
+
+
+def product() -> str:
+    """What three Kneser-Ney models that have read the stories expect next, with a power for each."""
+    runs = [train("kneser-ney", STORIES, tokenizer="char", context=size) for size in _LOOK_BACK]
+    tokenizer = runs[0].tokenizer
+    texts = {
+        prompt: [[float(f"{p:.4g}") for p in run.model.next_probs(tokenizer.encode(prompt))] for run in runs]
+        for prompt in _PROMPTS
+    }
+    experts = texts[_PROMPTS[0]]
+    mixed = mix([[log(p) for p in probs] for probs in experts], [[_POWER] * len(experts)])
+    table = "".join(
+        f'<tr><th scope="row">{tokenizer.tokens[w]}</th>{"".join(bar_cell(probs[w]) for probs in experts)}'
+        f"{bar_cell(mixed[w], 'strong')}{bar_cell(sum(probs[w] for probs in experts) / len(experts))}</tr>"
+        for w in sorted(range(len(mixed)), key=lambda w: -mixed[w])[:7]
+    )
+    sliders = "".join(
+        slider(part, f"Power of last {size}", -0.5, 1.5, 0.1, _POWER)
+        for part, size in zip(("first", "second", "third"), _LOOK_BACK, strict=True)
+    )
+    head = "".join(f'<th scope="col">last {size}</th>' for size in _LOOK_BACK)
+    body = (
+        f'<div class="dial needs-script">{radios("text", "After", _PROMPTS, _PROMPTS[0])}</div>'
+        f'<div class="dial needs-script">{sliders}</div>'
+        f'<p class="said" data-part="said" role="status">After “{_PROMPTS[0]}”, each with the power {_POWER}:</p>'
+        f'<table class="walk"><thead><tr><th></th>{head}<th scope="col">product</th><th scope="col">mean</th></tr></thead>'
+        f'<tbody data-part="table">{table}</tbody></table>'
+    )
+    return figure("product", "Multiply three experts", body, {"tokens": tokenizer.tokens, "texts": texts})

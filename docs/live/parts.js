@@ -92,6 +92,13 @@
     });
   }
 
+  /** Return a cell of a table with a probability and its bar behind it. */
+  function barCell(p, className = "") {
+    const cell = element("td", `measured ${className}`, percent(p));
+    cell.style.setProperty("--p", `${100 * p}%`);
+    return cell;
+  }
+
   /**
    * Bring a lesson's pictures of one kind to life.
    *
@@ -113,5 +120,5 @@
 
   const pause = (milliseconds) => new Promise((done) => setTimeout(done, milliseconds));
 
-  globalThis.toyGptParts = { NEW_STORY, ENDS, cut, capital, joined, percent, element, showBars, bringToLife, pause };
+  globalThis.toyGptParts = { NEW_STORY, ENDS, cut, capital, joined, percent, element, showBars, barCell, bringToLife, pause };
 })();

@@ -173,5 +173,5 @@ def test_a_picture_without_scripts(browser: Any, site_address: str, lesson: str)
     shown = page.locator(f'[data-picture="{PICTURES[lesson]}"]')
     expect(shown.locator('[data-part="said"]')).to_be_visible()
     expect(shown.locator("input").first).to_be_hidden()
-    assert shown.locator(".bars li, .pieces span, tbody tr").count() >= 1
+    assert shown.locator(".bars li, .pieces span, .shades span, tbody tr").count() >= 1
     context.close()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections import Counter
 from itertools import pairwise
+from math import log, log2
 from typing import TYPE_CHECKING
 
 import pytest
@@ -13,7 +14,10 @@ from browser.kit import needs_site
 from browser.pictures import LADDER, near, part, shares_of, slide, words_of_animals
 from toy_gpt_train.coding.arithmetic import Encoder
 from toy_gpt_train.coding.frequencies import in_whole_numbers
-from toy_gpt_train.run import load
+from toy_gpt_train.models.mixture import mix
+from toy_gpt_train.models.scores import summarize
+from toy_gpt_train.project import RESOURCE_ROOT
+from toy_gpt_train.run import load, train
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -79,3 +83,45 @@ def test_the_interval(picture: Callable[[str], Locator]) -> None:
         expect(part(shown, "next")).to_be_disabled()
         part(shown, "back").click()
         assert part(shown, "table").locator("tr").last.locator("td").all_text_contents() == ["", "", ""]
+
+
+def test_surprise(picture: Callable[[str], Locator]) -> None:
+    shown = picture("evaluation")
+    for p in (0.001, 0.25, 0.5, 1):
+        slide(shown, "probability", p)
+        wanted = f"Surprise: {abs(-log(p)):.3f} nats, or {abs(-log2(p)):.3f} bits. It is that of {1 / p:g} equally"
+        expect(part(shown, "said")).to_contain_text(wanted)
+    words = ["a", "small", "pig", "fears", "the", "duck", "."]
+    before = words_of_animals()[-3:]
+    for name in ("100-unigram", "200-bigram", "400-context-3"):
+        shown.get_by_role("radio", name=name).check()
+        run = load(LADDER / name / "001_animals")
+        scored = list(run.model.score(run.tokenizer.token_ids([*before, *words]), len(before)))
+        surprises = [-log(prediction.probability) for prediction in scored]
+        found = part(shown, "words").locator("button").all_text_contents()
+        assert found == [f"{word}{nats:.2f}" for word, nats in zip(words, surprises, strict=True)]
+        scores = summarize((prediction, 0) for prediction in scored)
+        expect(part(shown, "loss")).to_contain_text(f"{scores.loss:.3f} nats. Perplexity: {scores.perplexity:.1f}.")
+        part(shown, "words").locator("button").nth(2).click()
+        expect(part(shown, "said")).to_contain_text(f"Surprise: {surprises[2]:.3f} nats")
+
+
+def test_the_product(picture: Callable[[str], Locator]) -> None:
+    stories = RESOURCE_ROOT / "corpus" / "030_stories.txt"
+    runs = [train("kneser-ney", stories, tokenizer="char", context=size) for size in (3, 5, 8)]
+    tokenizer = runs[0].tokenizer
+    shown = picture("460-mixture")
+    for text in ("the old w", "looked at the s"):
+        shown.get_by_role("radio", name=text).check()
+        experts = [run.model.next_probs(tokenizer.encode(text)) for run in runs]
+        for powers in ((0.3, 0.3, 0.3), (1, 1, 1), (0, 1, 0), (-0.5, 0.5, 1)):
+            for name, power in zip(("first", "second", "third"), powers, strict=True):
+                slide(shown, name, power)
+            mixed = mix([[log(p) for p in probs] for probs in experts], [powers])
+            ranked = sorted(range(len(mixed)), key=lambda w: -mixed[w])[:7]
+            for row, w in zip(part(shown, "table").locator("tr").all(), ranked, strict=True):
+                opinions = [probs[w] for probs in experts]
+                token, *cells = row.locator("th, td").all_text_contents()
+                assert token == tokenizer.tokens[w]
+                found = {str(i): float(re.sub("[^0-9.]", "", cell)) for i, cell in enumerate(cells)}
+                assert found == near({str(i): p for i, p in enumerate([*opinions, mixed[w], sum(opinions) / 3])})
