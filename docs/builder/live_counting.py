@@ -109,7 +109,7 @@ def surprise() -> str:
         "A probability of 0.25 is a surprise of 1.386 nats, or 2 bits.</p>"
         f'<div class="dial needs-script">{radios("model", "Model", _MODELS, "200-bigram")}</div>'
         '<p class="shades" data-part="words" role="group" aria-label="The sentence, with the surprise of each word">'
-        f'{words}</p><p class="said" data-part="loss" role="status">The mean of the 7 surprises of the bigram, the loss: '
+        f'{words}</p><p class="said" data-part="loss" role="status">The mean of these 7 surprises, the loss: '
         f"{sum(surprises) / len(surprises):.3f} nats.</p>"
     )
     return figure("surprise", "From a probability to the loss", body, {"words": _SENTENCE, "models": models})
@@ -135,7 +135,7 @@ def product() -> str:
     table = "".join(
         f'<tr><th scope="row">{tokenizer.tokens[w]}</th>{"".join(bar_cell(probs[w]) for probs in experts)}'
         f"{bar_cell(mixed[w], 'strong')}{bar_cell(sum(probs[w] for probs in experts) / len(experts))}</tr>"
-        for w in sorted(range(len(mixed)), key=lambda w: -mixed[w])[:7]
+        for w in sorted(range(len(mixed)), key=lambda w: -mixed[w])[:6]
     )
     sliders = "".join(
         slider(part, f"Power of last {size}", -0.5, 1.5, 0.1, _POWER)
@@ -146,7 +146,7 @@ def product() -> str:
         f'<div class="dial needs-script">{radios("text", "After", _PROMPTS, _PROMPTS[0])}</div>'
         f'<div class="dial needs-script">{sliders}</div>'
         f'<p class="said" data-part="said" role="status">After “{_PROMPTS[0]}”, each with the power {_POWER}:</p>'
-        f'<table class="walk"><thead><tr><th></th>{head}<th scope="col">product</th><th scope="col">mean</th></tr></thead>'
-        f'<tbody data-part="table">{table}</tbody></table>'
+        f'<table class="walk"><thead><tr><th></th>{head}<th scope="col">product</th><th scope="col">mean</th></tr>'
+        f'</thead><tbody data-part="table">{table}</tbody></table>'
     )
     return figure("product", "Multiply three experts", body, {"tokens": tokenizer.tokens, "texts": texts})

@@ -3,7 +3,7 @@
 // As tokenizers/bpe_naive.py does it, but with characters in the place of bytes; for English letters that is the same.
 
 (() => {
-  const { bringToLife, element } = globalThis.toyGptParts;
+  const { bringToLife, element, seen } = globalThis.toyGptParts;
   const SHOWN = 5; // merges listed
   // GPT-2's pattern: merges never cross the borders of these pieces.
   const PRETOKENS = /'(?:[sdmt]|ll|ve|re)| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+/gu;
@@ -53,9 +53,6 @@
     }
     return { merges, pieces: split.flat() };
   }
-
-  /** Return a token with its spaces to be seen. */
-  const seen = (token) => token.replaceAll(" ", "␣").replaceAll("\n", "⏎");
 
   function start({ at }) {
     const [text, slider, said, pieces, learned] = ["text", "merges", "said", "pieces", "learned"].map(at);

@@ -42,6 +42,9 @@
     return `${digits}\u00a0%`;
   }
 
+  /** Return a token with its spaces to be seen. */
+  const seen = (token) => token.replaceAll(" ", "␣").replaceAll("\n", "⏎");
+
   /** Return a new element with a class and a text. */
   function element(tag, className, text = "") {
     const node = document.createElement(tag);
@@ -120,5 +123,5 @@
 
   const pause = (milliseconds) => new Promise((done) => setTimeout(done, milliseconds));
 
-  globalThis.toyGptParts = { NEW_STORY, ENDS, cut, capital, joined, percent, element, showBars, barCell, bringToLife, pause };
+  globalThis.toyGptParts = { NEW_STORY, ENDS, cut, capital, joined, percent, seen, element, showBars, barCell, bringToLife, pause };
 })();

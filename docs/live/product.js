@@ -3,8 +3,8 @@
 //     p(w) = exp(sum_k lambda_k log p_k(w)) / Z, beside the arithmetic mean of the p_k(w)
 
 (() => {
-  const { barCell, bringToLife, element } = globalThis.toyGptParts;
-  const ROWS = 7;
+  const { barCell, bringToLife, element, percent, seen } = globalThis.toyGptParts;
+  const ROWS = 6;
 
   function product(experts, powers) {
     const scores = experts[0].map((_, w) => experts.reduce((sum, probs, k) => sum + powers[k] * Math.log(probs[w]), 0));
@@ -30,12 +30,12 @@
       table.replaceChildren(...ranked.map((w) => {
         const mean = experts.reduce((sum, probs) => sum + probs[w], 0) / experts.length;
         const row = document.createElement("tr");
-        row.append(element("th", "", tokens[w]), ...experts.map((probs) => barCell(probs[w])), barCell(mixed[w], "strong"), barCell(mean));
+        row.append(element("th", "", seen(tokens[w])), ...experts.map((probs) => barCell(probs[w])), barCell(mixed[w], "strong"), barCell(mean));
         return row;
       }));
       const [best] = ranked;
       const surest = Math.max(...experts.map((probs) => probs[best]));
-      said.textContent = `After “${text}” the mixture is ${mixed[best] > surest ? "surer" : "less sure"} of “${tokens[best]}” than ${mixed[best] > surest ? "every" : "the surest"} expert:`;
+      said.textContent = `After “${text}”, “${seen(tokens[best])}” has ${percent(mixed[best])} in the product, and at most ${percent(surest)} with one expert:`;
     }
 
     return show;
