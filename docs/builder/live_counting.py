@@ -13,6 +13,7 @@ from builder.paths import ROOT, STORIES
 from toy_gpt_train import load, train
 from toy_gpt_train.a_tokenizer import SimpleTokenizer
 from toy_gpt_train.math_training import softmax
+from toy_gpt_train.models.mixer import squash
 from toy_gpt_train.models.mixture import mix
 
 _ANIMALS: Final = ROOT / "corpus" / "001_animals.txt"
@@ -150,3 +151,32 @@ def product() -> str:
         f'</thead><tbody data-part="table">{table}</tbody></table>'
     )
     return figure("product", "Multiply three experts", body, {"tokens": tokenizer.tokens, "texts": texts})
+
+
+# --- two votes ----------------------------------------------------------------------------------------------------
+
+
+def votes() -> str:
+    """Two contexts vote for a bit, with a weight for each; what they say is added as log-odds."""
+    opinions = (0.8, 0.9)  # those of the lesson's exercise
+    evidence = [log(p / (1 - p)) for p in opinions]
+    rows = [("vote 1", opinions[0], evidence[0]), ("vote 2", opinions[1], evidence[1])]
+    rows.append(("mixer", squash(sum(evidence)), sum(evidence)))
+    table = "".join(
+        f'<tr><th scope="row">{name}</th><td>{p:.3f}</td><td>{x:.2f}</td><td></td><td>{x:.2f}</td></tr>'
+        for name, p, x in rows
+    )
+    dials = "".join(
+        f'<div class="dial needs-script">{slider(f"p{i}", f"Vote {i}", 0.01, 0.99, 0.01, p)}'
+        f"{slider(f'w{i}', 'its weight', -0.5, 1.5, 0.05, 1)}</div>"
+        for i, p in enumerate(opinions, start=1)
+    )
+    heads = "".join(f'<th scope="col">{head}</th>' for head in ("p", "log-odds", "weight", "adds"))
+    body = (
+        f'{dials}<p class="said" data-part="said" role="status">Two votes, each with the weight 1:</p>'
+        f'<table class="walk"><thead><tr><th></th>{heads}</tr></thead><tbody data-part="table">{table}</tbody></table>'
+        '<div class="dial needs-script"><span role="group" aria-label="Learn">Learn: '
+        '<button type="button" class="chip" data-part="one">a 1 came</button>'
+        '<button type="button" class="chip" data-part="zero">a 0 came</button></span></div>'
+    )
+    return figure("votes", "Add up two votes", body, None)

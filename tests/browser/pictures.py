@@ -19,6 +19,7 @@ PICTURES = {
     "300-context-2": "window",
     "450-kneser-ney": "discount",
     "460-mixture": "product",
+    "470-context-mixing": "votes",
     "compression": "interval",
     "evaluation": "surprise",
     "sampling": "temperature",

@@ -6,6 +6,7 @@ import re
 from collections import Counter
 from itertools import pairwise
 from math import log, log2
+from operator import mul
 from typing import TYPE_CHECKING
 
 import pytest
@@ -14,6 +15,7 @@ from browser.kit import needs_site
 from browser.pictures import LADDER, near, part, shares_of, slide, words_of_animals
 from toy_gpt_train.coding.arithmetic import Encoder
 from toy_gpt_train.coding.frequencies import in_whole_numbers
+from toy_gpt_train.models.mixer import squash
 from toy_gpt_train.models.mixture import mix
 from toy_gpt_train.models.scores import summarize
 from toy_gpt_train.project import RESOURCE_ROOT
@@ -125,3 +127,27 @@ def test_the_product(picture: Callable[[str], Locator]) -> None:
                 assert token == tokenizer.tokens[w].replace(" ", "␣")
                 found = {str(i): float(re.sub("[^0-9.]", "", cell)) for i, cell in enumerate(cells)}
                 assert found == near({str(i): p for i, p in enumerate([*opinions, mixed[w], sum(opinions) / 3])})
+
+
+def test_the_votes(picture: Callable[[str], Locator]) -> None:
+    shown = picture("470-context-mixing")
+
+    def column(number: int) -> list[float]:
+        cells = part(shown, "table").locator(f"tr td:nth-child({number})").all_text_contents()
+        return [float(cell.replace("\u2212", "-")) for cell in cells if cell]
+
+    expect(part(shown, "said")).to_have_text("The mixer says 0.973. The mean of both votes is 0.850.")  # the exercise
+    for p1, w1, p2, w2 in ((0.8, 1, 0.5, 1), (0.1, 0.5, 0.99, 0.3), (0.9, -0.5, 0.9, 1.5)):
+        for name, value in (("p1", p1), ("w1", w1), ("p2", p2), ("w2", w2)):
+            slide(shown, name, value)
+        inputs, weights = [log(p / (1 - p)) for p in (p1, p2)], [w1, w2]
+        for bit, button in ((None, ""), (0, "zero"), (1, "one"), (0, "zero")):
+            p = squash(sum(map(mul, weights, inputs)))
+            if bit is not None:
+                part(shown, button).click()
+                weights = [weight + 0.1 * (bit - p) * x for weight, x in zip(weights, inputs, strict=True)]
+            total = sum(map(mul, weights, inputs))
+            assert column(2) == pytest.approx([p1, p2, squash(total)], abs=0.001)
+            assert column(3) == pytest.approx([*inputs, total], abs=0.006)
+            assert column(4) == pytest.approx(weights, abs=0.006)
+            assert column(5) == pytest.approx([*map(mul, weights, inputs), total], abs=0.006)
