@@ -163,15 +163,14 @@ def votes() -> str:
     rows = [("vote 1", opinions[0], evidence[0]), ("vote 2", opinions[1], evidence[1])]
     rows.append(("mixer", squash(sum(evidence)), sum(evidence)))
     table = "".join(
-        f'<tr><th scope="row">{name}</th><td>{p:.3f}</td><td>{x:.2f}</td><td></td><td>{x:.2f}</td></tr>'
-        for name, p, x in rows
+        f'<tr><th scope="row">{name}</th><td>{p:.3f}</td><td>{x:.2f}</td><td>{x:.2f}</td></tr>' for name, p, x in rows
     )
     dials = "".join(
         f'<div class="dial needs-script">{slider(f"p{i}", f"Vote {i}", 0.01, 0.99, 0.01, p)}'
         f"{slider(f'w{i}', 'its weight', -0.5, 1.5, 0.05, 1)}</div>"
         for i, p in enumerate(opinions, start=1)
     )
-    heads = "".join(f'<th scope="col">{head}</th>' for head in ("p", "log-odds", "weight", "adds"))
+    heads = "".join(f'<th scope="col">{head}</th>' for head in ("p", "log-odds", "adds"))
     body = (
         f'{dials}<p class="said" data-part="said" role="status">Two votes, each with the weight 1:</p>'
         f'<table class="walk"><thead><tr><th></th>{heads}</tr></thead><tbody data-part="table">{table}</tbody></table>'

@@ -33,8 +33,8 @@
         weight.nextElementSibling.textContent = show2(learned);
         p.nextElementSibling.textContent = Number(p.value).toFixed(2);
       }
-      const rows = votes.map(({ p, learned }, i) => [Number(p.value).toFixed(3), show2(inputs[i]), show2(learned), parts[i]]);
-      [...rows, [squash(sum).toFixed(3), show2(sum), "", sum]].forEach((texts, i) => {
+      const rows = votes.map(({ p }, i) => [Number(p.value).toFixed(3), show2(inputs[i]), parts[i]]);
+      [...rows, [squash(sum).toFixed(3), show2(sum), sum]].forEach((texts, i) => {
         const added = texts.pop();
         table.rows[i].replaceChildren(table.rows[i].cells[0], ...texts.map((text) => element("td", "", text)), signedCell(added));
       });

@@ -20,6 +20,8 @@ PICTURES = {
     "450-kneser-ney": "discount",
     "460-mixture": "product",
     "470-context-mixing": "votes",
+    "600-attention": "attention",
+    "800-llama": "rotation",
     "compression": "interval",
     "evaluation": "surprise",
     "sampling": "temperature",

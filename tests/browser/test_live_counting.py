@@ -149,5 +149,8 @@ def test_the_votes(picture: Callable[[str], Locator]) -> None:
             total = sum(map(mul, weights, inputs))
             assert column(2) == pytest.approx([p1, p2, squash(total)], abs=0.001)
             assert column(3) == pytest.approx([*inputs, total], abs=0.006)
-            assert column(4) == pytest.approx(weights, abs=0.006)
-            assert column(5) == pytest.approx([*map(mul, weights, inputs), total], abs=0.006)
+            shown_weights = [
+                part(shown, name).evaluate("node => node.nextElementSibling.textContent") for name in ("w1", "w2")
+            ]
+            assert [float(w.replace("\u2212", "-")) for w in shown_weights] == pytest.approx(weights, abs=0.006)
+            assert column(4) == pytest.approx([*map(mul, weights, inputs), total], abs=0.006)

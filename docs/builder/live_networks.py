@@ -1,0 +1,131 @@
+"""Pictures that answer, for the lessons on networks and on the story world; live.py says what such a picture is."""
+
+from collections.abc import Sequence
+from math import cos, radians, sin
+from typing import Final
+
+from builder.live import bar_cell, figure, slider
+from toy_gpt_train.nn.attention import attention_weights, rope
+from toy_gpt_train.nn.tensor import from_lists
+
+Point = tuple[float, float]
+
+
+def _plane(label: str, reach: float, parts: Sequence[str], attributes: str = "") -> str:
+    """Return a drawing of the plane up to ``reach`` from its middle."""
+    return (
+        f'<svg viewBox="{-reach} {-reach} {2 * reach} {2 * reach}" role="img" aria-label="{label}"{attributes}>'
+        f'<line class="axis" x1="{-reach}" x2="{reach}"/><line class="axis" y1="{-reach}" y2="{reach}"/>'
+        f"{''.join(parts)}</svg>"
+    )
+
+
+def _ray(end: Point, attributes: str = "") -> str:
+    """Return a line from the middle of a plane."""
+    return f'<line x2="{end[0]:.3f}" y2="{-end[1]:.3f}"{attributes}/>'
+
+
+def _name(text: str, place: Point) -> str:
+    return f'<text x="{place[0]:.2f}" y="{-place[1]:.2f}">{text}</text>'
+
+
+def _signed(number: float) -> str:
+    return f"{number:.2f}".replace("-", "&minus;")
+
+
+def _written(point: Sequence[float], digits: int = 2) -> str:
+    return f"({point[0]:.{digits}f}, {point[1]:.{digits}f})".replace("-", "&minus;")
+
+
+# --- one query and three keys -------------------------------------------------------------------------------------
+
+_KEYS: Final = ((2.0, 0.5), (-0.5, 2.0), (-1.5, -1.5))
+_VALUES: Final = ((2.0, -1.5), (0.0, 2.0), (-2.0, -1.5))
+_ANGLE, _LENGTH = 40, 2.0
+
+
+def attention() -> str:
+    """A query that turns among three keys, and the mix of their values."""
+    query = (_LENGTH * cos(radians(_ANGLE)), _LENGTH * sin(radians(_ANGLE)))
+    shares = attention_weights(from_lists([query]), from_lists(_KEYS))
+    mix = [sum(share * value[i] for share, value in zip(shares, _VALUES, strict=True)) for i in (0, 1)]
+    keys = _plane(
+        "The query and the keys",
+        3.2,
+        [
+            *map(_ray, _KEYS),
+            *(_name(f"key {j}", (1.25 * x, 1.25 * y)) for j, (x, y) in enumerate(_KEYS, start=1)),
+            _ray(query, ' class="main" data-part="query"'),
+        ],
+        ' class="held" data-part="plane"',
+    )
+    dots = [
+        f'<circle class="value" cx="{x}" cy="{-y}" r="{0.08 + 0.4 * share:.3f}"/>'
+        for share, (x, y) in zip(shares, _VALUES, strict=True)
+    ]
+    values = _plane(
+        "The values and their mix",
+        3.2,
+        [
+            *dots,
+            *(_name(f"value {j}", (x, y + (0.7 if y > 0 else -0.9))) for j, (x, y) in enumerate(_VALUES, start=1)),
+            f'<circle class="main" data-part="mix" cx="{mix[0]:.3f}" cy="{-mix[1]:.3f}" r="0.14"/>',
+        ],
+    )
+    rows = "".join(
+        f'<tr><th scope="row">key {j}</th><td></td>{bar_cell(share)}<td>{_written(value, 1)}</td></tr>'
+        for j, (share, value) in enumerate(zip(shares, _VALUES, strict=True), start=1)
+    )
+    body = (
+        f'<div class="dial needs-script">{slider("angle", "The query points to", 0, 360, 5, _ANGLE)}'
+        f"{slider('length', 'Its length', 0, 3, 0.1, _LENGTH)}</div>"
+        f'<div class="planes">{keys}{values}</div>'
+        f'<p class="said" data-part="said" role="status">The query is {_written(query)}.</p>'
+        '<table class="walk"><thead><tr><th></th><th scope="col">score</th><th scope="col">share</th>'
+        f'<th scope="col">value</th></tr></thead><tbody data-part="table">{rows}<tr class="drawn">'
+        f'<th scope="row">mix</th><td></td><td></td><td>{_written(mix)}</td></tr></tbody></table>'
+        '<p class="note">Orange: the query, and the mix of the values.</p>'
+    )
+    return figure("attention", "Turn a query among three keys", body, {"keys": _KEYS, "values": _VALUES})
+
+
+# --- two tokens that move -----------------------------------------------------------------------------------------
+
+_QUERY, _KEY = (1.0, 2.0), (3.0, -1.0)  # those of the lesson
+_FARTHEST = 20
+
+
+def rotation() -> str:
+    """A query and a key, turned by their positions, and their score by how far apart they are."""
+    query, key = (rope(from_lists([vector]), start=place).data for vector, place in ((_QUERY, 5), (_KEY, 3)))
+    score = query[0] * key[0] + query[1] * key[1]
+    table = "".join(
+        f'<tr><th scope="row">{name}</th><td>{_written(vector)}</td><td>{_written(turned)}</td></tr>'
+        for name, vector, turned in (("query", _QUERY, query), ("key", _KEY, key))
+    )
+    plane = _plane(
+        "The query and the key, turned",
+        3.4,
+        [_ray((query[0], query[1]), ' class="main" data-part="query"'), _ray((key[0], key[1]), ' data-part="key"')],
+    )
+    labels = "".join(_name(str(distance), (distance, -11)) for distance in range(-15, 16, 5))
+    chart = (
+        f'<svg class="wide" viewBox="{-_FARTHEST - 1} -9 {2 * _FARTHEST + 2} 21" role="img" '
+        'aria-label="The score by how many positions the query is after the key">'
+        f'<line class="axis" x1="{-_FARTHEST - 1}" x2="{_FARTHEST + 1}"/><line class="axis" y1="-9" y2="9"/>{labels}'
+        f'<polyline data-part="curve"/><circle class="main" data-part="dot" cx="2" cy="{-score:.3f}" r="0.7"/></svg>'
+    )
+    body = (
+        f'<div class="dial needs-script">{slider("query-at", "Query at position", 0, _FARTHEST, 1, 5)}'
+        f"{slider('key-at', 'Key at position', 0, _FARTHEST, 1, 3)}"
+        '<span role="group" aria-label="Move both">Move both: '
+        '<button type="button" class="chip" data-part="back">back</button>'
+        '<button type="button" class="chip" data-part="on">on</button></span></div>'
+        f'<div class="planes">{plane}{chart}</div>'
+        '<p class="said" data-part="said" role="status">The query at 5, the key at 3: 2 apart. '
+        f"Score: {_signed(score)}.</p>"
+        '<table class="walk"><thead><tr><th></th><th scope="col">as it is</th><th scope="col">turned</th></tr></thead>'
+        f'<tbody data-part="table">{table}</tbody></table>'
+        '<p class="note">The query (orange) and the key, turned; the score by how far the query is after the key.</p>'
+    )
+    return figure("rotation", "Move a query and a key", body, {"query": _QUERY, "key": _KEY})

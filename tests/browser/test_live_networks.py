@@ -1,0 +1,89 @@
+"""test_live_networks.py - The pictures on networks and the story world: what they show is what Python computes."""
+
+from __future__ import annotations
+
+import re
+from math import cos, radians, sin
+from operator import mul
+from typing import TYPE_CHECKING
+
+import pytest
+
+from browser.kit import needs_site, scroll_to
+from browser.pictures import part, slide
+from toy_gpt_train.nn.attention import attention_weights, rope, scaled_dot_product_attention
+from toy_gpt_train.nn.tensor import from_lists
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from playwright.sync_api import Locator
+
+sync_api = pytest.importorskip("playwright.sync_api", reason="playwright is not installed (uv sync --group browser)")
+expect = sync_api.expect
+pytestmark = needs_site
+
+
+def numbers_in(text: str | None) -> list[float]:
+    return [float(number) for number in re.findall(r"-?[0-9]+(?:[.][0-9]+)?", (text or "").replace("\u2212", "-"))]
+
+
+def test_attention(picture: Callable[[str], Locator]) -> None:
+    shown = picture("600-attention")
+    keys, values = ([[2.0, 0.5], [-0.5, 2.0], [-1.5, -1.5]], [[2.0, -1.5], [0.0, 2.0], [-2.0, -1.5]])
+    rows = part(shown, "table").locator("tr")
+    for angle, length in ((40, 2), (0, 0), (105, 3), (225, 1.5), (360, 0.5)):
+        slide(shown, "angle", angle)
+        slide(shown, "length", length)
+        query = from_lists([[length * cos(radians(angle)), length * sin(radians(angle))]])
+        shares = attention_weights(query, from_lists(keys))
+        mix = scaled_dot_product_attention(query, from_lists(keys), from_lists(values)).data
+        assert [numbers_in(text)[0] for text in rows.locator("td.measured").all_text_contents()] == pytest.approx(
+            [100 * share for share in shares], rel=0.051, abs=0.011
+        )
+        assert numbers_in(rows.last.locator("td").last.text_content()) == pytest.approx(list(mix), abs=0.006)
+        point = [float(part(shown, "mix").get_attribute(name) or "") for name in ("cx", "cy")]
+        assert point == pytest.approx([mix[0], -mix[1]], abs=1e-6)
+    plane = part(shown, "plane")
+    scroll_to(plane)
+    box = plane.bounding_box()
+    assert box is not None
+    shown.page.mouse.move(box["x"] + box["width"] / 2, box["y"] + box["height"] / 2)
+    shown.page.mouse.down()
+    shown.page.mouse.move(box["x"] + box["width"] / 2, box["y"] + 5)  # straight up
+    shown.page.mouse.up()
+    assert part(shown, "angle").input_value() == "90"
+    expect(part(shown, "said")).to_contain_text("matches key 2 best")
+
+
+def test_the_rotation(picture: Callable[[str], Locator]) -> None:
+    shown = picture("800-llama")
+
+    def score_of(m: int, n: int) -> float:
+        query, key = rope(from_lists([[1, 2]]), start=m).data, rope(from_lists([[3, -1]]), start=n).data
+        return sum(map(mul, query, key))
+
+    def dot() -> list[float]:
+        return [float(part(shown, "dot").get_attribute(name) or "") for name in ("cx", "cy")]
+
+    for m, n in ((5, 3), (12, 10), (5, 4), (0, 20), (20, 0)):
+        slide(shown, "query-at", m)
+        slide(shown, "key-at", n)
+        *_, apart, score = numbers_in(part(shown, "said").text_content())
+        assert apart == m - n
+        assert score == pytest.approx(score_of(m, n), abs=0.006)
+        assert dot() == pytest.approx([m - n, -score_of(m, n)], abs=1e-9)
+        ray = [float(part(shown, "key").get_attribute(name) or "") for name in ("x2", "y2")]
+        key = rope(from_lists([[3, -1]]), start=n).data
+        assert ray == pytest.approx([key[0], -key[1]], abs=1e-9)
+        cell = part(shown, "table").locator("tr").last.locator("td").last
+        assert numbers_in(cell.text_content()) == pytest.approx(list(key), abs=0.006)
+    slide(shown, "query-at", 17)
+    slide(shown, "key-at", 15)
+    before = dot()
+    for _ in range(3):
+        part(shown, "on").click()
+        assert dot() == pytest.approx(before, abs=1e-9)  # both have moved, and the score has not
+    expect(part(shown, "on")).to_be_disabled()
+    part(shown, "back").click()
+    assert part(shown, "query-at").input_value() == "19"
