@@ -1,12 +1,17 @@
 """Pictures that answer, for the lessons on networks and on the story world; live.py says what such a picture is."""
 
 from collections.abc import Sequence
-from math import cos, radians, sin
+from math import cos, hypot, radians, sin
+from operator import mul
 from typing import Final
 
+from builder.chart import csv_columns
 from builder.live import bar_cell, figure, slider
+from builder.pca import in_the_plane
 from toy_gpt_train.nn.attention import attention_weights, rope
 from toy_gpt_train.nn.tensor import from_lists
+from toy_gpt_train.world.facts import BOYS, COLORS, GIRLS, SEVERAL, SINGLE
+from toy_gpt_train.world.language import WEATHER
 
 Point = tuple[float, float]
 
@@ -129,3 +134,59 @@ def rotation() -> str:
         '<p class="note">The query (orange) and the key, turned; the score by how far the query is after the key.</p>'
     )
     return figure("rotation", "Move a query and a key", body, {"query": _QUERY, "key": _KEY})
+
+
+# --- neighbors ----------------------------------------------------------------------------------------------------
+
+_WORLD: Final = "artifacts/ladder/500-embeddings/world_400k"
+_KINDS: Final = {
+    "girls": GIRLS,
+    "boys": BOYS,
+    "colors": COLORS,
+    "things": SINGLE,
+    "things, several": SEVERAL,
+    "weather": WEATHER,
+}
+_PICKED, _NEAREST = "Mina", 5
+
+
+def neighbors() -> str:
+    """Words of the story world in the plane in which their vectors differ most, and the nearest ones of a word."""
+    table = csv_columns(f"{_WORLD}/03_token_embeddings.csv")
+    rows = zip(*(map(float, table[name]) for name in table if name.startswith("dim_")), strict=True)
+    by_token = dict(zip(table["token"], rows, strict=True))
+    tokens = [token for kind in _KINDS.values() for token in kind]
+    vectors = [by_token[token] for token in tokens]
+    places, share = in_the_plane(vectors)
+    (left, right), (low, high) = ((min(along) - 0.2, max(along) + 0.2) for along in zip(*places, strict=True))
+    view = f"{left:.2f} {-high:.2f} {right - left:.2f} {high - low:.2f}"
+    dots = "".join(
+        f'<circle class="dot" cx="{x}" cy="{-y}" r="0.03"><title>{token}</title></circle>'
+        for token, (x, y) in zip(tokens, places, strict=True)
+    )
+    options = "".join(
+        f'<optgroup label="{kind}">{"".join(f"<option>{token}</option>" for token in words)}</optgroup>'
+        for kind, words in _KINDS.items()
+    )
+    picked = by_token[_PICKED]
+    nearest = sorted(
+        (token for token in tokens if token != _PICKED), key=lambda token: -_cosine(picked, by_token[token])
+    )
+    found = " ".join(
+        f"<span>{token}<small>{_cosine(picked, by_token[token]):.2f}</small></span>" for token in nearest[:_NEAREST]
+    )
+    body = (
+        f'<div class="dial needs-script"><label>Word <select data-part="token">{options}</select></label>'
+        f"{slider('count', 'Neighbors', 1, 10, 1, _NEAREST)}</div>"
+        f'<div class="planes"><svg class="map" viewBox="{view}" role="img" '
+        f'aria-label="The words in the plane in which their vectors differ most"><path data-part="links"/>{dots}'
+        '<text data-part="label"></text></svg></div>'
+        f'<p class="said" data-part="said" role="status">The nearest neighbors of “{_PICKED}”, with the cosine:</p>'
+        f'<p class="shades" data-part="list" role="group" aria-label="The nearest neighbors">{found}</p>'
+        f'<p class="note">The drawing shows {share:.0%} of the variance; the cosine is of all 16 numbers.</p>'
+    )
+    return figure("neighbors", "Pick a word and see its neighbors", body, {"tokens": tokens, "vectors": vectors})
+
+
+def _cosine(a: Sequence[float], b: Sequence[float]) -> float:
+    return sum(map(mul, a, b)) / (hypot(*a) * hypot(*b))

@@ -20,6 +20,7 @@ PICTURES = {
     "450-kneser-ney": "discount",
     "460-mixture": "product",
     "470-context-mixing": "votes",
+    "500-embeddings": "neighbors",
     "600-attention": "attention",
     "800-llama": "rotation",
     "compression": "interval",

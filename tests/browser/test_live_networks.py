@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import re
-from math import cos, radians, sin
+from math import cos, hypot, radians, sin
 from operator import mul
 from typing import TYPE_CHECKING
 
 import pytest
 
 from browser.kit import needs_site, scroll_to
-from browser.pictures import part, slide
+from browser.pictures import LADDER, part, slide
 from toy_gpt_train.nn.attention import attention_weights, rope, scaled_dot_product_attention
 from toy_gpt_train.nn.tensor import from_lists
+from toy_gpt_train.run import load
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -87,3 +88,30 @@ def test_the_rotation(picture: Callable[[str], Locator]) -> None:
     expect(part(shown, "on")).to_be_disabled()
     part(shown, "back").click()
     assert part(shown, "query-at").input_value() == "19"
+
+
+def test_the_neighbors(picture: Callable[[str], Locator]) -> None:
+    run, shown = load(LADDER / "500-embeddings" / "world_400k"), picture("500-embeddings")
+    vectors = dict(zip(run.tokenizer.tokens, run.model.network.token_embeddings.weight.tolist(), strict=True))
+    tokens = part(shown, "token").locator("option").all_text_contents()
+    assert shown.locator(".dot").count() == len(tokens) == 50
+
+    def cosine(a: str, b: str) -> float:
+        return sum(map(mul, vectors[a], vectors[b])) / (hypot(*vectors[a]) * hypot(*vectors[b]))
+
+    def listed() -> list[str]:
+        return part(shown, "list").locator("button").all_text_contents()
+
+    for token, count in (("Mina", 5), ("red", 1), ("boots", 10)):
+        part(shown, "token").select_option(token)
+        slide(shown, "count", count)
+        others = sorted((cosine(token, other), other) for other in tokens if other != token)
+        assert listed() == [f"{other}{near:.2f}" for near, other in others[: -count - 1 : -1]]
+        assert shown.locator(".dot.near").count() == count
+        assert shown.locator(".dot.main title").text_content() == token
+    part(shown, "list").locator("button").first.click()
+    assert part(shown, "token").input_value() == "ribbons"
+    shown.locator(".dot").nth(tokens.index("Mina")).click(force=True)
+    assert part(shown, "token").input_value() == "Mina"
+    slide(shown, "count", 5)
+    assert all(re.match("Anna|Ella|Lily|Nora|Rosa", text) for text in listed())  # the other girls

@@ -2,10 +2,9 @@
 
 from collections.abc import Iterator, Sequence
 
-import numpy as np
-
 from builder.chart import Chart, csv_columns, csv_numbers, run_meta
 from builder.paths import ROOT
+from builder.pca import in_the_plane
 from toy_gpt_train import load
 from toy_gpt_train.nn.optim import cosine_schedule
 
@@ -79,19 +78,21 @@ def letter_map() -> Chart:
     path = f"{_artifacts('500-embeddings')}/03_token_embeddings.csv"
     table = csv_columns(path)
     frequencies = csv_columns(f"{_artifacts('500-embeddings')}/01_vocabulary.csv")["frequency"]
-    often = [token.islower() and int(count) >= _OFTEN for token, count in zip(table["token"], frequencies, strict=True)]
-    letters = [token for token, is_often in zip(table["token"], often, strict=True) if is_often]
-    vectors = np.array([table[name] for name in table if name.startswith("dim_")], dtype=float).T[often]
-    centered = vectors - vectors.mean(axis=0)
-    # PCA: the directions in which the points differ most are the first right singular vectors.
-    _, sizes, directions = np.linalg.svd(centered, full_matrices=False)
-    share = (sizes[:2] ** 2).sum() / (sizes**2).sum()
-    points = zip(letters, (centered @ directions[:2].T).round(4).tolist(), strict=True)
+    rows = zip(*(map(float, table[name]) for name in table if name.startswith("dim_")), strict=True)
+    often = {
+        token: vector
+        for token, count, vector in zip(table["token"], frequencies, rows, strict=True)
+        if token.islower() and int(count) >= _OFTEN
+    }
+    places, share = in_the_plane([*often.values()])
     return Chart(
         "points",
         f"The letters in the view in which they differ most: it shows {share:.0%} of the variance of the vectors",
         ["letter", "first direction", "second direction", "kind"],
-        [(letter, x, y, "vowel" if letter in _VOWELS else "consonant") for letter, (x, y) in points],
+        [
+            (letter, x, y, "vowel" if letter in _VOWELS else "consonant")
+            for letter, (x, y) in zip(often, places, strict=True)
+        ],
         across="first direction",
         up="second direction",
         source=path,
