@@ -1,5 +1,6 @@
 """Pictures that answer, for the lessons on networks and on the story world; live.py says what such a picture is."""
 
+import html
 from collections.abc import Sequence
 from math import cos, hypot, radians, sin
 from operator import mul
@@ -7,11 +8,15 @@ from typing import Final
 
 from builder.chart import csv_columns
 from builder.live import bar_cell, figure, slider
+from builder.paths import ROOT
 from builder.pca import in_the_plane
 from toy_gpt_train.nn.attention import attention_weights, rope
 from toy_gpt_train.nn.tensor import from_lists
-from toy_gpt_train.world.facts import BOYS, COLORS, GIRLS, SEVERAL, SINGLE
+from toy_gpt_train.world.consistency import Story
+from toy_gpt_train.world.facts import BOYS, COLORS, GIRLS, NAMES, SEVERAL, SINGLE
 from toy_gpt_train.world.language import WEATHER
+from toy_gpt_train.world.text import QUOTE, read_truth
+from toy_gpt_train.world.trie import Truth
 
 Point = tuple[float, float]
 
@@ -190,3 +195,54 @@ def neighbors() -> str:
 
 def _cosine(a: Sequence[float], b: Sequence[float]) -> float:
     return sum(map(mul, a, b)) / (hypot(*a) * hypot(*b))
+
+
+# --- a story ------------------------------------------------------------------------------------------------------
+
+_STORY_LINE: Final = 6  # of the committed stories: in it a thing is painted, and taken
+_ENDS: Final = (".", "?", "!")
+# The kinds of knowledge that a sentence can need, the most telling ones first.
+_NEEDS: Final = (("place", "holder", "color", "number", "ending"), ("pronoun", "thing"))
+
+
+def story() -> str:
+    """A story, what is true after each of its sentences, and how far back the fact is that a sentence needs."""
+    line = (ROOT / "corpus" / "040_story_world.txt").read_text(encoding="utf-8").splitlines()[_STORY_LINE]
+    truths = [*read_truth(line.split())][:-1]  # without the end mark
+    tokens = [truth.token for truth in truths]
+    children = [token for token in dict.fromkeys(tokens) if token in NAMES]
+    told, sentences, begin = Story(), [], 0
+    for end in (i for i, token in enumerate(tokens, start=1) if token in _ENDS):
+        told.hear(" ".join(token for token in tokens[begin : end - 1] if token != QUOTE))
+        facts = [
+            [told.place.get(child, ""), told.all_of(child) if told.look else "", told.wish.get(child, "")]
+            for child in children
+        ]
+        sentences.append({"begin": begin, "end": end, "needs": _needed(truths, begin, end), "facts": facts})
+        begin = end
+    table = "".join(
+        f'<tr><th scope="row">{child}</th>{"".join(f"<td>{fact}</td>" for fact in facts)}</tr>'
+        for child, facts in zip(children, sentences[-1]["facts"], strict=True)
+    )
+    heads = "".join(f'<th scope="col">{head}</th>' for head in ("is", "has", "wished for"))
+    body = (
+        f'<div class="dial needs-script">{slider("sentence", "Sentence", 0, len(sentences) - 1, 1, 0)}'
+        '<button type="button" class="chip" data-part="back">Back</button>'
+        '<button type="button" class="chip" data-part="next">Next sentence</button></div>'
+        '<p class="strip" data-part="text" tabindex="0" role="group" aria-label="The story">'
+        f"{html.escape(' '.join(tokens))}</p>"
+        '<p class="said" data-part="said" role="status">At the end of the story:</p>'
+        f'<table class="walk facts"><thead><tr><th></th>{heads}</tr></thead>'
+        f'<tbody data-part="table">{table}</tbody></table>'
+    )
+    return figure("story", "Read a story, fact by fact", body, {"tokens": tokens, "sentences": sentences})
+
+
+def _needed(truths: Sequence[Truth], begin: int, end: int) -> dict[str, int] | None:
+    """Return which token of a sentence needs the fact that is furthest back, and where it was told last."""
+    for kinds in _NEEDS:
+        known = [i for i in range(begin, end) if truths[i].kind in kinds]
+        if known:
+            token = max(known, key=lambda i: truths[i].distance or 0)
+            return {"token": token, "told": token - (truths[token].distance or 0)}
+    return None

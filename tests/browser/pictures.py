@@ -25,6 +25,7 @@ PICTURES = {
     "800-llama": "rotation",
     "compression": "interval",
     "evaluation": "surprise",
+    "world": "story",
     "sampling": "temperature",
     "tokenization": "merges",
     "training-networks": "gradient",

@@ -13,7 +13,9 @@ from browser.kit import needs_site, scroll_to
 from browser.pictures import LADDER, part, slide
 from toy_gpt_train.nn.attention import attention_weights, rope, scaled_dot_product_attention
 from toy_gpt_train.nn.tensor import from_lists
+from toy_gpt_train.project import RESOURCE_ROOT
 from toy_gpt_train.run import load
+from toy_gpt_train.world.text import read_truth
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -115,3 +117,40 @@ def test_the_neighbors(picture: Callable[[str], Locator]) -> None:
     assert part(shown, "token").input_value() == "Mina"
     slide(shown, "count", 5)
     assert all(re.match("Anna|Ella|Lily|Nora|Rosa", text) for text in listed())  # the other girls
+
+
+def test_the_story(picture: Callable[[str], Locator]) -> None:
+    line = (RESOURCE_ROOT / "corpus" / "040_story_world.txt").read_text("utf-8").splitlines()[6]
+    truths, shown = list(read_truth(line.split())), picture("world")
+    tokens = [truth.token for truth in truths]
+    slide(shown, "sentence", 0)
+    begin, orange = 0, 0
+    ends = [i for i, token in enumerate(tokens, start=1) if token in (".", "?", "!")]
+    for number, end in enumerate(ends):
+        spans = part(shown, "text").locator("span")
+        colored = spans.evaluate_all("spans => spans.map((span) => span.className)")
+        assert [i for i, name in enumerate(colored) if name and i >= begin] == list(range(begin, end))
+        said = part(shown, "said").text_content() or ""
+        if "needs no fact" in said:
+            assert "next" not in colored
+        else:
+            told, needs = (i for i, name in enumerate(colored) if name == "next")
+            orange += 1
+            assert begin <= needs < end
+            assert truths[needs].distance == needs - told
+            assert said == f"“{tokens[needs]}” takes a fact that was told {needs - told} tokens before."
+        if number + 1 < len(ends):
+            part(shown, "next").click()
+        begin = end
+    assert orange > 10
+    expect(part(shown, "next")).to_be_disabled()
+    # What the story tells itself in its last sentences.
+    rows = [row.locator("th, td").all_text_contents() for row in part(shown, "table").locator("tr").all()]
+    assert rows == [
+        ["Ella", "in the garden", "nothing", "a yellow lamp"],
+        ["Sam", "in the garden", "two black pencils and two gray flowers", ""],
+    ]
+    spans.nth(tokens.index("black")).click()
+    expect(part(shown, "table")).to_contain_text("two black pencils")
+    part(shown, "back").click()
+    expect(part(shown, "table")).to_contain_text("two blue pencils")

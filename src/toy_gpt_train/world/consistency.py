@@ -24,7 +24,7 @@ _WORDS: Final = {
 }
 
 
-class _Story:
+class Story:
     """What a story has told so far."""
 
     def __init__(self) -> None:
@@ -36,21 +36,42 @@ class _Story:
         self.wish: dict[str, str] = {}
 
     def child(self, word: str) -> str:
+        """Return whom a word stands for."""
         return self.subject if word in ("she", "he") else word
 
     def has(self, word: str, number: str, color: str, thing: str) -> None:
+        """A child has a thing, or two."""
         self.holder[thing], self.look[thing] = self.child(word), f"{number} {color}"
 
     def paint(self, thing: str, color: str) -> None:
+        """A thing has this color now."""
         if thing in self.look:
             self.look[thing] = f"{self.look[thing].split()[0]} {color}"
 
     def hide(self, thing: str, spot: str) -> None:
+        """Nobody has the thing now."""
         self.holder[thing], self.spot[thing] = "", spot
 
     def all_of(self, child: str) -> str:
+        """Return all that a child has, in words."""
         things = [f"{self.look[thing]} {thing}" for thing, holder in self.holder.items() if holder == child]
         return " and ".join(things) or "nothing"
+
+    def hear(self, sentence: str) -> None:
+        """Take in a sentence, without its end mark; a form that is none of the world's tells nothing.
+
+        Example:
+            >>> story = Story()
+            >>> story.hear("Mina has a red ball")
+            >>> story.hear("then Mina gives the ball to Tom")
+            >>> story.all_of("Tom")
+            'a red ball'
+        """
+        for form, tell in _TELLING:
+            for told in form.finditer(sentence):
+                tell(self, *told.groups())
+        if sentence.split(" ", 1)[0] in NAMES:
+            self.subject = sentence.split(" ", 1)[0]
 
 
 def _pattern(text: str) -> re.Pattern[str]:
@@ -62,7 +83,7 @@ _TELLING: Final[tuple[tuple[re.Pattern[str], Callable[..., None]], ...]] = tuple
     (_pattern(form), tell)
     for form, tell in (
         ("^W is P", lambda s, child, place: s.place.update({s.child(child): place})),
-        ("^W has (a|two) C T$", _Story.has),
+        ("^W has (a|two) C T$", Story.has),
         ("N goes to the G", lambda s, child, place: s.place.update({child: f"{PLACES[place][0]} the {place}"})),
         ("N goes to N , who is P$", lambda s, child, other, place: s.place.update({child: place, other: place})),
         ("gives the T to N", lambda s, thing, child: s.holder.update({thing: child})),
@@ -82,7 +103,7 @@ _WHERE, _CALL, _WHO, _COLOR, _SPOT, _HAVE, _WISH = map(
 )
 
 
-def _answer(story: _Story, question: str) -> str | None:
+def _answer(story: Story, question: str) -> str | None:
     """Return the right answer to a question, or None if it is none, or nobody has told."""
     if (asked := _WHERE.match(question)) and asked[1] in story.place:
         return f"{asked[1]} is {story.place[asked[1]]}"
@@ -108,7 +129,7 @@ _STILL: Final = _pattern("^the T (is|are) still (.+)$")
 
 def _judge(sentences: Iterable[str]) -> Iterator[bool]:
     """Yield for each answer of one story whether it is right."""
-    story, expected, at_last = _Story(), None, False
+    story, expected, at_last = Story(), None, False
     for sentence in sentences:
         if expected is not None:
             if sentence.startswith("asks "):
@@ -124,11 +145,7 @@ def _judge(sentences: Iterable[str]) -> Iterator[bool]:
         elif at_last and (still := _STILL.match(sentence)) and still[1] in story.holder:
             yield story.holder[still[1]] == "" and story.spot[still[1]] == still[3]
         else:
-            for form, tell in _TELLING:
-                for told in form.finditer(sentence):
-                    tell(story, *told.groups())
-            if sentence.split(" ", 1)[0] in NAMES:
-                story.subject = sentence.split(" ", 1)[0]
+            story.hear(sentence)
             expected = _answer(story, sentence)
 
 
