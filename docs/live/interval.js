@@ -66,7 +66,7 @@
       }));
       const { bits, waiting } = certain(low, size);
       said.textContent = isOver
-        ? `The surprise is ${(-Math.log2(size)).toFixed(2)} bits. ${bits.length} bits are certain, and ${waiting + 1} more to name a number in the interval: ${bits.length + waiting + 1} bits are sent.`
+        ? `The surprise is ${(-Math.log2(size)).toFixed(2)} bits. ${bits.length} bits are certain, and ${waiting + 1} more name${waiting ? "" : "s"} a number in the interval: ${bits.length + waiting + 1} bits are sent, and the reader adds zeros.`
         : `From ${low.toFixed(6)} to ${(low + size).toFixed(6)}. Next comes “${words[step]}”, and keeps its part:`;
       slider.nextElementSibling.textContent = `${step} of ${words.length}`;
       [back.disabled, next.disabled] = [step === 0, isOver];
