@@ -173,6 +173,7 @@ def neighbors() -> str:
         f'<optgroup label="{kind}">{"".join(f"<option>{token}</option>" for token in words)}</optgroup>'
         for kind, words in _KINDS.items()
     )
+    small = [[round(x, 4) for x in vector] for vector in vectors]
     picked = by_token[_PICKED]
     nearest = sorted(
         (token for token in tokens if token != _PICKED), key=lambda token: -_cosine(picked, by_token[token])
@@ -190,7 +191,7 @@ def neighbors() -> str:
         f'<p class="shades" data-part="list" role="group" aria-label="The nearest neighbors">{found}</p>'
         f'<p class="note">The drawing shows {share:.0%} of the variance; the cosine is of all 16 numbers.</p>'
     )
-    return figure("neighbors", "Pick a word and see its neighbors", body, {"tokens": tokens, "vectors": vectors})
+    return figure("neighbors", "Pick a word and see its neighbors", body, {"tokens": tokens, "vectors": small})
 
 
 def _cosine(a: Sequence[float], b: Sequence[float]) -> float:
