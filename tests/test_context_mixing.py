@@ -14,11 +14,11 @@ import toy_gpt_train as tg
 from toy_gpt_train.errors import InputError, StopTraining
 from toy_gpt_train.math_training import argmax
 from toy_gpt_train.models.base import Text
-from toy_gpt_train.models.context_mixing import REPEATS_NAME, ContextMixing
+from toy_gpt_train.models.context_mixing import ContextMixing
 from toy_gpt_train.models.contexts import Contexts
 from toy_gpt_train.models.counters import DELAY, Counters
 from toy_gpt_train.models.mixer import CORRECTIONS_NAME, WEIGHTS_NAME, Mixer
-from toy_gpt_train.models.repeats import Repeats
+from toy_gpt_train.models.repeats import REPEATS_NAME, Repeats
 from toy_gpt_train.models.scores import summarize
 from toy_gpt_train.models.token_code import token_code
 from toy_gpt_train.project import RESOURCE_ROOT

@@ -19,35 +19,23 @@ from collections import Counter, deque
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from copy import copy
 from dataclasses import dataclass
-from heapq import heappop, heappush
 from itertools import islice
 from math import log
 from typing import Any, ClassVar, Final, NamedTuple, Self
 
 from toy_gpt_train.errors import InputError
 from toy_gpt_train.math_training import SMALLEST_PROBABILITY, add_up
-from toy_gpt_train.models.base import (
-    COUNT,
-    NUMBER,
-    TENSORS_NAME,
-    Column,
-    Content,
-    Model,
-    ModelTable,
-    OnStart,
-    Record,
-    Text,
-)
+from toy_gpt_train.models.base import TENSORS_NAME, Column, Content, Model, OnStart, Record, Text
 from toy_gpt_train.models.contexts import Contexts
 from toy_gpt_train.models.counters import Counters
 from toy_gpt_train.models.mixer import Mixed, Mixer
-from toy_gpt_train.models.repeats import LONGEST, Repeats
+from toy_gpt_train.models.repeats import LONGEST, REPEATS_COLUMNS, REPEATS_NAME, Repeats
 from toy_gpt_train.models.scores import Prediction, longest_context_floor, summarize
 from toy_gpt_train.models.token_code import token_code
 from toy_gpt_train.models.views import LAGS, LOOK_BACK
+from toy_gpt_train.nn.modules import LensStep
 from toy_gpt_train.progress import OnProgress
 
-REPEATS_NAME: Final = "05_repeats.csv"
 _SIZE_LIMIT: Final = 1 << 48  # bytes
 _RATES: Final = (0.02, 0.002)  # of the mixer: the first, which falls with 1 / tokens, and the lowest
 _SLOWER: Final = 10_000  # tokens, after which the first rate is halved
@@ -64,14 +52,6 @@ class Place(NamedTuple):
     previous: int  # the last token, V + 1 at the beginning
     expected: Mapping[int, int]  # the bit at each node on the way to the token that a repeat tells
     length: int  # of the repeat
-
-
-class LensStep(NamedTuple):
-    """What one context says of every token."""
-
-    place: str  # its name
-    logits: list[float]
-    attention: list[list[float]]  # none
 
 
 class Vote(NamedTuple):
@@ -156,23 +136,13 @@ class ContextMixing(Model):
             p = 1.0 if token_id < self.vocab_size else 0.0
             for node, bit in decisions.items():
                 p *= votes[node].mixed.p if bit else 1 - votes[node].mixed.p
-            best = self._most_likely(place, dict(votes)) if position >= ranked_from else -1
+            best = self._most_likely(place, votes) if position >= ranked_from else -1
             if self._learns:
                 self._learn(place, votes, token_id)
             yield Prediction(p, best, None)
 
-    def _most_likely(self, place: Place, votes: dict[int, Vote]) -> int:
-        """Return the most likely token: follow the most likely branch that is still open, until it ends at a token."""
-        children = self.code.children
-        root = 0 if children else ~0
-        waiting = [(-1.0, max(~root, -1), root)]  # the lowest id first where several are as likely
-        while True:
-            p, token_id, node = heappop(waiting)
-            if node < 0:
-                return token_id
-            vote = votes.get(node) or votes.setdefault(node, self._vote(place, node))
-            for child, share in zip(children[node], (1 - vote.mixed.p, vote.mixed.p), strict=True):
-                heappush(waiting, (p * share, max(~child, -1), child))
+    def _most_likely(self, place: Place, votes: Mapping[int, Vote]) -> int:
+        return self.code.most_likely(lambda node: (votes.get(node) or self._vote(place, node)).mixed.p)
 
     # --- learning ------------------------------------------------------------------------------------------
 
@@ -264,9 +234,9 @@ class ContextMixing(Model):
         for k, name in enumerate(names):
             said = [add_up(one[2 * k : 2 * k + 2]) for one in weighed]
             logits = [add_up([said[n] if bit else -said[n] for n, bit in path]) for path in self.code.paths]
-            steps.append(LensStep(name, logits, []))
+            steps.append(LensStep(name, [], logits))
         probs = self.code.leaves([vote.mixed.p for vote in votes])
-        return [*steps, LensStep("log p", [log(max(p, SMALLEST_PROBABILITY)) for p in probs], [])]
+        return [*steps, LensStep("log p", [], [log(max(p, SMALLEST_PROBABILITY)) for p in probs])]
 
     # --- its content, for files ----------------------------------------------------------------------------
 
@@ -285,31 +255,21 @@ class ContextMixing(Model):
         return self._columns()
 
     def _columns(self) -> dict[str, tuple[Column, ...]]:
-        repeats = (Column("length", COUNT), Column("count", COUNT), Column("probability", NUMBER))
-        return self.mixer.columns() | {REPEATS_NAME: repeats}
+        return self.mixer.columns() | {REPEATS_NAME: REPEATS_COLUMNS}
 
     def content(self) -> Content:
         """Return the counters and the text as tensors, weights and corrections as tables."""
-        hits = [(length, n, p) for length, (p, n) in enumerate(self.repeats.hits)]
-        repeats = ModelTable(REPEATS_NAME, self._columns()[REPEATS_NAME], len(hits), hits)
         tensors = {name: ((len(numbers),), numbers) for name, numbers in self._arrays().items()}
-        return Content("safetensors", [*self.mixer.tables(), repeats], tensors)
+        return Content("safetensors", [*self.mixer.tables(), self.repeats.table()], tensors)
 
     def _arrays(self) -> "dict[str, array[int]]":
-        counters, repeats = self.counters, self.repeats
-        return {
-            "text": repeats.text,
-            "repeat_places": repeats.places,
-            "counters": counters.states,
-            "counter_tags": counters.tags,
-        }
+        return self.repeats.arrays() | self.counters.arrays()
 
     def load_tensors(self, tensors: Mapping[str, tuple[tuple[int, ...], Any]]) -> None:
         """Become the part of the model that is in tensors: the text first, for the sizes follow from it."""
         if tensors.keys() != self._arrays().keys():
             raise ValueError(f"the tensors are not {', '.join(self._arrays())}")
-        text = tensors["text"][1][:]
-        counted = Counter(text)
+        counted = Counter(tensors["text"][1][:])
         if not all(type(i) is int and i < self.vocab_size for i in counted):
             raise ValueError(f"the text has other ids than 0 to {self.vocab_size - 1}")
         self._prepare(self._tokens, [counted[i] for i in range(self.vocab_size)])
@@ -317,19 +277,14 @@ class ContextMixing(Model):
             shape, numbers = tensors[name]
             if numbers.typecode != ours.typecode or (name != "text" and shape != (len(ours),)):
                 raise ValueError(f"tensor {name}: not {len(ours)} numbers of the type {ours.typecode}")
-        self.repeats.text = text
-        self.repeats.places = tensors["repeat_places"][1][:]
-        if max(self.repeats.places) >= max(len(text), 1):
-            raise ValueError("a repeat is outside the text")
-        self.counters.states, self.counters.tags = tensors["counters"][1][:], tensors["counter_tags"][1][:]
+        arrays = {name: numbers[:] for name, (_, numbers) in tensors.items()}
+        self.repeats.load_arrays(arrays)
+        self.counters.load_arrays(arrays)
 
     def load_tables(self, tables: Mapping[str, Iterable[tuple[Any, ...]]]) -> None:
         """Become the model that content() described, after load_tensors()."""
         self.mixer.load(tables)
-        found = {length: (p, n) for length, n, p in tables[REPEATS_NAME]}
-        if [*found] != [*range(LONGEST + 1)] or not all(0 <= p <= 1 for p, _ in found.values()):
-            raise ValueError(f"not a probability for each length of a repeat from 0 to {LONGEST}")
-        self.repeats.hits = [*found.values()]
+        self.repeats.load_table(tables[REPEATS_NAME])
 
     def counted_tokens(self) -> Iterator[tuple[str, Sequence[int], int]]:
         """Yield how often the text has each token."""

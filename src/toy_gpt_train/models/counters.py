@@ -15,7 +15,7 @@ Source: Mahoney (2005), "Adaptive weighing of context models for lossless data c
 """
 
 from array import array
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from math import log
 from typing import Final
 
@@ -91,3 +91,11 @@ class Counters:
             else:
                 all_tags[slot] = tag
                 all_states[slot] = fresh
+
+    def arrays(self) -> "dict[str, array[int]]":
+        """Return the counters and their tags, by name."""
+        return {"counters": self.states, "counter_tags": self.tags}
+
+    def load_arrays(self, arrays: "Mapping[str, array[int]]") -> None:
+        """Take them back."""
+        self.states, self.tags = arrays["counters"], arrays["counter_tags"]

@@ -90,13 +90,14 @@ _WORDS: Final = ("lag_1", "prefix", "lag_2", "word_1", "word_2")
 _LINES: Final = ("lag_1", "lag_2", "lag_3", "prefix", "column")
 CHARACTERS: Final = Recipe((LAGS[:3], LAGS[:5], LAGS[:8], _WORDS, _LINES), gates=("previous", "column", "matched"))
 OTHER_TOKENS: Final = Recipe(contexts=(LAGS[:1], LAGS[:3]), gates=("matched",))
+_GATE_VIEWS: Final = {"previous": "lag_1", "column": "column"}  # of all gates but the last, "matched"
 
 
 class Reading(NamedTuple):
     """A text as the experts see it."""
 
-    columns: dict[str, str]  # every view of every position
-    contexts: list[list[str]]  # of each expert, the columns of its context
+    contexts: list[tuple[Expert, list[str]]]  # each expert, and the columns of its context
+    gates: list[str]  # the columns whose values choose weights
 
 
 class Opinions(NamedTuple):
@@ -225,24 +226,18 @@ class Mixture(Model):
         return {"avg_loss": loss / len(positions), "accuracy": correct / len(positions)}
 
     def _reading(self, columns: dict[str, str]) -> Reading:
-        return Reading(columns, [[columns[name] for name in names] for names in self.recipe.contexts])
+        contexts = [[columns[name] for name in names] for names in self.recipe.contexts]
+        return Reading(
+            [*zip(self.experts, contexts, strict=True)], [columns[_GATE_VIEWS[gate]] for gate in self.recipe.gates[:-1]]
+        )
 
     def _ask(self, reading: Reading, position: int) -> Opinions:
-        logs: list[list[float]] = []
-        met, times = 0, 0
-        for k, (expert, views) in enumerate(zip(self.experts, reading.contexts, strict=True)):
-            reached, row = expert.log_probs("".join([view[position] for view in views]))
-            logs.append(row)
-            if k == self._longest:
-                met, times = reached.length, reached.total
-        columns = reading.columns
-        gates = {
-            "previous": ord(columns["lag_1"][position]),
-            "column": ord(columns["column"][position]) if "column" in columns else 0,
-            # How long a context the longest memory matched, and how often it had met it, in powers of two.
-            "matched": 10 * met + min(times.bit_length(), 9),
-        }
-        return Opinions(logs, [gates[gate] for gate in self.recipe.gates], met + 1)
+        said = [expert.log_probs("".join([view[position] for view in views])) for expert, views in reading.contexts]
+        reached = said[self._longest][0]
+        gates = [ord(column[position]) for column in reading.gates]
+        # How long a context the longest memory matched, and how often it had met it, in powers of two.
+        gates.append(10 * reached.length + min(reached.total.bit_length(), 9))
+        return Opinions([row for _, row in said], gates, reached.length + 1)
 
     def _vectors(self, gates: Sequence[int]) -> list[Weights]:
         """Return the base and the correction from each gate, if its value was ever met; their sum is the weights."""
@@ -257,10 +252,11 @@ class Mixture(Model):
 
     def score(self, ids: Sequence[int], start: int = 0) -> Iterator[Prediction]:
         """Score a text, with K distributions over V tokens per position; ``context_seen`` is the longest memory's."""
-        reading = self._reading(self._views.columns(ids))
+        first = max(start - LOOK_BACK, 0)
+        reading = self._reading(self._views.columns(ids[first:]))
         longest = len(self.recipe.contexts[self._longest]) + 1
         for position in range(start, len(ids)):
-            said, target = self._ask(reading, position), ids[position]
+            said, target = self._ask(reading, position - first), ids[position]
             scores = mixed_logits(said.logs, self._vectors(said.gates))
             top = max(scores)
             total = add_up([exp(score - top) for score in scores])

@@ -8,9 +8,13 @@ Source: Mahoney (2005), "Adaptive weighing of context models for lossless data c
 """
 
 from array import array
-from collections.abc import Sequence
-from typing import Final
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, Final
 
+from toy_gpt_train.models.base import COUNT, NUMBER, Column, ModelTable
+
+REPEATS_NAME: Final = "05_repeats.csv"
+REPEATS_COLUMNS: Final = (Column("length", COUNT), Column("count", COUNT), Column("probability", NUMBER))
 LONGEST: Final = 32
 _MOST_COUNTED: Final = 400
 _SLOTS: Final = (1 << 10, 1 << 26)  # the fewest and the most
@@ -61,3 +65,28 @@ class Repeats:
         p, n = self.hits[length]
         n = min(n + 1, _MOST_COUNTED)
         self.hits[length] = p + (hit - p) / n, n
+
+    # --- its content, for files ----------------------------------------------------------------------------
+
+    def arrays(self) -> "dict[str, array[int]]":
+        """Return the text and the places, by name."""
+        return {"text": self.text, "repeat_places": self.places}
+
+    def table(self) -> ModelTable:
+        """Return the probabilities by length."""
+        return ModelTable(
+            REPEATS_NAME, REPEATS_COLUMNS, len(self.hits), [(k, n, p) for k, (p, n) in enumerate(self.hits)]
+        )
+
+    def load_arrays(self, arrays: "Mapping[str, array[int]]") -> None:
+        """Take the text and the places back; ValueError if a place is outside the text."""
+        self.text, self.places = arrays["text"], arrays["repeat_places"]
+        if max(self.places) >= max(len(self.text), 1):
+            raise ValueError("a repeat is outside the text")
+
+    def load_table(self, rows: Iterable[tuple[Any, ...]]) -> None:
+        """Take the probabilities back; ValueError if they do not fit."""
+        found = {length: (p, n) for length, n, p in rows}
+        if [*found] != [*range(LONGEST + 1)] or not all(0 <= p <= 1 for p, _ in found.values()):
+            raise ValueError(f"not a probability for each length of a repeat from 0 to {LONGEST}")
+        self.hits = [*found.values()]

@@ -12,7 +12,8 @@ Source: Fano (1949), "The transmission of information", for the cuts.
 """
 
 from bisect import bisect_left
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from heapq import heappop, heappush
 from itertools import accumulate
 from typing import NamedTuple
 
@@ -36,6 +37,21 @@ class TokenCode(NamedTuple):
                 else:
                     reached[child] = reached[node] * share
         return found
+
+    def most_likely(self, decide: Callable[[int], float]) -> int:
+        """Return the most likely token, the lowest id of several; ``decide`` says how likely the bit 1 is at a node.
+
+        The most likely branch that is still open is followed until it ends at a token, so few nodes are asked.
+        """
+        root = 0 if self.children else ~0
+        waiting = [(-1.0, max(~root, -1), root)]
+        while True:
+            p, token_id, node = heappop(waiting)
+            if node < 0:
+                return token_id
+            one = decide(node)
+            for child, share in zip(self.children[node], (1 - one, one), strict=True):
+                heappush(waiting, (p * share, max(~child, -1), child))
 
 
 def token_code(frequencies: Sequence[int], tokens: Sequence[str]) -> TokenCode:
