@@ -54,6 +54,8 @@ KINDS: dict[str, tuple[str, dict[str, Any], dict[str, float]]] = {
     "kneser-ney bpe": ("kneser-ney", {"tokenizer": "bpe", "bpe_vocab": 262, "context": 2}, {}),
     "mixture": ("mixture", {"tokenizer": "char"}, {}),
     "mixture of words": ("mixture", {}, {}),
+    "context mixing": ("context-mixing", {"tokenizer": "char"}, {}),
+    "context mixing of words": ("context-mixing", {}, {}),
     "embeddings": ("embeddings", {**_TINY, "hidden_dim": 4, "context": 2}, {}),
     "attention": ("attention", {**_TINY, "context": 4}, {}),
     "gpt": ("gpt", _BLOCK, {}),

@@ -36,7 +36,7 @@ from toy_gpt_train.models.scores import summarize
 from toy_gpt_train.tokenizers.encoded import encode_corpus
 from toy_gpt_train.tokenizers.word import WordTokenizer
 
-KINDS = ("unigram", "bigram", "context-2", "context-3", "context-5", "kneser-ney", "mixture")
+KINDS = ("unigram", "bigram", "context-2", "context-3", "context-5", "kneser-ney", "mixture", "context-mixing")
 TABLE_FILES = ["00_meta.json", "01_vocabulary.csv", "02_model_weights.csv", "03_token_embeddings.csv"]
 
 # All that CSV, labels, line ends, terminals and Unicode have stumbled over.
@@ -45,7 +45,8 @@ NASTY = (
 )
 characters = st.one_of(st.sampled_from(NASTY), st.characters(exclude_categories=["Cs"]))
 
-COUNTING = ("kneser-ney", "mixture")  # they have no epochs and no step size to be told
+COUNTING = ("kneser-ney", "mixture", "context-mixing")  # they have no epochs and no step size to be told
+ONLINE = ("mixture", "context-mixing")  # their training loss is taken while they learn
 
 
 def forced_layout(layout: str) -> AbstractContextManager[Any]:
@@ -273,7 +274,7 @@ def test_metadata_has_every_field_of_the_contract(tmp_path: Path, kind: str) -> 
     assert meta["context_size"] == context
     assert meta["training"].keys() == {"learning_rate", "epochs", "epoch_definition"}
     # Counting takes no steps and one pass; the mixture has a learning rate of its own.
-    done = {"kneser-ney": (0.0, 1), "mixture": (0.003, 1)}.get(kind, (0.25, 2))
+    done = {"kneser-ney": (0.0, 1), "mixture": (0.003, 1), "context-mixing": (0.02, 1)}.get(kind, (0.25, 2))
     assert (meta["training"]["learning_rate"], meta["training"]["epochs"]) == done
     assert meta["corpus"]["path"] == "texts/tiny.txt"
     assert meta["corpus"]["filename"] == "tiny.txt"
@@ -494,7 +495,7 @@ def assert_same_run(loaded: tg.Run, run: tg.Run, ids: Sequence[int]) -> None:
     for length in range(model.min_context, min(model.context_size, 20)):
         assert loaded.model.next_probs(ids[:length]) == model.next_probs(ids[:length])
     assert list(loaded.model.score(ids, model.min_context)) == list(model.score(ids, model.min_context))
-    if run.name != "mixture":  # its loss is taken while it learns
+    if run.name not in ONLINE:
         start = model.context_size
         loss = summarize(zip(loaded.model.score(ids, start), ids[start:], strict=True)).loss
         assert abs(loss - loaded.meta["metrics"]["train_loss"]) <= 0.5e-6 + 1e-12
@@ -509,7 +510,7 @@ def run_of_tokens(kind: str, tokens: Sequence[str], learned: Sequence[str], **op
     model = entry.model_class.build(len(tokens), chosen, 0)
     history = list(model.fit(Text(ids, len(ids), tokens), chosen, seed=0))
     start = model.context_size
-    loss = 0.0 if kind == "mixture" else summarize(zip(model.score(ids, start), ids[start:], strict=True)).loss
+    loss = 0.0 if kind in ONLINE else summarize(zip(model.score(ids, start), ids[start:], strict=True)).loss
     meta = new_meta(
         corpus_of("any").source,
         model.training_record(chosen, history),
@@ -543,7 +544,9 @@ def test_any_words_are_read_back_exactly(
             written.append({path.name: path.read_bytes() for path in run.save(base)})
     assert written[0] == written[1]
     loaded = tg.load(base)
-    assert loaded.meta["weights"]["layout"] == ("tables" if kind in COUNTING else layout)
+    assert loaded.meta["weights"]["layout"] == (
+        "safetensors" if kind == "context-mixing" else "tables" if kind in COUNTING else layout
+    )
     assert_same_run(loaded, run, ids)
 
 

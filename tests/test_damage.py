@@ -29,6 +29,7 @@ OPTIONS: dict[str, tuple[str, ...]] = {
     "unigram": ("unigram",),
     "kneser-ney": ("kneser-ney",),
     "mixture": ("mixture", "--tokenizer", "char"),
+    "context-mixing": ("context-mixing", "--tokenizer", "char"),
     "bpe": ("bigram", "--tokenizer", "bpe", "--bpe-vocab", "262"),
 }
 RUNS = tuple(OPTIONS)
@@ -42,7 +43,7 @@ def run_files(trained: Callable[..., Path]) -> Callable[[str], Files]:
         rows, cells = LAYOUT_LIMITS.get(run, LAYOUT_LIMITS["all"])
         with mock.patch.multiple(io_artifacts, ALL_ROWS_LIMIT=rows, DENSE_CELLS_LIMIT=cells):
             # WHY a seed: ``trained`` knows options, not layouts, and context-2 is laid out in two ways here.
-            epochs = () if run in ("kneser-ney", "mixture") else ("--epochs", 2)
+            epochs = () if run in ("kneser-ney", "mixture", "context-mixing") else ("--epochs", 2)
             base = trained(*OPTIONS[run], *epochs, "--seed", RUNS.index(run))
         return {path.name: path.read_bytes() for path in sorted((base / "artifacts").iterdir())}
 
@@ -120,8 +121,14 @@ def csv_files(files: Files) -> list[str]:
 def test_undamaged_files_are_read(run_files: Callable[[str], Files], infer: Callable[..., Any], run: str) -> None:
     files = run_files(run)
     layout = json.loads(files[META])["weights"]["layout"]
-    assert layout == {"unigram": "all", "bpe": "all", "kneser-ney": "tables", "mixture": "tables"}.get(run, run)
-    assert len(files_read(files)) == {"kneser-ney": 4, "mixture": 9, "bpe": 5}.get(run, 3)
+    assert layout == {
+        "unigram": "all",
+        "bpe": "all",
+        "kneser-ney": "tables",
+        "mixture": "tables",
+        "context-mixing": "safetensors",
+    }.get(run, run)
+    assert len(files_read(files)) == {"kneser-ney": 4, "mixture": 9, "context-mixing": 6, "bpe": 5}.get(run, 3)
     outcome = infer(files)
     assert (outcome.code, outcome.err) == (0, "")
 
