@@ -31,6 +31,7 @@ pytest.importorskip("latex2mathml", reason="the dependency group docs is not ins
 
 from builder.commands import Block, blocks_of, results  # noqa: E402
 from builder.directives import drawings_of  # noqa: E402
+from builder.images import image  # noqa: E402
 from builder.notebooks import lessons, notebook_of  # noqa: E402
 
 LESSONS = lessons()
@@ -157,6 +158,17 @@ def test_a_lesson_by_hand() -> None:
     assert [cell["id"] for cell in made["cells"]] == [f"cell-{number}" for number in range(25)]
 
 
+def test_an_image_needs_nothing_but_itself() -> None:
+    tag = image('<svg viewBox="0 -9 40 20" class="picture"><text>a &lt; b</text></svg>', 'so "a" it is')
+    found = re.fullmatch(r'<img alt="so &quot;a&quot; it is" src="data:image/svg\+xml;base64,([\w+/=]+)">', tag)
+    assert found
+    style, paper, text = ElementTree.fromstring(base64.b64decode(found[1]))
+    assert "--chart-1: #00796b;" in (style.text or "")
+    assert "svg.picture text" in (style.text or "")
+    assert [paper.get(name) for name in ("x", "y", "width", "height")] == ["0", "-9", "40", "20"]
+    assert text.text == "a < b"
+
+
 # --- all lessons ------------------------------------------------------------------------------------------------
 
 
@@ -219,8 +231,8 @@ def test_the_site_has_the_notebook_and_leads_to_it(name: str) -> None:
     images = re.findall(r'<img alt="[^"]+" src="data:image/svg\+xml;base64,([^"]+)">', text)
     asked = [kind for kind, _ in drawings_of(LESSONS[name]) if kind in ("chart", "picture")]
     assert len(images) >= len(asked)
-    for image in images:
-        svg = ElementTree.fromstring(base64.b64decode(image))
+    for data in images:
+        svg = ElementTree.fromstring(base64.b64decode(data))
         assert svg.tag == "{http://www.w3.org/2000/svg}svg"
         assert len(list(svg.iter())) > 10
     assert f'href="../notebooks/{name}.ipynb"' in (SITE / "lessons" / f"{name}.html").read_text("utf-8")
