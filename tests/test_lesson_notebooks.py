@@ -63,7 +63,7 @@ z = 3
 ```
 
 ```text
-to read
+to[read](x)
 ```
 
 {{ file corpus/000_cat_dog.txt 1-2 }}
@@ -137,7 +137,7 @@ def test_a_lesson_by_hand() -> None:
         ("markdown", "## The mathematics\n\n$$p = {-1}$$"),
         ("code", "from math import exp\nx = 1\nexp(0)"),
         ("code", "for y in (1, 2):\n    print(y)\nz = 3"),
-        ("markdown", "```text\nto read\n```"),
+        ("markdown", "```text\nto[read](x)\n```"),
         ("markdown", file),
         ("markdown", "## An experiment"),
         ("code", 'from pathlib import Path\n\nPath("two.txt").write_text("a b");'),

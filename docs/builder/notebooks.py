@@ -112,8 +112,15 @@ def _cells(markdown: str, drawn: Images) -> Iterator[Cell]:
                 # WHY hidden: it is the answer. JupyterLab shows a hidden source when asked to.
                 yield new_code_cell(source, metadata={"jupyter": {"source_hidden": True}} if summary else {})
         elif part.strip():
-            text = _shown(part, drawn) if part.startswith("{{") else _PAGE_LINK.sub(r"\1", part).strip()
+            text = _read(part, drawn)
             yield new_markdown_cell(f"<details>\n{summary}\n\n{text}\n\n</details>" if summary else text)
+
+
+def _read(part: str, drawn: Images) -> str:
+    """Return a part that is only read: a directive, code, or prose."""
+    if part.startswith("{{"):
+        return _shown(part, drawn)
+    return part if part.startswith("```") else _PAGE_LINK.sub(r"\1", part).strip()
 
 
 def _shown(directive: str, drawn: Images) -> str:
