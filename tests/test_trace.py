@@ -18,6 +18,7 @@ from toy_gpt_train.forgetting import forget
 from toy_gpt_train.inference.trace import TrainingIndex, by_line, trace
 from toy_gpt_train.learned_text import LearnedText, find_text, lines_of
 from toy_gpt_train.models.kneser_ney import KneserNey
+from toy_gpt_train.project import RESOURCE_ROOT
 from toy_gpt_train.tracing import index_of, keep_index
 
 TEXT = "the cat sees the dog .\nthe dog sees a cat .\n\na cat runs to the dog .\nthe cat runs .\n"
@@ -268,6 +269,14 @@ def test_an_index_that_nothing_could_use_is_refused_before_training(tmp_path, mo
     assert answer.refused
     assert f"--trace does not apply to {model}" in answer.err
     assert not list(tmp_path.iterdir())
+
+
+def test_a_copy_of_a_text_of_the_project_is_found_by_its_name(tmp_path):
+    copy = shutil.copy(RESOURCE_ROOT / "corpus" / "000_cat_dog.txt", tmp_path)
+    run = tg.train("kneser-ney", copy, save_to=tmp_path / "run")
+    meta = tg.load(tmp_path / "run").meta
+    assert meta["corpus"]["path"] == "000_cat_dog.txt"
+    assert find_text(meta, run.tokenizer, tmp_path / "run").lines[0] == "the cat runs .\n"
 
 
 def test_a_text_outside_the_folder_of_the_run_is_indexed(tmp_path):

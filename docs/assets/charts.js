@@ -40,7 +40,7 @@
 
   /** Read a figure's table: the columns' names, the rows' names, and a record of each value; an empty cell has none. */
   function read(figure) {
-    const texts = (row) => [...row.cells].map((cell) => cell.textContent);
+    const texts = (row) => [...row.children].map((cell) => cell.textContent);
     const columns = texts(figure.querySelector("thead tr"));
     const rows = [...figure.querySelectorAll("tbody tr")].map(texts);
     const values = rows.flatMap(([name, ...cells], row) =>

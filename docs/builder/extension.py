@@ -3,6 +3,7 @@
 mkdocs.yml names it among its Markdown extensions, as ``builder.extension``: so it works with any generator that renders
 by Python-Markdown. In a page's Markdown, fenced blocks of the languages ``run``, ``script`` and ``session`` are run
 (commands.py), directives are replaced (directives.py), and the first use of a term leads to the glossary (glossary.py).
+A lesson gets a link to its notebook (notebooks.py).
 """
 
 import posixpath
@@ -37,10 +38,19 @@ class _Expand(Preprocessor):
         if page is None:
             return lines
         playground = relative(_PLAYGROUND, page)
+        if page.startswith("lessons/") and "## The idea" in lines:
+            lines = _with_notebook(lines, page)
         try:
             return transcripts.run_blocks(directives.expand("\n".join(lines), playground)).split("\n")
         except Exception as error:
             raise RuntimeError(f"docs/{page}: {error}") from error
+
+
+def _with_notebook(lines: list[str], page: str) -> list[str]:
+    """Return a lesson with a link to its notebook above its first part."""
+    start = lines.index("## The idea")
+    address = relative(page.replace("lessons/", "notebooks/").replace(".md", ".ipynb"), page)
+    return [*lines[:start], f"[This lesson as a notebook]({address}){{ .notebook download }}", "", *lines[start:]]
 
 
 class _Terms(Treeprocessor):

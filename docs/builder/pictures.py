@@ -81,7 +81,7 @@ def gradient_by_hand() -> str:
         (340, 210, "L = y y", y * y, 1),
     ]
     parts = [
-        _box(px, py, 130, 84, title, f"{number}".replace("-", "&minus;"), f"gradient {grad}")
+        _box(px, py, 130, 84, title, f"{number}".replace("-", "&#8722;"), f"gradient {grad}")
         for px, py, title, number, grad in boxes
     ]
     paths = ["M140 52 C160 52 155 92 171 96", "M140 152 C160 152 155 112 171 108", "M140 252 H171"]

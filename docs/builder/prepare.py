@@ -34,10 +34,10 @@ _Settings.add_multi_constructor("!", lambda loader, suffix, node: None)
 
 
 def prepare() -> None:
-    """Write the files, then run what the pages run."""
+    """Run what the pages run, then write the files; the notebooks among them have charts that were drawn before."""
     settings: dict[str, Any] = yaml.load((ROOT / "mkdocs.yml").read_text(encoding="utf-8"), _Settings)  # noqa: S506
-    write_files(dict(all_files(settings["extra"]["playground_runtime"])))
     run_pages()
+    write_files(dict(all_files(settings["extra"]["playground_runtime"])))
 
 
 def write_files(files: dict[str, Content]) -> None:

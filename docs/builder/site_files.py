@@ -1,4 +1,4 @@
-"""What the site has besides its pages: the explorer with the committed runs, the playground, and libraries.
+"""What the site has besides its pages: the explorer with the committed runs, the playground, notebooks, and libraries.
 
 The playground gets the package as a wheel, built here; the texts to begin with; a list of the models; and, unless
 mkdocs.yml names another address for it, the runtime that runs Python in a browser.
@@ -17,6 +17,7 @@ from typing import Any, Final
 
 from builder.bundle import bundle
 from builder.home import model_script
+from builder.notebooks import all_notebooks
 from builder.npm import package_file
 from builder.paths import DOCS, ROOT
 from toy_gpt_train.models.registry import LADDER, ModelEntry
@@ -53,6 +54,7 @@ def all_files(runtime: str) -> Iterator[tuple[str, Content]]:
     yield "home/model.js", model_script()
     yield from _explorer()
     yield from _playground(runtime)
+    yield from all_notebooks()
 
 
 def _explorer() -> Iterator[tuple[str, Content]]:

@@ -97,7 +97,9 @@ def _found(recorded: Mapping[str, Any], base_dir: Path, given: Path | None) -> C
     name = recorded.get("path") or recorded["filename"]
     if not isinstance(name, str):
         raise InputError(f"the metadata say that the text is at {name!r:.40}, which is no path")
-    places = [given] if given is not None else [root / name for root in (base_dir, RESOURCE_ROOT, Path())]
+    # WHY corpus/: of a copy of one of the project's texts, only the name is recorded.
+    roots = base_dir, RESOURCE_ROOT, Path(), RESOURCE_ROOT / "corpus"
+    places = [given] if given is not None else [root / name for root in roots]
     if given is None and spec_of(Path(name)) is not None:
         places = [Path(name)]
     for place in places:

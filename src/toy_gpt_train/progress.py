@@ -38,7 +38,7 @@ class Progress:
         self._start = self._last = time.monotonic()
         self._first: tuple[float, float] | None = None  # when it was told how far it is, and how far
         self._tenths_shown = 0
-        self._shown: Any = None  # the bar on the screen, once it is drawn
+        self._shown: Any = None  # once the bar is drawn: in a notebook the bar, elsewhere its length
         self._on_estimate = on_estimate
 
     def update(self, fraction: float, status: str = "") -> None:
@@ -82,8 +82,10 @@ class Progress:
 
     def _draw(self, line: str) -> None:
         if self._display is None:
-            self._write(f"\r{line}\033[K")
-            self._shown = True
+            # WHY spaces too: a notebook that runs the command knows no code for erasing a line.
+            blank = f"\r{' ' * self._shown}" if self._shown else ""
+            self._write(f"{blank}\r{line}\033[K")
+            self._shown = len(line)
         elif self._shown is None:
             self._shown = self._display({"text/plain": line}, raw=True, display_id=True)
         else:
