@@ -201,6 +201,9 @@ class Job:
                 model, text.ids, text.held_out_sizes, text.frequencies, num_train, on_progress=on_progress
             )
             metrics.update(val_loss=held_out.loss, val_accuracy=held_out.accuracy)
+            if model.learns_online:
+                learner = watched(model.learner(), text.ids, num_train, on_progress)
+                metrics["val_loss_online"] = summarize(zip(learner, text.ids[num_train:], strict=True)).loss
         meta = self._meta(metrics)
         self.on_measured(meta)
         return meta, held_out

@@ -23,14 +23,15 @@ from toy_gpt_train.world.text import corpus_at, spec_of
 
 HELP: Final = "train every model and compare: loss, floor, accuracy, numbers, bytes, time"
 LESSON: Final = """The loss falls from model to model, and so does the floor, which no table of the same context can
-pass. The held-out loss shows when a model has only learned its text by heart.
+pass. The held-out loss shows when a model has only learned its text by heart; online is that
+of a model that learns each token after scoring it.
 
 examples:
   toy-gpt ladder --models unigram bigram context-2 kneser-ney --corpus my.txt --val-fraction 0.1 --base-dir my_ladder
   toy-gpt ladder           trains again what SE_MANIFEST.toml declares: the same files, byte for byte
   toy-gpt ladder --long    the same for the runs that take many minutes each: networks on the story world"""
 _WHAT: Final = ["code", "model", "corpus", "tokens"]
-HEADER: Final = [*_WHAT, "loss", "floor", "accuracy", "held-out loss", "numbers", "bytes", "seconds"]
+HEADER: Final = [*_WHAT, "loss", "floor", "accuracy", "held-out loss", "online", "numbers", "bytes", "seconds"]
 
 
 class LadderRun(NamedTuple):
@@ -123,7 +124,10 @@ def _train(one: LadderRun, corpus: Corpus, args: argparse.Namespace) -> list[obj
     if is_traced:
         keep_index(args.base_dir, one.name, one.corpus)
     metrics = trained.meta["metrics"]
-    losses = (metrics["train_loss"], trained.meta["loss_floor"], metrics["train_accuracy"], metrics.get("val_loss"))
+    losses = (
+        *(metrics["train_loss"], trained.meta["loss_floor"], metrics["train_accuracy"]),
+        *(metrics.get(name) for name in ("val_loss", "val_loss_online")),
+    )
     return [
         one.entry.code,
         one.entry.name,

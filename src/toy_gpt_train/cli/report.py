@@ -131,6 +131,8 @@ def training_report(run: Run, paths: Sequence[Path]) -> str:
         lines.append(f"          best held-out loss {best['val_loss']:.4f} at {unit} {best[unit]:.0f}{kept}")
     if run.held_out is not None:
         lines.append(figures_table(run, run.held_out, "the held-out part"))
+    if (online := metrics.get("val_loss_online")) is not None:
+        lines.append(f"          held-out loss {online:.4f} if it learns each token after scoring it (online)")
     if run.true_entropy is not None:
         lines.append(f"          true entropy of the held-out part {run.true_entropy:.4f}: no model can get below it")
     if advice := memorized(run.meta):

@@ -135,6 +135,7 @@ class Model(ABC):
     train_loss_on: ClassVar[str] = "the training text"
     steps_are_votes: ClassVar[bool] = False  # whether those of logit_lens() stand side by side
     trains_in_steps: ClassVar[bool] = False  # whether it can use workers and checkpoints
+    learns_online: ClassVar[bool] = False  # whether there is a learner()
     can_be_traced: ClassVar[bool] = False  # whether evidence() says which places gave a probability
 
     def __init__(self, vocab_size: int, context_size: int) -> None:

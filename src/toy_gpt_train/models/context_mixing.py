@@ -68,6 +68,7 @@ class ContextMixing(Model):
     default_context: ClassVar[int] = LOOK_BACK
     learning_rate: ClassVar[float] = _RATES[0]
     steps_are_votes: ClassVar[bool] = True
+    learns_online: ClassVar[bool] = True
     train_loss_on: ClassVar[str] = "the last tenth of the training text"
 
     def __init__(self, vocab_size: int, context_size: int = LOOK_BACK) -> None:

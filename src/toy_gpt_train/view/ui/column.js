@@ -130,6 +130,7 @@ function facts({ meta, model, lossFloor }) {
   const losses = {
     "training loss": meta.metrics.train_loss,
     "held-out loss": meta.metrics.val_loss,
+    "held-out loss, learning online": meta.metrics.val_loss_online,
     "loss floor": lossFloor,
   };
   const parts = [
