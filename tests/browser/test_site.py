@@ -144,12 +144,15 @@ def test_all_pages_share_a_theme_and_a_bar(context: BrowserContext, watch: Watch
     page.emulate_media(color_scheme="light")
     page.goto(site_address + "index.html")
     page.get_by_title("Switch to dark").click()  # the page is dark, though the system is light
-    for name, own in (("explorer/index.html", "Explorer"), ("playground/index.html", "Playground")):
+    for name, own, about in (
+        ("explorer/index.html", "Explorer", "explorer.html"),
+        ("playground/index.html", "Playground", "playground.html"),
+    ):
         page.goto(site_address + name, wait_until="networkidle")
         expect(page.locator("html")).to_have_attribute("data-theme", "dark")
         bar = page.get_by_role("banner")
         links = [link.evaluate("link => link.href") for link in bar.get_by_role("link").all()]
-        places = ("index.html", "lessons/index.html", "playground/index.html", "explorer/index.html")
+        places = ("index.html", "lessons/index.html", "playground/index.html", "explorer/index.html", about)
         assert links == [site_address + place for place in places]
         expect(bar.locator("[aria-current=page]")).to_have_text(own)
     page.get_by_role("button", name="Dark").click()
