@@ -745,6 +745,14 @@ def test_python_predicts_where_the_weights_stay_with_the_server(
         column.get_by_role("button", name="Generate", exact=True).click()
         has_added(column, 6)
         assert written_of(column) == "".join(expected["generated"])
+        column.get_by_role("option").nth(2).click()  # "the" of "the c"
+        after = json.loads(toy_gpt("infer", "--base-dir", large_run, "--prompt", "the", "--json").out)["top_k"][0]
+        said = f"After token 3 of 11, “e”, the model expects “{visible(after['token'])}” ({four_decimals(after['probability'])})"
+        expect(column.get_by_role("status").filter(has_text=said)).to_be_visible()
+        column.get_by_role("spinbutton", name="tokens").fill("1")
+        column.get_by_role("button", name="Generate", exact=True).click()  # to the end of the text
+        has_added(column, 7)
+        assert written_of(column).startswith("".join(expected["generated"]))
         for tab in ("Weights", "Embeddings"):
             expect(open_tab(column, tab)).to_contain_text("too large for this page")
         assert not [answer.url for answer in watch.responses if "safetensors" in answer.url]

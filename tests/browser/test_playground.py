@@ -801,7 +801,7 @@ def test_runs_are_kept_compared_and_shared(warm: Page, context: BrowserContext, 
     use_theme(warm, "light")
     warm.reload()  # nothing is lost
     expect(text_box(warm)).to_have_value(text)
-    expect(field(warm, "--model")).to_have_value("unigram")
+    expect(field(warm, "--model")).to_have_value("kneser-ney")
     runs_of(warm).nth(1).get_by_role("button", name="Open").click()
     expect(result_of(warm).get_by_role("definition").first).to_have_text("bigram")
     expect(field(warm, "--model")).to_have_value("bigram")

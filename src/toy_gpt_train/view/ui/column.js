@@ -43,6 +43,9 @@ export function column(run, entry, onPrompt) {
         write.stop();
         onPrompt(session.prompt);
       }
+      if (session.end !== null) {
+        write.stop(); // a token in the middle was chosen
+      }
       if (!session.isLocal) {
         [text, write].forEach((panel) => panel.update());
         fill(waiting, "Python is computing …");
