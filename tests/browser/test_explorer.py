@@ -747,8 +747,8 @@ def test_python_predicts_where_the_weights_stay_with_the_server(
         assert written_of(column) == "".join(expected["generated"])
         column.get_by_role("option").nth(2).click()  # "the" of "the c"
         after = json.loads(toy_gpt("infer", "--base-dir", large_run, "--prompt", "the", "--json").out)["top_k"][0]
-        said = f"After token 3 of 11, “e”, the model expects “{visible(after['token'])}” ({four_decimals(after['probability'])})"
-        expect(column.get_by_role("status").filter(has_text=said)).to_be_visible()
+        said = f"the model expects “{visible(after['token'])}” ({four_decimals(after['probability'])})."
+        expect(column.get_by_role("status").filter(has_text=f"After token 3 of 11, “e”, {said}")).to_be_visible()
         column.get_by_role("spinbutton", name="tokens").fill("1")
         column.get_by_role("button", name="Generate", exact=True).click()  # to the end of the text
         has_added(column, 7)

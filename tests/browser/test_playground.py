@@ -668,8 +668,8 @@ def test_a_run_that_no_page_can_compute_is_kept_and_named(warm: Page) -> None:
     fill_form(warm, "--model context-mixing --tokenizer char --corpus corpus/000_cat_dog.txt")
     button(warm, "Train").click()
     expect(warm.locator("#result").get_by_role("alert")).to_have_text(
-        "This run cannot be shown here: this page cannot predict with the counts of this context-mixing run; open it with "
-        "toy-gpt view --base-dir RUN, whose server predicts. Its files are in the ZIP file above.",
+        "This run cannot be shown here: this page cannot predict with the counts of this context-mixing run; open it "
+        "with toy-gpt view --base-dir RUN, whose server predicts. Its files are in the ZIP file above.",
         timeout=LOADING,
     )
     expect(button(warm, "Train")).to_be_visible(timeout=LOADING)
@@ -758,6 +758,8 @@ def test_it_waits_takes_a_step_and_changes_its_rate(warm: Page, tmp_path: Path) 
     assert status_of(warm).text_content() == before  # it waits
     step = int(before.partition("/")[0].removeprefix("step "))
     warm.get_by_role("slider", name="Learning rate").fill("-1")
+    warm.wait_for_timeout(1000)
+    assert status_of(warm).text_content() == before  # another rate is no step
     button(warm, "One step").click()
     expect(status_of(warm)).to_contain_text(f"step {step + 1}/")
     button(warm, "Continue").click()
