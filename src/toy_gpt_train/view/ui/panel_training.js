@@ -10,6 +10,7 @@ const LOSSES = [
   { column: "avg_loss", name: "training loss", kind: "train" },
   { column: "val_loss", name: "held-out loss", kind: "validation" },
 ];
+const ONE_LINE = "The log has one line, so there is no curve to draw: a model that counts learns in one pass.";
 const ABOUT = "Loss is how surprised the model is by the actual next token, in nats.";
 
 /** @type {(run: import("../core/run.js").Run) => HTMLElement} */
@@ -20,7 +21,9 @@ export function trainingPanel(run) {
   }
   const table = fold("The log as a table", () => tableOf(log));
   const floor = floorOf(run);
-  return element("div", element("p.note", floor === null ? ABOUT : `${ABOUT} ${floor.says}`), lossChart(log, floor), table);
+  const about = element("p.note", floor === null ? ABOUT : `${ABOUT} ${floor.says}`);
+  const curve = log.rows.length > 1 ? lossChart(log, floor) : element("p", ONE_LINE);
+  return element("div", about, curve, table);
 }
 
 /**
