@@ -10,6 +10,7 @@ const LOSSES = [
   { column: "avg_loss", name: "training loss", kind: "train" },
   { column: "val_loss", name: "held-out loss", kind: "validation" },
 ];
+const FLOORS = ["loss_floor", "above_floor"]; // columns of the log that say nothing where no loss floor is shown
 const ONE_LINE = "The log has one line, so there is no curve to draw: a model that counts learns in one pass.";
 const ABOUT = "Loss is how surprised the model is by the actual next token, in nats.";
 
@@ -19,8 +20,8 @@ export function trainingPanel(run) {
   if (log === null || log.rows.length === 0) {
     return element("p.note", "This run has no training log.");
   }
-  const table = fold("The log as a table", () => tableOf(log));
   const floor = floorOf(run);
+  const table = fold("The log as a table", () => tableOf(log, floor?.name === "loss floor" ? [] : FLOORS));
   const about = element("p.note", floor === null ? ABOUT : `${ABOUT} ${floor.says}`);
   const curve = log.rows.length > 1 ? lossChart(log, floor) : element("p", ONE_LINE);
   return element("div", about, curve, table);
@@ -46,7 +47,8 @@ export function lossChart(log, floor) {
   });
 }
 
-function tableOf({ columns, rows }) {
-  const shown = columns.map((name, i) => ({ name, value: (row) => row[i], show: (row) => numberText(row[i], 6) }));
+function tableOf({ columns, rows }, without) {
+  const all = columns.map((name, i) => ({ name, value: (row) => row[i], show: (row) => numberText(row[i], 6) }));
+  const shown = all.filter(({ name }) => !without.includes(name));
   return recordTable("The training log", shown, rows, 0).node;
 }
