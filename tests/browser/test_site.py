@@ -161,6 +161,17 @@ def test_all_pages_share_a_theme_and_a_bar(context: BrowserContext, watch: Watch
     watch.assert_quiet(urlsplit(site_address).netloc)
 
 
+def test_what_trains_in_a_lesson_is_compact_on_a_phone(context: BrowserContext, site_address: str) -> None:
+    page = context.new_page()
+    page.set_viewport_size({"width": 375, "height": 812})
+    page.goto(site_address + "lessons/700-gpt.html")
+    box = page.locator(".try").bounding_box()
+    assert box
+    assert box["height"] < 150
+    broken = "words => words.filter((word) => word.getClientRects().length > 1).length"  # after a hyphen
+    assert page.locator(".try .word").evaluate_all(broken) == 0
+
+
 # --- charts -----------------------------------------------------------------------------------------------------
 
 
