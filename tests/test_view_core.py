@@ -20,6 +20,7 @@ from itertools import product
 from math import dist, exp, fsum, hypot, log
 from operator import mul
 from pathlib import Path
+from statistics import fmean
 from typing import Any
 from unicodedata import ucd_3_2_0
 from unittest import mock
@@ -60,6 +61,8 @@ from toy_gpt_train.tokenizers.sentencepiece_json import PREFIXES
 from toy_gpt_train.tokenizers.word import WordTokenizer
 from toy_gpt_train.tracing import index_of as text_index
 from toy_gpt_train.tracing import keep_index
+from toy_gpt_train.view.server import VIEW_DIR
+from toy_gpt_train.world.text import stories
 
 NODE = shutil.which("node")
 OLDEST_NODE = 20
@@ -1344,6 +1347,12 @@ def test_damage_is_refused_with_a_sentence_that_names_the_file(
     assert named in str(refused.value)
 
 
+def test_the_true_entropy_on_the_page_is_that_of_the_stories() -> None:
+    (shown,) = re.findall(r"WORLD_ENTROPY = ([0-9.]+);", (VIEW_DIR / "core" / "floor.js").read_text("utf-8"))
+    surprises = [truth.surprise for story in stories(50_000, 1) for truth in story]
+    assert float(shown) == pytest.approx(fmean(surprises), abs=0.01)
+
+
 def parameters_of(files: Files) -> list[dict[str, Any]]:
     found: list[dict[str, Any]] = json.loads(files[META])["parameters"]
     return found
@@ -1504,14 +1513,21 @@ def index_of(runs: object) -> dict[str, str]:
 
 
 def test_the_list_of_runs_gives_whole_urls(ask: Ask) -> None:
-    runs = [{"name": "one", "artifacts": "runs/1/", "log": "../logs/1.csv"}, {"name": "two", "artifacts": "/2/"}]
-    assert ask("loadRuns", files=index_of(runs)) == [
-        {"name": "one", "remote": False, "artifacts": "http://page/view/runs/1/", "log": "http://page/logs/1.csv"},
-        {"name": "two", "remote": False, "artifacts": "http://page/2/", "log": None},
+    one = {"name": "one", "artifacts": "runs/1/", "log": "../logs/1.csv", "text": "a text to start from"}
+    whole = {"artifacts": "http://page/view/runs/1/", "log": "http://page/logs/1.csv"}
+    assert ask("loadRuns", files=index_of([one, {"name": "two", "artifacts": "/2/"}])) == [
+        {**one, **whole, "remote": False},
+        {"name": "two", "text": None, "remote": False, "artifacts": "http://page/2/", "log": None},
     ]
 
 
-@pytest.mark.parametrize("runs", [None, 3, [3], [{"name": "one"}], [{"name": 1, "artifacts": "1/", "log": None}]])
+@pytest.mark.parametrize(
+    "runs",
+    [
+        *(None, 3, [3], [{"name": "one"}]),
+        *([{"name": 1, "artifacts": "1/", "log": None}], [{"name": "one", "artifacts": "1/", "text": 1}]),
+    ],
+)
 def test_a_damaged_list_of_runs_is_refused(ask: Ask, runs: object) -> None:
     with pytest.raises(ViewError, match=r"index\.json"):
         ask("loadRuns", files=index_of(runs))
@@ -1593,7 +1609,9 @@ def test_a_remote_run_of_counts_has_no_steps_to_show(ask: Ask, tmp_path: Path, n
     assert explanation["kind"] == "probabilities"
     shown = [(one["token"], one["probability"]) for one in explanation["entries"]]
     assert shown == [(run.tokenizer.tokens[i], probs[i]) for i in best]
-    with pytest.raises(ViewError, match=f"layout of its weights does not fit {name}"):
+    with pytest.raises(
+        ViewError, match=f"{name} run; open it with toy-gpt view --base-dir RUN, whose server predicts$"
+    ):
         load(ask, files)  # without a server
 
 

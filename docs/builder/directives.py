@@ -86,9 +86,11 @@ def _try(arguments: str, playground: str) -> str:
     line = " ".join(arguments.split())
     build_parser().parse_args(["train", *shlex.split(line)])  # a page must not ask for what the command refuses
     address = f"{playground}?train={quote_plus(line)}"
+    # WHY words: a line would be broken after any hyphen.
+    words = " ".join(f'<span class="word">{html.escape(word)}</span>' for word in f"toy-gpt train {line}".split())
     return (
         '<div class="try" markdown="0">'
-        f'<p class="command"><code>toy-gpt train {html.escape(line)}</code></p>'
+        f'<p class="command"><code>{words}</code></p>'
         f'<p><a class="md-button md-button--primary" href="{html.escape(address)}">Train it on this page</a></p>'
         "</div>"
     )

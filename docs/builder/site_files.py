@@ -84,6 +84,7 @@ def _with_links(page: Path) -> str:
     bar = re.search(r"<nav.*?</nav>", (DOCS / "playground" / "index.html").read_text("utf-8"), re.S)
     assert bar
     links = bar[0].replace(' aria-current="page"', "").replace('">Explorer', '" aria-current="page">Explorer')
+    links = links.replace("../playground.html", "../explorer.html")  # where the page is explained
     html = page.read_text("utf-8").replace("<!-- The site puts its links here. -->", links)
     return re.sub(
         r'<span (class="name")>(.*?)</span>(\s+<nav)', r'<a \1 href="../index.html">\2</a>\3', html, flags=re.S

@@ -67,7 +67,7 @@ export async function trainingForm(about, start, on) {
     fields.forEach(({ node, suits }) => (node.hidden = !suits(model())));
     command.textContent = `uv run toy-gpt train ${asLine(automatic())}`;
     summary.textContent = `: ${fields[0].control.value}, ${corpus.name()}`;
-    fields.find(({ flag }) => flag === "--steps").control.placeholder = "about a minute";
+    fields.find(({ flag }) => flag === "--steps").control.placeholder = "1 minute";
   };
   const update = () => {
     pace = null;

@@ -178,7 +178,7 @@ async function show(about) {
     const copied = await remembered(() => navigator.clipboard.writeText(address).then(() => true));
     const where = copied ? "The link is copied" : "The link is in the address bar";
     const rest = hasText ? "" : " Your text is too long for a link: it has the settings only.";
-    fill(page("message"), element("p.notice", `${where}: it opens ${nameOf(run)}, to be trained again.${rest}`));
+    list.say(`${where}: it opens ${nameOf(run)}, to be trained again.${rest}`);
   }
   async function remove(run) {
     await remembered(() => forget(run.id));
@@ -270,7 +270,8 @@ async function openRun(made) {
     shown = column(await loadRun(entry), entry, () => {});
     fill(page("result"), shown.node);
   } catch (error) {
-    say(`The trained run cannot be shown: ${error.message}`);
+    const where = "Its files are in the ZIP file above.";
+    fill(page("result"), element("p.problem", { role: "alert" }, `This run cannot be shown here: ${error.message}. ${where}`));
   }
   return {
     async renew(final) {

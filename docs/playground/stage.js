@@ -3,6 +3,7 @@
 import { element, fill, labeled } from "../explorer/ui/dom.js";
 import { lossChart } from "../explorer/ui/panel_training.js";
 import { numberText } from "../explorer/core/text.js";
+import { metricsOf } from "./runs.js";
 
 const MOST_SAMPLES = 6;
 const FACTORS = [-3, 3]; // powers of two
@@ -117,9 +118,14 @@ export function stage(ask) {
       words.textContent = "";
     },
     /** Show the end of a run: how it went, and its files. */
-    done({ report, zip, records: all }) {
-      const last = all.at(-1);
-      this.status(last ? `Trained; the training loss is ${numberText(last.avg_loss)}.` : "Trained.");
+    done({ report, files, zip, records: all }) {
+      // WHY not the last point of the curve: that is the mean of an epoch, in which the model was still learning.
+      const { train_loss: loss, val_loss: heldOut } = metricsOf(files);
+      const rest = heldOut === undefined ? "" : ` and its held-out loss ${numberText(heldOut)}`;
+      this.status(`Trained. The training loss of the finished model is ${numberText(loss)}${rest}.`);
+      if (all.length < 2) {
+        fill(curve); // one point is no curve
+      }
       URL.revokeObjectURL(zipUrl);
       zipUrl = URL.createObjectURL(new Blob([zip], { type: "application/zip" }));
       const link = element("a.button", { href: zipUrl, download: "toy-gpt-run.zip" }, "Download the run as a ZIP file");

@@ -103,10 +103,12 @@ async function train(order) {
 }
 
 /** Take over what the visitor asks for while something is trained. */
-function hear({ stop = asked.stop, pause = asked.pause, rate = asked.rate }) {
+function hear({ stop = asked.stop, pause = asked.pause, step = false, rate = asked.rate }) {
   Object.assign(asked, { stop, pause: pause && !stop, rate });
-  goOn?.(); // WHY also for a step: a pause waits again after it
-  goOn = null;
+  if (step || !asked.pause) {
+    goOn?.(); // WHY also for a step: a pause waits again after it
+    goOn = null;
+  }
 }
 
 let newest = 0; // the number of the last message that asks for work

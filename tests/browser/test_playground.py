@@ -376,9 +376,10 @@ def test_the_page_trains_what_python_trains(
     assert any(re.fullmatch(r"Python 3\.\d+\.\d+ is ready", one["status"]) for one in noted)
     assert any(one["points"] > 1 and not one["isOver"] for one in noted)  # the curve grows while it trains
     assert_as_in_python(page, toy_gpt, in_python(page), listing, tmp_path)
-    with (tmp_path / "python" / "outputs" / "train_log.csv").open(encoding="utf-8", newline="") as file:
-        *_, last = csv.DictReader(file)
-    assert status_of(page).text_content() == f"Trained; the training loss is {float(last['avg_loss']):.4f}."
+    losses = json.loads((tmp_path / "python" / META).read_text("utf-8"))["metrics"]
+    assert [float(number) for number in re.findall(r"\d\.\d+(?=[ .])", status_of(page).text_content() or "")] == [
+        round(losses[name], 4) for name in ("train_loss", "val_loss")
+    ]
 
 
 @pytest.mark.parametrize(
@@ -663,6 +664,19 @@ def test_a_long_training_is_stopped_and_kept(warm: Page, toy_gpt: ToyGpt, tmp_pa
     assert toy_gpt("infer", "--base-dir", tmp_path / "page").code == 0
 
 
+def test_a_run_that_no_page_can_compute_is_kept_and_named(warm: Page) -> None:
+    fill_form(warm, "--model context-mixing --tokenizer char --corpus corpus/000_cat_dog.txt")
+    button(warm, "Train").click()
+    expect(warm.locator("#result").get_by_role("alert")).to_have_text(
+        "This run cannot be shown here: this page cannot predict with the counts of this context-mixing run; open it "
+        "with toy-gpt view --base-dir RUN, whose server predicts. Its files are in the ZIP file above.",
+        timeout=LOADING,
+    )
+    expect(button(warm, "Train")).to_be_visible(timeout=LOADING)
+    expect(warm.get_by_role("link", name="Download")).to_be_visible()
+    expect(runs_of(warm).nth(0)).to_contain_text("context-mixing")
+
+
 def test_pressing_stop_again_takes_nothing_away(warm: Page) -> None:
     fill_form(warm, ENDLESS)
     begun(warm)
@@ -744,6 +758,8 @@ def test_it_waits_takes_a_step_and_changes_its_rate(warm: Page, tmp_path: Path) 
     assert status_of(warm).text_content() == before  # it waits
     step = int(before.partition("/")[0].removeprefix("step "))
     warm.get_by_role("slider", name="Learning rate").fill("-1")
+    warm.wait_for_timeout(1000)
+    assert status_of(warm).text_content() == before  # another rate is no step
     button(warm, "One step").click()
     expect(status_of(warm)).to_contain_text(f"step {step + 1}/")
     button(warm, "Continue").click()
@@ -771,16 +787,28 @@ def test_runs_are_kept_compared_and_shared(warm: Page, context: BrowserContext, 
         runs_of(warm).nth(i).get_by_role("checkbox").check()
     chart = warm.get_by_role("img", name=re.compile("^Losses of .*unigram.*bigram"))
     expect(chart.locator("polyline")).to_have_count(2)
+    fill_form(warm, "--model kneser-ney --context 2 --corpus corpus/000_cat_dog.txt")
+    text_box(warm).fill(text)
+    trained(warm)
+    expect(warm.locator(".going svg")).to_have_count(0)  # one point is no curve
+    (loss,) = re.findall(r"loss of the finished model is ([0-9.]+)\.", status_of(warm).text_content() or "")
+    expect(runs_of(warm).nth(0)).to_contain_text(f"loss {round(float(loss), 3)}")
+    runs_of(warm).nth(0).get_by_role("checkbox").check()
+    lines = warm.get_by_role("img", name=re.compile("^Losses of .*kneser-ney")).locator("polyline")
+    heights = lines.first.evaluate("line => [...line.points].map((point) => point.y)")  # learned in one pass
+    assert len(heights) == 2
+    assert heights[0] == heights[1]
+    runs_of(warm).nth(0).get_by_role("button", name="Remove").click()
     assert_axe_finds_nothing(warm, "two runs")
     use_theme(warm, "light")
     warm.reload()  # nothing is lost
     expect(text_box(warm)).to_have_value(text)
-    expect(field(warm, "--model")).to_have_value("unigram")
+    expect(field(warm, "--model")).to_have_value("kneser-ney")
     runs_of(warm).nth(1).get_by_role("button", name="Open").click()
     expect(result_of(warm).get_by_role("definition").first).to_have_text("bigram")
     expect(field(warm, "--model")).to_have_value("bigram")
     runs_of(warm).nth(1).get_by_role("button", name="Share").click()
-    expect(warm.locator("#message")).to_contain_text("link")
+    expect(warm.get_by_role("region", name="Your runs").get_by_role("status")).to_contain_text("The link is")
     other = context.new_page()  # of another browser, which has kept nothing
     other.goto(warm.url)
     expect(text_box(other)).to_have_value(text)

@@ -144,18 +144,32 @@ def test_all_pages_share_a_theme_and_a_bar(context: BrowserContext, watch: Watch
     page.emulate_media(color_scheme="light")
     page.goto(site_address + "index.html")
     page.get_by_title("Switch to dark").click()  # the page is dark, though the system is light
-    for name, own in (("explorer/index.html", "Explorer"), ("playground/index.html", "Playground")):
+    for name, own, about in (
+        ("explorer/index.html", "Explorer", "explorer.html"),
+        ("playground/index.html", "Playground", "playground.html"),
+    ):
         page.goto(site_address + name, wait_until="networkidle")
         expect(page.locator("html")).to_have_attribute("data-theme", "dark")
         bar = page.get_by_role("banner")
         links = [link.evaluate("link => link.href") for link in bar.get_by_role("link").all()]
-        places = ("index.html", "lessons/index.html", "playground/index.html", "explorer/index.html")
+        places = ("index.html", "lessons/index.html", "playground/index.html", "explorer/index.html", about)
         assert links == [site_address + place for place in places]
         expect(bar.locator("[aria-current=page]")).to_have_text(own)
     page.get_by_role("button", name="Dark").click()
     page.get_by_role("link", name="Toy-GPT Train").click()
     expect(page.locator("body")).to_have_attribute("data-md-color-scheme", "default")
     watch.assert_quiet(urlsplit(site_address).netloc)
+
+
+def test_what_trains_in_a_lesson_is_compact_on_a_phone(context: BrowserContext, site_address: str) -> None:
+    page = context.new_page()
+    page.set_viewport_size({"width": 375, "height": 812})
+    page.goto(site_address + "lessons/700-gpt.html")
+    box = page.locator(".try").bounding_box()
+    assert box
+    assert box["height"] < 150
+    broken = "words => words.filter((word) => word.getClientRects().length > 1).length"  # after a hyphen
+    assert page.locator(".try .word").evaluate_all(broken) == 0
 
 
 # --- charts -----------------------------------------------------------------------------------------------------

@@ -46,6 +46,12 @@ VIEW_DIR: Final = Path(__file__).resolve().parent
 INDEX_NAME: Final = "runs.json"
 PREDICT_NAME: Final = "predict"  # below the folder of a run
 # WHY two lists of types: a run may come from a stranger, so none of its files is ever served as a page or a script.
+# Texts to start from: the network is right and sure about what comes next, and a head looks at where that was told.
+_TEXTS: Final = {
+    "artifacts/demo/": "Mina has a red ball . she is at the market . Ben has a blue car . he is in the barn . where is "
+    "Mina ? Mina is at the",
+    "artifacts/ladder/800-llama/world_400k/": "Mina wishes for a white boat , because she has no",
+}
 _PAGE_FOLDERS: Final = (".", "core", "ui")
 _PLAIN_NAME: Final = re.compile(r"[^\x00-\x1f/\\:]+")
 
@@ -71,6 +77,7 @@ def runs_index(base_dir: Path) -> dict[str, Any]:
     ``runs`` has the name, artifacts and log of each run, the default run first. Addresses are relative to ``base_dir``,
     the folder that holds artifacts/ and outputs/; if it is itself a folder of artifacts, its address is ``run/``.
     A run with ``"remote": true`` is one that the page cannot receive or compute; its folder answers at ``predict``.
+    One with ``text`` is shown with that text to start from.
     ``notes`` has a sentence for each run left out, and for each of the older toy-gpt series.
 
     >>> from toy_gpt_train.project import RESOURCE_ROOT
@@ -94,7 +101,9 @@ def runs_index(base_dir: Path) -> dict[str, Any]:
             log = _real_file(place.outputs, TRAIN_LOG_NAME, base_dir)
             log_url = quote(place.log_url + TRAIN_LOG_NAME, errors=ANY_BYTES) if log else None
             remote = {"remote": True} if _is_remote(place, meta) else {}
-            runs.append({"name": name, "artifacts": quote(place.url, errors=ANY_BYTES), "log": log_url, **remote})
+            text = {"text": _TEXTS[place.url]} if place.url in _TEXTS else {}
+            artifacts = quote(place.url, errors=ANY_BYTES)
+            runs.append({"name": name, "artifacts": artifacts, "log": log_url, **remote, **text})
     return {"runs": runs, "notes": notes}
 
 

@@ -22,10 +22,10 @@ const LARGEST_LOSS = -Math.log(1e-12);
 
 /**
  * Where the files of a run are. A run made in the page has no folder, but a URL for each file. The server computes the
- * predictions of a remote one.
+ * predictions of a remote one. Its page may begin with a certain text.
  *
- * @typedef {{name: string, artifacts?: string, urls?: Map<string, string>, log: string | null, remote?: boolean}}
- *     RunEntry
+ * @typedef {{name: string, artifacts?: string, urls?: Map<string, string>, log: string | null, remote?: boolean,
+ *     text?: string | null}} RunEntry
  */
 /** @typedef {{tokens: string[], idOf: Map<string, number>, frequency: number[]}} Vocabulary */
 /** @typedef {{columns: string[], rows: number[][]}} Log */
@@ -88,7 +88,7 @@ const MODELS = {
   "back-off": { layouts: ["tables"], code: () => import("./back_off.js") },
   "kneser-ney": { layouts: ["tables"], code: () => import("./kneser_ney.js") },
   mixture: { layouts: ["tables"], code: () => import("./mixture.js") },
-  "context-mixing": { layouts: ["safetensors"], code: () => import("./only_remote.js") },
+  "context-mixing": { layouts: [] }, // its server computes it
   embeddings: NETWORK,
   attention: NETWORK,
   gpt: NETWORK,
@@ -112,13 +112,15 @@ export async function loadRuns(indexUrl) {
   const base = new URL(indexUrl, globalThis.location?.href);
   const file = base.pathname.split("/").at(-1);
   const { runs } = parseObject(await fetchText(base, file), file);
-  const isEntry = ({ name, artifacts, log = null }) =>
-    typeof name === "string" && typeof artifacts === "string" && (log === null || typeof log === "string");
+  const isText = (value) => value === null || typeof value === "string";
+  const isEntry = ({ name, artifacts, log = null, text = null }) =>
+    typeof name === "string" && typeof artifacts === "string" && isText(log) && isText(text);
   if (!Array.isArray(runs) || !runs.every((entry) => isObject(entry) && isEntry(entry))) {
     throw new Error(`${file}: its runs are not a list of names and URLs`);
   }
-  return runs.map(({ name, artifacts, log = null, remote = false }) => ({
+  return runs.map(({ name, artifacts, log = null, remote = false, text = null }) => ({
     name,
+    text,
     remote: remote === true,
     artifacts: new URL(artifacts, base).href,
     log: log === null ? null : new URL(log, base).href,
@@ -264,12 +266,19 @@ async function readMeta(text, entry) {
     require(isLoss || (Object.hasOwn(meta, "origin") && (loss ?? null) === null), `${what} is missing or is not a loss`);
   }
   const layouts = entry.remote ? ["safetensors"] : sourceOf(meta).layouts;
+  if (meta.weights.layout === "safetensors" && !layouts.includes("safetensors")) {
+    throw new Error(onlyRemote(meta));
+  }
   require(layouts.includes(meta.weights.layout), `the layout of its weights does not fit ${meta.model_kind}`);
   const { rows } = meta.weights;
   const counted = { tables: isObject(rows), safetensors: true }[meta.weights.layout] ?? typeof rows === "number";
   require(counted, "weights does not give the number of rows");
   return meta;
 }
+
+/** Say what to do with a run that no page computes. */
+const onlyRemote = ({ model_kind: kind }) =>
+  `this page cannot predict with the counts of this ${kind} run; open it with toy-gpt view --base-dir RUN, whose server predicts`;
 
 async function completed(meta, entry) {
   const { asToday, isOlder } = await import("./older_series.js");

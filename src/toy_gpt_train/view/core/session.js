@@ -26,6 +26,12 @@ export class Session {
   reset() {
     this.generated = [];
     this.random = seededRandom(this.sampling.seed);
+    this.lookAfter(null);
+  }
+
+  /** Predict what comes after the first `count` tokens, as if the text ended there; null: after all of them. */
+  lookAfter(count) {
+    this.end = count;
     this.#forget();
   }
 
@@ -50,8 +56,9 @@ export class Session {
       const prompt = this.promptTokens.map((token) => ({ token, id: idOf.get(token), generated: false }));
       const added = this.generated.map((id) => ({ token: tokens[id], id, generated: true }));
       const all = [...prompt, ...added];
-      const first = Math.max(all.length - this.run.model.contextSize, 0);
-      this.piecesNow = all.map((piece, i) => ({ ...piece, used: i >= first }));
+      const end = this.end ?? all.length;
+      const first = Math.max(end - this.run.model.contextSize, 0);
+      this.piecesNow = all.map((piece, i) => ({ ...piece, used: i >= first && i < end }));
     }
     return this.piecesNow;
   }
@@ -72,7 +79,7 @@ export class Session {
     if (this.unknown.length) {
       return `The model does not know ${this.unknown.map(visible).join(", ")}, so it cannot say what comes next.`;
     }
-    const have = this.pieces.length;
+    const have = this.end ?? this.pieces.length;
     if (have < model.minContext) {
       const needs = `This model looks back ${plural(model.minContext, "token")}, so it needs that many to start from`;
       return `${needs}; there ${have === 1 ? "is 1" : `are ${have}`}. Write more.`;
@@ -125,7 +132,7 @@ export class Session {
   step() {
     const id = chooseToken(this.probabilities(), this.sampling, this.random);
     this.generated.push(id);
-    this.#forget();
+    this.lookAfter(null);
   }
 
   /** @returns {string[]} The tokens that were added. */

@@ -90,7 +90,7 @@ async function open(one, runs) {
     one.column = column(run, entry, (prompt) => share(one, prompt));
     fill(one.place, one.column.node);
     if (run.model.trace) {
-      one.column.setPrompt(upToQuestion(run));
+      one.column.setPrompt(entry.text ?? upToQuestion(run));
     }
     takeOver(one);
   } catch (error) {

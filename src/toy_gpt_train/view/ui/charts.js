@@ -6,7 +6,7 @@ import { element, fill, labeled, svg } from "./dom.js";
 import { numberText } from "../core/text.js";
 
 const LINE_HEIGHT = 260;
-const MARGIN = { left: 48, right: 12, top: 12, bottom: 34 };
+const MARGIN = { left: 48, right: 20, top: 12, bottom: 34 };
 
 /** Make a bar that fills a share of its box, from 0 to 1. The number itself is shown beside it. */
 export function bar(share, kind = "bar") {

@@ -7,9 +7,10 @@ import { textPanel } from "./panel_text.js";
 import { trainingPanel } from "./panel_training.js";
 import { vocabularyPanel } from "./panel_vocabulary.js";
 import { writePanel } from "./panel_write.js";
+import { floorOf } from "../core/floor.js";
 import { Session } from "../core/session.js";
 import { tabs } from "./tabs.js";
-import { countText, numberText } from "../core/text.js";
+import { countText, numberText, visible } from "../core/text.js";
 
 const TEMPERATURE = 0.8; // to begin with: a greedy network repeats itself
 const WAIT = 120; // milliseconds without a new token before a prediction is traced
@@ -42,6 +43,9 @@ export function column(run, entry, onPrompt) {
         write.stop();
         onPrompt(session.prompt);
       }
+      if (session.end !== null) {
+        write.stop(); // a token in the middle was chosen
+      }
       if (!session.isLocal) {
         [text, write].forEach((panel) => panel.update());
         fill(waiting, "Python is computing …");
@@ -51,6 +55,7 @@ export function column(run, entry, onPrompt) {
         }
         fill(waiting);
       }
+      asked.textContent = question(session);
       [text, next, write, why, places].forEach((panel) => panel?.update());
       trace();
     } catch (error) {
@@ -66,6 +71,7 @@ export function column(run, entry, onPrompt) {
   const next = nextPanel(session);
   const write = writePanel(session, change);
   const why = explainPanel(session, change);
+  const asked = element("h3");
   const traced = element("div");
   let places = null; // the panel, once its code is there
   if (run.model.learned !== undefined) {
@@ -97,7 +103,7 @@ export function column(run, entry, onPrompt) {
     observer.observe(prediction);
   }
   const left = element("div.part", element("h3", "Text"), text.node, write.node);
-  const right = element("div.part", element("h3", "What comes next?"), next.node, why.node, traced);
+  const right = element("div.part", asked, next.node, why.node, traced);
   const known = element("div");
   const inside = element("div");
   const renew = (newRun, newEntry) => {
@@ -109,6 +115,11 @@ export function column(run, entry, onPrompt) {
   change();
   const node = element("section.run", { "aria-label": run.name }, element("h2", run.name), known, ...parts);
   return { node, session, setPrompt: text.setPrompt, stop: write.stop, renew };
+}
+
+/** Say what is predicted: what comes after the text, or after the token that was chosen in it. */
+function question({ end, pieces }) {
+  return end === null ? "What comes next?" : `What comes after “${visible(pieces[end - 1].token)}”, token ${end}?`;
 }
 
 /** Return the tabs that show the inside of a model. */
@@ -126,12 +137,14 @@ function insideOf(run, entry) {
 }
 
 /** Return the facts of a run as a list of names and values. */
-function facts({ meta, model, lossFloor }) {
+function facts(run) {
+  const { meta, model } = run;
+  const floor = floorOf(run);
   const losses = {
     "training loss": meta.metrics.train_loss,
     "held-out loss": meta.metrics.val_loss,
     "held-out loss, learning online": meta.metrics.val_loss_online,
-    "loss floor": lossFloor,
+    ...(floor && { [floor.name]: floor.value }),
   };
   const parts = [
     ["model", model.kind],

@@ -114,6 +114,6 @@ function markedIn({ vocabulary, tokenizer }, text, { number, places }) {
   const before = textOf(Math.min(begin, first), first).slice(-AROUND);
   const after = textOf(position + 1, end).slice(0, AROUND);
   const space = tokenizer.join(["a", "b"]).length > 2 ? " " : "";
-  const more = places.length > 1 ? ` and ${places.length - 1} more` : "";
+  const more = places.length > 1 ? element("span.note", ` … ${plural(places.length - 1, "more place")} in this line`) : "";
   return [before, space, element("mark", textOf(first, position + 1)), space, after, more];
 }

@@ -43,6 +43,9 @@ export function writePanel(session, change) {
     running = mine;
     go.textContent = tokens > 1 ? "Stop" : "Generate";
     let left = tokens;
+    if (session.end !== null) {
+      await change(() => session.lookAfter(null)); // WHY: what is added comes after the whole text
+    }
     const work = () => {
       const until = performance.now() + PATIENCE;
       do {
