@@ -6,9 +6,10 @@ It writes two CSV files to outputs/bench/, and prints their lines. Nothing in th
 the computer: a further run writes the same bytes.
 
 1. context_lengths.csv has one line per small training run on the stories with a part held out: plain tables and
-   Kneser-Ney with one context length after the other, and the mixture. ``train_loss`` is measured on the training part
-   (the mixture's on the last tenth of it, while learning), ``val_loss`` on the held-out part, and ``unigram_loss`` is
-   that of guessing by frequency there; all in nats per token.
+   Kneser-Ney with one context length after the other, the mixture, and context mixing. ``train_loss`` is measured on
+   the training part (that of the last two on the last tenth of it, while learning), ``val_loss`` on the held-out part,
+   ``val_loss_online`` there by a model that learns each token after scoring it, and ``unigram_loss`` is that of
+   guessing by frequency there; all in nats per token.
 2. mixture_powers.csv has the mixture weights of the experts after training on all characters, by how many characters
    the longest context matched. How often it had been met counts as well; this is the mean over that.
 """
@@ -25,7 +26,7 @@ from toy_gpt_train.models.registry import find_model
 
 ROOT = Path(__file__).resolve().parents[1]
 STORIES = ROOT / "corpus" / "030_stories.txt"
-COLUMNS = ("tokenizer", "model", "context", "val_fraction", "epochs", "train_loss", "val_loss", "unigram_loss")
+COLUMNS = ("tokenizer", "model", "context", "val_fraction", "epochs", "train_loss", "val_loss", "unigram_loss", "val_loss_online")
 WORDS = ("bigram", "context-2", "context-3", "kneser-ney")
 LONGEST = 5  # characters
 # WHY fewer for characters: the row of a character is met far more often than that of a word.
@@ -38,8 +39,8 @@ def measured(tokenizer: str, name: str, val_fraction: float, **options: Any) -> 
     """Train with a part held out; returns a line of the first file."""
     run = train(name, STORIES, tokenizer=tokenizer, val_fraction=val_fraction, **options)
     metrics = run.meta["metrics"]
-    losses = (metrics["train_loss"], metrics["val_loss"], run.unigram_loss)
-    shown = (f"{loss:.6f}" for loss in losses)
+    losses = (metrics["train_loss"], metrics["val_loss"], run.unigram_loss, metrics.get("val_loss_online"))
+    shown = ("" if loss is None else f"{loss:.6f}" for loss in losses)
     return [tokenizer, name, run.model.context_size, val_fraction, len(run.history), *shown]
 
 
@@ -55,6 +56,7 @@ def losses() -> Iterator[Sequence[object]]:
     for n in range(1, LONGEST + 1):
         yield measured("char", "kneser-ney", CHARACTER_FRACTION, context=n)
     yield measured("char", "mixture", CHARACTER_FRACTION)
+    yield measured("char", "context-mixing", CHARACTER_FRACTION)
 
 
 def mixture_weights() -> Iterator[Sequence[object]]:

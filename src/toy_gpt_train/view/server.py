@@ -45,13 +45,13 @@ from toy_gpt_train.view import predictions
 VIEW_DIR: Final = Path(__file__).resolve().parent
 INDEX_NAME: Final = "runs.json"
 PREDICT_NAME: Final = "predict"  # below the folder of a run
-# WHY two lists of types: a run may come from a stranger, so none of its files is ever served as a page or a script.
 # Texts to start from: the network is right and sure about what comes next, and a head looks at where that was told.
 _TEXTS: Final = {
     "artifacts/demo/": "Mina has a red ball . she is at the market . Ben has a blue car . he is in the barn . where is "
     "Mina ? Mina is at the",
     "artifacts/ladder/800-llama/world_400k/": "Mina wishes for a white boat , because she has no",
 }
+# WHY two lists of types: a run may come from a stranger, so none of its files is ever served as a page or a script.
 _PAGE_FOLDERS: Final = (".", "core", "ui")
 _PLAIN_NAME: Final = re.compile(r"[^\x00-\x1f/\\:]+")
 
