@@ -26,7 +26,8 @@ from toy_gpt_train.models.registry import find_model
 
 ROOT = Path(__file__).resolve().parents[1]
 STORIES = ROOT / "corpus" / "030_stories.txt"
-COLUMNS = ("tokenizer", "model", "context", "val_fraction", "epochs", "train_loss", "val_loss", "unigram_loss", "val_loss_online")
+LOSSES = ("train_loss", "val_loss", "unigram_loss", "val_loss_online")
+COLUMNS = ("tokenizer", "model", "context", "val_fraction", "epochs", *LOSSES)
 WORDS = ("bigram", "context-2", "context-3", "kneser-ney")
 LONGEST = 5  # characters
 # WHY fewer for characters: the row of a character is met far more often than that of a word.
@@ -38,9 +39,8 @@ EXPERTS = ("3 characters", "5 characters", "8 characters", "words", "line")
 def measured(tokenizer: str, name: str, val_fraction: float, **options: Any) -> list[object]:
     """Train with a part held out; returns a line of the first file."""
     run = train(name, STORIES, tokenizer=tokenizer, val_fraction=val_fraction, **options)
-    metrics = run.meta["metrics"]
-    losses = (metrics["train_loss"], metrics["val_loss"], run.unigram_loss, metrics.get("val_loss_online"))
-    shown = ("" if loss is None else f"{loss:.6f}" for loss in losses)
+    known = run.meta["metrics"] | {"unigram_loss": run.unigram_loss}
+    shown = (f"{known[name]:.6f}" if name in known else "" for name in LOSSES)
     return [tokenizer, name, run.model.context_size, val_fraction, len(run.history), *shown]
 
 

@@ -129,8 +129,8 @@ def test_equal_contexts_have_equal_numbers_and_others_different_ones():
 
 def test_a_counter_by_hand():
     counters = Counters(64)
-    slots, inputs = counters.read([5], [9], 0)
-    assert inputs == [0.0, 0.0]  # an unused one says nothing
+    slots, inputs, met = counters.read([5], [9], 0)
+    assert (inputs, met) == ([0.0, 0.0], 0)  # an unused one says nothing
     p = 0.5
     for n, bit in enumerate((1, 1, 0)):
         counters.learn(slots, [9], bit)
@@ -138,18 +138,19 @@ def test_a_counter_by_hand():
         state = counters.states[slots[0]]
         assert (state >> 10) / (1 << 22) == pytest.approx(p, abs=3e-6)
         assert state & 1023 == n + 1
-        _, (stretched, confidence) = counters.read([5], [9], 0)
+        _, (stretched, confidence), met = counters.read([5], [9], 0)
+        assert met == 1
         assert stretched == pytest.approx(log(p / (1 - p)), abs=0.02)
-        assert confidence == pytest.approx((p - 0.5) * 4 * (n + 1) / (n + 2), abs=1e-4)
+        assert confidence == pytest.approx((p - 0.5) * 4 * (n + 1) / (n + 4), abs=1e-4)
 
 
 def test_a_tag_tells_two_counters_of_a_slot_apart():
     counters = Counters(64)
-    slots, _ = counters.read([5], [9], 3)
+    slots, _, _ = counters.read([5], [9], 3)
     counters.learn(slots, [9], 1)
-    assert counters.read([5], [8], 3) == (slots, [0.0, 0.0])
+    assert counters.read([5], [8], 3) == (slots, [0.0, 0.0], 0)
     counters.learn(slots, [8], 0)
-    assert counters.read([5], [9], 3) == (slots, [0.0, 0.0])  # the latest has the slot
+    assert counters.read([5], [9], 3) == (slots, [0.0, 0.0], 0)  # the latest has the slot
     assert counters.read([5], [8], 3)[1][0] < 0
     assert counters.num_used() == 1
 
@@ -165,22 +166,35 @@ def test_a_counter_gets_sure_and_stays_able_to_change():
     assert (counters.states[0] >> 10) / (1 << 22) < 0.35
 
 
+def test_a_context_of_kinds_sees_the_shape_of_a_text():
+    tokens = [*"abcxyzBR .\n"]
+    contexts = Contexts(tokens)
+    k = contexts.views.index(("lag_1", "kinds"))
+
+    def number(text):
+        return [*contexts.rows([tokens.index(c) for c in text])][-1][k]
+
+    assert number("Bab. xyc") == number("Rzz\n bac")  # capital, small, small, other, space, small, small, c
+    assert number("Bab. xyc") != number("Bab. xyb")
+    assert number("Bab. xyc") != number("Bab. Ryc")
+    assert number("Rz Bab. xyc") == number("..zBab. xyc")  # eight characters back and no further
+
+
 # --- the mixer ----------------------------------------------------------------------------------------------
 
 
 def test_a_mixer_by_hand():
     mixer = Mixer(["one", "two"])
-    mixed = mixer.mix([1.0, -2.0], 3, 7)
-    p = 1 / (1 + exp(0.3))  # both have the weight 0.3, so the sum is -0.3
+    mixed = mixer.mix([1.0, -2.0], 3, 7, 5)
+    p = 1 / (1 + exp(0.3))  # all have the weight 0.3, so each sum is -0.3
     low, high = 1 / (1 + exp(2 / 3)), 0.5  # the corrections at -2/3 and 0, between which it lies
     corrected = low + (high - low) * (2 / 3 - 0.3) / (2 / 3)
     assert mixed.p == pytest.approx((p + corrected) / 2)
     mixer.learn(mixed, 1, 0.1)
     expected = [0.3 + 0.1 * (1 - p), 0.3 - 0.2 * (1 - p)]
-    by_node, by_previous = mixer.weights
-    assert by_node.keys() == {3}
-    assert by_previous.keys() == {7}
-    assert by_node[3] == by_previous[7] == pytest.approx(expected)
+    by_node, by_previous, by_met = mixer.weights
+    assert (by_node.keys(), by_previous.keys(), by_met.keys()) == ({3}, {7}, {5})
+    assert by_node[3] == by_previous[7] == by_met[5] == pytest.approx(expected)
     # The nearest correction is that at 0, and moves by a fiftieth of the way to 1.
     (table,) = mixer.corrections.values()
     assert table[12] == pytest.approx(0.5 + 0.02 * 0.5)
@@ -189,7 +203,7 @@ def test_a_mixer_by_hand():
 
 def test_the_step_of_a_mixer_is_the_gradient():
     mixer, inputs, rate, tiny = Mixer(["one", "two"]), [0.7, -1.1], 1e-3, 1e-6
-    mixer.learn(mixer.mix(inputs, 0, 0), 1, rate)
+    mixer.learn(mixer.mix(inputs, 0, 0, 0), 1, rate)
 
     def loss(weights):
         return log(1 + exp(-sum(w * x for w, x in zip(weights, inputs, strict=True))))
@@ -203,7 +217,7 @@ def test_the_step_of_a_mixer_is_the_gradient():
 def test_a_mixer_is_never_certain(steps):
     mixer = Mixer(["one", "two"])
     for one, two, bit in steps:
-        mixed = mixer.mix([one, two], 0, 0)
+        mixed = mixer.mix([one, two], 0, 0, 0)
         assert 1e-5 <= mixed.p <= 1 - 1e-5
         mixer.learn(mixed, bit, 0.5)
 
@@ -488,7 +502,7 @@ def test_votes_add_up_to_the_sums_of_the_mixer(model):
         sums = []
         for node, bit in path:
             mixed = model._vote(place, node).mixed
-            score = fsum((v + w) / 2 * x for v, w, x in zip(*mixed.weights, mixed.inputs, strict=True))
+            score = fsum(fsum(w) / 3 * x for *w, x in zip(*mixed.weights, mixed.inputs, strict=True))
             sums.append(score if bit else -score)
         assert total == pytest.approx(fsum(sums))
         assert last.logits[token_id] == pytest.approx(log(model.next_probs(ids)[token_id]))

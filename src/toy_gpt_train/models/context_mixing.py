@@ -15,6 +15,7 @@ as it codes; Mahoney (2005), "Adaptive weighing of context models for lossless d
 """
 
 from array import array
+from bisect import bisect
 from collections import Counter, deque
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from copy import copy
@@ -40,6 +41,7 @@ _SIZE_LIMIT: Final = 1 << 48  # bytes
 _RATES: Final = (0.02, 0.002)  # of the mixer: the first, which falls with 1 / tokens, and the lowest
 _SLOWER: Final = 10_000  # tokens, after which the first rate is halved
 _BIAS: Final = 0.3
+_SURER: Final = (0, 12, 20)  # lengths of a repeat, from which on it has other weights
 _REPORT_EVERY: Final = 1000
 
 
@@ -105,14 +107,12 @@ class ContextMixing(Model):
 
     def _vote(self, place: Place, node: int) -> Vote:
         """Predict the bit at a node."""
-        slots, inputs = self.counters.read(place.numbers, place.tags, node)
-        if (bit := place.expected.get(node)) is None:
-            inputs += 0.0, 0.0, _BIAS
-        else:
-            p = min(max(self.repeats.hits[place.length][0], 0.001), 0.999)
-            sign = 1 if bit else -1
-            inputs += sign * log(p / (1 - p)), sign * (2 * p - 1), _BIAS
-        return Vote(slots, self.mixer.mix(inputs, node, place.previous))
+        slots, inputs, met = self.counters.read(place.numbers, place.tags, node)
+        bit = place.expected.get(node)
+        inputs += (0.0, 0.0) if bit is None else self.repeats.inputs(place.length, bit)
+        inputs.append(_BIAS)
+        sure = 0 if bit is None else bisect(_SURER, place.length)
+        return Vote(slots, self.mixer.mix(inputs, node, place.previous, met * (len(_SURER) + 1) + sure))
 
     def _learn(self, place: Place, votes: Mapping[int, Vote], token_id: int) -> None:
         """Learn the decisions of a token, which were predicted, and read it."""
@@ -228,11 +228,11 @@ class ContextMixing(Model):
         """
         votes = self._all_votes(ids, cache)
         weighed = [
-            [(v + w) / 2 * x for v, w, x in zip(*vote.mixed.weights, vote.mixed.inputs, strict=True)] for vote in votes
+            [add_up(w) / len(w) * x for *w, x in zip(*vote.mixed.weights, vote.mixed.inputs, strict=True)]
+            for vote in votes
         ]
-        names = self._input_names()[::2]
         steps = []
-        for k, name in enumerate(names):
+        for k, name in enumerate(self._input_names()[::2]):
             said = [add_up(one[2 * k : 2 * k + 2]) for one in weighed]
             logits = [add_up([said[n] if bit else -said[n] for n, bit in path]) for path in self.code.paths]
             steps.append(LensStep(name, [], logits))

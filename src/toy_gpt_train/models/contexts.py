@@ -1,7 +1,7 @@
 """contexts.py - What came before a token, as numbers: one for each of several contexts.
 
-A context is a choice of views (views.py): the last three tokens, say, or the word so far and the word before it. Its
-value at a position becomes one number of 60 bits, a hash. Equal values have equal numbers; different ones have
+A context is a choice of views (views.py): the last three tokens, say, or the word so far and the word before it. One
+more view is of this file alone: the kinds of the last eight characters, which is the shape of a text. A context's value at a position becomes one number of 60 bits, a hash. Equal values have equal numbers; different ones have
 different numbers, but for rare accidents.
 
 REQ: the numbers depend on the last 64 tokens only, and are the same on every machine.
@@ -18,17 +18,19 @@ from toy_gpt_train.models.views import LAGS, LOOK_BACK, TEXT_VIEWS, Views
 _WORDS: Final = (
     ("lag_1", "prefix"),
     ("lag_1", "prefix", "word_1"),
-    ("lag_1", "prefix", "word_1", "word_2"),
     ("lag_1", "prefix", "word_2"),
     ("lag_1", "prefix", "column"),
+    ("lag_1", "lag_2", "column"),
     ("lag_2", "lag_3"),
+    ("lag_1", "kinds"),
 )
-CHARACTERS: Final = (*(LAGS[:n] for n in range(1, 7)), *_WORDS)
+CHARACTERS: Final = (*(LAGS[:n] for n in range(1, 6)), *_WORDS)
 OTHER_TOKENS: Final = ((), LAGS[:1], LAGS[:2], LAGS[:3], LAGS[1:2], LAGS[1:3])
 
 _CHUNK: Final = 4096  # positions at a time
 _MULTIPLIER: Final = 0x9E3779B97F4A7C15  # odd, with bits that look random
 _BITS: Final = 60
+_KINDS_SEEN: Final = (1 << 16) - 1  # two bits for each of the last eight characters
 
 
 class Contexts:
@@ -39,6 +41,7 @@ class Contexts:
         are_characters = Views(tokens).are_characters
         self.views: tuple[tuple[str, ...], ...] = CHARACTERS if are_characters else OTHER_TOKENS
         self._repeat = LAGS[:8] if are_characters else LAGS[:3]  # so many equal tokens are a repeat
+        self._kind_of = [_kind(token) for token in (*tokens, "")]  # the last is an unknown token
 
     def rows(self, ids: Sequence[int], start: int = 0) -> Iterator[tuple[int, ...]]:
         """Yield K + 1 numbers for each position from ``start`` on, before each token and after the last.
@@ -59,6 +62,7 @@ class Contexts:
             name: list(map(words.__getitem__ if name in TEXT_VIEWS else ord, column))
             for name, column in columns.items()
         }
+        values["kinds"] = self._kinds(ids)
         for k, names in enumerate((*self.views, self._repeat), start=1):
             numbers = [k] * (len(ids) + 1)
             for name in names:
@@ -67,3 +71,14 @@ class Contexts:
                     for number, value in zip(numbers, values[name], strict=True)
                 ]
             yield [number ^ number >> _BITS // 2 for number in numbers]
+
+    def _kinds(self, ids: Sequence[int]) -> list[int]:
+        """Return at each position the kinds of the last eight characters: the shape of a text without its letters."""
+        kinds = [0]
+        for token_id in ids:
+            kinds.append((kinds[-1] << 2 | self._kind_of[token_id]) & _KINDS_SEEN)
+        return kinds
+
+
+def _kind(character: str) -> int:
+    return 0 if character.islower() else 1 if character.isupper() else 2 if character == " " else 3

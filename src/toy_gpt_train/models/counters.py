@@ -29,7 +29,7 @@ _SHARE: Final = 2  # looked-up counters per slot; most are looked up more than o
 _LARGEST: Final = 1 << 26  # slots, of five bytes each
 
 _RATE: Final = [1 / (min(n, _MOST_USES) + DELAY) for n in range(1 << _COUNT_BITS)]
-_CONFIDENCE: Final = [4 * n / (n + 1) / _ONE for n in range(1 << _COUNT_BITS)]
+_CONFIDENCE: Final = [4 * n / (n + 3) / _ONE for n in range(1 << _COUNT_BITS)]
 _STRETCH: Final = [max(min(log((i + 0.5) / (4095.5 - i)), 8.0), -8.0) for i in range(4096)]
 _UNUSED: Final = (0.0, 0.0)
 
@@ -65,19 +65,21 @@ class Counters:
         """Return how many counters there are."""
         return len(self.tags) - self.tags.tobytes().count(0)
 
-    def read(self, numbers: Sequence[int], tags: Sequence[int], node: int) -> tuple[list[int], list[float]]:
-        """Return the slots of a node's counters, one per context, and two inputs to a mixer from each."""
+    def read(self, numbers: Sequence[int], tags: Sequence[int], node: int) -> tuple[list[int], list[float], int]:
+        """Return the slots of a node's counters, one per context, two inputs from each, and how many were met."""
         all_states, all_tags = self.states, self.tags
         mask, step = len(all_states) - 1, (node + 1) * _NODE_STEP
         slots = [(number + step) & mask for number in numbers]
         inputs: list[float] = []
+        used = 0
         for slot, tag in zip(slots, tags, strict=True):
             if all_tags[slot] == tag:
                 state = all_states[slot]
+                used += 1
                 inputs += _STRETCH[state >> 20], ((state >> 10) - 0x200000) * _CONFIDENCE[state & 1023]
             else:
                 inputs += _UNUSED
-        return slots, inputs
+        return slots, inputs, used
 
     def learn(self, slots: Sequence[int], tags: Sequence[int], bit: int) -> None:
         """Let the counters in some slots meet a bit; one whose slot another has taken starts anew."""

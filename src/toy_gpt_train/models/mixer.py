@@ -3,9 +3,10 @@ r"""mixer.py - A network of one neuron: it adds what many say, each weighed, and
     p = squash(sum_i w_i x_i) = 1 / (1 + exp(-sum_i w_i x_i));  after the bit, w_i += rate (bit - p) x_i
 
 The inputs x_i are on the scale of stretch(p) = log(p / (1 - p)), where evidence adds up; the step is the gradient of
-the loss -log p(bit). There is a list of weights for each node of the code, and one for each previous token: each learns
-by itself, and the mean of their two sums counts. Then a table corrects p by what really came in such cases: it has a
-probability for each of 25 values of the sum, with straight lines between them, and p becomes the mean of both.
+the loss -log p(bit). There is a list of weights for each node of the code, one for each previous token, and one for
+each number of contexts that were met before, together with the length of a repeat: each learns by itself, and the mean
+of their three sums counts. Then a table corrects p by what really came in such cases: it has a probability for each of
+25 values of the sum, with straight lines between them, and p becomes the mean of both.
 
 Source: Mahoney (2005), "Adaptive weighing of context models for lossless data compression".
 """
@@ -20,7 +21,7 @@ from toy_gpt_train.models.base import COUNT, NUMBER, TEXT, Column, ModelTable
 
 WEIGHTS_NAME: Final = "03_mixing_weights.csv"
 CORRECTIONS_NAME: Final = "04_corrections.csv"
-SELECTORS: Final = ("node", "previous")  # what chooses the weights
+SELECTORS: Final = ("node", "previous", "met")  # what chooses the weights
 _FIRST_WEIGHT: Final = 0.3
 _CORRECTION_RATE: Final = 0.02
 _BUCKETS: Final = 24  # of the sum, from -8 to 8
@@ -46,9 +47,9 @@ class Mixed(NamedTuple):
     """What the inputs came to."""
 
     inputs: Sequence[float]
-    chosen: tuple[int, int]  # the value of each selector
-    weights: tuple[list[float], list[float]]  # of each selector
-    probabilities: tuple[float, float]  # of a 1, by each selector's weights
+    chosen: Sequence[int]  # the value of each selector
+    weights: Sequence[list[float]]  # of each selector
+    probabilities: Sequence[float]  # of a 1, by each selector's weights
     case: int  # the table of corrections
     bucket: float  # where the sum lies in it
     p: float  # the probability of a 1
@@ -60,14 +61,13 @@ class Mixer:
     def __init__(self, names: Sequence[str]) -> None:
         self._names = names  # of the inputs
         self._first = [_FIRST_WEIGHT] * len(names)
-        self.weights: tuple[dict[int, list[float]], dict[int, list[float]]] = ({}, {})
+        self.weights: list[dict[int, list[float]]] = [{} for _ in SELECTORS]
         self.corrections: dict[int, list[float]] = {}
 
     def copy(self) -> "Mixer":
         """Return a mixer of its own with the same weights."""
         twin = Mixer(self._names)
-        by_node, by_previous = self.weights
-        twin.weights = (dict(by_node), dict(by_previous))  # the lists are replaced, never changed
+        twin.weights = [dict(by_value) for by_value in self.weights]  # the lists are replaced, never changed
         twin.corrections = {case: list(table) for case, table in self.corrections.items()}
         return twin
 
@@ -75,19 +75,19 @@ class Mixer:
         """Return the number of weights and corrections."""
         return sum(map(len, self.weights)) * len(self._names) + len(self.corrections) * (_BUCKETS + 1)
 
-    def mix(self, inputs: Sequence[float], node: int, previous: int) -> Mixed:
-        """Predict the bit at a node after a token."""
-        by_node, by_previous = self.weights
-        weights = by_node.get(node, self._first), by_previous.get(previous, self._first)
-        first, second = add_up(map(mul, weights[0], inputs)), add_up(map(mul, weights[1], inputs))
-        score = (first + second) / 2
+    def mix(self, inputs: Sequence[float], node: int, previous: int, met: int) -> Mixed:
+        """Predict the bit at a node after a token; the three numbers choose weights."""
+        chosen = node, previous, met
+        weights = [by_value.get(value, self._first) for by_value, value in zip(self.weights, chosen, strict=True)]
+        scores = [add_up(map(mul, vector, inputs)) for vector in weights]
+        score = add_up(scores) / len(scores)
         bucket = ((score if -7.99 < score < 7.99 else 7.99 if score > 0 else -7.99) + 8) * (_BUCKETS / 16)
         low = int(bucket)
         case = (previous * 65 + node) % _CASES
         table = self.corrections.get(case, UNCORRECTED)
         p = (squash(score) + table[low] + (bucket - low) * (table[low + 1] - table[low])) / 2
         p = p if _LEAST < p < 1 - _LEAST else _LEAST if p < 0.5 else 1 - _LEAST
-        return Mixed(inputs, (node, previous), weights, (squash(first), squash(second)), case, bucket, p)
+        return Mixed(inputs, chosen, weights, list(map(squash, scores)), case, bucket, p)
 
     def learn(self, mixed: Mixed, bit: int, rate: float) -> None:
         """Take a step of gradient descent, and move the nearest correction towards the bit."""

@@ -9,6 +9,7 @@ Source: Mahoney (2005), "Adaptive weighing of context models for lossless data c
 
 from array import array
 from collections.abc import Iterable, Mapping, Sequence
+from math import log
 from typing import Any, Final
 
 from toy_gpt_train.models.base import COUNT, NUMBER, Column, ModelTable
@@ -54,6 +55,12 @@ class Repeats:
         while length < most and text[place - 1 - length] == ids[position - 1 - length]:
             length += 1
         return text[place], length
+
+    def inputs(self, length: int, bit: int) -> tuple[float, float]:
+        """Return two inputs to a mixer from a repeat of this length that tells a bit."""
+        p = min(max(self.hits[length][0], 0.001), 0.999)
+        sign = 1 if bit else -1
+        return sign * log(p / (1 - p)), sign * (2 * p - 1)
 
     def append(self, number: int, token_id: int) -> None:
         """Read one token more; ``number`` is that of the tokens before it."""
