@@ -1,7 +1,8 @@
 """contexts.py - What came before a token, as numbers: one for each of several contexts.
 
 A context is a choice of views (views.py): the last three tokens, say, or the word so far and the word before it. One
-more view is of this file alone: the kinds of the last eight characters, which is the shape of a text. A context's value at a position becomes one number of 60 bits, a hash. Equal values have equal numbers; different ones have
+more view is of this file alone: the kinds of the last eight characters, which is the shape of a text. The value of a
+context at a position becomes one number of 60 bits, a hash. Equal values have equal numbers; different ones have
 different numbers, but for rare accidents.
 
 REQ: the numbers depend on the last 64 tokens only, and are the same on every machine.
