@@ -1,15 +1,16 @@
 """bench_exchange.py - The same models in other software: how far are its numbers from ours?
 
-    python benchmarks/bench_exchange.py    beside torch, transformers, llama-cpp-python and kenlm, as far as installed
+    python benchmarks/bench_exchange.py    beside torch, transformers, xllamacpp and kenlm, as far as installed
 
-Small models learn the animals, and are exported in each format. The other software computes the logits after random
-contexts of every length, or the score of every token of the text.
+Small models learn the animals, and are exported in each format. The other software computes the logits, or
+the log probabilities of all tokens, after random contexts of every length, or the score of every token of the text.
 """
 
 import random
 import tempfile
 from collections.abc import Iterator
 from importlib.util import find_spec
+from math import log
 from pathlib import Path
 
 import toy_gpt_train as tg
@@ -45,18 +46,22 @@ def by_transformers(run: tg.Run, out: Path) -> float:
 
 
 def by_llama_cpp(run: tg.Run, out: Path) -> float:
-    """Return the largest difference of a logit in llama.cpp."""
-    from llama_cpp import GGML_TYPE_F32, Llama
+    """Return the largest difference of a log probability in llama.cpp."""
+    import xllamacpp
 
     run.export("gguf", out)
-    exact = {"type_k": GGML_TYPE_F32, "type_v": GGML_TYPE_F32}
-    model = Llama(str(out), n_ctx=LONGEST, logits_all=True, verbose=False, **exact)
+    how = xllamacpp.CommonParams()
+    how.model.path, how.n_ctx, how.n_parallel, how.warmup, how.verbosity = str(out), LONGEST, 1, False, 0
+    how.cache_type_k = how.cache_type_v = xllamacpp.ggml_type.GGML_TYPE_F32
+    how.flash_attn_type = xllamacpp.llama_flash_attn_type.LLAMA_FLASH_ATTN_TYPE_DISABLED
+    server = xllamacpp.Server(how)
     differences = []
-    for ids in contexts(run):
-        model.reset()
-        model.eval(ids)
-        theirs = model.scores[len(ids) - 1].tolist()
-        differences += [abs(a - b) for a, b in zip(run.model.logits(ids), theirs, strict=True)]
+    # WHY: it keeps room for the token that it predicts.
+    for ids in (ids for ids in contexts(run) if len(ids) < LONGEST):
+        asked = {"prompt": ids, "n_predict": 1, "n_probs": run.model.vocab_size, "temperature": 0}
+        (said,) = server.handle_completions(asked)["choices"][0]["logprobs"]["content"]
+        probs = run.model.next_probs(ids)
+        differences += [abs(log(probs[token["id"]]) - token["logprob"]) for token in said["top_logprobs"]]
     return max(differences)
 
 
@@ -66,12 +71,12 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as name:
         for kind in ("gpt", "llama"):
             run = tg.train(kind, CORPUS, tokenizer="bpe", context=LONGEST, heads=2, layers=2, steps=40)
-            for to, package, compare in (
-                ("hf", "transformers", by_transformers),
-                ("gguf", "llama_cpp", by_llama_cpp),
+            for to, package, what, compare in (
+                ("hf", "transformers", "logit", by_transformers),
+                ("gguf", "xllamacpp", "log of a probability", by_llama_cpp),
             ):
                 if find_spec(package):
-                    rows.append([kind, to, package, "logit", f"{compare(run, Path(name, f'{kind}.{to}')):.1e}"])
+                    rows.append([kind, to, package, what, f"{compare(run, Path(name, f'{kind}.{to}')):.1e}"])
         if find_spec("kenlm"):
             counted = tg.train("kneser-ney", CORPUS, context=3)
             ids = counted.tokenizer.encode(CORPUS.read_text("utf-8"))
