@@ -201,6 +201,17 @@ def test_a_mixer_by_hand():
     assert table[11] == pytest.approx(low)
 
 
+def test_a_mixer_learns_from_every_bit_of_a_token():
+    mixer = Mixer(["one"])
+    votes = [mixer.mix([1.0], node, 7, 5) for node in (0, 1, 2)]  # all are predicted, then all are learned
+    for vote in votes:
+        mixer.learn(vote, 1, 0.1)
+    step = 0.1 * (1 - 1 / (1 + exp(-0.3)))
+    by_node, by_previous, by_met = mixer.weights
+    assert [vector for (vector,) in by_node.values()] == pytest.approx([0.3 + step] * 3)
+    assert by_previous[7] == by_met[5] == pytest.approx([0.3 + 3 * step])
+
+
 def test_the_step_of_a_mixer_is_the_gradient():
     mixer, inputs, rate, tiny = Mixer(["one", "two"]), [0.7, -1.1], 1e-3, 1e-6
     mixer.learn(mixer.mix(inputs, 0, 0, 0), 1, rate)

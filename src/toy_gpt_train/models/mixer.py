@@ -92,10 +92,10 @@ class Mixer:
     def learn(self, mixed: Mixed, bit: int, rate: float) -> None:
         """Take a step of gradient descent, and move the nearest correction towards the bit."""
         inputs = mixed.inputs
-        for by_value, value, weights, p in zip(
-            self.weights, mixed.chosen, mixed.weights, mixed.probabilities, strict=True
-        ):
+        for by_value, value, p in zip(self.weights, mixed.chosen, mixed.probabilities, strict=True):
             step = rate * (bit - p)
+            # WHY the weights of now: another bit of the same token may have changed them since this one was predicted.
+            weights = by_value.get(value, self._first)
             by_value[value] = [weight + step * x for weight, x in zip(weights, inputs, strict=True)]
         table = self.corrections.setdefault(mixed.case, list(UNCORRECTED))
         nearest = round(mixed.bucket)
