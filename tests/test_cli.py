@@ -1014,6 +1014,7 @@ def test_ladder_on_one_text(toy_gpt: ToyGpt, tiny_corpus: Path, tmp_path: Path) 
         "accuracy",
         "held-out",
         "loss",
+        "online",
         "numbers",
         "bytes",
         "seconds",
@@ -1061,6 +1062,17 @@ def test_training_reports_progress_in_order(toy_gpt: ToyGpt, tiny_corpus: Path, 
     assert fractions == sorted(fractions)
     assert 0 < fractions[0] < 0.2
     assert fractions[-1] == pytest.approx(1)
+
+
+def test_ladder_shows_the_online_loss_of_a_model_that_has_one(
+    toy_gpt: ToyGpt, tiny_corpus: Path, tmp_path: Path
+) -> None:
+    models = ("--models", "kneser-ney", "context-mixing")
+    how = ("--tokenizer", "char", "--val-fraction", 0.2, "--base-dir", tmp_path)
+    _, counted, mixed = toy_gpt("ladder", "--corpus", tiny_corpus, *models, *how).out.splitlines()
+    metrics = load(tmp_path / "artifacts/ladder/470-context-mixing/tiny").meta["metrics"]
+    assert mixed.split()[7:9] == [f"{metrics['val_loss']:.4f}", f"{metrics['val_loss_online']:.4f}"]
+    assert len(mixed.split()) == len(counted.split()) + 1
 
 
 def test_ladder_options_without_a_text_are_refused(refuse: Callable[..., str]) -> None:

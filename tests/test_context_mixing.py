@@ -368,6 +368,15 @@ def test_other_tokens_are_mixed_too(tokenizer):
     assert run.generate(num=5, seed=1) == run.generate(num=5, seed=1)
 
 
+def test_the_online_loss_of_the_held_out_part_is_measured():
+    text = ANIMALS * 2
+    run = tg.train("context-mixing", text=text, tokenizer="char", val_fraction=0.2)
+    ids, start = run.tokenizer.encode(text), sum(run.frequencies)
+    online = summarize(zip(run.model.learner().score(ids, start), ids[start:], strict=True)).loss
+    assert run.meta["metrics"]["val_loss_online"] == online < run.held_out.loss
+    assert "val_loss_online" not in tg.train("bigram", text=text, epochs=1, val_fraction=0.2).meta["metrics"]
+
+
 @pytest.mark.parametrize("text", ["a", "aa", "ab", "\n", "aaaa aaaa"])
 def test_tiny_texts(text, tmp_path):
     run = tg.train("context-mixing", text=text, tokenizer="char")
