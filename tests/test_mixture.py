@@ -113,7 +113,7 @@ def test_mix_by_hand():
     assert mix(logs, [[1.0, 0.0]]) == pytest.approx([0.5, 0.5], abs=1e-15)
 
 
-@given(st.data(), st.integers(1, 5), st.integers(1, 4))
+@given(st.data(), st.integers(1, 5), st.integers(1, 6))
 @settings(max_examples=60, deadline=None)
 def test_mix_is_the_normalized_product_of_powers(data, vocab_size, num_experts):
     number = st.floats(0.001, 1)

@@ -123,12 +123,14 @@ def mix(logs: Sequence[Sequence[float]], vectors: Iterable[Weights]) -> list[flo
 
 def mixed_logits(logs: Sequence[Sequence[float]], vectors: Iterable[Weights]) -> list[float]:
     """Return the logarithms of what mix() returns, before they are normalized."""
-    rows = [*zip(map(add_up, zip(*vectors, strict=True)), logs, strict=True)]
-    weight, row = rows.pop() if len(rows) % 2 else (0.0, logs[0])
-    scores = [weight * x for x in row]
-    # WHY two at a time: each pass over the V tokens makes a new list of them.
-    for (weight, row), (second_weight, second) in zip(rows[::2], rows[1::2], strict=True):
-        scores = [score + weight * x + second_weight * y for score, x, y in zip(scores, row, second, strict=True)]
+    weights = list(map(add_up, zip(*vectors, strict=True)))
+    if len(weights) == len(CHARACTERS.contexts):
+        # WHY written out: most of the time goes into long texts of characters, and a loop would make a list a pass.
+        a, b, c, d, e = weights
+        return [e * z + a * v + b * w + c * x + d * y for v, w, x, y, z in zip(*logs, strict=True)]
+    scores = [0.0] * len(logs[0])
+    for weight, row in zip(weights, logs, strict=True):
+        scores = [score + weight * x for score, x in zip(scores, row, strict=True)]
     return scores
 
 
