@@ -2,8 +2,10 @@
 
     python benchmarks/bench_exchange.py    beside torch, transformers, xllamacpp and kenlm, as far as installed
 
-Small models learn the animals, and are exported in each format. The other software computes the logits, or
-the log probabilities of all tokens, after random contexts of every length, or the score of every token of the text.
+Small models learn the animals, and are exported in each format. The other software computes the logits, or the log
+probabilities of all tokens, after random contexts of every length, or the score of every token of the text. Last comes
+what a GPT-2 of 124 million weights takes in plain Python, and its largest difference: bench_gpt2.py, which also runs
+alone.
 """
 
 import random
@@ -13,6 +15,7 @@ from importlib.util import find_spec
 from math import log
 from pathlib import Path
 
+import bench_gpt2
 import toy_gpt_train as tg
 from arpa_kenlm import largest_difference
 from toy_gpt_train.project import RESOURCE_ROOT
@@ -83,6 +86,8 @@ def main() -> None:
             difference = largest_difference(counted, ids, Path(name, "counted.arpa"))
             rows.append(["kneser-ney", "arpa", "kenlm", "log10 of a probability", f"{difference:.1e}"])
     print(table(["model", "format", "software", "of what", "largest difference"], rows))
+    if find_spec("transformers"):
+        bench_gpt2.main()
 
 
 if __name__ == "__main__":

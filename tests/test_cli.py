@@ -1014,7 +1014,6 @@ def test_ladder_on_one_text(toy_gpt: ToyGpt, tiny_corpus: Path, tmp_path: Path) 
         "accuracy",
         "held-out",
         "loss",
-        "online",
         "numbers",
         "bytes",
         "seconds",
@@ -1062,6 +1061,17 @@ def test_training_reports_progress_in_order(toy_gpt: ToyGpt, tiny_corpus: Path, 
     assert fractions == sorted(fractions)
     assert 0 < fractions[0] < 0.2
     assert fractions[-1] == pytest.approx(1)
+
+
+def test_json_has_the_online_loss_of_a_model_that_has_one(toy_gpt: ToyGpt, tiny_corpus: Path, tmp_path: Path) -> None:
+    how = ("--corpus", tiny_corpus, "--val-fraction", 0.2, "--json", "--base-dir")
+    counted, mixed = (
+        json.loads(toy_gpt("train", "--model", name, *how, tmp_path / name).out)
+        for name in ("kneser-ney", "context-mixing")
+    )
+    saved = load(tmp_path / "context-mixing").meta["metrics"]["val_loss_online"]
+    assert round(mixed["val_loss_online"], 6) == saved
+    assert mixed.keys() - counted.keys() == {"val_loss_online"}
 
 
 def test_ladder_shows_the_online_loss_of_a_model_that_has_one(

@@ -2,6 +2,7 @@
 
 import ast
 import importlib.util
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -31,6 +32,39 @@ def test_script_finds_nothing_wrong(python: Callable[..., Any]) -> None:
     assert [line.split()[0] for line in lines[:4]] == ["cli", "view", "noise", "forgetting"]
     course = next(line for line in lines if line.startswith("course"))
     assert course.split()[2:] == ["->", "math_training"]
+
+
+# What the extra [torch] computes with. Nothing else loads these files before it is asked for PyTorch.
+OF_TORCH = ("nn/torch_group", "nn/torch_network", "nn/torch_networks", "training/engines/pytorch")
+
+
+def loaded_with(path: Path) -> set[str]:
+    """What a file imports when it is loaded, by full name: not what a function of it imports when it is called."""
+    names: set[str] = set()
+    waiting: list[ast.AST] = [ast.parse(path.read_text("utf-8"))]
+    while waiting:
+        node = waiting.pop()
+        if isinstance(node, ast.Import):
+            names |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            names |= {node.module or "", *(f"{node.module}.{alias.name}" for alias in node.names)}
+        elif isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING":
+            waiting += node.orelse
+        elif not isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda):
+            waiting += ast.iter_child_nodes(node)
+    return names
+
+
+def test_the_core_loads_the_standard_library_alone() -> None:
+    of_torch = {SOURCE / f"{name}.py" for name in OF_TORCH}
+    modules = {f"toy_gpt_train.{name.replace('/', '.')}" for name in OF_TORCH}
+    files = sorted(SOURCE.rglob("*.py"))
+    assert of_torch < {*files}
+    for path in files:
+        loaded = loaded_with(path)
+        packages = {name.partition(".")[0] for name in loaded} - {"toy_gpt_train", *sys.stdlib_module_names}
+        assert packages == ({"torch"} if path in of_torch else set()), path
+        assert path in of_torch or not loaded & modules, path
 
 
 @pytest.mark.slow

@@ -5,6 +5,7 @@ Each run is written to artifacts/ladder/CODE-NAME/NNN_slug/ and outputs/ladder/C
 
 import argparse
 from collections.abc import Iterator, Mapping
+from itertools import compress
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any, Final, NamedTuple
@@ -99,7 +100,9 @@ def _ladder(args: argparse.Namespace) -> int:
         one.entry.check_length(context, encoded.num_train, one.corpus)
         with locked_run(args.base_dir, one.name):
             pass
-    say(table(HEADER, [_train(one, corpora[one.corpus], args) for one in runs]))
+    rows = [_train(one, corpora[one.corpus], args) for one in runs]
+    shown = [name != "online" or any(row[i] for row in rows) for i, name in enumerate(HEADER)]
+    say(table(list(compress(HEADER, shown)), [list(compress(row, shown)) for row in rows]))
     return 0
 
 

@@ -210,8 +210,8 @@ def _train(args: argparse.Namespace) -> int:
     paths = [*trained.paths, *([keep_index(args.base_dir, corpus=arguments["corpus"])] if args.trace else [])]
     sample = None if args.sample is None else trained.generate(num=args.sample)
     if args.json:
-        shown = figures(trained, trained.held_out) | ({} if sample is None else {"sample": sample})
-        say(json.dumps(shown))
+        online = {name: loss for name, loss in trained.meta["metrics"].items() if name == "val_loss_online"}
+        say(json.dumps(figures(trained, trained.held_out) | online | ({} if sample is None else {"sample": sample})))
     else:
         say(training_report(trained, paths))
         _say_sample(jobs[0], args.sample, sample)

@@ -30,6 +30,7 @@ from toy_gpt_train.models.base import TENSORS_NAME, Column, Content, Model, OnSt
 from toy_gpt_train.models.contexts import Contexts
 from toy_gpt_train.models.counters import Counters
 from toy_gpt_train.models.mixer import Mixed, Mixer
+from toy_gpt_train.models.ngram_trie import MOST_TENSOR_BYTES
 from toy_gpt_train.models.repeats import LONGEST, REPEATS_COLUMNS, REPEATS_NAME, Repeats
 from toy_gpt_train.models.scores import Prediction, longest_context_floor, summarize
 from toy_gpt_train.models.token_code import token_code
@@ -37,7 +38,6 @@ from toy_gpt_train.models.views import LAGS, LOOK_BACK
 from toy_gpt_train.nn.modules import LensStep
 from toy_gpt_train.progress import OnProgress
 
-_SIZE_LIMIT: Final = 1 << 48  # bytes
 _RATES: Final = (0.02, 0.002)  # of the mixer: the first, which falls with 1 / tokens, and the lowest
 _SLOWER: Final = 10_000  # tokens, after which the first rate is halved
 _BIAS: Final = 0.3
@@ -248,7 +248,7 @@ class ContextMixing(Model):
     @property
     def most_tensor_bytes(self) -> int:
         """How large the file of tensors can be: any size, for the length of the text is read first."""
-        return _SIZE_LIMIT
+        return MOST_TENSOR_BYTES
 
     def expected_tables(self, layout: str, tokens: Sequence[str]) -> dict[str, tuple[Column, ...]]:
         """Set up the contexts for a vocabulary; return the columns of each table."""

@@ -15,7 +15,7 @@ from zlib import crc32
 
 from toy_gpt_train.models.views import LAGS, LOOK_BACK, TEXT_VIEWS, Views
 
-# OBS: compared inside the training part of Tiny Shakespeare: 350,000 characters learned, the next 50,000 scored.
+# OBS: compared inside the training part of Tiny Shakespeare: nine tenths of it learned, the last tenth scored.
 _WORDS: Final = (
     ("lag_1", "prefix"),
     ("lag_1", "prefix", "word_1"),

@@ -125,7 +125,7 @@ def mixed_logits(logs: Sequence[Sequence[float]], vectors: Iterable[Weights]) ->
     """Return the logarithms of what mix() returns, before they are normalized."""
     weights = list(map(add_up, zip(*vectors, strict=True)))
     if len(weights) == len(CHARACTERS.contexts):
-        # WHY written out: most of the time goes into long texts of characters, and a loop would make a list a pass.
+        # WHY written out: characters have five experts, and the loop below makes a new list of V scores for each.
         a, b, c, d, e = weights
         return [e * z + a * v + b * w + c * x + d * y for v, w, x, y, z in zip(*logs, strict=True)]
     scores = [0.0] * len(logs[0])
