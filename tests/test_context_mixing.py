@@ -17,8 +17,9 @@ from toy_gpt_train.models.base import Text
 from toy_gpt_train.models.context_mixing import ContextMixing
 from toy_gpt_train.models.contexts import Contexts
 from toy_gpt_train.models.counters import DELAY, Counters
-from toy_gpt_train.models.mixer import CORRECTIONS_NAME, WEIGHTS_NAME, Mixer
+from toy_gpt_train.models.mixer import CORRECTIONS, WEIGHTS_NAME, Mixer
 from toy_gpt_train.models.repeats import REPEATS_NAME, Repeats
+from toy_gpt_train.models.runs import LONGEST_RUN, RUNS_NAME, Runs
 from toy_gpt_train.models.scores import summarize
 from toy_gpt_train.models.token_code import token_code
 from toy_gpt_train.project import RESOURCE_ROOT
@@ -144,24 +145,37 @@ def test_a_counter_by_hand():
         assert confidence == pytest.approx((p - 0.5) * 4 * (n + 1) / (n + 4), abs=1e-4)
 
 
-def test_a_tag_tells_two_counters_of_a_slot_apart():
+def test_a_tag_tells_counters_apart_that_want_the_same_slot():
     counters = Counters(64)
-    slots, _, _ = counters.read([5], [9], 3)
-    counters.learn(slots, [9], 1)
-    assert counters.read([5], [8], 3) == (slots, [0.0, 0.0], 0)
-    counters.learn(slots, [8], 0)
-    assert counters.read([5], [9], 3) == (slots, [0.0, 0.0], 0)  # the latest has the slot
-    assert counters.read([5], [8], 3)[1][0] < 0
-    assert counters.num_used() == 1
+
+    def slot_of(tag):
+        (slot,), _, met = counters.read([5], [tag], 3)
+        return slot, met
+
+    def learn(tag):
+        counters.learn([slot_of(tag)[0]], [tag], 1)
+
+    first, _ = slot_of(9)
+    for _ in range(3):
+        learn(9)
+    assert slot_of(9) == (first, 1)
+    assert slot_of(8) == (first, 0)
+    for _ in range(2):
+        learn(8)  # the neighbor is free
+    assert (slot_of(9), slot_of(8)) == ((first, 1), (first ^ 1, 1))
+    assert counters.num_used() == 2
+    learn(7)  # both are taken: the one that was used less, twice, must go
+    assert (slot_of(9), slot_of(8), slot_of(7)) == ((first, 1), (first, 0), (first ^ 1, 1))
+    assert counters.num_used() == 2
 
 
 def test_a_counter_gets_sure_and_stays_able_to_change():
-    counters = Counters(1)
+    counters = Counters(2)
     for _ in range(5000):
         counters.learn([0], [1], 1)
-    assert counters.states[0] & 1023 == 255
+    assert counters.states[0] & 1023 == 1023
     assert (counters.states[0] >> 10) / (1 << 22) > 0.999
-    for _ in range(300):
+    for _ in range(1200):
         counters.learn([0], [1], 0)
     assert (counters.states[0] >> 10) / (1 << 22) < 0.35
 
@@ -184,37 +198,49 @@ def test_a_context_of_kinds_sees_the_shape_of_a_text():
 
 
 def test_a_mixer_by_hand():
-    mixer = Mixer(["one", "two"])
-    mixed = mixer.mix([1.0, -2.0], 3, 7, 5)
+    mixer = Mixer(["one", "two"], 0)
+    mixed = mixer.mix([1.0, -2.0], 3, (7, 6), 5)
     p = 1 / (1 + exp(0.3))  # all have the weight 0.3, so each sum is -0.3
     low, high = 1 / (1 + exp(2 / 3)), 0.5  # the corrections at -2/3 and 0, between which it lies
     corrected = low + (high - low) * (2 / 3 - 0.3) / (2 / 3)
-    assert mixed.p == pytest.approx((p + corrected) / 2)
-    mixer.learn(mixed, 1, 0.1)
+    assert mixed.p == pytest.approx((p + 2 * corrected) / 3)
+    before = [list(tables) for tables in mixer.corrections]
+    mixer.learn(mixed, 1, 0.1, 0.02)
     expected = [0.3 + 0.1 * (1 - p), 0.3 - 0.2 * (1 - p)]
-    by_node, by_previous, by_met = mixer.weights
-    assert (by_node.keys(), by_previous.keys(), by_met.keys()) == ({3}, {7}, {5})
-    assert by_node[3] == by_previous[7] == by_met[5] == pytest.approx(expected)
-    # The nearest correction is that at 0, and moves by a fiftieth of the way to 1.
-    (table,) = mixer.corrections.values()
-    assert table[12] == pytest.approx(0.5 + 0.02 * 0.5)
-    assert table[11] == pytest.approx(low)
+    by_node, by_previous, by_kind = mixer.weights
+    assert (by_node.keys(), by_previous.keys(), by_kind.keys()) == ({3}, {7}, {5})
+    assert by_node[3] == by_previous[7] == by_kind[5] == pytest.approx(expected)
+    # In each table, the nearest correction is that at 0, and moves by a fiftieth of the way to 1.
+    for start, old, new in zip(mixed.cases, before, mixer.corrections, strict=True):
+        old[start + 12] = 0.5 + 0.02 * 0.5
+        assert list(new) == pytest.approx(old, abs=1e-7)
+
+
+def test_one_correction_knows_the_last_token_and_the_other_two():
+    mixer = Mixer(["one"], 1_000_000)
+
+    def cases(node, last):
+        return mixer.mix([1.0], node, last, 0).cases
+
+    (first, second), (same, other), (another, third) = cases(3, (7, 6)), cases(3, (7, 5)), cases(4, (7, 6))
+    assert first == same != another
+    assert len({second, other, third}) == 3
 
 
 def test_a_mixer_learns_from_every_bit_of_a_token():
-    mixer = Mixer(["one"])
-    votes = [mixer.mix([1.0], node, 7, 5) for node in (0, 1, 2)]  # all are predicted, then all are learned
+    mixer = Mixer(["one"], 0)
+    votes = [mixer.mix([1.0], node, (7, 6), 5) for node in (0, 1, 2)]  # all are predicted, then all are learned
     for vote in votes:
-        mixer.learn(vote, 1, 0.1)
+        mixer.learn(vote, 1, 0.1, 0.02)
     step = 0.1 * (1 - 1 / (1 + exp(-0.3)))
-    by_node, by_previous, by_met = mixer.weights
+    by_node, by_previous, by_kind = mixer.weights
     assert [vector for (vector,) in by_node.values()] == pytest.approx([0.3 + step] * 3)
-    assert by_previous[7] == by_met[5] == pytest.approx([0.3 + 3 * step])
+    assert by_previous[7] == by_kind[5] == pytest.approx([0.3 + 3 * step])
 
 
 def test_the_step_of_a_mixer_is_the_gradient():
-    mixer, inputs, rate, tiny = Mixer(["one", "two"]), [0.7, -1.1], 1e-3, 1e-6
-    mixer.learn(mixer.mix(inputs, 0, 0, 0), 1, rate)
+    mixer, inputs, rate, tiny = Mixer(["one", "two"], 0), [0.7, -1.1], 1e-3, 1e-6
+    mixer.learn(mixer.mix(inputs, 0, (0, 0), 0), 1, rate, 0.02)
 
     def loss(weights):
         return log(1 + exp(-sum(w * x for w, x in zip(weights, inputs, strict=True))))
@@ -226,11 +252,43 @@ def test_the_step_of_a_mixer_is_the_gradient():
 
 @given(st.lists(st.tuples(st.floats(-9, 9), st.floats(-2, 2), st.integers(0, 1)), max_size=60))
 def test_a_mixer_is_never_certain(steps):
-    mixer = Mixer(["one", "two"])
+    mixer = Mixer(["one", "two"], 0)
     for one, two, bit in steps:
-        mixed = mixer.mix([one, two], 0, 0, 0)
+        mixed = mixer.mix([one, two], 0, (0, 0), 0)
         assert 1e-5 <= mixed.p <= 1 - 1e-5
-        mixer.learn(mixed, bit, 0.5)
+        mixer.learn(mixed, bit, 0.5, 0.02)
+
+
+# --- runs ---------------------------------------------------------------------------------------------------
+
+ONE, OTHER = 5 | 1 << 48, 5 | 2 << 48  # two contexts that want the same slot
+
+
+def test_a_run_by_hand():
+    runs = Runs(2, 4, 10)
+    assert runs.find([ONE, 6]) == [(0, 0, 0.0), (0, 0, 0.0)]
+    for token_id in (3, 2, 2, 2):
+        runs.append([ONE, 6], token_id)
+    assert [found[:2] for found in runs.find([ONE, 6])] == [(2, 3), (2, 3)]
+    assert runs.num_used() == 2
+    runs.count(1, 3, True)
+    p, n = 0.75 + 0.25 / 2, 2
+    assert (runs.right[0][3], runs.right[1][3], runs.right[1][2]) == ((0.75, 1), (p, n), (0.75, 1))
+    assert [score for _, _, score in runs.find([ONE, 6])] == pytest.approx([log(3), log(p / (1 - p))])
+    runs.append([ONE, 6], 0)
+    assert [found[:2] for found in runs.find([ONE, 6])] == [(0, 1), (0, 1)]
+    for _ in range(40):
+        runs.append([ONE, 6], 0)
+    assert runs.find([ONE, 6])[0][:2] == (0, LONGEST_RUN)
+
+
+def test_a_tag_tells_two_runs_of_a_slot_apart():
+    runs = Runs(1, 4, 10)
+    runs.append([ONE], 3)
+    assert runs.find([OTHER]) == [(0, 0, 0.0)]
+    runs.append([OTHER], 3)
+    assert runs.find([OTHER])[0][:2] == (3, 1)  # a run of its own
+    assert runs.find([ONE]) == [(0, 0, 0.0)]  # the latest has the slot
 
 
 # --- repeats ------------------------------------------------------------------------------------------------
@@ -285,7 +343,7 @@ def test_nothing_is_read_before_it_is_predicted(model, ids, other, at):
         list(learner.score(text[:at]))
         distributions.append(learner.next_probs(text[:at]))
     assert distributions[0] == distributions[1]
-    # Training predicts the last tenth in the same way: another end changes no number of what was before.
+    # Training predicts in the same way: another end changes no number of what was before.
     for end in (0, 1):
         twin = model.learner()
         text = [*ids[:at], end]
@@ -297,14 +355,28 @@ def test_nothing_is_read_before_it_is_predicted(model, ids, other, at):
 
 def test_training_is_learning_while_reading():
     ids = random_ids(400)
+    start = len(ids) - len(ids) // 5
     trained, record = fitted(ids)
     begun, _ = fitted(ids[:1])
     # The same code and sizes, with nothing learned.
     begun._prepare(ALPHABET, [Counter(ids)[i] for i in range(V)])
     learner = begun.learner()
-    start = len(ids) - len(ids) // 10
-    scores = summarize(zip(list(learner.score(ids))[start:], ids[start:], strict=True))
-    assert (record["avg_loss"], record["accuracy"]) == (scores.loss, scores.accuracy)
+    list(learner.score(ids[:start]))
+    # Of the last fifth only whom to trust is learned at first, at a rate that falls to 0: each loss before its step.
+    losses = []
+    for position in range(start, len(ids)):
+        losses.append(-log(learner.next_probs(ids[:position])[ids[position]]))
+        place = next(learner.memory.places(ids[:position], position))
+        votes = {node: learner._vote(place, node) for node in learner.memory.bits[ids[position]]}
+        left = 1 - (position - start) / (len(ids) - start)
+        learner._weigh(place, votes, ids[position], (0.001 * left, 0.02 * left))
+    assert record["avg_loss"] == pytest.approx(fsum(losses) / len(losses), abs=1e-12)
+    assert state_of(learner)[0] == state_of(trained)[0]
+    # Then what came there is counted.
+    for position in range(start, len(ids)):
+        place = next(learner.memory.places(ids[:position], position))
+        votes = {node: learner._vote(place, node) for node in learner.memory.bits[ids[position]]}
+        learner._count(place, votes, ids[position])
     assert state_of(learner) == state_of(trained)
 
 
@@ -353,8 +425,8 @@ def test_chance_is_not_predicted(online):
 
 
 def test_a_long_repeat_is_found():
-    noise = random.Random(2).choices(range(V), k=600)
-    model, _ = fitted(noise)
+    noise = random.Random(2).choices(range(V), k=500)
+    model, _ = fitted(noise + noise[300:400])  # which shows that a long repeat can be trusted, and noise cannot
     scored = list(model.score(noise[100:200]))
     assert fsum(-log(one.probability) for one in scored[20:]) / 80 < log(V) / 4
 
@@ -420,12 +492,14 @@ def test_content_is_read_back_exactly(model):
     assert loaded.num_parameters() == model.num_parameters()
 
 
-@pytest.mark.parametrize("name", ["text", "repeat_places", "counters", "counter_tags"])
+@pytest.mark.parametrize(
+    "name", ["text", "repeat_places", "counters", "counter_tags", "run_tokens", "run_lengths", *CORRECTIONS]
+)
 def test_tensors_that_do_not_fit_are_refused(model, name):
     content = model.content()
     _, numbers = content.tensors[name]
     with pytest.raises(ValueError, match=f"tensor {name}: not"):
-        loaded_from(content, tensors={name: ((len(numbers),), array("Q", numbers))})
+        loaded_from(content, tensors={name: ((len(numbers),), array("Q", map(int, numbers)))})
     if name != "text":
         with pytest.raises(ValueError, match=f"tensor {name}: not {len(numbers)} numbers"):
             loaded_from(content, tensors={name: ((len(numbers) - 1,), numbers[:-1])})
@@ -445,6 +519,18 @@ def test_a_text_or_places_that_cannot_be_are_refused(model):
     wrong[0] = len(text)
     with pytest.raises(ValueError, match="a repeat is outside the text"):
         loaded_from(content, tensors={"repeat_places": ((len(wrong),), wrong)})
+    _, tokens = content.tensors["run_tokens"]
+    wrong = tokens[:]
+    wrong[0] = V + 1
+    with pytest.raises(ValueError, match="a run of another token than there is"):
+        loaded_from(content, tensors={"run_tokens": ((len(wrong),), wrong)})
+    for name in CORRECTIONS:
+        _, corrections = content.tensors[name]
+        for value in (1.5, -0.1, float("nan")):
+            wrong = corrections[:]
+            wrong[7] = value
+            with pytest.raises(ValueError, match="a correction is not a probability"):
+                loaded_from(content, tensors={name: ((len(wrong),), wrong)})
 
 
 def test_tables_that_do_not_fit_are_refused(model):
@@ -455,14 +541,14 @@ def test_tables_that_do_not_fit_are_refused(model):
         with pytest.raises(ValueError, match=message):
             loaded_from(content, tables={name: rows})
 
-    weights, corrections, repeats = tables[WEIGHTS_NAME], tables[CORRECTIONS_NAME], tables[REPEATS_NAME]
+    weights, repeats, runs = tables[WEIGHTS_NAME], tables[REPEATS_NAME], tables[RUNS_NAME]
     refused(WEIGHTS_NAME, [*weights, weights[0]], "unknown or given twice")
     refused(WEIGHTS_NAME, [("other", *weights[0][1:])], "unknown or given twice")
     refused(WEIGHTS_NAME, [(*weights[0][:2], *[1e6] * len(weights[0][2:]))], "out of all proportion")
-    refused(CORRECTIONS_NAME, [*corrections, corrections[0]], "given twice")
-    refused(CORRECTIONS_NAME, [(corrections[0][0], *[1.5] * len(corrections[0][1:]))], "not probabilities")
     refused(REPEATS_NAME, repeats[1:], "not a probability for each length")
     refused(REPEATS_NAME, [(length, n, -p) for length, n, p in repeats], "not a probability for each length")
+    refused(RUNS_NAME, runs[1:], "not a probability for each context")
+    refused(RUNS_NAME, [*runs[:-1], (*runs[-1][:-1], 1.1)], "not a probability for each context")
 
 
 def test_the_files_follow_the_size_of_the_text():
@@ -516,7 +602,7 @@ def test_explain_shows_who_voted_how(toy_gpt, base):
 def test_votes_add_up_to_the_sums_of_the_mixer(model):
     ids = random_ids(30, 4)
     *votes, last = model.logit_lens(ids)
-    place = next(model._places(ids, len(ids)))
+    place = next(model.memory.places(ids, len(ids)))
     for token_id, path in enumerate(model.code.paths):
         total = fsum(vote.logits[token_id] for vote in votes)
         sums = []

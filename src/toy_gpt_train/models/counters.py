@@ -4,12 +4,13 @@ Each counter holds a probability p and how often it was used, n. A bit moves p t
 
     p += (bit - p) / (n + 1.15)
 
-so p is nearly the share of ones, and soon knows what always comes. After n = 255 uses it stays that quick, to follow a
+so p is nearly the share of ones, and soon knows what always comes. After n = 1023 uses it stays that quick, to follow a
 text that changes. A mixer gets two numbers from a counter: stretch(p) = log(p / (1 - p)), and p - 1/2 times a number
 that grows with n, for five cases out of five say more than one out of one.
 
 There is a counter for each context and node of the code. They share one table: the context's number and the node give
-the slot. Two may want the same one. A tag, eight bits of the number, tells them apart, and the latest keeps the slot.
+the slot. Several may want the same one. A tag, eight bits of the number, tells them apart. If the slot is taken, its
+neighbor is tried; and if that is taken, too, a new counter gets the slot of the one that was used less.
 
 Source: Mahoney (2005), "Adaptive weighing of context models for lossless data compression".
 """
@@ -22,13 +23,13 @@ from typing import Final
 # A state is p in 22 bits, then n in 10. WHY numbers in place of names below: each look-up of a name takes time.
 _ONE: Final = 1 << 22
 _COUNT_BITS: Final = 10
-_MOST_USES: Final = 255
+_MOST_USES: Final = (1 << _COUNT_BITS) - 1
 DELAY: Final = 1.15
 _NODE_STEP: Final = 0x9E3779B1  # odd: the nodes of a context lie far apart
-_SHARE: Final = 2  # looked-up counters per slot; most are looked up more than once
-_LARGEST: Final = 1 << 26  # slots, of five bytes each
+_SHARE: Final = 4  # looked-up counters per slot; most are looked up more than once
+_SLOTS: Final = (2, 1 << 26)  # of five bytes each, the fewest and the most
 
-_RATE: Final = [1 / (min(n, _MOST_USES) + DELAY) for n in range(1 << _COUNT_BITS)]
+_RATE: Final = [1 / (n + DELAY) for n in range(1 << _COUNT_BITS)]
 _CONFIDENCE: Final = [4 * n / (n + 3) / _ONE for n in range(1 << _COUNT_BITS)]
 _STRETCH: Final = [max(min(log((i + 0.5) / (4095.5 - i)), 8.0), -8.0) for i in range(4096)]
 _UNUSED: Final = (0.0, 0.0)
@@ -48,7 +49,8 @@ class Counters:
     @staticmethod
     def slots_for(visits: int) -> int:
         """Return how many slots there are for a text that looks up so many counters: a power of two."""
-        return min(1 << (visits // _SHARE).bit_length(), _LARGEST)
+        least, most = _SLOTS
+        return min(max(1 << (visits // _SHARE).bit_length(), least), most)
 
     @staticmethod
     def tags_of(numbers: Sequence[int]) -> list[int]:
@@ -72,25 +74,29 @@ class Counters:
         slots = [(number + step) & mask for number in numbers]
         inputs: list[float] = []
         used = 0
-        for slot, tag in zip(slots, tags, strict=True):
-            if all_tags[slot] == tag:
-                state = all_states[slot]
-                used += 1
-                inputs += _STRETCH[state >> 20], ((state >> 10) - 0x200000) * _CONFIDENCE[state & 1023]
-            else:
-                inputs += _UNUSED
+        for k, (slot, tag) in enumerate(zip(slots, tags, strict=True)):
+            if all_tags[slot] != tag:
+                if all_tags[slot ^ 1] != tag:
+                    inputs += _UNUSED
+                    continue
+                slots[k] = slot = slot ^ 1
+            state = all_states[slot]
+            used += 1
+            inputs += _STRETCH[state >> 20], ((state >> 10) - 0x200000) * _CONFIDENCE[state & 1023]
         return slots, inputs, used
 
     def learn(self, slots: Sequence[int], tags: Sequence[int], bit: int) -> None:
-        """Let the counters in some slots meet a bit; one whose slot another has taken starts anew."""
+        """Let the counters in some slots meet a bit; one whose slot another has taken begins in it or beside it."""
         all_states, all_tags = self.states, self.tags
         target, fresh = (_ONE - 1 if bit else 0), _FRESH[bit]
         for slot, tag in zip(slots, tags, strict=True):
             if all_tags[slot] == tag:
                 state = all_states[slot]
                 n, p = state & 1023, state >> 10
-                all_states[slot] = p + int((target - p) * _RATE[n]) << 10 | n + (n < 255)
+                all_states[slot] = p + int((target - p) * _RATE[n]) << 10 | n + (n < 1023)
             else:
+                if all_states[slot ^ 1] & 1023 < all_states[slot] & 1023:
+                    slot ^= 1
                 all_tags[slot] = tag
                 all_states[slot] = fresh
 

@@ -21,12 +21,16 @@ _MOST_COUNTED: Final = 400
 _SLOTS: Final = (1 << 10, 1 << 26)  # the fewest and the most
 
 
+def token_array(vocab_size: int, length: int = 0) -> "array[int]":
+    """Return an array for tokens, all 0; the id V is an unknown token."""
+    return array("B" if vocab_size < 1 << 8 else "H" if vocab_size < 1 << 16 else "I", [0]) * length
+
+
 class Repeats:
     """A text that was read, and where its parts came last; ``hits`` has for each length a probability and a count."""
 
     def __init__(self, vocab_size: int, num_tokens: int) -> None:
-        typecode = "B" if vocab_size < 1 << 8 else "H" if vocab_size < 1 << 16 else "I"
-        self.text = array(typecode)  # the id V is an unknown token
+        self.text = token_array(vocab_size)
         self.places = array("I", [0]) * self.slots_for(num_tokens)
         self.hits = [(0.75, 1)] * (LONGEST + 1)
 
