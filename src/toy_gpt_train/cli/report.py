@@ -114,13 +114,13 @@ def training_report(run: Run, paths: Sequence[Path]) -> str:
     length = len(run.history)
     shown = sorted({1, 2, 5, *(length * fifth // 5 for fifth in range(1, 6))} & set(range(1, length + 1)))
     log_rows = [[_cell(name, run.history[line - 1][name]) for name in columns] for line in shown]
-    metrics, floor = run.meta["metrics"], run.meta["loss_floor"]
+    metrics, floor = run.meta["metrics"], _shown_floor(run)
     lines = [
         table(columns, log_rows),
         f"result    train loss {metrics['train_loss']:.4f} nats per token on {run.model.train_loss_on}; "
         f"{metrics['train_accuracy']:.0%} of the tokens guessed right",
     ]
-    if floor >= _SMALLEST_FLOOR:
+    if floor is not None:
         context = _looking_back(run.model.context_size)
         lines.append(f"          {floor:.4f} is the lowest train loss possible when {context}")
     if "val_loss" in columns:
@@ -183,16 +183,24 @@ def _shown(path: Path) -> str:
     return str(resolved.relative_to(Path.cwd())) if resolved.is_relative_to(Path.cwd()) else str(resolved)
 
 
+def _shown_floor(run: Run) -> float | None:
+    """Return the lowest train loss that is possible, if it says something.
+
+    WHY none of a network: hardly any of its long contexts comes twice, so a table of them would know the text by heart.
+    """
+    floor: float = run.meta.get("loss_floor") or 0.0  # an older run does not record it
+    return floor if floor >= _SMALLEST_FLOOR and "architecture" not in run.meta else None
+
+
 def figures_table(run: Run, scored: Evaluation, text_name: str, *, online: bool = False) -> str:
     """Return the figures of a scored text as a table, beside the baseline, the train loss and its floor."""
     learning = ", learning online," if online else ""
-    floor = run.meta.get("loss_floor") or 0.0  # an older run does not record it
     guessing = "guessing by frequency" if any(run.frequencies) else "guessing evenly"  # an imported run knows none
     compared = [
         (f"{run.name}{learning} on {text_name}", scored.loss, f"{scored.bits_per_byte:.4f}"),
         (f"{guessing} on {text_name}", scored.unigram_loss, f"{_unigram_bits_per_byte(scored):.4f}"),
         (f"{run.name} on {run.model.train_loss_on}", run.meta["metrics"].get("train_loss"), ""),
-        ("lowest possible on the training text", floor if floor >= _SMALLEST_FLOOR else None, ""),
+        ("lowest possible on the training text", _shown_floor(run), ""),
     ]
     rows = [
         [name, *(f"{value:.4f}" for value in (loss, exp(loss), loss / log(2))), bits_per_byte]
