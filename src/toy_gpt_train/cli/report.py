@@ -189,7 +189,7 @@ def _shown_floor(run: Run) -> float | None:
     WHY none of a network: hardly any of its long contexts comes twice, so a table of them would know the text by heart.
     """
     floor: float = run.meta.get("loss_floor") or 0.0  # an older run does not record it
-    return floor if floor >= _SMALLEST_FLOOR and "architecture" not in run.meta else None
+    return floor if floor >= _SMALLEST_FLOOR and not run.model.trains_in_steps else None
 
 
 def figures_table(run: Run, scored: Evaluation, text_name: str, *, online: bool = False) -> str:
