@@ -763,6 +763,8 @@ def test_what_is_given_counts() -> None:
         "schedule": "linear",
         "last_rate": 0.0,
         "short_first": 0.5,
+        "burn_in": 0.25,
+        "start_after": ".",
     }
     found = settings_of("gpt", "medium", **numbers)
     assert found.architecture == Architecture(12, 7, 3, 4, 0.25)
@@ -833,9 +835,10 @@ def test_each_network_has_the_options_it_uses() -> None:
     with_bias = {"embedding_dim", "bias"}
     expected = {"embeddings": with_bias | {"hidden_dim"}, "attention": with_bias, "gpt": shape | {"tied"}}
     expected["llama"] = expected["gpt"] | {"rope_base", "kv_heads"}
-    others = {field.name for field in fields(NetworkSettings)} - {"context", "architecture", "short_first"} | {"size"}
+    of_windows = {"short_first", "burn_in", "start_after"}
+    others = {field.name for field in fields(NetworkSettings)} - {"context", "architecture"} - of_windows | {"size"}
     for kind in NETWORKS:
-        windows = set() if kind == "embeddings" else {"short_first"}  # it needs windows of exactly N tokens
+        windows = set() if kind == "embeddings" else of_windows  # it needs windows of exactly N tokens
         assert set(class_of(kind).options) == expected[kind] | windows | others
 
 

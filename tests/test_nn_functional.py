@@ -37,6 +37,7 @@ from toy_gpt_train.nn.functional import (
     silu,
     softmax,
     tanh,
+    without_first,
 )
 from toy_gpt_train.nn.rotation import RopeScaling, rope_frequencies
 from toy_gpt_train.nn.tensor import Parameter, Shape, Tensor, from_lists
@@ -137,6 +138,8 @@ GRADIENTS: list[tuple[str, Callable[..., Tensor], list[Shape]]] = [
     ("softmax", softmax, [(3, 4)]),
     ("softmax of sequences", softmax, [(2, 2, 3)]),
     ("softmax of one value per row", softmax, [(3, 1)]),
+    ("without_first", lambda x: without_first(x, 2), [(2, 3, 4)]),
+    ("without_first none", lambda x: without_first(x, 0), [(2, 3, 4)]),
     ("cross_entropy", lambda x: cross_entropy(x, [2, 0, 2]), [(3, 4)]),
     ("cross_entropy of sequences", lambda x: cross_entropy(x, [2, 0, 1, 1]), [(2, 2, 3)]),
     ("layer_norm", layer_norm, [(3, 4), (4,), (4,)]),
@@ -278,6 +281,7 @@ BY_HAND: list[tuple[str, Callable[..., Tensor], list[Nested], Nested]] = [
         [[[3, 4], [3, 4]], [[1, 2], [5, 6]]],
     ),
     ("reshape", lambda x: reshape(x, (3, 2)), [[[1, 2, 3], [4, 5, 6]]], [[1, 2], [3, 4], [5, 6]]),
+    ("without_first", lambda x: without_first(x, 1), [[[[1], [2], [3]], [[4], [5], [6]]]], [[[2], [3]], [[5], [6]]]),
     ("add", add, [[[1, 2], [3, 4]], [[10, 20], [30, 40]]], [[11, 22], [33, 44]]),
     ("add to each row", add, [[[1, 2], [3, 4]], [10, 20]], [[11, 22], [13, 24]]),
     ("add one value", add, [[[1, 2], [3, 4]], 5], [[6, 7], [8, 9]]),

@@ -328,6 +328,17 @@ def test_the_loss_of_windows_by_hand(rows, windows, read, seen, correct):
     assert (count, right) == (len(losses), correct)
 
 
+def test_what_is_only_read_is_not_predicted():
+    model = Scripted([[ROWS["512"], ROWS["161"], ROWS["125"]]])
+    loss, count, right = window_loss(model, [[0, 0, 1, 2]], 1)
+    assert model.read == [[0, 0, 1]]
+    assert loss.item() == pytest.approx((log(8 / 6) + log(8 / 5)) / 2, rel=1e-12)
+    assert (count, right) == (2, 2)
+    loss.backward()
+    first = model.logits.grad[:3]
+    assert list(first) == [0, 0, 0]
+
+
 def test_the_gradient_of_the_loss_of_windows():
     model = Scripted([[ROWS["512"]], [ROWS["161"]]])
     loss, _, _ = window_loss(model, [[0, 0], [0, 1]])

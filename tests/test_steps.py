@@ -4,6 +4,7 @@ import gc
 import random
 import re
 import tracemalloc
+from collections import Counter
 from contextlib import nullcontext
 from math import cos, exp, fsum, log, pi, sqrt
 from unittest import mock
@@ -609,9 +610,9 @@ def test_stopped_counting_leaves_nothing(tmp_path):
 def test_short_windows_come_first_and_are_twice_as_many(monkeypatch):
     drawn = []
 
-    def watched(ids, context, batch_size, generator):
+    def watched(ids, context, batch_size, generator, starts):
         drawn.append((context, batch_size))
-        return draw_windows(ids, context, batch_size, generator)
+        return draw_windows(ids, context, batch_size, generator, starts)
 
     monkeypatch.setattr(module, "draw_windows", watched)
     _, history = train("gpt", short_first=0.5, steps=5, eval_every=1)
@@ -625,11 +626,56 @@ def test_short_windows_come_first_and_are_twice_as_many(monkeypatch):
     [
         ({"short_first": 1.5}, "short first is a share of the steps, from 0 to 1, got 1.5"),
         ({"short_first": 0.5, "context": 3}, "the context must be even, got 3"),
+        ({"burn_in": 1.0}, "the burn-in is a share of a window, from 0 to below 1, got 1.0"),
+        ({"burn_in": -0.1}, "the burn-in is a share of a window, from 0 to below 1, got -0.1"),
     ],
 )
 def test_short_windows_that_make_no_sense(numbers, words):
     with pytest.raises(InputError, match=words):
         settings_of("llama", **numbers)
+
+
+# --- windows at the beginning of a text, and what is only read ---------------------------------------------------
+
+
+def test_a_third_of_the_windows_begin_at_the_starts():
+    ids = list(range(1000))
+    windows = draw_windows(ids, 9, 3000, random.Random(1), [200, 400, 995])  # the last leaves no room for ten tokens
+    assert {len(window) for window in windows} == {10}
+    begins = Counter(window[0] for window in windows)
+    assert begins[200] + begins[400] == pytest.approx(1000, abs=80)
+    assert begins[200] == pytest.approx(begins[400], abs=80)
+    assert max(begins) <= 990
+    # Where there are none, or none with room, the windows are those drawn without them.
+    usual = draw_windows(ids, 9, 50, random.Random(2))
+    assert usual == draw_windows(ids, 9, 50, random.Random(2), []) == draw_windows(ids, 9, 50, random.Random(2), [995])
+
+
+def test_windows_begin_after_the_token_in_the_training_part(monkeypatch):
+    given = []
+
+    def watched(ids, context, batch_size, generator, starts):
+        given.append((ids, starts))
+        return draw_windows(ids, context, batch_size, generator, starts)
+
+    monkeypatch.setattr(module, "draw_windows", watched)
+    text = "the cat sees . the dog sees . a cat runs . " * 20
+    run = tg.train("gpt", text=text, start_after=".", steps=1, context=4, val_fraction=0.25)
+    ((ids, starts),) = given
+    assert len(ids) == 180
+    assert starts == [i + 1 for i, token_id in enumerate(ids) if run.tokenizer.tokens[token_id] == "."]
+    assert len(starts) == 45
+    assert run.meta["training"]["start_after"] == "."
+    with pytest.raises(InputError, match="windows cannot begin after 'xyz': the vocabulary has no such token"):
+        tg.train("gpt", text=text, start_after="xyz", steps=1, context=4)
+
+
+def test_a_burn_in_predicts_fewer_tokens_per_step():
+    _, history = train("gpt", burn_in=0.25, short_first=0.5, steps=4, eval_every=1)
+    _, usual = train("gpt", steps=4, eval_every=1)
+    # Of 4 positions 3 are predicted, or of 2 both, for a quarter of 2 is none.
+    share = [r["epoch"] / u["epoch"] for r, u in zip(history, usual, strict=True)]
+    assert share == pytest.approx([1, 1, 0.75, 0.75])
 
 
 def test_the_base_of_the_rotation_changes_what_llama_predicts():

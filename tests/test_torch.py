@@ -32,7 +32,7 @@ SIZE = {"context": 4, "embedding_dim": 8, "batch_size": 6, "steps": 50, "eval_ev
 OWN = {
     "embeddings": {"hidden_dim": 6},
     "attention": {"bias": False},
-    "gpt": {"heads": 2, "hidden_dim": 8, "short_first": 0.3},
+    "gpt": {"heads": 2, "hidden_dim": 8, "short_first": 0.3, "burn_in": 0.5, "start_after": "."},
     "llama": {"heads": 2, "hidden_dim": 8, "layers": 2, "rope_base": 50.0},
     "tied gpt": {"heads": 2, "hidden_dim": 8, "tied": True},
     "grouped llama": {"heads": 4, "kv_heads": 2, "hidden_dim": 8, "tied": True},

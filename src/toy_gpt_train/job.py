@@ -107,13 +107,19 @@ class Job:
             every = every if ranks().is_first else 0
             self._checkpoints = Checkpoints(folder.checkpoints, every, self._identity(), resume=resume)
 
+    def predictions_per_step(self) -> int:
+        """Return how many tokens a network predicts, and learns from, in one step."""
+        network: Any = self.model
+        num_targets: int = network.num_targets
+        predicted: int = num_targets - self.settings.num_only_read(num_targets)
+        return predicted * int(self.settings.batch_size)
+
     def _shorten(self) -> None:
         """Do at most 40 epochs where nobody has said how many steps: a short text is soon known by heart."""
         network: Any = self.model
         if not network.trains_in_steps or "steps" in self._numbers or self._in_steps["resume"]:
             return
-        per_step = self.settings.batch_size * network.num_targets
-        steps = max(_MOST_EPOCHS * self.encoded.num_train // per_step, _LEAST_STEPS)
+        steps = max(_MOST_EPOCHS * self.encoded.num_train // self.predictions_per_step(), _LEAST_STEPS)
         if steps < self.settings.steps:
             self.usual_steps = self.settings.steps
             self.settings = self._settings_of(self._numbers | {"steps": steps})

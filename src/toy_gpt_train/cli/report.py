@@ -71,8 +71,7 @@ def plan(job: Job) -> str:
 def _steps(job: Job) -> str:
     numbers, num_train = job.numbers(), job.encoded.num_train
     if job.entry.model_class.trains_in_steps:
-        network: Any = job.model
-        predictions = numbers["batch_size"] * network.num_targets
+        predictions = job.predictions_per_step()
         per_epoch = num_train / predictions
         return (
             f"{_counted(numbers['steps'], 'step')} of {_counted(predictions, 'prediction')} each; an epoch, as many "

@@ -35,6 +35,12 @@ _OWN_OPTIONS: Final = {  # each for the networks that use it
     "short_first": Option(
         float, "P", "share of the steps that come first, with twice as many windows half as long (default: 0)"
     ),
+    "burn_in": Option(
+        float, "P", "share of a window that is only read: what stands before its first tokens is cut off (default: 0)"
+    ),
+    "start_after": Option(
+        str, "TOKEN", "a third of the windows begin right after this token, which ends a text, such as <end>"
+    ),
     "bias": Option(
         bool,
         "",
@@ -42,6 +48,7 @@ _OWN_OPTIONS: Final = {  # each for the networks that use it
         flag="no-bias",
     ),
 }
+WINDOW_OPTIONS: Final = ("short_first", "burn_in", "start_after")  # of networks that predict every token of a window
 _TRAINING_OPTIONS: Final = {
     "steps": Option(int, "S", "batches to learn from"),
     "batch_size": Option(int, "B", "windows per batch"),

@@ -17,7 +17,7 @@ the idea; Vaswani et al. (2017), "Attention is all you need", for this form.
 from collections.abc import Sequence
 from random import Random
 
-from toy_gpt_train.models.architecture import Architecture, network_options
+from toy_gpt_train.models.architecture import WINDOW_OPTIONS, Architecture, network_options
 from toy_gpt_train.models.network import NetworkModel
 from toy_gpt_train.nn.attention import attention_weights, scaled_dot_product_attention
 from toy_gpt_train.nn.functional import reshape
@@ -75,7 +75,7 @@ class AttentionNetwork(Network):
 class AttentionModel(NetworkModel):
     """Model 600; see NetworkModel for the arguments."""
 
-    options = network_options("embedding_dim", "bias", "short_first")
+    options = network_options("embedding_dim", "bias", *WINDOW_OPTIONS)
     torch_name = "attention"
     default_context = 16
 

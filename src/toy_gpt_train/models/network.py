@@ -20,13 +20,14 @@ from toy_gpt_train.errors import InputError
 from toy_gpt_train.float_bits import magnitude
 from toy_gpt_train.io_artifacts import WEIGHT_DECIMALS
 from toy_gpt_train.math_training import add_up, argmax
-from toy_gpt_train.models.architecture import Architecture
+from toy_gpt_train.models.architecture import WINDOW_OPTIONS, Architecture
 from toy_gpt_train.models.base import TENSORS_NAME, Column, Content, Model, Record, Text
 from toy_gpt_train.models.parameter_tables import parameter_columns, parameter_file, parameter_table, read_parameter
 from toy_gpt_train.models.scores import Prediction
 from toy_gpt_train.models.sizes import NetworkSettings, settings_for
 from toy_gpt_train.nn.modules import LensStep, Network
 from toy_gpt_train.nn.tensor import Tensor
+from toy_gpt_train.training.batches import starts_after
 from toy_gpt_train.training.engines import Engine
 from toy_gpt_train.training.engines.stdlib import StdlibEngine
 from toy_gpt_train.training.steps import train_steps
@@ -168,10 +169,18 @@ class NetworkModel(Model):
     ) -> Iterator[Record]:
         """Learn step by step from random windows; see training/steps.py."""
         learner = self._engine(settings, engine, workers)
-        how["num_targets"] = self.num_targets
+        how |= {"num_targets": self.num_targets, "starts": self._starts(text, settings.start_after)}
         self._remarks |= yield from train_steps(learner, text.ids, len(self.training_ids(text)), settings, **how)
         self._round_weights()
         self.compute_with(engine)
+
+    def _starts(self, text: Text, token: str) -> Sequence[int]:
+        """Return the places of the training text right after a token, if one is given."""
+        if not token:
+            return ()
+        if token not in text.tokens:
+            raise InputError(f"windows cannot begin after {token!r:.40}: the vocabulary has no such token")
+        return starts_after(self.training_ids(text), text.tokens.index(token))
 
     def _engine(self, settings: Any, choice: Choice, workers: int) -> Engine:
         """Return what trains; in the end the weights are those of this model's network."""
@@ -206,8 +215,9 @@ class NetworkModel(Model):
         for name in ("architecture", "keep", *settings.unused()):
             del numbers[name]
         numbers["piece_size"] = numbers.pop("micro_batch")  # its name in the files
-        if not settings.short_first:
-            del numbers["short_first"]
+        for name in WINDOW_OPTIONS:
+            if not numbers[name]:
+                del numbers[name]
         last = history[-1]
         if last["step"] < settings.steps:
             # WHY in addition to the planned steps: the schedule of the learning rate followed from those.

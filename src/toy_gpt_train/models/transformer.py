@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from toy_gpt_train.errors import InputError
-from toy_gpt_train.models.architecture import Architecture, network_options
+from toy_gpt_train.models.architecture import WINDOW_OPTIONS, Architecture, network_options
 from toy_gpt_train.models.network import NetworkModel, scored
 from toy_gpt_train.models.scores import Prediction
 from toy_gpt_train.nn.kv_cache import KVCache, same_beginning
@@ -34,7 +34,7 @@ class ContextCache:
 class TransformerModel(NetworkModel):
     """A model whose network is a TransformerLM; see NetworkModel for the arguments."""
 
-    options = network_options("embedding_dim", "hidden_dim", "heads", "layers", "tied", "dropout", "short_first")
+    options = network_options("embedding_dim", "hidden_dim", "heads", "layers", "tied", "dropout", *WINDOW_OPTIONS)
     network: TransformerLM
 
     @staticmethod

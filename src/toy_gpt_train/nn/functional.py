@@ -192,6 +192,25 @@ def softmax_backward(probs: Floats, grad: Floats) -> list[float]:
     return [p * (g - mean) for p, g in zip(probs, grad, strict=True)]
 
 
+def without_first(x: Tensor, count: int) -> Tensor:
+    """Leave out the first ``count`` of T tokens: (B, T, C) becomes (B, T - count, C).
+
+    >>> without_first(Tensor([1.0, 2.0, 3.0], (1, 3, 1)), 1).tolist()
+    [[[2.0], [3.0]]]
+    """
+    if not count:
+        return x
+    batch, length, size = x.shape
+    block, skipped = length * size, count * size
+
+    def backward(grad: Floats) -> Gradients:
+        kept, nothing = block - skipped, [0.0] * skipped
+        return (list(chain.from_iterable((*nothing, *grad[i : i + kept]) for i in range(0, len(grad), kept))),)
+
+    y = list(chain.from_iterable(x.data[i + skipped : i + block] for i in range(0, len(x.data), block)))
+    return Tensor(y, (batch, length - count, size), (x,), backward)
+
+
 def cross_entropy(logits: Tensor, targets: Sequence[int]) -> Tensor:
     """Return the mean over all rows of logits (..., V) of -log softmax(row)[target], in nats; one target id per row.
 

@@ -69,6 +69,8 @@ class StepSettings:
     eval_windows: int = EVALUATED_TOKENS  # of the held-out text, for each of them; fewer if that is short
     keep: str = "last"  # which weights the model has in the end: "last", or "best" on the held-out text
     short_first: float = 0.0  # the share of the steps that come first and learn from twice as many windows of N / 2
+    burn_in: float = 0.0  # the share of a window that is only read
+    start_after: str = ""  # the token after which a third of the windows begin
 
     def __post_init__(self) -> None:
         for name, words in (("keep", ("last", "best")), ("optimizer", OPTIMIZERS), ("schedule", SCHEDULES)):
@@ -85,6 +87,8 @@ class StepSettings:
             raise InputError(f"short first is a share of the steps, from 0 to 1, got {self.short_first}")
         if self.short_first and self.context % 2:
             raise InputError(f"short first halves the windows: the context must be even, got {self.context}")
+        if not 0 <= self.burn_in < 1:
+            raise InputError(f"the burn-in is a share of a window, from 0 to below 1, got {self.burn_in}")
         if not 0 <= self.last_rate <= 1:
             raise InputError(f"the last rate is a share of the learning rate, from 0 to 1, got {self.last_rate}")
         for name in ("beta1", "beta2", "momentum"):
@@ -95,6 +99,10 @@ class StepSettings:
             if decay == StepSettings.weight_decay:  # nobody has set it
                 raise InputError(f"the learning rate must be above 0 and below {1 / decay:g}, got {rate}")
             raise InputError(f"the learning rate times the weight decay must be from 0 to 1, got {rate} and {decay:g}")
+
+    def num_only_read(self, context: int) -> int:
+        """Return at how many positions of a window nothing is predicted."""
+        return int(context * self.burn_in)
 
     def unused(self) -> dict[str, str]:
         """Return the names of the settings that mean nothing to the optimizer or the schedule, and to which."""
@@ -110,6 +118,7 @@ def train_steps(
     settings: StepSettings,
     *,
     num_targets: int,
+    starts: Sequence[int] = (),
     seed: int = 0,
     checkpoints: Any = None,
     on_start: Callable[[], None] | None = None,
@@ -118,9 +127,10 @@ def train_steps(
 ) -> Generator[StepRecord, None, dict[str, Any]]:
     """Train a network on the first ``num_train`` ids, and return what the metadata say of it besides the settings.
 
-    The network is the engine's; ``num_targets`` is how many tokens it predicts in a window, and the other arguments are
-    those of Model.fit(). ``rate_factor`` is asked before each step by how much the learning rate is multiplied, for one
-    who watches and changes it; the log has the rates used, and the metadata the steps where the factor changed.
+    The network is the engine's; ``num_targets`` is how many tokens it predicts in a window, ``starts`` are places where
+    some windows begin, and the other arguments are those of Model.fit(). ``rate_factor`` is asked before each step by
+    how much the learning rate is multiplied, for one who watches and changes it; the log has the rates used, and the
+    metadata the steps where the factor changed.
 
     Yields:
         A record every ``eval_every`` steps, after resuming those before too: ``epoch`` (predictions so far / training
@@ -131,8 +141,8 @@ def train_steps(
         InputError: The loss is no longer finite, a checkpoint does not fit, or there is nothing to choose the best by.
         OSError: A checkpoint cannot be written, or a worker process has ended.
     """
-    held_out = _held_out_windows(ids[num_train:], settings, num_targets)
-    state = _TrainingState(engine, ids[:num_train], held_out, settings, seed, rate_factor)
+    held_out = _held_out_windows(ids[num_train:], settings, num_targets - settings.num_only_read(num_targets))
+    state = _TrainingState(engine, ids[:num_train], starts, held_out, settings, seed, rate_factor)
     if checkpoints is not None:
         state.restore(checkpoints.load())
     _announce(state.step, settings, len(ids) - num_train, measured=bool(held_out))
@@ -201,13 +211,14 @@ class _TrainingState:
         self,
         engine: Engine,
         train_ids: Sequence[int],
+        starts: Sequence[int],
         held_out: Sequence[Window],
         settings: StepSettings,
         seed: int,
         rate_factor: Callable[[], float],
     ) -> None:
         self._engine = engine
-        self._train_ids = train_ids
+        self._train_ids, self._starts = train_ids, starts
         self._held_out = held_out
         self._settings = settings
         self._generator = random.Random(seed)
@@ -227,10 +238,11 @@ class _TrainingState:
         context, batch_size, micro_batch = settings.context, settings.batch_size, settings.micro_batch
         if self.step < settings.short_first * settings.steps:
             context, batch_size, micro_batch = context // 2, 2 * batch_size, 2 * micro_batch
-        windows = draw_windows(self._train_ids, context, batch_size, self._generator)
+        windows = draw_windows(self._train_ids, context, batch_size, self._generator, self._starts)
         # WHY their own generator: how a batch is cut must not change which windows the next one has.
         seeds = random.Random(self._generator.getrandbits(32))
-        micro_batches = cut_batch(windows, micro_batch, lambda: seeds.getrandbits(32))
+        burn_in = settings.num_only_read(context)
+        micro_batches = cut_batch(windows, micro_batch, lambda: seeds.getrandbits(32), burn_in)
         stats, self._grad_norm = self._engine.gradient(micro_batches)
         if not (isfinite(stats.loss) and isfinite(self._grad_norm)):
             raise InputError(
@@ -265,7 +277,8 @@ class _TrainingState:
             "grad_norm": self._grad_norm,
         }
         if self._held_out:
-            micro_batches = cut_batch(self._held_out, self._settings.micro_batch, lambda: 0)
+            burn_in = self._settings.num_only_read(self._settings.context)
+            micro_batches = cut_batch(self._held_out, self._settings.micro_batch, lambda: 0, burn_in)
             held_out = self._engine.measure(micro_batches)
             record.update(val_loss=held_out.loss, val_accuracy=held_out.correct / held_out.num_tokens)
         self.history.append(record)

@@ -37,6 +37,7 @@ class MicroBatch(NamedTuple):
     windows: Sequence[Window]  # windows of token ids, all of one length
     share: float = 1.0  # its share of the batch's windows
     seed: int = 0  # for dropout
+    burn_in: int = 0  # of a window the first positions, which are only read
 
 
 class BatchStats(NamedTuple):
@@ -51,10 +52,10 @@ Result = tuple[BatchStats, "array[float]"]  # and the gradients of all parameter
 Work = Callable[[Network, MicroBatch], Result]
 
 
-def cut_batch(windows: Sequence[Window], size: int, seeds: Callable[[], int]) -> list[MicroBatch]:
+def cut_batch(windows: Sequence[Window], size: int, seeds: Callable[[], int], burn_in: int = 0) -> list[MicroBatch]:
     """Cut a batch into micro-batches of ``size`` windows, the last perhaps of fewer; ``seeds`` gives each its seed."""
     parts = (windows[start : start + size] for start in range(0, len(windows), size))
-    return [MicroBatch(part, len(part) / len(windows), seeds()) for part in parts]
+    return [MicroBatch(part, len(part) / len(windows), seeds(), burn_in) for part in parts]
 
 
 def micro_batch_gradient(network: Network, micro_batch: MicroBatch) -> Result:
@@ -62,7 +63,7 @@ def micro_batch_gradient(network: Network, micro_batch: MicroBatch) -> Result:
     network.train()
     network.seed_dropout(micro_batch.seed)
     network.zero_grad()
-    loss, num_tokens, correct = window_loss(network, micro_batch.windows)
+    loss, num_tokens, correct = window_loss(network, micro_batch.windows, micro_batch.burn_in)
     loss.backward([micro_batch.share])
     gradient = array("d")
     for parameter in network.parameters():
@@ -74,7 +75,7 @@ def micro_batch_gradient(network: Network, micro_batch: MicroBatch) -> Result:
 
 def micro_batch_loss(network: Network, micro_batch: MicroBatch) -> Result:
     """Return the result of a micro-batch, without dropout and with no gradient."""
-    loss, num_tokens, correct = window_loss(network, micro_batch.windows)
+    loss, num_tokens, correct = window_loss(network, micro_batch.windows, micro_batch.burn_in)
     return BatchStats(loss.item(), num_tokens, correct), array("d")
 
 

@@ -73,7 +73,7 @@ class TorchEngine:
             # WHY only after the last micro-batch: adding up over a network takes time.
             is_last = self._several is None or number == len(micro_batches)
             with enough_memory(self._network.device), nullcontext() if is_last else self._several.no_sync():
-                loss, result = self._loss(share(micro_batch.windows))
+                loss, result = self._loss(share(micro_batch.windows), micro_batch.burn_in)
                 (loss * micro_batch.share).backward()
             results.append(result)
         parameters = self._named.values()
@@ -82,10 +82,10 @@ class TorchEngine:
             torch.nn.utils.clip_grads_with_norm_(parameters, self._settings.clip, norm)
         return _sum(results), norm.item()
 
-    def _loss(self, windows: Sequence[Window]) -> tuple[torch.Tensor, torch.Tensor]:
+    def _loss(self, windows: Sequence[Window], burn_in: int) -> tuple[torch.Tensor, torch.Tensor]:
         """Return the mean loss, and the sums that _sum() adds up."""
         ids = torch.tensor(windows, device=self._network.device)
-        logits = self._network.logits(ids[:, :-1])
+        logits = self._network.logits(ids[:, :-1])[:, burn_in:]
         targets = ids[:, -logits.shape[1] :].flatten()  # one of each window for model 500
         rows = logits.flatten(0, 1)
         loss = functional.cross_entropy(rows, targets)
@@ -104,8 +104,8 @@ class TorchEngine:
         self._network.module.eval()
         nothing = [torch.zeros(3, device=self._network.device, dtype=self._network.dtype)]
         with torch.no_grad(), enough_memory(self._network.device):
-            mine = (windows for micro_batch in micro_batches if (windows := share(micro_batch.windows)))
-            return _sum([self._loss(windows)[1] for windows in mine] or nothing)
+            mine = ((windows, batch.burn_in) for batch in micro_batches if (windows := share(batch.windows)))
+            return _sum([self._loss(windows, burn_in)[1] for windows, burn_in in mine] or nothing)
 
     def publish(self) -> None:
         """Give the weights of now to the network that all this is for."""
