@@ -18,8 +18,7 @@ from builder.slides import write_slides
 _GENERATORS: Final = {
     "mkdocs": ["--strict", "--quiet"],
     # The successor of mkdocs-material, by the same authors; it reads mkdocs.yml.
-    # WHY not strict: it takes some lists in docstrings for links.
-    "zensical": [],
+    "zensical": ["--strict"],
 }
 
 

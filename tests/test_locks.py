@@ -548,7 +548,11 @@ def test_signal_leaves_no_temporary_file(tmp_path: Path, name: str, code: int) -
 def test_signal_ends_training_and_its_lock(tmp_path: Path, tiny_corpus: Path) -> None:
     base = tmp_path / "run"
     with subprocess.Popen(train_command(base, tiny_corpus, *LONG), stderr=subprocess.DEVNULL) as process:
-        wait_for(base / "artifacts" / LOCK_NAME, process)
+        lock = base / "artifacts" / LOCK_NAME
+        wait_for(lock, process)
+        while not lock.read_bytes():  # WHY: only a lock that is signed is removed
+            assert process.poll() is None
+            time.sleep(0.01)
         process.terminate()
         assert process.wait() == 143
     assert not base.exists()

@@ -315,3 +315,14 @@ def test_every_module_is_on_one_page_of_the_api():
     assert re.findall(r"\{\{ summary modules:(\S+) \}\}", index) == [
         Path(path).stem for path in re.findall(r"(api/\S+\.md)$", (ROOT / "mkdocs.yml").read_text("utf-8"), re.M)
     ]
+
+
+def test_examples_and_commands_in_docstrings_are_code():
+    pytest.importorskip("griffe", reason="the dependency group docs is not installed")
+    from builder.docstrings import docstring_markdown
+
+    text = "Round.\n\n>>> for x in (1,):\n...     [x]\n[1]\n\nRun it: python a.py [FILE]\n\nExample:\n    >>> 1\n    1"
+    assert docstring_markdown(text) == (
+        "Round.\n\n```pycon\n>>> for x in (1,):\n...     [x]\n[1]\n```\n\nRun it: `python a.py [FILE]`\n\n"
+        "Examples:\n    >>> 1\n    1"
+    )

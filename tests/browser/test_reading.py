@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 import sys
+from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -16,10 +17,10 @@ import pytest
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # WHY: it may be run as a program
 
-from browser.kit import BROWSER, OPTIONS, SITE, Watch, needs_site, tab_to
+from browser.kit import BROWSER, OPTIONS, PATIENCE, SITE, Watch, needs_site, tab_to
 
 if TYPE_CHECKING:
-    from playwright.sync_api import BrowserContext, Page
+    from playwright.sync_api import Browser, BrowserContext, Page
 
 sync_api = pytest.importorskip("playwright.sync_api", reason="playwright is not installed (uv sync --group browser)")
 expect = sync_api.expect
@@ -63,14 +64,23 @@ def too_wide(page: Page) -> tuple[int, list[tuple[bool, str]]]:
     return number, found
 
 
+@pytest.fixture(scope="module")
+def shared(browser: Browser) -> Iterator[BrowserContext]:
+    """Where all pages are opened: what they share is fetched once."""
+    context = browser.new_context()
+    context.set_default_timeout(PATIENCE)
+    yield context
+    context.close()
+
+
 @pytest.mark.parametrize("name", PAGES)
-def test_only_tables_are_wider_than_the_page(context: BrowserContext, name: str) -> None:
-    page = context.new_page()
-    page.goto((SITE / name).as_uri())
-    for width, height in SIZES:
-        page.set_viewport_size({"width": width, "height": height})
-        _, found = too_wide(page)
-        assert [text for has_rows, text in found if not has_rows] == [], width
+def test_only_tables_are_wider_than_the_page(shared: BrowserContext, site_address: str, name: str) -> None:
+    with closing(shared.new_page()) as page:
+        page.goto(site_address + name)
+        for width, height in SIZES:
+            page.set_viewport_size({"width": width, "height": height})
+            _, found = too_wide(page)
+            assert [text for has_rows, text in found if not has_rows] == [], width
 
 
 @pytest.mark.parametrize("name", [page for page in PAGES if page.startswith("api")])

@@ -138,6 +138,22 @@ def test_the_theme_is_that_of_the_system(context: BrowserContext, watch: Watch, 
     watch.assert_quiet(urlsplit(site_address).netloc)
 
 
+@pytest.mark.parametrize("name", ["index.html", "lessons/200-bigram.html"])
+def test_the_search(context: BrowserContext, watch: Watch, top_address: str, name: str) -> None:
+    page = context.new_page()
+    page.goto(top_address + name)
+    search_for(page, "Kneser")
+    watch.assert_quiet(urlsplit(top_address).netloc)
+
+
+def search_for(page: Page, word: str) -> None:
+    """Type a word, and wait for the pages that have it."""
+    page.get_by_role("textbox", name="Search").click()
+    page.keyboard.type(word)
+    expect(page.locator(".md-search-result__item").first).to_be_visible()
+    expect(page.locator(".md-search-result__meta")).to_have_text(re.compile(r"\d+ matching documents?"))
+
+
 def test_all_pages_share_a_theme_and_a_bar(context: BrowserContext, watch: Watch, site_address: str) -> None:
     context.add_init_script(SAVES_DATA)
     page = context.new_page()
@@ -431,10 +447,7 @@ def from_file(context: BrowserContext, watch: Watch) -> Callable[[str], Page]:
 def test_a_page_from_a_file(from_file: Callable[[str], Page], watch: Watch, name: str) -> None:
     page = from_file(name)
     assert_charts_are_drawn(page, name)
-    page.get_by_role("textbox", name="Search").click()
-    page.keyboard.type("Kneser")
-    expect(page.locator(".md-search-result__item").first).to_be_visible()
-    expect(page.locator(".md-search-result__meta")).to_have_text(re.compile(r"\d+ matching documents?"))
+    search_for(page, "Kneser")
     watch.assert_quiet("")
 
 
