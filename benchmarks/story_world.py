@@ -48,7 +48,7 @@ NETWORKS = {
     "gpt": "700-gpt",
     "llama": "800-llama",
 }
-STORIES = 20  # that each model tells
+STORIES = 100  # that each model tells
 LONGEST_STORY = 250  # tokens
 LONG_WINDOW = 64
 

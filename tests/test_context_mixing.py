@@ -271,7 +271,7 @@ def test_a_run_by_hand():
         runs.append([ONE, 6], token_id)
     assert [found[:2] for found in runs.find([ONE, 6])] == [(2, 3), (2, 3)]
     assert runs.num_used() == 2
-    runs.count(1, 3, True)
+    runs.count([(None, 3), (1, 3)], 1)
     p, n = 0.75 + 0.25 / 2, 2
     assert (runs.right[0][3], runs.right[1][3], runs.right[1][2]) == ((0.75, 1), (p, n), (0.75, 1))
     assert [score for _, _, score in runs.find([ONE, 6])] == pytest.approx([log(3), log(p / (1 - p))])
@@ -375,8 +375,8 @@ def test_training_is_learning_while_reading():
     # Then what came there is counted.
     for position in range(start, len(ids)):
         place = next(learner.memory.places(ids[:position], position))
-        votes = {node: learner._vote(place, node) for node in learner.memory.bits[ids[position]]}
-        learner._count(place, votes, ids[position])
+        slots = {node: learner._vote(place, node).slots for node in learner.memory.bits[ids[position]]}
+        learner._count(place, ids[position], slots)
     assert state_of(learner) == state_of(trained)
 
 

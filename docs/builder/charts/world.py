@@ -106,7 +106,7 @@ def overtake() -> Chart:
     names = [f"{int(tokens):,} tokens" for tokens in columns.pop("tokens")]
     return Chart(
         "bars",
-        "Loss on new stories by the length of the text: the network is ahead from 10,000 tokens on",
+        "Loss on new stories by the length of the text: the network is ahead from 30,000 tokens on",
         ["text learned", *columns],
         list(zip(names, *columns.values(), strict=True)),
         up="nats per token",

@@ -86,7 +86,7 @@ class ContextMixing(Model):
         """Learn the decisions of a token, which were predicted, and read it."""
         rate = max(_RATES[0] / (1 + len(self.memory.repeats.text) / _SLOWER), _RATES[1])
         self._weigh(place, votes, token_id, (rate, _CORRECTION_RATE))
-        self._count(place, votes, token_id)
+        self._count(place, token_id, {node: vote.slots for node, vote in votes.items()})
 
     def _weigh(self, place: Place, votes: Mapping[int, Vote], token_id: int, rates: tuple[float, float]) -> None:
         """Learn whom to trust: the weights, the corrections, and how often each was right."""
@@ -94,10 +94,10 @@ class ContextMixing(Model):
             self.mixer.learn(votes[node].mixed, bit, *rates)
             self.memory.judge(place, node, bit)
 
-    def _count(self, place: Place, votes: Mapping[int, Vote], token_id: int) -> None:
-        """Learn what came."""
+    def _count(self, place: Place, token_id: int, slots: Mapping[int, list[int]]) -> None:
+        """Learn what came; ``slots`` are those of the counters at each node."""
         for node, bit in self.memory.bits[token_id].items():
-            self.memory.counters.learn(votes[node].slots, place.tags, bit)
+            self.memory.counters.learn(slots[node], place.tags, bit)
         self.memory.append(place, token_id)
 
     def _read(self, ids: Sequence[int], start: int, learn: Learn | None, ranked_from: int = 0) -> Iterator[Prediction]:
@@ -149,10 +149,10 @@ class ContextMixing(Model):
         last = max(len(ids) // 5, 1)
         cut = len(ids) - last
 
-        def watched(predictions: Iterator[Prediction], done: int) -> Iterator[Prediction]:
-            for position, prediction in enumerate(predictions, done):
+        def watched(predictions: Iterator[Prediction], start: int) -> Iterator[Prediction]:
+            for position, prediction in enumerate(predictions, start):
                 if on_progress is not None and position % _REPORT_EVERY == 0:
-                    on_progress(position / (len(ids) + last), "reading")
+                    on_progress(position / len(ids), "reading")
                 yield prediction
 
         read_all(watched(self._read(ids[:cut], 0, self._learn, cut), 0))
@@ -165,8 +165,14 @@ class ContextMixing(Model):
             self._weigh(place, votes, token_id, (_LAST_RATES[0] * share, _LAST_RATES[1] * share))
 
         scores = summarize(zip(watched(self._read(ids, cut, weigh), cut), ids[cut:], strict=True))
-        read_all(watched(self._read(ids, cut, self._count, len(ids)), len(ids)))
+        self._count_all(ids, cut)
         yield {"epoch": 1, "avg_loss": scores.loss, "accuracy": scores.accuracy}
+
+    def _count_all(self, ids: Sequence[int], start: int) -> None:
+        """Learn what came from ``start`` on, without predicting it."""
+        for place, token_id in zip(self.memory.places(ids, start), ids[start:], strict=False):
+            slots = {node: self.memory.slots(place, node) for node in self.memory.bits[token_id]}
+            self._count(place, token_id, slots)
 
     def loss_floor(self, train_ids: Sequence[int]) -> float:
         """Return the loss floor of a context of 64 tokens, or of the longest there is in a short text."""

@@ -97,13 +97,15 @@ class Memory:
         sure = 0 if repeated is None else bisect(_SURER, place.length)
         return Opinion(slots, inputs, met * (len(_SURER) + 1) + sure)
 
+    def slots(self, place: Place, node: int) -> list[int]:
+        """Return the slots of the counters at a node."""
+        return self.counters.read(place.numbers, place.tags, node)[0]
+
     # --- learning ------------------------------------------------------------------------------------------
 
     def judge(self, place: Place, node: int, bit: int) -> None:
         """Count whether the runs and the repeat told a bit right."""
-        for context, (bits, length, _) in enumerate(place.runs):
-            if (told := bits.get(node)) is not None:
-                self.runs.count(context, length, told == bit)
+        self.runs.count([(bits.get(node), length) for bits, length, _ in place.runs], bit)
         if (told := place.repeat.get(node)) is not None:
             self.repeats.count(place.length, told == bit)
 

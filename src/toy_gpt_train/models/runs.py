@@ -89,11 +89,13 @@ class Runs:
                 tokens[slot] = token_id
                 lengths[slot] = tag << 4 | 1
 
-    def count(self, context: int, length: int, hit: bool) -> None:
-        """Count whether a run of this length in a context told a bit right."""
-        p, n = self.right[context][length]
-        n = min(n + 1, _MOST_COUNTED)
-        self.right[context][length] = p + (hit - p) / n, n
+    def count(self, told: Sequence[tuple[int | None, int]], bit: int) -> None:
+        """Count which runs told a bit right: for each context the bit that its run told, if any, and its length."""
+        for right, (one, length) in zip(self.right, told, strict=True):
+            if one is not None:
+                p, n = right[length]
+                n += n < _MOST_COUNTED
+                right[length] = p + ((one == bit) - p) / n, n
 
     # --- its content, for files ----------------------------------------------------------------------------
 

@@ -49,7 +49,7 @@ PREDICT_NAME: Final = "predict"  # below the folder of a run
 _TEXTS: Final = {
     "artifacts/demo/": "Mina has a red ball . she is at the market . Ben has a blue car . he is in the barn . where is "
     "Mina ? Mina is at the",
-    "artifacts/ladder/800-llama/world_400k/": "Mina wishes for a white boat , because she has no",
+    "artifacts/ladder/800-llama/world_400k/": "Mina has a red hat . Mina wishes for a white boat , because she has no",
 }
 # WHY two lists of types: a run may come from a stranger, so none of its files is ever served as a page or a script.
 _PAGE_FOLDERS: Final = (".", "core", "ui")
