@@ -429,6 +429,7 @@ def test_workers_and_checkpoints_are_for_models_that_train_in_steps(name, option
 @pytest.mark.parametrize("name", NAMES)
 def test_every_option_of_a_model_is_taken(name):
     values = {**TINY, "weight_decay": 0.5, "micro_batch": 2, "beta1": 0.5, "beta2": 0.5}
+    values |= {"burn_in": 0.5, "start_after": "c"}
     given = {
         option: entry.choices[0] if entry.choices else values.get(option, entry.type(1))
         for option, entry in find_model(name).model_class.options.items()

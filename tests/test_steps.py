@@ -607,16 +607,22 @@ def test_stopped_counting_leaves_nothing(tmp_path):
 # --- short windows first ------------------------------------------------------------------------------------
 
 
-def test_short_windows_come_first_and_are_twice_as_many(monkeypatch):
-    drawn = []
+@pytest.fixture
+def drawn(monkeypatch):
+    """What windows are drawn from, for each step: ids, context, batch size, and starts."""
+    given = []
 
     def watched(ids, context, batch_size, generator, starts):
-        drawn.append((context, batch_size))
+        given.append((ids, context, batch_size, starts))
         return draw_windows(ids, context, batch_size, generator, starts)
 
     monkeypatch.setattr(module, "draw_windows", watched)
+    return given
+
+
+def test_short_windows_come_first_and_are_twice_as_many(drawn):
     _, history = train("gpt", short_first=0.5, steps=5, eval_every=1)
-    assert drawn == [(2, 8)] * 3 + [(4, 4)] * 2  # steps 0, 1 and 2 are below 2.5
+    assert [step[1:3] for step in drawn] == [(2, 8)] * 3 + [(4, 4)] * 2  # steps 0, 1 and 2 are below 2.5
     # Each step predicts as many tokens as any other, so an epoch has as many steps as without.
     assert [r["epoch"] for r in history] == [r["epoch"] for r in train("gpt", steps=5, eval_every=1)[1]]
 
@@ -651,17 +657,10 @@ def test_a_third_of_the_windows_begin_at_the_starts():
     assert usual == draw_windows(ids, 9, 50, random.Random(2), []) == draw_windows(ids, 9, 50, random.Random(2), [995])
 
 
-def test_windows_begin_after_the_token_in_the_training_part(monkeypatch):
-    given = []
-
-    def watched(ids, context, batch_size, generator, starts):
-        given.append((ids, starts))
-        return draw_windows(ids, context, batch_size, generator, starts)
-
-    monkeypatch.setattr(module, "draw_windows", watched)
+def test_windows_begin_after_the_token_in_the_training_part(drawn):
     text = "the cat sees . the dog sees . a cat runs . " * 20
     run = tg.train("gpt", text=text, start_after=".", steps=1, context=4, val_fraction=0.25)
-    ((ids, starts),) = given
+    ((ids, _, _, starts),) = drawn
     assert len(ids) == 180
     assert starts == [i + 1 for i, token_id in enumerate(ids) if run.tokenizer.tokens[token_id] == "."]
     assert len(starts) == 45
