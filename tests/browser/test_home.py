@@ -323,7 +323,7 @@ def test_by_the_keyboard(open_home: Callable[..., Page]) -> None:
     page.keyboard.type("Tom hides the ball")
     tab_to(page, live(page, "bars").get_by_role("button").first)
     page.keyboard.press("Enter")
-    expect(live(page, "text")).to_have_value("Tom hides the ball under")
+    expect(live(page, "text")).to_have_value("Tom hides the ball behind")
     tab_to(page, live(page, "write"))
     page.keyboard.press("Space")
     expect(live(page, "write")).to_have_text("Stop")
@@ -372,6 +372,6 @@ def test_from_a_file(context: BrowserContext, watch: Watch) -> None:
     page.goto((SITE / "index.html").as_uri())
     expect(page.locator("#live.ready")).to_be_visible()
     start_from(page, "Tom hides the ball")
-    assert bars_of(live(page, "bars"))[0][0] == "under"
+    assert bars_of(live(page, "bars"))[0][0] == "behind"
     train_on(page, "a b a b")
     watch.assert_quiet("")
