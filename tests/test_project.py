@@ -459,6 +459,7 @@ def test_long_committed_run_begins_as_its_log_says(repository: Path, declared: L
     assert {name: round(value, 6) for name, value in made[0].items() if name in expected} == expected
     # And it had those options to its end.
     recorded = run.meta["training"] | run.meta["architecture"] | {"context": run.meta["context_size"]}
+    recorded |= {"seed": run.meta["seed"], "micro_batch": recorded["piece_size"]}  # its name in the files
     assert {name: recorded[name] for name in declared.options} == declared.options
 
 
