@@ -81,5 +81,15 @@ class Contexts:
         return kinds
 
 
+def table_size(wanted: int, limits: tuple[int, int]) -> int:
+    """Return how many slots a table has in which numbers are looked up: a power of two, between two limits.
+
+    >>> table_size(1000, (64, 4096)), table_size(3, (64, 4096))
+    (1024, 64)
+    """
+    least, most = limits
+    return min(max(1 << wanted.bit_length(), least), most)
+
+
 def _kind(character: str) -> int:
     return 0 if character.islower() else 1 if character.isupper() else 2 if character == " " else 3

@@ -20,6 +20,8 @@ from collections.abc import Mapping, Sequence
 from math import log
 from typing import Final
 
+from toy_gpt_train.models.contexts import table_size
+
 # A state is p in 22 bits, then n in 10. WHY numbers in place of names below: each look-up of a name takes time.
 _ONE: Final = 1 << 22
 _COUNT_BITS: Final = 10
@@ -49,8 +51,7 @@ class Counters:
     @staticmethod
     def slots_for(visits: int) -> int:
         """Return how many slots there are for a text that looks up so many counters: a power of two."""
-        least, most = _SLOTS
-        return min(max(1 << (visits // _SHARE).bit_length(), least), most)
+        return table_size(visits // _SHARE, _SLOTS)
 
     @staticmethod
     def tags_of(numbers: Sequence[int]) -> list[int]:

@@ -21,6 +21,7 @@ from typing import Any, Final, NamedTuple
 
 from toy_gpt_train.math_training import add_up
 from toy_gpt_train.models.base import COUNT, NUMBER, TEXT, Column, ModelTable
+from toy_gpt_train.models.contexts import table_size
 
 WEIGHTS_NAME: Final = "03_mixing_weights.csv"
 CORRECTIONS: Final = ("corrections_1", "corrections_2")  # after the last token, and after the last two
@@ -29,6 +30,7 @@ _FIRST_WEIGHT: Final = 0.3
 _BUCKETS: Final = 24  # of the sum, from -8 to 8
 _POINTS: Final = _BUCKETS + 1
 _CASES: Final = (1 << 6, 1 << 17)  # tables of corrections, the fewest and the most
+_SHARE: Final = 8  # tokens for each
 _SPREAD: Final = 0x9E3779B1  # odd: the cases of a token lie far apart
 _LARGEST_WEIGHT: Final = 1000.0  # in a file that is read
 _LEAST: Final = 1e-5  # no bit is less likely
@@ -66,8 +68,7 @@ class Mixer:
         self._names = names  # of the inputs
         self._first = [_FIRST_WEIGHT] * len(names)
         self.weights: list[dict[int, list[float]]] = [{} for _ in SELECTORS]
-        least, most = _CASES
-        self._num_cases = min(max(1 << (num_tokens // 8).bit_length(), least), most)
+        self._num_cases = table_size(num_tokens // _SHARE, _CASES)
         # WHY of 32 bits: memory, there are millions.
         self.corrections = [array("f", UNCORRECTED) * self._num_cases for _ in range(2)]
 

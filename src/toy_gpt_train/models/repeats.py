@@ -13,6 +13,7 @@ from math import log
 from typing import Any, Final
 
 from toy_gpt_train.models.base import COUNT, NUMBER, Column, ModelTable
+from toy_gpt_train.models.contexts import table_size
 
 REPEATS_NAME: Final = "05_repeats.csv"
 REPEATS_COLUMNS: Final = (Column("length", COUNT), Column("count", COUNT), Column("probability", NUMBER))
@@ -31,14 +32,8 @@ class Repeats:
 
     def __init__(self, vocab_size: int, num_tokens: int) -> None:
         self.text = token_array(vocab_size)
-        self.places = array("I", [0]) * self.slots_for(num_tokens)
+        self.places = array("I", [0]) * table_size(num_tokens, _SLOTS)
         self.hits = [(0.75, 1)] * (LONGEST + 1)
-
-    @staticmethod
-    def slots_for(num_tokens: int) -> int:
-        """Return how many places are remembered for a text: a power of two."""
-        least, most = _SLOTS
-        return min(max(1 << num_tokens.bit_length(), least), most)
 
     def copy(self) -> "Repeats":
         """Return a memory of its own of the same text."""

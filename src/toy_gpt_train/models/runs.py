@@ -17,6 +17,7 @@ from math import log
 from typing import Any, Final
 
 from toy_gpt_train.models.base import COUNT, NUMBER, Column, ModelTable
+from toy_gpt_train.models.contexts import table_size
 from toy_gpt_train.models.repeats import token_array
 
 RUNS_NAME: Final = "06_runs.csv"
@@ -39,16 +40,10 @@ class Runs:
 
     def __init__(self, num_contexts: int, vocab_size: int, num_tokens: int) -> None:
         self._vocab_size = vocab_size
-        slots = self.slots_for(num_contexts * num_tokens)
+        slots = table_size(num_contexts * num_tokens // _SHARE, _SLOTS)
         self.tokens = token_array(vocab_size, slots)
         self.lengths = array("H", [0]) * slots  # a tag, then the length in four bits; 0 where nothing came yet
         self.right = [[(0.75, 1)] * (LONGEST_RUN + 1) for _ in range(num_contexts)]
-
-    @staticmethod
-    def slots_for(visits: int) -> int:
-        """Return how many slots there are for so many tokens in contexts: a power of two."""
-        least, most = _SLOTS
-        return min(max(1 << (visits // _SHARE).bit_length(), least), most)
 
     def copy(self) -> "Runs":
         """Return a memory of its own of the same runs."""
