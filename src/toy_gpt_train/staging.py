@@ -146,9 +146,10 @@ def only_writer(folder: Path, *others: Path) -> Iterator[None]:
     folders = [folder, *(path.parent for path in others)]
     with ExitStack() as stack:
         for path in folders:
-            stack.enter_context(disk.present(path))
-            if path == folder:
-                stack.enter_context(locked(folder))
+            for step in (disk.present(path), *([locked(folder)] if path == folder else [])):
+                # WHY before it is entered: after a signal in between, its end would come too late, or never.
+                stack.push(step)
+                step.__enter__()
             disk.check_writable(path)
         _complete(folder, others)
         for path in folders:
