@@ -100,10 +100,9 @@ def test_same_greedy_text(tmp_path, context):
     assert tg.train(name_of(context), corpus).generate(num=30, temperature=0) == text
 
 
-@pytest.mark.slow
-def test_glossary_is_the_committed_run(tmp_path):
+def test_animals_are_the_committed_run(tmp_path):
     (tmp_path / "SE_MANIFEST.toml").write_bytes((ROOT / "SE_MANIFEST.toml").read_bytes())
-    d_train.train_run(ROOT / "corpus/010_llm_glossary.txt", 3, 0.1, 50, tmp_path)
-    name = "ladder/400-context-3/010_llm_glossary"
+    d_train.train_run(ROOT / "corpus/001_animals.txt", 3, 0.1, 50, tmp_path)
+    name = "ladder/400-context-3/001_animals"
     assert files_below(tmp_path / "artifacts") == files_below(ROOT / "artifacts" / name)
     assert files_below(tmp_path / "outputs") == files_below(ROOT / "outputs" / name)

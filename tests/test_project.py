@@ -6,7 +6,6 @@ import os
 import shutil
 import subprocess
 from collections.abc import Callable, Iterator
-from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -433,14 +432,23 @@ def test_committed_run_is_the_model_its_metadata_describes(
     assert [(record["epoch"], record["avg_loss"]) for record in run.history] == list(zip(epochs, losses, strict=True))
 
 
-told = cache(corpus_at)  # it takes seconds
+@pytest.mark.parametrize("declared", list(declared_runs(is_long=True)), ids=lambda run: run.name)
+def test_long_committed_run_had_the_declared_options_to_its_end(repository: Path, declared: LadderRun) -> None:
+    run = tg.load(repository / "artifacts" / declared.name)
+    recorded = run.meta["training"] | run.meta["architecture"] | {"context": run.meta["context_size"]}
+    recorded |= {"seed": run.meta["seed"], "micro_batch": recorded["piece_size"]}  # its name in the files
+    assert {name: recorded[name] for name in declared.options} == declared.options
 
 
 @pytest.mark.slow
 @needs_processes
-@pytest.mark.parametrize("declared", list(declared_runs(is_long=True)), ids=lambda run: run.name)
-def test_long_committed_run_begins_as_its_log_says(repository: Path, declared: LadderRun) -> None:
-    """WHY only the beginning: all of it takes many minutes, and every step follows from the one before."""
+@pytest.mark.parametrize("model", ["embeddings", "llama"])
+def test_long_committed_run_begins_as_its_log_says(repository: Path, model: str) -> None:
+    """WHY only the beginning, and of the simplest and the largest network: every step follows from the one before.
+
+    All of it takes many minutes.
+    """
+    (declared,) = (run for run in declared_runs(is_long=True) if run.entry.name == model)
     run = tg.load(repository / "artifacts" / declared.name)
     log = (repository / "outputs" / declared.name / "train_log.csv").read_text("utf-8").splitlines()
     made: list[dict[str, float]] = []
@@ -449,7 +457,7 @@ def test_long_committed_run_begins_as_its_log_says(repository: Path, declared: L
         made.append(record)
         raise StopTraining
 
-    corpus = told(declared.corpus)
+    corpus = corpus_at(declared.corpus)
     assert (corpus.sha256, corpus.name) == (run.meta["corpus"]["sha256"], declared.corpus.name)
     how = {"val_fraction": declared.val_fraction, "workers": 2, **declared.options}
     with pytest.raises(StopTraining):
@@ -457,10 +465,6 @@ def test_long_committed_run_begins_as_its_log_says(repository: Path, declared: L
     (row,) = csv.DictReader(log[:2])
     expected = {name: float(value) for name, value in row.items() if name in made[0]}
     assert {name: round(value, 6) for name, value in made[0].items() if name in expected} == expected
-    # And it had those options to its end.
-    recorded = run.meta["training"] | run.meta["architecture"] | {"context": run.meta["context_size"]}
-    recorded |= {"seed": run.meta["seed"], "micro_batch": recorded["piece_size"]}  # its name in the files
-    assert {name: recorded[name] for name in declared.options} == declared.options
 
 
 def test_what_was_measured_of_the_story_world_is_of_the_committed_runs(repository: Path) -> None:

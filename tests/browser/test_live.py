@@ -9,7 +9,16 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from browser.kit import SITE, WIDTHS, assert_no_sideways_scrolling, axe_violations, needs_site, tab_to
+from browser.kit import (
+    AXE_COLORS,
+    AXE_TAGS,
+    SITE,
+    WIDTHS,
+    assert_no_sideways_scrolling,
+    axe_violations,
+    needs_site,
+    tab_to,
+)
 from browser.pictures import LADDER, PICTURES, near, part, shares_of, slide, words_of_animals
 from toy_gpt_train.math_training import softmax
 from toy_gpt_train.run import load
@@ -153,14 +162,14 @@ def test_a_picture_is_for_everybody(picture: Callable[[str], Locator], lesson: s
     before = shown.inner_text()
     page.keyboard.press("ArrowRight")
     assert shown.inner_text() != before  # the arrow keys move it
-    for scheme in ("light", "dark"):
+    for scheme, rules in (("light", AXE_TAGS), ("dark", AXE_COLORS)):
         page.emulate_media(color_scheme=scheme)
         page.wait_for_timeout(300)
         for width in WIDTHS:
             page.set_viewport_size({"width": width, "height": 900})
             assert_no_sideways_scrolling(page, f"{lesson}, {width}")
         others = ["article > :not(figure)", "figure[data-chart]", "header", ".md-sidebar", "footer"]
-        assert axe_violations(page, exclude=others) == []
+        assert axe_violations(page, rules, exclude=others) == []
 
 
 @pytest.mark.parametrize("lesson", PICTURES)

@@ -1,7 +1,8 @@
 """suite.py - Runs the tests where Python itself runs in WebAssembly; run.mjs loads it there.
 
 Tests that need processes or threads skip themselves (needs_processes and needs_threads of tests/conftest.py), and so do
-those that compare with a library that is not there. What else is left out, and why, is said here.
+those that compare with a library that is not there. What else is left out, and why, is said here: above all what nobody
+does in a browser. So a new file of tests runs here, unless it is named.
 """
 
 from collections.abc import Iterable
@@ -13,6 +14,25 @@ LEFT_OUT = {
     "tests/test_view_core.py": "it asks Node, which is another process",
     "tests/test_docs.py": "it is about pages, not about the package",
     "tests/test_links.py": "it is about the built site, and needs a server",
+    "tests/test_checkpoints.py": "no training is resumed there",
+    "tests/test_cli.py": "there is no command line",
+    "tests/test_coming_from.py": "there is no command line",
+    "tests/test_compression.py": "there are no files to compress",
+    "tests/test_config.py": "there is no command line",
+    "tests/test_crashes.py": "no folder is shared with a process that is killed",
+    "tests/test_exchange_arpa.py": "no model is exchanged there",
+    "tests/test_exchange_gguf.py": "no model is exchanged there",
+    "tests/test_exchange_hf.py": "no model is exchanged there",
+    "tests/test_first_steps.py": "there is no command line",
+    "tests/test_fuzz.py": "it tests a script of benchmarks/",
+    "tests/test_import_graph.py": "it tests a script of benchmarks/",
+    "tests/test_large_networks.py": "networks are small there",
+    "tests/test_network_cli.py": "there is no command line",
+    "tests/test_sentencepiece.py": "no tokenizer is exchanged there",
+    "tests/test_staging.py": "no folder is shared with a process that is killed",
+    "tests/test_token_file.py": "texts are small there",
+    "tests/test_token_training.py": "texts are small there",
+    "tests/test_view_server.py": "there is no server",
     # Most of a minute. Every kind of damage is also tried by itself, and those tests do run.
     "tests/test_damage.py::test_random": "slow",
     "tests/test_damage.py::test_truncated": "slow",
