@@ -141,6 +141,29 @@ def test_kernels_keep_the_promised_error(shape, kind_a, kind_b, outlier_a, outli
     assert matmul(a, b, *shape) in (plain_matmul(a, b, *shape), packed_matmul(a, b, *shape))
 
 
+@given(shapes, kinds, kinds, st.integers(0, 10**6))
+@example((5, 20, 18, 3), "normal", "normal", 0)
+@settings(max_examples=100, deadline=None)
+def test_knowing_where_a_matrix_is_zero_changes_no_bit(shape, kind_a, kind_b, seed):
+    generator = random.Random(seed)
+    m, k, _, batch = shape
+    a, b = (matrix(kind, size, generator) for kind, size in zip((kind_a, kind_b), sizes(shape), strict=True))
+    spans = [tuple(sorted(generator.sample(range(k + 1), 2))) for _ in range(m)]
+    for i in range(batch * m):
+        first, end = spans[i % m]
+        a[i * k : (i + 1) * k] = [0.0] * first + a[i * k + first : i * k + end] + [0.0] * (k - end)
+    expected = array("d", packed_matmul(a, b, *shape)).tobytes()
+    assert array("d", packed_matmul(a, b, *shape, spans)).tobytes() == expected
+    assert matmul(a, b, *shape, spans=spans) == matmul(a, b, *shape)
+
+
+@pytest.mark.parametrize("kernel", [packed_matmul, matmul])
+def test_what_is_told_to_be_zero_is_not_looked_at(kernel):
+    a, b = [1.0, 9.0, 9.0, 1.0] * 2, [float(i) for i in range(800)]
+    spans = [(0, 1), (1, 2)]
+    assert kernel(a, b, 2, 2, 200, 2, spans=spans) == b
+
+
 numbers = st.floats(-GREATEST, GREATEST)
 
 

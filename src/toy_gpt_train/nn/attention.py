@@ -17,6 +17,7 @@ import math
 from collections.abc import Sequence
 from functools import lru_cache
 from itertools import chain, compress, cycle
+from operator import add, mul, sub
 
 from toy_gpt_train.math_training import softmax
 from toy_gpt_train.nn.functional import softmax_backward
@@ -105,10 +106,10 @@ def rope(x: Tensor, start: int = 0, base: float = 10000.0, scaling: RopeScaling 
 
 
 def _rotate(data: Floats, cosines: Sequence[float], sines: Sequence[float]) -> list[float]:
-    pairs = list(zip(data[::2], data[1::2], cycle(cosines), cycle(sines), strict=False))
+    a, b = data[::2], data[1::2]
     rotated = [0.0] * len(data)
-    rotated[::2] = [a * c - b * s for a, b, c, s in pairs]
-    rotated[1::2] = [a * s + b * c for a, b, c, s in pairs]
+    rotated[::2] = map(sub, map(mul, a, cycle(cosines)), map(mul, b, cycle(sines)))
+    rotated[1::2] = map(add, map(mul, a, cycle(sines)), map(mul, b, cycle(cosines)))
     return rotated
 
 
@@ -143,22 +144,28 @@ def scaled_dot_product_attention(query: Tensor, key: Tensor, value: Tensor, mask
     batch = math.prod(outer)
     exact = query.exact or key.exact or value.exact
     weights = attention_weights(query, key, mask)
-    y = matmul(weights, value.data, num_queries, num_keys, width, batch, exact=exact)
+    # Where weights and their gradients are not 0: each query sees its own key and those before, ...
+    earlier = num_keys - num_queries
+    seen = [(0, num_keys if mask is not None else earlier + i + 1) for i in range(num_queries)]
+    y = matmul(weights, value.data, num_queries, num_keys, width, batch, exact=exact, spans=seen)
 
     def backward(grad: Floats) -> Gradients:
+        # ... and each key is seen by its own query and those after.
+        seen_by = [(0 if mask is not None else max(j - earlier, 0), num_queries) for j in range(num_keys)]
         transposed = transpose(weights, num_queries, num_keys, batch)
-        grad_value = matmul(transposed, grad, num_keys, num_queries, width, batch, exact=exact)
+        grad_value = matmul(transposed, grad, num_keys, num_queries, width, batch, exact=exact, spans=seen_by)
         values = transpose(value.data, num_keys, width, batch)
         grad_weights = matmul(grad, values, num_queries, width, num_keys, batch, exact=exact)
         # Through softmax row by row; a hidden token has weight 0 and gets gradient 0.
         scale = 1 / math.sqrt(size)
         grad_scores: list[float] = []
-        for i in range(0, len(weights), num_keys):
-            row = softmax_backward(weights[i : i + num_keys], grad_weights[i : i + num_keys])
+        for i, (_, end) in zip(range(0, len(weights), num_keys), cycle(seen), strict=False):
+            row = softmax_backward(weights[i : i + end], grad_weights[i : i + end])
             grad_scores += [scale * g for g in row]
-        grad_query = matmul(grad_scores, key.data, num_queries, num_keys, size, batch, exact=exact)
+            grad_scores += [0.0] * (num_keys - end)
+        grad_query = matmul(grad_scores, key.data, num_queries, num_keys, size, batch, exact=exact, spans=seen)
         transposed = transpose(grad_scores, num_queries, num_keys, batch)
-        grad_key = matmul(transposed, query.data, num_keys, num_queries, size, batch, exact=exact)
+        grad_key = matmul(transposed, query.data, num_keys, num_queries, size, batch, exact=exact, spans=seen_by)
         return grad_query, grad_key, grad_value
 
     return Tensor(y, (*outer, num_queries, width), (query, key, value), backward)
