@@ -4,12 +4,13 @@
 // fetched after the page has been painted.
 //
 // Concepts:
-//     level: a weight divided by its matrix's step, rounded: -31 to 31. "A" is -31, "B" is -30, and so on.
+//     level: a weight divided by its matrix's step, rounded: -45 to 45. "#" is -45, "$" is -44, and so on.
 
 (() => {
   const { NEW_STORY, cut, capital, element, joined, percent, pause, showBars } = globalThis.toyGptParts;
-  const LEVELS = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-";
-  const MOST = 31;
+  // All visible characters of ASCII from "#" on, but for the one that a string in a script would need twice.
+  const LEVELS = Array.from({ length: 92 }, (_, i) => String.fromCharCode(35 + i)).filter((one) => one !== "\\").join("");
+  const MOST = 45;
   const FILE = "02_model_weights.safetensors";
   const BARS = 6;
   const LONGEST = 400; // words that are added in one go

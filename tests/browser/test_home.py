@@ -130,7 +130,8 @@ def test_rounding_the_weights_changes_little(text: str) -> None:
     words = " ".join(tokenize(text))
     exact, near = ({token: p for token, _, p in run.next(words, k=150)} for run in (committed(), rounded()))
     assert max(abs(exact[token] - near[token]) for token in exact) < 0.1
-    assert max(exact, key=exact.__getitem__) == max(near, key=near.__getitem__) or max(exact.values()) < 0.2
+    # Of two that are nearly as likely, either may come first.
+    assert exact[max(near, key=near.__getitem__)] > max(exact.values()) - 0.1
 
 
 def test_what_is_there_before_the_scripts_is_what_the_network_says(open_home: Callable[..., Page]) -> None:
