@@ -133,7 +133,7 @@ def behavior(folder: Path) -> tuple[dict[str, Any], list[str]]:
     size = run.model.context_size
     ids = run.start_ids()
     texts = [ids, ids[::-1], ids * 2, [0] * max(size, 1), [run.model.vocab_size - 1] * max(size, 1)]
-    seen = {
+    seen: dict[str, object] = {
         "probs": [run.model.next_probs(text) for text in texts if len(text) >= run.model.min_context],
         "tokens": run.tokenizer.tokens,
         "frequencies": run.frequencies,

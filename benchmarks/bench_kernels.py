@@ -105,7 +105,7 @@ class Trainer:
         blocks = [
             Block(
                 RMSNorm(width),
-                MultiHeadAttention(width, HEADS, generator=generator, bias=False, rotary=True),
+                MultiHeadAttention(width, HEADS, generator=generator, bias=False, rope_base=10000.0),
                 RMSNorm(width),
                 SwiGLU(width, hidden, generator=generator),
                 no_dropout,

@@ -1,11 +1,10 @@
 """What the home page needs of a trained network: its next words, and its weights small enough to come with the page.
 
 A weight takes one character there: the nearest of 91 evenly spaced values from -m to m, where m is the largest
-absolute value in its matrix. ``tests/browser/test_home.py`` checks what the page computes from them.
+absolute value in its row of the matrix. ``tests/browser/test_home.py`` checks what the page computes from them.
 """
 
 import json
-from array import array
 from functools import cache
 from typing import Final
 
@@ -29,25 +28,9 @@ def _run() -> Run:
     return load(NETWORK)
 
 
-@cache
-def _rounded() -> dict[str, tuple[tuple[int, ...], float, list[int]]]:
-    """Return the shape of each matrix, its step, and its weights in such steps."""
-    rounded = {}
-    for name, tensor in _run().model.network.named_parameters():
-        step = max(map(abs, tensor.data)) / MOST
-        rounded[name] = tensor.shape, step, [round(number / step) for number in tensor.data]
-    return rounded
-
-
 def bars() -> str:
     """Return the list of the most likely next words after START, for a page that is read before its scripts run."""
-    run = load(NETWORK)
-    # WHY rounded: the scripts will show the same words in the same order.
-    tensors = {
-        name: (shape, array("f", [step * level for level in levels]))
-        for name, (shape, step, levels) in _rounded().items()
-    }
-    run.model.load_tensors(tensors)
+    run = _run()
     probs = run.model.next_probs(run.tokenizer.token_ids(START.split()))
     weights = [p ** (1 / TEMPERATURE) for p in probs]
     total = sum(weights)
@@ -58,10 +41,13 @@ def bars() -> str:
 def model_script() -> str:
     """Return a script that gives the page the network: what its metadata say, its tokens, its weights as levels."""
     run = _run()
-    weights = [
-        {"name": name, "shape": list(shape), "step": step, "levels": "".join(LEVELS[MOST + level] for level in levels)}
-        for name, (shape, step, levels) in _rounded().items()
-    ]
+    weights = []
+    for name, tensor in run.model.network.named_parameters():
+        width = tensor.shape[-1]
+        rows = [tensor.data[i : i + width] for i in range(0, len(tensor.data), width)]
+        steps = [float(f"{max(map(abs, row)) / MOST:.4g}") for row in rows]
+        levels = [LEVELS[MOST + round(x / step)] for row, step in zip(rows, steps, strict=True) for x in row]
+        weights.append({"name": name, "shape": list(tensor.shape), "steps": steps, "levels": "".join(levels)})
     meta = {key: run.meta[key] for key in ("model_kind", "vocab_size", "context_size", "architecture")}
     network = {"meta": meta, "tokens": list(run.tokenizer.tokens), "end": END, "weights": weights}
     return f"globalThis.toyGptNetwork = {json.dumps(network, separators=(',', ':'))};\n"

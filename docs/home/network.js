@@ -4,7 +4,7 @@
 // fetched after the page has been painted.
 //
 // Concepts:
-//     level: a weight divided by its matrix's step, rounded: -45 to 45. "#" is -45, "$" is -44, and so on.
+//     level: a weight divided by the step of its row, rounded: -45 to 45. "#" is -45, "$" is -44, and so on.
 
 (() => {
   const { NEW_STORY, cut, capital, element, joined, percent, pause, showBars } = globalThis.toyGptParts;
@@ -34,10 +34,11 @@
   function safetensorsOf(weights) {
     const header = {};
     const numbers = [];
-    for (const { name, shape, step, levels } of weights) {
+    for (const { name, shape, steps, levels } of weights) {
       const begin = 4 * numbers.length;
-      for (const letter of levels) {
-        numbers.push(step * (LEVELS.indexOf(letter) - MOST));
+      const width = levels.length / steps.length;
+      for (const [i, letter] of [...levels].entries()) {
+        numbers.push(steps[Math.floor(i / width)] * (LEVELS.indexOf(letter) - MOST));
       }
       header[name] = { dtype: "F32", shape, data_offsets: [begin, 4 * numbers.length] };
     }

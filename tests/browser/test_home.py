@@ -92,7 +92,9 @@ def rounded() -> Run:
     run = load(home.NETWORK)
     tensors = {}
     for weight in stored["weights"]:
-        numbers = [(home.LEVELS.index(letter) - home.MOST) * weight["step"] for letter in weight["levels"]]
+        levels, steps = weight["levels"], weight["steps"]
+        width = len(levels) // len(steps)
+        numbers = [(home.LEVELS.index(letter) - home.MOST) * steps[i // width] for i, letter in enumerate(levels)]
         tensors[weight["name"]] = (tuple(weight["shape"]), array("f", numbers))
     run.model.load_tensors(tensors)
     return run
@@ -130,8 +132,7 @@ def test_rounding_the_weights_changes_little(text: str) -> None:
     words = " ".join(tokenize(text))
     exact, near = ({token: p for token, _, p in run.next(words, k=150)} for run in (committed(), rounded()))
     assert max(abs(exact[token] - near[token]) for token in exact) < 0.1
-    # Of two that are nearly as likely, either may come first.
-    assert exact[max(near, key=near.__getitem__)] > max(exact.values()) - 0.1
+    assert max(exact, key=exact.__getitem__) == max(near, key=near.__getitem__) or max(exact.values()) < 0.2
 
 
 def test_what_is_there_before_the_scripts_is_what_the_network_says(open_home: Callable[..., Page]) -> None:
@@ -324,7 +325,7 @@ def test_by_the_keyboard(open_home: Callable[..., Page]) -> None:
     page.keyboard.type("Tom hides the ball")
     tab_to(page, live(page, "bars").get_by_role("button").first)
     page.keyboard.press("Enter")
-    expect(live(page, "text")).to_have_value("Tom hides the ball behind")
+    expect(live(page, "text")).to_have_value("Tom hides the ball under")
     tab_to(page, live(page, "write"))
     page.keyboard.press("Space")
     expect(live(page, "write")).to_have_text("Stop")
@@ -373,6 +374,6 @@ def test_from_a_file(context: BrowserContext, watch: Watch) -> None:
     page.goto((SITE / "index.html").as_uri())
     expect(page.locator("#live.ready")).to_be_visible()
     start_from(page, "Tom hides the ball")
-    assert bars_of(live(page, "bars"))[0][0] == "behind"
+    assert bars_of(live(page, "bars"))[0][0] == "under"
     train_on(page, "a b a b")
     watch.assert_quiet("")

@@ -107,7 +107,6 @@ def packed_matmul(
     Source: Packing a polynomial's coefficients into one integer is Kronecker (1882) substitution.
     """
     kept = a if spans is None else _within(a, k, spans)
-    spans = spans or [(0, k)] * m
     largest_a, largest_b = max(max(kept), -min(kept)), max(max(b), -min(b))
     if not (isfinite(sum(kept)) and isfinite(sum(b)) and _is_usual(largest_a) and _is_usual(largest_b)):
         return plain_matmul(a, b, m, k, n, batch)  # which handles infinity and NaN
@@ -126,9 +125,16 @@ def packed_matmul(
     start = _every_field(unit_a + unit_b, n)
     packed: list[bytes] = []
     i = 0
-    for p in range(0, batch * k, k):
+    for p in range(batch):
+        own_rows = rows[p * k : (p + 1) * k]
+        if spans is None:
+            packed += [
+                sum(map(mul, values[i : i + k], own_rows), start).to_bytes(width, sys.byteorder)
+                for i in range(p * m * k, (p + 1) * m * k, k)
+            ]
+            continue
         for first, end in spans:
-            row = sum(map(mul, values[i : i + end - first], rows[p + first : p + end]), start)
+            row = sum(map(mul, values[i : i + end - first], own_rows[first:end]), start)
             packed.append(row.to_bytes(width, sys.byteorder))
             i += end - first
     magic = _magic(unit_a + unit_b)
