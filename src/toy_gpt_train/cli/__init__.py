@@ -16,39 +16,22 @@ import time
 import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
+from importlib import import_module
+from keyword import iskeyword
 from pathlib import Path
 from typing import Any, Final, NoReturn, TextIO
 
 from toy_gpt_train import __version__
-from toy_gpt_train.cli import (
-    chat,
-    check,
-    compress,
-    data,
-    decompress,
-    evaluate,
-    exercises,
-    export,
-    forget,
-    import_,
-    infer,
-    kit,
-    ladder,
-    levels,
-    tokenize,
-    train,
-    view,
-)
 from toy_gpt_train.cli.arguments import LessonFormatter
 from toy_gpt_train.cli.config import config_arguments
 from toy_gpt_train.engine import ranks
 from toy_gpt_train.errors import InputError, InputWarning
 from toy_gpt_train.show import one_line, say
 
-# Each module adds the options and the handler of the command that has its name.
-_COMMANDS: Final[tuple[Any, ...]] = (
-    *(train, infer, evaluate, compress, decompress, forget, chat, ladder, tokenize, data),
-    *(export, import_, view, kit, levels, exercises, check),
+# A module of each name adds the options and the handler of the command.
+_COMMANDS: Final = (
+    *("train", "infer", "evaluate", "compress", "decompress", "forget", "chat", "ladder", "tokenize", "data"),
+    *("export", "import", "view", "kit", "levels", "exercises", "check"),
 )
 
 _SILENT_SECONDS: Final = 2.0  # so that another process can speak: torchrun ends all as soon as one has ended
@@ -72,8 +55,8 @@ class _Parser(argparse.ArgumentParser):
         return super().parse_known_args(typed, namespace)
 
 
-def build_parser() -> argparse.ArgumentParser:
-    """Return the parser of all commands."""
+def build_parser(names: Sequence[str] = _COMMANDS) -> argparse.ArgumentParser:
+    """Return the parser of some commands, by default of all. WHY of some: loading them takes as long as a small one."""
     parser = _Parser(
         prog="toy-gpt",
         description="How language models are really trained: from counting words upward, one readable step at a time.",
@@ -82,8 +65,9 @@ def build_parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--version", action="version", version=f"toy-gpt {__version__}")
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
-    for command in _COMMANDS:
-        name, summary = command.__name__.rpartition(".")[2].rstrip("_"), command.HELP
+    for name in names:
+        command = import_module(f"toy_gpt_train.cli.{name}{'_' if iskeyword(name) else ''}")
+        summary = command.HELP
         added = commands.add_parser(
             name, help=summary, description=summary, epilog=command.LESSON, formatter_class=LessonFormatter
         )
@@ -109,8 +93,9 @@ def main(argv: Sequence[str] | None = None) -> int:
 def _run(argv: Sequence[str] | None) -> int:
     """Run one command; every user error becomes one line and an exit code."""
     try:
-        parser = build_parser()
-        if not (sys.argv[1:] if argv is None else argv):
+        typed = sys.argv[1:] if argv is None else argv
+        parser = build_parser(typed[:1] if typed and typed[0] in _COMMANDS else _COMMANDS)
+        if not typed:
             say(parser.format_help().rstrip())
             return 0
         args = parser.parse_args(argv)
