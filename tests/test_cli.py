@@ -120,6 +120,17 @@ def test_help_names_the_commands(toy_gpt: ToyGpt) -> None:
     assert toy_gpt() == outcome  # who types no command asks what there is
 
 
+@needs_processes
+def test_a_command_loads_no_other() -> None:
+    """WHY: every start would wait for what all the others load."""
+    script = "import sys; from toy_gpt_train import cli; cli.main(['levels']); print(*sys.modules)"
+    done = subprocess.run([sys.executable, "-c", script], check=True, capture_output=True, text=True)
+    loaded = done.stdout.split()
+    assert "toy_gpt_train.cli.levels" in loaded
+    others = [name for name in cli._COMMANDS if name != "levels"]
+    assert not {f"toy_gpt_train.cli.{name}" for name in others} & set(loaded)
+
+
 def test_every_option_has_a_help_text() -> None:
     parser = cli.build_parser()
     choices = next(action for action in parser._actions if isinstance(action, argparse._SubParsersAction)).choices
