@@ -10,20 +10,22 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from toy_gpt_train.nn.kernels import matmul, transpose
 from toy_gpt_train.nn.modules import Network
 from toy_gpt_train.nn.optim import (
     SGD,
     AdamW,
+    Muon,
     clip_grad_norm,
     constant_schedule,
     cosine_schedule,
     inverse_sqrt_schedule,
     linear_schedule,
+    orthogonalized,
+    suits_muon,
 )
 from toy_gpt_train.nn.tensor import Parameter, Tensor
 from toy_gpt_train.training.batches import draw_windows, window_loss
-
-Optimizer = SGD | AdamW
 
 
 def parameter(*numbers: float, grad: Sequence[float] | None = None) -> Parameter:
@@ -32,7 +34,7 @@ def parameter(*numbers: float, grad: Sequence[float] | None = None) -> Parameter
     return made
 
 
-def path_of(weight: Parameter, optimizer: Optimizer, gradients: Sequence[float]) -> list[float]:
+def path_of(weight: Parameter, optimizer: SGD | AdamW, gradients: Sequence[float]) -> list[float]:
     """The first value of a parameter after each step."""
     places = []
     for gradient in gradients:
@@ -138,6 +140,103 @@ def test_a_valley_is_descended(make):
         weight.grad = array("d", [2 * (x - 3), 20 * (y + 1)])
         optimizer.step()
     assert list(weight.data) == pytest.approx([3.0, -1.0], abs=1e-3)
+
+
+# --- Muon ---------------------------------------------------------------------------------------------------
+
+
+def polynomial(x: float) -> float:
+    """What five rounds make of a singular value."""
+    for _ in range(5):
+        x = 3.4445 * x - 4.775 * x**3 + 2.0315 * x**5
+    return x
+
+
+def matrices(most: int) -> st.SearchStrategy[tuple[list[float], int, int]]:
+    def of(shape: tuple[int, int]) -> st.SearchStrategy[tuple[list[float], int, int]]:
+        numbers = st.floats(-1e6, 1e6).map(lambda x: round(x, 3))
+        values = st.lists(numbers, min_size=shape[0] * shape[1], max_size=shape[0] * shape[1])
+        return st.tuples(values, st.just(shape[0]), st.just(shape[1]))
+
+    return st.tuples(st.integers(1, most), st.integers(1, most)).flatmap(of)
+
+
+@pytest.mark.parametrize("values", [[1.0, 1.0], [5.0, 0.0], [-3.0, 4.0], [100.0, 1.0], [1e-9, 2e-9], [1.0, 1e-12]])
+def test_orthogonalized_moves_the_singular_values_and_nothing_else(values):
+    first, second = values
+    norm = sqrt(first**2 + second**2)
+    expected = [polynomial(first / norm), 0.0, 0.0, polynomial(second / norm)]
+    assert orthogonalized([first, 0.0, 0.0, second], 2, 2) == pytest.approx(expected, rel=1e-12, abs=1e-15)
+    # Turned by a sixth of a circle, and with a row of zeros below.
+    cosine, sine = 0.5, sqrt(0.75)
+    turned = [cosine * first, -sine * second, sine * first, cosine * second, 0.0, 0.0]
+    a, _, _, b = expected
+    assert orthogonalized(turned, 3, 2) == pytest.approx(
+        [cosine * a, -sine * b, sine * a, cosine * b, 0.0, 0.0], rel=1e-9, abs=1e-12
+    )
+
+
+def test_the_polynomial_lifts_what_is_small_to_nearly_one():
+    for i in range(1, 1001):
+        assert 0.65 < polynomial(i / 1000) < 1.25 or i < 4
+    assert polynomial(0.001) == pytest.approx(3.4445**5 * 0.001, rel=0.2)
+
+
+@given(matrices(12))
+@settings(max_examples=60)
+def test_orthogonalized_keeps_the_directions(case):
+    # With X = U S V^T and Y = U f(S) V^T, the product X^T Y = V S f(S) V^T is symmetric.
+    x, rows, columns = case
+    y = orthogonalized(x, rows, columns)
+    assert len(y) == len(x)
+    if not any(x):
+        assert list(y) == x
+        return
+    assert sum(map(abs, y)) > 0
+    product = matmul(transpose(x, rows, columns), y, columns, rows, columns, exact=True)
+    largest = max(map(abs, x)) * rows
+    assert product == pytest.approx(transpose(product, columns, columns), abs=2e-4 * largest)
+    assert all(product[i * columns + i] > -2e-4 * largest for i in range(columns))
+    # And turned on its side, it gives the same on its side.
+    assert list(transpose(y, rows, columns)) == pytest.approx(
+        list(orthogonalized(transpose(x, rows, columns), columns, rows)), abs=1e-3
+    )
+
+
+def test_muon_by_hand():
+    # One row: u / |u| is its only direction, and its only singular value becomes polynomial(1).
+    weight = Parameter([1.0, 1.0], (1, 2))
+    optimizer = Muon([weight], lr=0.1, weight_decay=0.5)
+    one = polynomial(1.0)
+    weight.grad = array("d", [3.0, 4.0])
+    optimizer.step()
+    assert list(weight.data) == pytest.approx([0.95 - 0.1 * one * 0.6, 0.95 - 0.1 * one * 0.8], rel=1e-12)
+    assert list(optimizer.velocities[0]) == pytest.approx([0.15, 0.2])
+    weight.grad = array("d", [0.0, 0.0])
+    before = list(weight.data)
+    optimizer.step()  # the momentum goes on
+    assert list(optimizer.velocities[0]) == pytest.approx([0.1425, 0.19])
+    expected = [0.95 * w - 0.1 * one * direction for w, direction in zip(before, (0.6, 0.8), strict=True)]
+    assert list(weight.data) == pytest.approx(expected, rel=1e-12)
+    assert optimizer.steps == 2
+
+
+def test_muon_takes_longer_steps_where_a_matrix_has_more_outputs():
+    tall, wide = Parameter([0.0] * 8, (8, 1)), Parameter([0.0] * 8, (1, 8))
+    optimizer = Muon([tall, wide], lr=0.1, weight_decay=0.0)
+    for weight in (tall, wide):
+        weight.grad = array("d", [1.0] * 8)
+    optimizer.step()
+    assert list(tall.data) == pytest.approx([sqrt(8) * x for x in wide.data], rel=1e-12)
+
+
+def test_muon_is_for_matrices():
+    with pytest.raises(ValueError, match="matrices"):
+        Muon([parameter(1.0)])
+    assert suits_muon("blocks.0.attention.q_proj.weight", (4, 4))
+    assert not suits_muon("blocks.0.norm_1.weight", (4,))
+    for name in ("token_embeddings.weight", "position_embeddings.weight", "output.weight"):
+        assert not suits_muon(name, (4, 4))
 
 
 # --- the schedule -------------------------------------------------------------------------------------------

@@ -12,7 +12,7 @@ from test_nn_functional import random_tensor, swiglu
 from test_nn_modules import HEADS, gpt, llama, loss_of, shaken
 from toy_gpt_train.nn import functional as ours
 from toy_gpt_train.nn.attention import rope, scaled_dot_product_attention
-from toy_gpt_train.nn.optim import SGD, AdamW, clip_grad_norm, cosine_schedule
+from toy_gpt_train.nn.optim import SGD, AdamW, Muon, clip_grad_norm, cosine_schedule
 from toy_gpt_train.nn.tensor import Parameter, Shape, Tensor
 from toy_gpt_train.nn.transformer import MultiHeadAttention
 
@@ -310,6 +310,27 @@ def test_fifty_steps(mine, other):
         reference.step()
         for weight, twin in zip(weights, twins, strict=True):
             assert_close(weight.data, twin, rel=1e-12)
+
+
+@pytest.mark.parametrize("shape", [(6, 6), (5, 9), (12, 4)])
+def test_muon(shape):
+    """WHY so far apart: PyTorch orthogonalizes in 16 bits, of which eight are digits."""
+    g = random.Random(0)
+    weight = Parameter([g.gauss(0, 1) for _ in range(shape[0] * shape[1])], shape)
+    twin = to_torch(weight)
+    optimizer, reference = Muon([weight], 0.1, 0.2), torch.optim.Muon([twin], 0.1, 0.2)
+    for _ in range(20):
+        gradient = [g.gauss(0, 1) for _ in weight.data]
+        weight.grad, twin.grad = array("d", gradient), torch.tensor(gradient, dtype=DOUBLE).view(shape)
+        before = list(weight.data)
+        optimizer.step()
+        reference.step()
+        assert_close(optimizer.velocities[0], reference.state[twin]["momentum_buffer"], rel=1e-12)
+        longest = max(abs(new - old) for new, old in zip(weight.data, before, strict=True))
+        difference = max(abs(a - b) for a, b in zip(weight.data, twin.detach().flatten().tolist(), strict=True))
+        assert difference < 0.1 * longest
+        with torch.no_grad():
+            twin.copy_(to_torch(weight))
 
 
 @pytest.mark.parametrize("max_norm", [0.1, 3.0, 1e6])

@@ -107,7 +107,12 @@ def test_how_many_windows_are_evaluated(model, expected):
         ({"optimizer": "sgd", "weight_decay": 0.1}, "--weight-decay does not apply to sgd"),
         ({"schedule": "constant", "last_rate": 0.1}, "--last-rate does not apply to constant"),
         ({"schedule": "inverse-sqrt", "last_rate": 0.1}, "--last-rate does not apply to inverse-sqrt"),
-        ({"optimizer": "adam"}, "optimizer must be adamw or sgd, got 'adam'"),
+        ({"optimizer": "muon", "momentum": 0.9}, "--momentum does not apply to muon"),
+        (
+            {"optimizer": "muon", "weight_decay": 2.0, "learning_rate": 1.0},
+            "the learning rate times the weight decay must be from 0 to 1, got 1 and 2",
+        ),
+        ({"optimizer": "adam"}, "optimizer must be adamw, muon or sgd, got 'adam'"),
         ({"schedule": "step"}, "schedule must be cosine, linear, constant or inverse-sqrt, got 'step'"),
         ({"optimizer": "sgd", "momentum": 1.0}, "momentum must be at least 0 and below 1, got 1.0"),
         ({"beta1": -0.1}, "beta1 must be at least 0 and below 1, got -0.1"),

@@ -64,7 +64,7 @@ _TRAINING_OPTIONS: Final = {
     "optimizer": Option(str, "WHICH", "what turns gradients into steps (default: adamw)", choices=OPTIMIZERS),
     "beta1": Option(float, "B", "AdamW: how slowly the average of the gradient forgets (default: 0.9)"),
     "beta2": Option(float, "B", "AdamW: how slowly the average of its square forgets (default: 0.95)"),
-    "weight_decay": Option(float, "D", "AdamW: share of the learning rate taken off every weight (default: 0.1)"),
+    "weight_decay": Option(float, "D", "AdamW, Muon: share of the learning rate taken off every weight (default: 0.1)"),
     "momentum": Option(float, "M", "SGD: share of the previous step that is kept (default: 0)"),
     "clip": Option(float, "G", "greatest length of a gradient, 0 for any (default: 1)"),
     "eval_every": Option(int, "S", "steps from one line of the log to the next (default: a twentieth of all)"),

@@ -39,7 +39,7 @@ from toy_gpt_train.training.workers import BatchStats, cut_batch, sum_stats
 
 FALLING: Final = {"cosine": cosine_schedule, "linear": linear_schedule}  # to a share of the largest rate, at the end
 OPEN: Final = {"constant": constant_schedule, "inverse-sqrt": inverse_sqrt_schedule}  # the same for any number of steps
-OPTIMIZERS: Final = ("adamw", "sgd")
+OPTIMIZERS: Final = ("adamw", "muon", "sgd")
 SCHEDULES: Final = (*FALLING, *OPEN)
 EVALUATED_TOKENS: Final = 1024  # of the held-out text, for each line of the log
 KEEP_NOTE: Final = "The held-out loss was used to choose these weights, and not only to measure them."
@@ -62,7 +62,7 @@ class StepSettings:
     optimizer: str = "adamw"
     beta1: float = 0.9  # of AdamW: how slowly its averages of the gradient ...
     beta2: float = 0.95  # ... and of its square forget
-    weight_decay: float = 0.1  # of AdamW: the share of the step size that is taken off every weight
+    weight_decay: float = 0.1  # of AdamW and Muon: the share of the step size that is taken off every weight
     momentum: float = 0.0  # of SGD: the share of the previous step that is kept
     clip: float = 1.0  # the largest norm of a gradient; 0 for any
     eval_every: int = 50  # steps from one line of the log to the next
@@ -94,7 +94,7 @@ class StepSettings:
         for name in ("beta1", "beta2", "momentum"):
             if not 0 <= getattr(self, name) < 1:
                 raise InputError(f"{name} must be at least 0 and below 1, got {getattr(self, name)}")
-        if self.optimizer == "adamw" and not 0 <= self.weight_decay * self.learning_rate < 1:
+        if self.optimizer != "sgd" and not 0 <= self.weight_decay * self.learning_rate < 1:
             rate, decay = f"{self.learning_rate:g}", self.weight_decay
             if decay == StepSettings.weight_decay:  # nobody has set it
                 raise InputError(f"the learning rate must be above 0 and below {1 / decay:g}, got {rate}")
@@ -106,7 +106,7 @@ class StepSettings:
 
     def unused(self) -> dict[str, str]:
         """Return the names of the settings that mean nothing to the optimizer or the schedule, and to which."""
-        of_optimizer = ("momentum",) if self.optimizer == "adamw" else ("beta1", "beta2", "weight_decay")
+        of_optimizer = ("beta1", "beta2", "weight_decay") if self.optimizer == "sgd" else ("momentum",)
         of_schedule = ("last_rate",) if self.schedule in OPEN else ()
         return dict.fromkeys(of_optimizer, self.optimizer) | dict.fromkeys(of_schedule, self.schedule)
 

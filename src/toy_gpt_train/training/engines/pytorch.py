@@ -5,15 +5,16 @@ digits and then go their own way, as those of two computers do.
 """
 
 from array import array
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import nullcontext
-from typing import Any
+from typing import Any, Final
 
 import torch
 from torch.nn import functional
 
 from toy_gpt_train.engine import ranks
 from toy_gpt_train.nn.modules import Network
+from toy_gpt_train.nn.optim import suits_muon
 from toy_gpt_train.nn.tensor import Tensor
 from toy_gpt_train.nn.torch_group import share, total
 from toy_gpt_train.nn.torch_network import TorchNetwork, as_array, as_torch, enough_memory
@@ -23,7 +24,11 @@ from toy_gpt_train.training.engines.stdlib import checked_memory
 from toy_gpt_train.training.workers import BatchStats, MicroBatch
 
 # The names that PyTorch gives to what an optimizer remembers.
-_PARTS = {"adamw": {"first": "exp_avg", "second": "exp_avg_sq"}, "sgd": {"velocity": "momentum_buffer"}}
+_PARTS: Final[dict[type[torch.optim.Optimizer], dict[str, str]]] = {
+    torch.optim.AdamW: {"first": "exp_avg", "second": "exp_avg_sq"},
+    torch.optim.Muon: {"velocity": "momentum_buffer"},
+    torch.optim.SGD: {"velocity": "momentum_buffer"},
+}
 
 
 class TorchEngine:
@@ -41,17 +46,7 @@ class TorchEngine:
         self._several: Any = None  # what adds up gradients, if there are several processes
         self._settings = settings
         self._named = dict(self._network.module.named_parameters())
-        parameters = list(self._named.values())
-        self._optimizer: torch.optim.Optimizer = (
-            torch.optim.SGD(parameters, settings.learning_rate, settings.momentum)
-            if settings.optimizer == "sgd"
-            else torch.optim.AdamW(
-                parameters,
-                settings.learning_rate,
-                (settings.beta1, settings.beta2),
-                weight_decay=settings.weight_decay,
-            )
-        )
+        self._optimizers = _optimizers(self._named, settings)
 
     def __enter__(self) -> "TorchEngine":
         """Let the processes of torchrun, if there are several, add up their gradients."""
@@ -66,7 +61,7 @@ class TorchEngine:
     def gradient(self, micro_batches: Sequence[MicroBatch]) -> tuple[BatchStats, float]:
         """Compute the gradient of a batch's mean loss, and clip it."""
         self._network.module.train()
-        self._optimizer.zero_grad()
+        self._network.module.zero_grad()
         results: list[torch.Tensor] = []
         for number, micro_batch in enumerate(micro_batches, start=1):
             torch.manual_seed(micro_batch.seed + ranks().rank)  # of dropout
@@ -95,9 +90,10 @@ class TorchEngine:
 
     def step(self, learning_rate: float) -> None:
         """Change the weights by the last gradient."""
-        for group in self._optimizer.param_groups:
-            group["lr"] = learning_rate
-        self._optimizer.step()
+        for _, optimizer in self._optimizers:
+            for group in optimizer.param_groups:
+                group["lr"] = learning_rate
+            optimizer.step()
 
     def measure(self, micro_batches: Sequence[MicroBatch]) -> BatchStats:
         """Return the result of some windows, without dropout."""
@@ -122,22 +118,38 @@ class TorchEngine:
     def remembered(self) -> Arrays:
         """Return what the optimizer remembers."""
         remembered: dict[str, tuple[tuple[int, ...], array[float]]] = {}
-        for part, torch_name in _PARTS[self._settings.optimizer].items():
-            for name, parameter in self._named.items():
-                numbers = self._optimizer.state[parameter].get(torch_name)
-                values = array("d", bytes(8 * parameter.numel())) if numbers is None else as_array(numbers)
-                remembered[f"{part}.{name}"] = tuple(parameter.shape), values
+        for named, optimizer in self._optimizers:
+            for part, torch_name in _PARTS[type(optimizer)].items():
+                for name, parameter in named.items():
+                    numbers = optimizer.state[parameter].get(torch_name)
+                    values = array("d", bytes(8 * parameter.numel())) if numbers is None else as_array(numbers)
+                    remembered[f"{part}.{name}"] = tuple(parameter.shape), values
         return remembered
 
     def remember(self, remembered: Arrays, steps: int) -> None:
         """Take that over."""
-        for part, torch_name in _PARTS[self._settings.optimizer].items():
-            for name, parameter in self._named.items():
-                data = checked_memory(remembered, part, name, tuple(parameter.shape))
-                state = self._optimizer.state[parameter]
-                state[torch_name] = as_torch(data, parameter.shape).to(parameter)
-                if part == "first":
-                    state["step"] = torch.tensor(float(steps))
+        for named, optimizer in self._optimizers:
+            for part, torch_name in _PARTS[type(optimizer)].items():
+                for name, parameter in named.items():
+                    data = checked_memory(remembered, part, name, tuple(parameter.shape))
+                    state = optimizer.state[parameter]
+                    state[torch_name] = as_torch(data, parameter.shape).to(parameter)
+                    if part == "first":
+                        state["step"] = torch.tensor(float(steps))
+
+
+def _optimizers(named: Mapping[str, Any], settings: Any) -> list[tuple[dict[str, Any], torch.optim.Optimizer]]:
+    """Return what changes the parameters, each with those that it changes."""
+    rate, decay = settings.learning_rate, settings.weight_decay
+    if settings.optimizer == "sgd":
+        return [({**named}, torch.optim.SGD(list(named.values()), rate, settings.momentum))]
+    matrices = {n: p for n, p in named.items() if settings.optimizer == "muon" and suits_muon(n, p.shape)}
+    others = {n: p for n, p in named.items() if n not in matrices}
+    betas = settings.beta1, settings.beta2
+    adamw = torch.optim.AdamW(list(others.values()), rate, betas, weight_decay=decay)
+    if not matrices:  # an optimizer of nothing is an error in PyTorch
+        return [(others, adamw)]
+    return [(matrices, torch.optim.Muon(list(matrices.values()), rate, decay)), (others, adamw)]
 
 
 def _sum(results: Sequence[torch.Tensor]) -> BatchStats:

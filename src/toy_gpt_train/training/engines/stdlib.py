@@ -2,14 +2,14 @@
 
 import warnings
 from array import array
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from math import inf
 from typing import Any
 
 from toy_gpt_train.errors import InputWarning
 from toy_gpt_train.nn.modules import Network
-from toy_gpt_train.nn.optim import SGD, AdamW, clip_grad_norm
-from toy_gpt_train.nn.tensor import Tensor
+from toy_gpt_train.nn.optim import SGD, AdamW, Muon, Optimizer, clip_grad_norm, suits_muon
+from toy_gpt_train.nn.tensor import Parameter, Tensor
 from toy_gpt_train.training.checkpoint import Arrays
 from toy_gpt_train.training.workers import (
     BatchStats,
@@ -40,12 +40,7 @@ class StdlibEngine:
         self._build = build
         self._number = workers
         self._parameters = network.parameters()
-        betas = settings.beta1, settings.beta2
-        self._optimizer: AdamW | SGD = (
-            SGD(self._parameters, settings.learning_rate, settings.momentum)
-            if settings.optimizer == "sgd"
-            else AdamW(self._parameters, settings.learning_rate, betas, weight_decay=settings.weight_decay)
-        )
+        self._optimizers = _optimizers(dict(network.named_parameters()), settings)
         self._workers: Workers = SerialWorkers(network)
 
     def __enter__(self) -> "StdlibEngine":
@@ -70,8 +65,9 @@ class StdlibEngine:
 
     def step(self, learning_rate: float) -> None:
         """Change the weights by the last gradient."""
-        self._optimizer.lr = learning_rate
-        self._optimizer.step()
+        for _, optimizer in self._optimizers:
+            optimizer.lr = learning_rate
+            optimizer.step()
 
     def measure(self, micro_batches: Sequence[MicroBatch]) -> BatchStats:
         """Return the result of some windows, without dropout."""
@@ -94,16 +90,32 @@ class StdlibEngine:
         """Return what the optimizer remembers."""
         return {
             f"{part}.{name}": (parameter.shape, numbers)
-            for part, arrays in self._optimizer.state().items()
-            for (name, parameter), numbers in zip(self._network.named_parameters(), arrays, strict=True)
+            for named, optimizer in self._optimizers
+            for part, arrays in optimizer.state().items()
+            for (name, parameter), numbers in zip(named.items(), arrays, strict=True)
         }
 
     def remember(self, remembered: Arrays, steps: int) -> None:
         """Take that over."""
-        for part, arrays in self._optimizer.state().items():
-            for i, (name, parameter) in enumerate(self._network.named_parameters()):
-                arrays[i] = checked_memory(remembered, part, name, parameter.shape)
-        self._optimizer.steps = steps
+        for named, optimizer in self._optimizers:
+            for part, arrays in optimizer.state().items():
+                for i, (name, parameter) in enumerate(named.items()):
+                    arrays[i] = checked_memory(remembered, part, name, parameter.shape)
+            optimizer.steps = steps
+
+
+def _optimizers(named: Mapping[str, Parameter], settings: Any) -> list[tuple[dict[str, Parameter], Optimizer]]:
+    """Return what changes the parameters, each with those that it changes."""
+    rate, decay = settings.learning_rate, settings.weight_decay
+    if settings.optimizer == "sgd":
+        return [({**named}, SGD(list(named.values()), rate, settings.momentum))]
+    matrices = {n: p for n, p in named.items() if settings.optimizer == "muon" and suits_muon(n, p.shape)}
+    others = {n: p for n, p in named.items() if n not in matrices}
+    betas = settings.beta1, settings.beta2
+    return [
+        (matrices, Muon(list(matrices.values()), rate, decay)),
+        (others, AdamW(list(others.values()), rate, betas, weight_decay=decay)),
+    ]
 
 
 def checked_memory(remembered: Arrays, part: str, name: str, shape: tuple[int, ...]) -> "array[float]":
