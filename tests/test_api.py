@@ -7,6 +7,7 @@ import sys
 import typing
 from collections.abc import Callable, Iterator
 from contextlib import redirect_stderr, redirect_stdout
+from functools import partial
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -259,6 +260,17 @@ def test_file_that_cannot_be_read(here: Path) -> None:
     Path("bad.txt").write_bytes(b"a \xff")
     with pytest.raises(tg.InputError, match=r"bad.txt, line 1: not UTF-8"):
         tg.train("bigram", "bad.txt")
+
+
+@pytest.mark.parametrize("text", ["one fish two fish", "one fish\ntwo fish", "one fish " * 1000])
+def test_a_text_in_the_place_of_a_file(run: tg.Run, here: Path, text: str) -> None:
+    for use in (run.score, partial(tg.train, "bigram")):
+        with pytest.raises(tg.InputError, match=r"no file 'one fish.* write text=$") as refused:
+            use(text)
+        assert len(str(refused.value)) < 120
+        assert "\n" not in str(refused.value)
+    Path("one fish two fish").write_text(TEXT, encoding="utf-8")  # a file may be called that
+    assert tg.train("bigram", "one fish two fish", epochs=1).name == "bigram"
 
 
 # --- a run ----------------------------------------------------------------------------------------------------------

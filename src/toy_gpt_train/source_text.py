@@ -70,7 +70,17 @@ def chosen_corpus(path: AnyPath | Corpus | None, text: str | None) -> Corpus:
         raise InputError("give a corpus or a text, not both")
     if text is not None:
         return corpus_of(text)
+    if isinstance(path, str) and _seems_text(path):
+        raise InputError(f"there is no file {path!r:.60}; if this is the text itself, write text=")
     return corpus_at(RESOURCE_ROOT / load_manifest().corpus if path is None else Path(path))
+
+
+def _seems_text(name: str) -> bool:
+    """Return whether the name of a file is rather a text: several words, and no file is called that."""
+    try:
+        return len(name.split()) > 1 and not Path(name).exists()
+    except OSError:  # too long for a name
+        return True
 
 
 def ids_to_score(read: Corpus, tokenizer: Tokenizer, unknown: str) -> list[int]:
