@@ -2,8 +2,8 @@
 
     uv run --extra torch python benchmarks/ten_minutes.py [--threads 2]
 
-Trains the network of ``--preset world-large`` with Muon, and then with AdamW, whose steps are cheaper: it gets a fifth
-more of them, which takes about as long. Prints a CSV line for each and writes them to outputs/bench/ten_minutes.csv.
+Trains the network of ``--preset world-large`` with Muon, and then with AdamW, whose steps are cheaper, so it gets a fifth
+more of them. Prints a CSV line for each and writes them to outputs/bench/ten_minutes.csv.
 ``closed`` is the share of the way from Kneser-Ney, which has read the same text, to the true entropy, which no model
 can beat; outputs/bench/story_world.csv has both.
 """
@@ -20,7 +20,7 @@ import toy_gpt_train as tg
 from measured import RESULTS, write_csv
 from toy_gpt_train.cli.config import PRESETS
 
-STEPS = {"muon": 1.0, "adamw": 1.2}  # of the preset's, so that both take about as long
+STEPS = {"muon": 1.0, "adamw": 1.2}  # of the preset's
 
 
 def lines() -> Iterator[list[object]]:
@@ -41,10 +41,10 @@ def lines() -> Iterator[list[object]]:
             progress=lambda *_, times=times: times.append(time.perf_counter()),
         )
         seconds = times[steps - 1] - times[0]
-        metrics = run.meta["metrics"]
-        closed = (best - metrics["val_loss"]) / (best - floor)
-        sizes = [run.model.num_parameters(), steps, f"{seconds:.0f}"]
-        yield [optimizer, *sizes, metrics["train_loss"], metrics["val_loss"], best, floor, f"{closed:.4f}"]
+        train_loss, loss = (run.meta["metrics"][name] for name in ("train_loss", "val_loss"))
+        closed = (best - loss) / (best - floor)
+        losses = [f"{number:.6f}" for number in (train_loss, loss, best, floor, closed)]
+        yield [optimizer, run.model.num_parameters(), steps, f"{seconds:.0f}", *losses]
 
 
 def main() -> None:

@@ -9,6 +9,7 @@ import pytest
 import toy_gpt_train as tg
 from toy_gpt_train.artifacts import checkpoints
 from toy_gpt_train.cli import build_parser
+from toy_gpt_train.cli.config import PRESETS
 from toy_gpt_train.cli.train import train_arguments
 from toy_gpt_train.errors import InputError
 from toy_gpt_train.job import Job
@@ -286,3 +287,10 @@ def test_a_checkpoint_a_minute(tmp_path, monkeypatch):
             due.append(step)
             kept.save(checkpoints.Checkpoint(step, {}, {}, {}))
     assert due == [60, 120, 180]
+
+
+@pytest.mark.parametrize("preset", sorted(path.stem for path in PRESETS.glob("*.toml")))
+def test_every_preset_is_a_training_run(preset):
+    job, _ = job_of("--preset", preset, "--engine", "stdlib")
+    assert job.settings.steps > 0
+    assert (job.settings.optimizer == "muon") == (preset == "world-large")
