@@ -2,7 +2,7 @@
 
     uv run --extra torch python benchmarks/ten_minutes.py [--threads 2]
 
-Trains the network of ``--preset world-large`` with Muon, and then with AdamW, whose steps are cheaper, so it gets a fifth
+Trains the network of ``--preset world-large`` with Muon, and then with AdamW, whose steps are cheaper: it gets a fifth
 more of them. Prints a CSV line for each and writes them to outputs/bench/ten_minutes.csv.
 ``closed`` is the share of the way from Kneser-Ney, which has read the same text, to the true entropy, which no model
 can beat; outputs/bench/story_world.csv has both.
