@@ -147,10 +147,10 @@ def test_muon_learns_the_same_in_both_engines(kind):
     assert ours.history[-1]["avg_loss"] < 0.9 * ours.history[0]["avg_loss"]
 
 
-@pytest.mark.parametrize("optimizer", ["adamw", "sgd"])
+@pytest.mark.parametrize("optimizer", ["adamw", "muon", "sgd"])
 @pytest.mark.parametrize(("first", "then"), [({}, EXACT), (EXACT, {}), (EXACT, EXACT)], ids=["to", "from", "within"])
 def test_an_engine_resumes_what_another_began(tmp_path, optimizer, first, then):
-    how = {"optimizer": optimizer, "momentum": 0.5} if optimizer == "sgd" else {}
+    how = {"optimizer": optimizer} | ({"momentum": 0.5} if optimizer == "sgd" else {})
     how |= {"micro_batch": 6}
     whole = trained("gpt", **how)
     trained("gpt", **{**how, "steps": 20}, **first, save_to=tmp_path)
@@ -161,7 +161,8 @@ def test_an_engine_resumes_what_another_began(tmp_path, optimizer, first, then):
     trained("gpt", **{**how, "steps": 20}, save_to=tmp_path / "reference")
     with pytest.warns(InputWarning, match="resumed"):
         expected = trained("gpt", **how, save_to=tmp_path / "reference", resume=True)
-    assert [r["avg_loss"] for r in again.history] == pytest.approx([r["avg_loss"] for r in expected.history], rel=1e-7)
+    found, wanted = ([record["avg_loss"] for record in run.history] for run in (again, expected))
+    assert found == pytest.approx(wanted, rel=2e-3 if optimizer == "muon" else 1e-7)
 
 
 def test_who_watches_sees_the_weights_of_now():

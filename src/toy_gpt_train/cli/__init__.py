@@ -56,7 +56,7 @@ class _Parser(argparse.ArgumentParser):
 
 
 def build_parser(names: Sequence[str] = _COMMANDS) -> argparse.ArgumentParser:
-    """Return the parser of some commands, by default of all. WHY of some: loading them takes as long as a small one."""
+    """Return the parser of some commands, by default of all. WHY of some: to load all takes longer than a small one."""
     parser = _Parser(
         prog="toy-gpt",
         description="How language models are really trained: from counting words upward, one readable step at a time.",
