@@ -12,6 +12,7 @@ from test_nn_functional import random_tensor, swiglu
 from test_nn_modules import HEADS, gpt, llama, loss_of, shaken
 from toy_gpt_train.nn import functional as ours
 from toy_gpt_train.nn.attention import rope, scaled_dot_product_attention
+from toy_gpt_train.nn.kv_cache import KVCache
 from toy_gpt_train.nn.optim import SGD, AdamW, Muon, clip_grad_norm, cosine_schedule
 from toy_gpt_train.nn.tensor import Parameter, Shape, Tensor
 from toy_gpt_train.nn.transformer import MultiHeadAttention
@@ -159,7 +160,7 @@ def test_multi_head_attention(bias):
     result = part(x)
     expected, shares = twin(x_twin, x_twin, x_twin, attn_mask=later_tokens(5), average_attn_weights=False)
     assert_close(result.data, expected, "forward")
-    assert_close(part.weights(x).data, shares, "shares")
+    assert_close(part.weights(x, KVCache()).data, shares, "shares")
     gradient = random_tensor(*result.shape, seed=99)
     result.backward(list(gradient.data))
     expected.backward(to_torch(gradient).detach())
