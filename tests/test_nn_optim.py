@@ -22,7 +22,7 @@ from toy_gpt_train.nn.optim import (
     inverse_sqrt_schedule,
     linear_schedule,
     orthogonalized,
-    suits_muon,
+    split_for_muon,
 )
 from toy_gpt_train.nn.tensor import Parameter, Tensor
 from toy_gpt_train.training.batches import draw_windows, window_loss
@@ -233,10 +233,11 @@ def test_muon_takes_longer_steps_where_a_matrix_has_more_outputs():
 def test_muon_is_for_matrices():
     with pytest.raises(ValueError, match="matrices"):
         Muon([parameter(1.0)])
-    assert suits_muon("blocks.0.attention.q_proj.weight", (4, 4))
-    assert not suits_muon("blocks.0.norm_1.weight", (4,))
-    for name in ("token_embeddings.weight", "position_embeddings.weight", "output.weight"):
-        assert not suits_muon(name, (4, 4))
+    matrix, vector = Parameter([0.0] * 16, (4, 4)), parameter(1.0)
+    inside = {"blocks.0.attention.q_proj.weight": matrix, "hidden.weight": matrix}
+    ends = dict.fromkeys(("token_embeddings.weight", "position_embeddings.weight", "output.weight"), matrix)
+    others = ends | {"blocks.0.norm_1.weight": vector}
+    assert split_for_muon(others | inside) == (inside, others)
 
 
 # --- the schedule -------------------------------------------------------------------------------------------

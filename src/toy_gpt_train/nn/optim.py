@@ -11,15 +11,16 @@ It knows parameters and their gradients, not what they are for.
 """
 
 from array import array
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from math import cos, fsum, pi, sqrt
 from operator import mul
-from typing import Final, Protocol
+from typing import Any, Final, Protocol, TypeVar
 
 from toy_gpt_train.math_training import add_up
 from toy_gpt_train.nn.kernels import Floats, doubles, matmul, matmul_transposed, transpose
 from toy_gpt_train.nn.tensor import Parameter
 
+AnyParameter = TypeVar("AnyParameter", bound=Any)  # of this engine or of another; it has a shape
 State = dict[str, list["array[float]"]]  # by name, an array for each parameter
 
 
@@ -181,12 +182,14 @@ class Muon:
             parameter.data = doubles([shrink * w - size * u for w, u in zip(parameter.data, direction, strict=True)])
 
 
-def suits_muon(name: str, shape: Sequence[int]) -> bool:
-    """Return whether Muon is for a parameter: for the matrices between the embeddings and the output layer.
+def split_for_muon(named: Mapping[str, AnyParameter]) -> tuple[dict[str, AnyParameter], dict[str, AnyParameter]]:
+    """Return the parameters that Muon is for, the matrices between the embeddings and the output layer, and the others.
 
     A batch has only some of the tokens, and only their rows of the embeddings have a gradient: no directions there.
     """
-    return len(shape) == 2 and not name.startswith(("token_embeddings", "position_embeddings", "output"))
+    ends = ("token_embeddings", "position_embeddings", "output")
+    matrices = {name: p for name, p in named.items() if len(p.shape) == 2 and not name.startswith(ends)}
+    return matrices, {name: p for name, p in named.items() if name not in matrices}
 
 
 def orthogonalized(matrix: Floats, rows: int, columns: int) -> Floats:

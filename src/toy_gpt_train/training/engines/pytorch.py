@@ -14,7 +14,7 @@ from torch.nn import functional
 
 from toy_gpt_train.engine import ranks
 from toy_gpt_train.nn.modules import Network
-from toy_gpt_train.nn.optim import suits_muon
+from toy_gpt_train.nn.optim import split_for_muon
 from toy_gpt_train.nn.tensor import Tensor
 from toy_gpt_train.nn.torch_group import share, total
 from toy_gpt_train.nn.torch_network import TorchNetwork, as_array, as_torch, enough_memory
@@ -143,8 +143,7 @@ def _optimizers(named: Mapping[str, Any], settings: Any) -> list[tuple[dict[str,
     rate, decay = settings.learning_rate, settings.weight_decay
     if settings.optimizer == "sgd":
         return [({**named}, torch.optim.SGD(list(named.values()), rate, settings.momentum))]
-    matrices = {n: p for n, p in named.items() if settings.optimizer == "muon" and suits_muon(n, p.shape)}
-    others = {n: p for n, p in named.items() if n not in matrices}
+    matrices, others = split_for_muon(named) if settings.optimizer == "muon" else ({}, {**named})
     betas = settings.beta1, settings.beta2
     adamw = torch.optim.AdamW(list(others.values()), rate, betas, weight_decay=decay)
     if not matrices:  # an optimizer of nothing is an error in PyTorch

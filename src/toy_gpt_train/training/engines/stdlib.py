@@ -8,7 +8,7 @@ from typing import Any
 
 from toy_gpt_train.errors import InputWarning
 from toy_gpt_train.nn.modules import Network
-from toy_gpt_train.nn.optim import SGD, AdamW, Muon, Optimizer, clip_grad_norm, suits_muon
+from toy_gpt_train.nn.optim import SGD, AdamW, Muon, Optimizer, clip_grad_norm, split_for_muon
 from toy_gpt_train.nn.tensor import Parameter, Tensor
 from toy_gpt_train.training.checkpoint import Arrays
 from toy_gpt_train.training.workers import (
@@ -109,8 +109,7 @@ def _optimizers(named: Mapping[str, Parameter], settings: Any) -> list[tuple[dic
     rate, decay = settings.learning_rate, settings.weight_decay
     if settings.optimizer == "sgd":
         return [({**named}, SGD(list(named.values()), rate, settings.momentum))]
-    matrices = {n: p for n, p in named.items() if settings.optimizer == "muon" and suits_muon(n, p.shape)}
-    others = {n: p for n, p in named.items() if n not in matrices}
+    matrices, others = split_for_muon(named) if settings.optimizer == "muon" else ({}, {**named})
     betas = settings.beta1, settings.beta2
     return [
         (matrices, Muon(list(matrices.values()), rate, decay)),
