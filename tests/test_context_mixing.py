@@ -17,7 +17,7 @@ from toy_gpt_train.models.base import Text
 from toy_gpt_train.models.context_mixing import ContextMixing
 from toy_gpt_train.models.contexts import Contexts
 from toy_gpt_train.models.counters import DELAY, Counters
-from toy_gpt_train.models.mixer import CORRECTIONS, WEIGHTS_NAME, Mixer
+from toy_gpt_train.models.mixer import CORRECTIONS, SECOND_NAME, WEIGHTS_NAME, Mixer
 from toy_gpt_train.models.repeats import REPEATS_NAME, Repeats
 from toy_gpt_train.models.runs import LONGEST_RUN, RUNS_NAME, Runs
 from toy_gpt_train.models.scores import summarize
@@ -130,8 +130,8 @@ def test_equal_contexts_have_equal_numbers_and_others_different_ones():
 
 def test_a_counter_by_hand():
     counters = Counters(64)
-    slots, inputs, met = counters.read([5], [9], 0)
-    assert (inputs, met) == ([0.0, 0.0], 0)  # an unused one says nothing
+    slots, inputs, new = counters.read([5], [9], 0)
+    assert (inputs, new) == ([0.0, 0.0], [0])  # an unused one says nothing
     p = 0.5
     for n, bit in enumerate((1, 1, 0)):
         counters.learn(slots, [9], bit)
@@ -139,8 +139,8 @@ def test_a_counter_by_hand():
         state = counters.states[slots[0]]
         assert (state >> 10) / (1 << 22) == pytest.approx(p, abs=3e-6)
         assert state & 1023 == n + 1
-        _, (stretched, confidence), met = counters.read([5], [9], 0)
-        assert met == 1
+        _, (stretched, confidence), new = counters.read([5], [9], 0)
+        assert new == []
         assert stretched == pytest.approx(log(p / (1 - p)), abs=0.02)
         assert confidence == pytest.approx((p - 0.5) * 4 * (n + 1) / (n + 4), abs=1e-4)
 
@@ -149,8 +149,8 @@ def test_a_tag_tells_counters_apart_that_want_the_same_slot():
     counters = Counters(64)
 
     def slot_of(tag):
-        (slot,), _, met = counters.read([5], [tag], 3)
-        return slot, met
+        (slot,), _, new = counters.read([5], [tag], 3)
+        return slot, len(new)
 
     def learn(tag):
         counters.learn([slot_of(tag)[0]], [tag], 1)
@@ -158,14 +158,14 @@ def test_a_tag_tells_counters_apart_that_want_the_same_slot():
     first, _ = slot_of(9)
     for _ in range(3):
         learn(9)
-    assert slot_of(9) == (first, 1)
-    assert slot_of(8) == (first, 0)
+    assert slot_of(9) == (first, 0)
+    assert slot_of(8) == (first, 1)
     for _ in range(2):
         learn(8)  # the neighbor is free
-    assert (slot_of(9), slot_of(8)) == ((first, 1), (first ^ 1, 1))
+    assert (slot_of(9), slot_of(8)) == ((first, 0), (first ^ 1, 0))
     assert counters.num_used() == 2
     learn(7)  # both are taken: the one that was used less, twice, must go
-    assert (slot_of(9), slot_of(8), slot_of(7)) == ((first, 1), (first, 0), (first ^ 1, 1))
+    assert (slot_of(9), slot_of(8), slot_of(7)) == ((first, 0), (first, 1), (first ^ 1, 0))
     assert counters.num_used() == 2
 
 
@@ -199,17 +199,18 @@ def test_a_context_of_kinds_sees_the_shape_of_a_text():
 
 def test_a_mixer_by_hand():
     mixer = Mixer(["one", "two"], 0)
-    mixed = mixer.mix([1.0, -2.0], 3, (7, 6), 5)
-    p = 1 / (1 + exp(0.3))  # all have the weight 0.3, so each sum is -0.3
+    mixed = mixer.mix([2.0, -4.0], 3, (7, 6), (5, 4))
+    p = 1 / (1 + exp(0.3))  # all have the weight 0.15, so each sum is -0.3, and so is their mean
     low, high = 1 / (1 + exp(2 / 3)), 0.5  # the corrections at -2/3 and 0, between which it lies
     corrected = low + (high - low) * (2 / 3 - 0.3) / (2 / 3)
     assert mixed.p == pytest.approx((p + 2 * corrected) / 3)
     before = [list(tables) for tables in mixer.corrections]
     mixer.learn(mixed, 1, 0.1, 0.02)
-    expected = [0.3 + 0.1 * (1 - p), 0.3 - 0.2 * (1 - p)]
-    by_node, by_previous, by_kind = mixer.weights
-    assert (by_node.keys(), by_previous.keys(), by_kind.keys()) == ({3}, {7}, {5})
-    assert by_node[3] == by_previous[7] == by_kind[5] == pytest.approx(expected)
+    expected = [0.15 + 0.2 * (1 - p), 0.15 - 0.4 * (1 - p)]
+    met, by_before, new = mixer.weights
+    assert (met.keys(), by_before.keys(), new.keys()) == ({5}, {6}, {4})
+    assert met[5] == by_before[6] == new[4] == pytest.approx(expected)
+    assert mixer.second == {3: pytest.approx([1 / 3 + 0.1 * 0.1 * (1 - p) * -0.3] * 3)}
     # In each table, the nearest correction is that at 0, and moves by a fiftieth of the way to 1.
     for start, old, new in zip(mixed.cases, before, mixer.corrections, strict=True):
         old[start + 12] = 0.5 + 0.02 * 0.5
@@ -220,7 +221,7 @@ def test_one_correction_knows_the_last_token_and_the_other_two():
     mixer = Mixer(["one"], 1_000_000)
 
     def cases(node, last):
-        return mixer.mix([1.0], node, last, 0).cases
+        return mixer.mix([1.0], node, last, (0, 0)).cases
 
     (first, second), (same, other), (another, third) = cases(3, (7, 6)), cases(3, (7, 5)), cases(4, (7, 6))
     assert first == same != another
@@ -229,32 +230,53 @@ def test_one_correction_knows_the_last_token_and_the_other_two():
 
 def test_a_mixer_learns_from_every_bit_of_a_token():
     mixer = Mixer(["one"], 0)
-    votes = [mixer.mix([1.0], node, (7, 6), 5) for node in (0, 1, 2)]  # all are predicted, then all are learned
+    votes = [mixer.mix([2.0], node, (7, 6), (5, node)) for node in (0, 1, 2)]  # all are predicted, then all are learned
     for vote in votes:
         mixer.learn(vote, 1, 0.1, 0.02)
-    step = 0.1 * (1 - 1 / (1 + exp(-0.3)))
-    by_node, by_previous, by_kind = mixer.weights
-    assert [vector for (vector,) in by_node.values()] == pytest.approx([0.3 + step] * 3)
-    assert by_previous[7] == by_kind[5] == pytest.approx([0.3 + 3 * step])
+    step = 0.1 * (1 - 1 / (1 + exp(-0.3))) * 2
+    met, before, new = mixer.weights
+    assert [vector for (vector,) in new.values()] == pytest.approx([0.15 + step] * 3)
+    assert met[5] == before[6] == pytest.approx([0.15 + 3 * step])
+    assert [*mixer.second] == [0, 1, 2]
 
 
-def test_the_step_of_a_mixer_is_the_gradient():
+def test_a_mixer_learns_nothing_from_a_bit_that_was_certain():
+    mixer = Mixer(["one"], 0)
+    mixed = mixer.mix([40.0], 0, (7, 6), (5, 4))
+    assert mixed.p > 0.99
+    mixer.learn(mixed, 1, 0.1, 0.02)
+    assert (mixer.weights, mixer.second) == ([{}, {}, {}], {})
+    mixer.learn(mixed, 0, 0.1, 0.02)
+    assert [len(by_value) for by_value in (*mixer.weights, mixer.second)] == [1] * 4
+
+
+def test_the_steps_of_a_mixer_are_gradients():
     mixer, inputs, rate, tiny = Mixer(["one", "two"], 0), [0.7, -1.1], 1e-3, 1e-6
-    mixer.learn(mixer.mix(inputs, 0, (0, 0), 0), 1, rate, 0.02)
+    for _ in range(2):  # after the first step, the sums of the three neurons differ
+        mixed = mixer.mix(inputs, 0, (0, 0), (0, 0))
+        mixer.learn(mixed, 1, rate, 0.02)
+        mixer.weights[1][0] = [0.2, -0.3]
+    mixed = mixer.mix(inputs, 0, (0, 0), (0, 0))
+    before = [*(by_value[0] for by_value in mixer.weights), mixer.second[0]]
+    mixer.learn(mixed, 1, rate, 0.02)
 
-    def loss(weights):
+    def loss(weights, inputs):
         return log(1 + exp(-sum(w * x for w, x in zip(weights, inputs, strict=True))))
 
-    for i, moved in enumerate(mixer.weights[0][0]):
-        ahead, behind = ([0.3 + side * tiny * (j == i) for j in range(2)] for side in (1, -1))
-        assert (moved - 0.3) / rate == pytest.approx((loss(behind) - loss(ahead)) / (2 * tiny), rel=1e-5)
+    after = [*(by_value[0] for by_value in mixer.weights), mixer.second[0]]
+    for number, (old, new) in enumerate(zip(before, after, strict=True)):
+        seen, step = (inputs, rate) if number < 3 else (mixed.scores, 0.1 * rate)
+        for i, moved in enumerate(new):
+            ahead, behind = ([w + side * tiny * (j == i) for j, w in enumerate(old)] for side in (1, -1))
+            slope = (loss(behind, seen) - loss(ahead, seen)) / (2 * tiny)
+            assert (moved - old[i]) / step == pytest.approx(slope, rel=1e-5)
 
 
 @given(st.lists(st.tuples(st.floats(-9, 9), st.floats(-2, 2), st.integers(0, 1)), max_size=60))
 def test_a_mixer_is_never_certain(steps):
     mixer = Mixer(["one", "two"], 0)
     for one, two, bit in steps:
-        mixed = mixer.mix([one, two], 0, (0, 0), 0)
+        mixed = mixer.mix([one, two], 0, (0, 0), (0, 0))
         assert 1e-5 <= mixed.p <= 1 - 1e-5
         mixer.learn(mixed, bit, 0.5, 0.02)
 
@@ -271,7 +293,7 @@ def test_a_run_by_hand():
         runs.append([ONE, 6], token_id)
     assert [found[:2] for found in runs.find([ONE, 6])] == [(2, 3), (2, 3)]
     assert runs.num_used() == 2
-    runs.count([(None, 3), (1, 3)], 1)
+    runs.count([({}, 3, 0.0), ({4: 1}, 3, 0.0)], 4, 1)
     p, n = 0.75 + 0.25 / 2, 2
     assert (runs.right[0][3], runs.right[1][3], runs.right[1][2]) == ((0.75, 1), (p, n), (0.75, 1))
     assert [score for _, _, score in runs.find([ONE, 6])] == pytest.approx([log(3), log(p / (1 - p))])
@@ -355,21 +377,21 @@ def test_nothing_is_read_before_it_is_predicted(model, ids, other, at):
 
 def test_training_is_learning_while_reading():
     ids = random_ids(400)
-    start = len(ids) - len(ids) // 5
+    start = len(ids) - len(ids) // 8
     trained, record = fitted(ids)
     begun, _ = fitted(ids[:1])
     # The same code and sizes, with nothing learned.
     begun._prepare(ALPHABET, [Counter(ids)[i] for i in range(V)])
     learner = begun.learner()
     list(learner.score(ids[:start]))
-    # Of the last fifth only whom to trust is learned at first, at a rate that falls to 0: each loss before its step.
+    # Of the last eighth only whom to trust is learned at first, at a rate that falls to 0: each loss before its step.
     losses = []
     for position in range(start, len(ids)):
         losses.append(-log(learner.next_probs(ids[:position])[ids[position]]))
         place = next(learner.memory.places(ids[:position], position))
         votes = {node: learner._vote(place, node) for node in learner.memory.bits[ids[position]]}
         left = 1 - (position - start) / (len(ids) - start)
-        learner._weigh(place, votes, ids[position], (0.001 * left, 0.02 * left))
+        learner._weigh(place, votes, ids[position], (0.0005 * left, 0.02 * left))
     assert record["avg_loss"] == pytest.approx(fsum(losses) / len(losses), abs=1e-12)
     assert state_of(learner)[0] == state_of(trained)[0]
     # Then what came there is counted.
@@ -542,9 +564,12 @@ def test_tables_that_do_not_fit_are_refused(model):
             loaded_from(content, tables={name: rows})
 
     weights, repeats, runs = tables[WEIGHTS_NAME], tables[REPEATS_NAME], tables[RUNS_NAME]
-    refused(WEIGHTS_NAME, [*weights, weights[0]], "unknown or given twice")
-    refused(WEIGHTS_NAME, [("other", *weights[0][1:])], "unknown or given twice")
+    refused(WEIGHTS_NAME, [*weights, weights[0]], f"the weights of {weights[0][1]} are given twice")
+    refused(WEIGHTS_NAME, [("other", *weights[0][1:])], "the weights of 'other' are unknown")
     refused(WEIGHTS_NAME, [(*weights[0][:2], *[1e6] * len(weights[0][2:]))], "out of all proportion")
+    second = tables[SECOND_NAME]
+    refused(SECOND_NAME, [*second, second[0]], f"the weights of {second[0][0]} are given twice")
+    refused(SECOND_NAME, [(0, 0.3, -1e6, 0.3)], "out of all proportion")
     refused(REPEATS_NAME, repeats[1:], "not a probability for each length")
     refused(REPEATS_NAME, [(length, n, -p) for length, n, p in repeats], "not a probability for each length")
     refused(RUNS_NAME, runs[1:], "not a probability for each context")
@@ -608,7 +633,6 @@ def test_votes_add_up_to_the_sums_of_the_mixer(model):
         sums = []
         for node, bit in path:
             mixed = model._vote(place, node).mixed
-            score = fsum(fsum(w) / 3 * x for *w, x in zip(*mixed.weights, mixed.inputs, strict=True))
-            sums.append(score if bit else -score)
+            sums.append(mixed.score if bit else -mixed.score)
         assert total == pytest.approx(fsum(sums))
         assert last.logits[token_id] == pytest.approx(log(model.next_probs(ids)[token_id]))

@@ -287,16 +287,41 @@ def test_steps_by_hand(model: str, num_tokens: int, options: dict[str, Any], ste
 def test_what_is_typed_stays_when_the_steps_are_fewer() -> None:
     job = prepared("gpt", 400, warmup=3, eval_every=50, embedding_dim=8)
     assert (job.settings.steps, job.settings.warmup, job.settings.eval_every) == (125, 3, 50)
-    assert job.usual_steps == 800
-    assert prepared("gpt", 400, steps=9).usual_steps is None
-    assert prepared("bigram", 400).usual_steps is None
+    assert job.usual_length == 800
+    assert prepared("gpt", 400, steps=9).usual_length is None
+
+
+@pytest.mark.parametrize(
+    ("model", "num_tokens", "options", "epochs"),
+    [
+        ("unigram", 600, {}, 50),  # 30,000 steps of its only row, no more
+        ("unigram", 630, {}, 47),
+        ("unigram", 70_000, {}, 1),
+        ("unigram", 630, {"epochs": 60}, 60),
+        ("bigram", 630, {}, 50),  # each row has half the steps, or fewer
+    ],
+)
+def test_epochs_by_hand(model: str, num_tokens: int, options: dict[str, Any], epochs: int) -> None:
+    job = prepared(model, num_tokens, **options)
+    assert job.settings.epochs == epochs
+    assert job.usual_length == (50 if epochs < 50 else None)
+
+
+def test_a_row_that_has_settled_says_so(toy_gpt: ToyGpt, tmp_path: Path) -> None:
+    corpus = tmp_path / "long.txt"
+    corpus.write_text("a b " * 20_000, encoding="utf-8")
+    outcome = toy_gpt("train", "--model", "bigram", "--corpus", corpus, "--base-dir", tmp_path / "run")
+    assert outcome.code == 0, outcome.err
+    assert "plan      1 epoch, each once through the text: 39,999 steps" in outcome.out
+    assert "shortened: the usual 50 epochs would hardly teach it more" in outcome.out
+    assert "train loss 0.00" in outcome.out
 
 
 @pytest.mark.parametrize("model", [entry.name for entry in LADDER if entry.model_class.trains_in_steps])
 def test_the_stories_are_long_enough_for_the_usual_steps(model: str, repository: Path) -> None:
     job = Job(model, None, 0, {})
     job.prepare(encode_corpus(read_corpus(repository / "corpus" / "030_stories.txt"), "word", 300, 0.1), None)
-    assert (job.settings.steps, job.usual_steps) == (SIZES[model]["tiny"].steps, None)
+    assert (job.settings.steps, job.usual_length) == (SIZES[model]["tiny"].steps, None)
 
 
 def test_two_sentences_are_not_read_for_thousands_of_epochs(toy_gpt: ToyGpt, tmp_path: Path) -> None:

@@ -39,7 +39,7 @@ class Job:
         encoded: The text, once prepare() was called.
         model: The model, once prepare() was called.
         engine: What computes, once prepare() was called; ``engine_reason`` is why, where that was not said.
-        usual_steps: How many steps are the default, where the text is too short for them; otherwise None.
+        usual_length: How many steps or epochs are the default, where the text needs fewer; otherwise None.
         resumed_from: The step of the checkpoint that the run continues from; 0 where it begins anew.
         history: The log so far.
         evidence: Further files for outputs/, by name; a watcher may add some until the run is written.
@@ -53,7 +53,7 @@ class Job:
             raise InputError(f"the seed must be at least 0, got {seed}")
         self.seed = seed
         self.entry = find_model(model)
-        self.usual_steps: int | None = None
+        self.usual_length: int | None = None
         self.engine_reason = ""
         self.resumed_from = 0
         self.history: list[Record] = []
@@ -115,14 +115,23 @@ class Job:
         return predicted * int(self.settings.batch_size)
 
     def _shorten(self) -> None:
-        """Do at most 40 epochs where nobody has said how many steps: a short text is soon known by heart."""
-        network: Any = self.model
-        if not network.trains_in_steps or "steps" in self._numbers or self._in_steps["resume"]:
+        """Train no longer than a text needs, where nobody has said how long.
+
+        A network does at most 40 epochs, for a short text is soon known by heart. A table stops when its rows have
+        settled, which in a long text is soon, too.
+        """
+        model: Any = self.model
+        if "epochs" in self.numbers():
+            unit, enough = "epochs", model.enough_epochs(self.encoded.ids[: self.encoded.num_train])
+        elif model.trains_in_steps and not self._in_steps["resume"]:
+            unit = "steps"
+            enough = max(_MOST_EPOCHS * self.encoded.num_train // self.predictions_per_step(), _LEAST_STEPS)
+        else:
             return
-        steps = max(_MOST_EPOCHS * self.encoded.num_train // self.predictions_per_step(), _LEAST_STEPS)
-        if steps < self.settings.steps:
-            self.usual_steps = self.settings.steps
-            self.settings = self._settings_of(self._numbers | {"steps": steps})
+        usual = self.numbers()[unit]
+        if unit not in self._numbers and enough < usual:
+            self.usual_length = usual
+            self.settings = self._settings_of(self._numbers | {unit: enough})
 
     def _suit_engine(self) -> None:
         """Let PyTorch compute a batch as a whole unless someone has said otherwise; share it among processes."""

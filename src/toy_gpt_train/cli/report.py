@@ -76,11 +76,13 @@ def _steps(job: Job) -> str:
         return (
             f"{_counted(numbers['steps'], 'step')} of {_counted(predictions, 'prediction')} each; an epoch, as many "
             f"predictions as training tokens, is {per_epoch:,.{0 if per_epoch >= 10 else 1}f} steps"
-            + (_shortened(usual, usual / per_epoch) if (usual := job.usual_steps) else "")
+            + (_shortened(usual, usual / per_epoch) if (usual := job.usual_length) else "")
         )
     if "epochs" in numbers:
         pairs = num_train - job.model.context_size
-        return f"{_counted(numbers['epochs'], 'epoch')}, each once through the text: {_counted(pairs, 'step')}"
+        plan = f"{_counted(numbers['epochs'], 'epoch')}, each once through the text: {_counted(pairs, 'step')}"
+        usual = job.usual_length
+        return plan + (f"\n          shortened: the usual {usual} epochs would hardly teach it more" if usual else "")
     return "once through the text: this model counts what follows what"
 
 
@@ -93,8 +95,8 @@ def _weights(job: Job) -> str:
     num_train, size = job.encoded.num_train, job.model.context_size
     number = job.model.num_parameters() if job.entry.model_class.trains_in_steps else 0
     if "epochs" in job.numbers() and num_train * max(size, 1) <= _MOST_COUNTED:
-        ids = job.encoded.ids[:num_train]
-        number = len({tuple(ids[i : i + size]) for i in range(num_train - size)}) * job.model.vocab_size
+        model: Any = job.model
+        number = model.count_contexts(job.encoded.ids[:num_train]) * model.vocab_size
     return f"; {number:,} weights" if number else ""
 
 

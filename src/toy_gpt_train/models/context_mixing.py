@@ -20,13 +20,14 @@ from copy import copy
 from dataclasses import dataclass
 from itertools import islice
 from math import log
+from operator import mul
 from typing import Any, ClassVar, Final, NamedTuple, Self
 
 from toy_gpt_train.errors import InputError
 from toy_gpt_train.math_training import SMALLEST_PROBABILITY, add_up
 from toy_gpt_train.models.base import TENSORS_NAME, Column, Content, Model, OnStart, Record, Text
 from toy_gpt_train.models.memory import Memory, Place
-from toy_gpt_train.models.mixer import WEIGHTS_NAME, Mixed, Mixer
+from toy_gpt_train.models.mixer import Mixed, Mixer
 from toy_gpt_train.models.ngram_trie import MOST_TENSOR_BYTES
 from toy_gpt_train.models.scores import Prediction, longest_context_floor, summarize
 from toy_gpt_train.models.token_code import token_code
@@ -34,10 +35,10 @@ from toy_gpt_train.models.views import LOOK_BACK
 from toy_gpt_train.nn.modules import LensStep
 from toy_gpt_train.progress import OnProgress
 
-_RATES: Final = (0.02, 0.002)  # of the mixer: the first, which falls with 1 / tokens, and the lowest
+_RATES: Final = (0.02, 0.003)  # of the mixer: the first, which falls with 1 / tokens, and the lowest
 _SLOWER: Final = 10_000  # tokens, after which the first rate is halved
 _CORRECTION_RATE: Final = 0.02
-_LAST_RATES: Final = (0.001, _CORRECTION_RATE)  # of the mixer and its corrections: in the last fifth they fall to 0
+_LAST_RATES: Final = (0.0005, _CORRECTION_RATE)  # of the mixer and its corrections: in the last eighth they fall to 0
 _REPORT_EVERY: Final = 1000
 
 
@@ -59,7 +60,7 @@ class ContextMixing(Model):
     learning_rate: ClassVar[float] = _RATES[0]
     steps_are_votes: ClassVar[bool] = True
     learns_online: ClassVar[bool] = True
-    train_loss_on: ClassVar[str] = "the last fifth of the training text"
+    train_loss_on: ClassVar[str] = "the last eighth of the training text"
 
     def __init__(self, vocab_size: int, context_size: int = LOOK_BACK) -> None:
         super().__init__(vocab_size, context_size)
@@ -136,7 +137,7 @@ class ContextMixing(Model):
         on_progress: OnProgress | None = None,
         **_: Any,
     ) -> Iterator[Record]:
-        """Read the text once and learn each token right after predicting it; the last fifth in two steps.
+        """Read the text once and learn each token right after predicting it; the last eighth in two steps.
 
         First only whom to trust is learned from it, then only what it says. Its one record has ``avg_loss`` and
         ``accuracy`` there, before anything of it was counted. Cost: O(decisions K) per token, whatever V is.
@@ -146,7 +147,7 @@ class ContextMixing(Model):
             on_start()
         counted = Counter(ids)
         self._prepare(text.tokens or [""] * self.vocab_size, [counted[i] for i in range(self.vocab_size)])
-        last = max(len(ids) // 5, 1)
+        last = max(len(ids) // 8, 1)
         cut = len(ids) - last
 
         def watched(predictions: Iterator[Prediction], start: int) -> Iterator[Prediction]:
@@ -216,8 +217,11 @@ class ContextMixing(Model):
         """
         votes = self._all_votes(ids, cache)
         weighed = [
-            [add_up(w) / len(w) * x for *w, x in zip(*vote.mixed.weights, vote.mixed.inputs, strict=True)]
-            for vote in votes
+            [
+                add_up(map(mul, mixed.second, weights)) * x
+                for *weights, x in zip(*mixed.weights, mixed.inputs, strict=True)
+            ]
+            for _, mixed in votes
         ]
         inputs_of: dict[str, list[int]] = {}  # "last_1" has those named "last_1", "last_1 sure" and "last_1 run"
         for i, name in enumerate(self.memory.input_names()):
@@ -249,7 +253,7 @@ class ContextMixing(Model):
     def content(self) -> Content:
         """Return what was counted, the text and the corrections as tensors, the rest as tables."""
         tensors = {name: ((len(numbers),), numbers) for name, numbers in self._arrays().items()}
-        return Content("safetensors", [self.mixer.table(), *self.memory.tables()], tensors)
+        return Content("safetensors", [*self.mixer.tables(), *self.memory.tables()], tensors)
 
     def _arrays(self) -> "dict[str, array[Any]]":
         return self.memory.arrays() | self.mixer.arrays()
@@ -272,7 +276,7 @@ class ContextMixing(Model):
 
     def load_tables(self, tables: Mapping[str, Iterable[tuple[Any, ...]]]) -> None:
         """Become the model that content() described, after load_tensors()."""
-        self.mixer.load_table(tables[WEIGHTS_NAME])
+        self.mixer.load_tables(tables)
         self.memory.load_tables(tables)
 
     def counted_tokens(self) -> Iterator[tuple[str, Sequence[int], int]]:

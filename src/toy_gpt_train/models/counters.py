@@ -68,23 +68,23 @@ class Counters:
         """Return how many counters there are."""
         return len(self.tags) - self.tags.tobytes().count(0)
 
-    def read(self, numbers: Sequence[int], tags: Sequence[int], node: int) -> tuple[list[int], list[float], int]:
-        """Return the slots of a node's counters, one per context, two inputs from each, and how many were met."""
+    def read(self, numbers: Sequence[int], tags: Sequence[int], node: int) -> tuple[list[int], list[float], list[int]]:
+        """Return the slots of a node's counters, one per context, two inputs from each, and which were never met."""
         all_states, all_tags = self.states, self.tags
         mask, step = len(all_states) - 1, (node + 1) * _NODE_STEP
         slots = [(number + step) & mask for number in numbers]
         inputs: list[float] = []
-        used = 0
+        new: list[int] = []
         for k, (slot, tag) in enumerate(zip(slots, tags, strict=True)):
             if all_tags[slot] != tag:
                 if all_tags[slot ^ 1] != tag:
                     inputs += _UNUSED
+                    new.append(k)
                     continue
                 slots[k] = slot = slot ^ 1
             state = all_states[slot]
-            used += 1
             inputs += _STRETCH[state >> 20], ((state >> 10) - 0x200000) * _CONFIDENCE[state & 1023]
-        return slots, inputs, used
+        return slots, inputs, new
 
     def learn(self, slots: Sequence[int], tags: Sequence[int], bit: int) -> None:
         """Let the counters in some slots meet a bit; one whose slot another has taken begins in it or beside it."""

@@ -41,7 +41,7 @@ class Opinion(NamedTuple):
 
     slots: list[int]  # of the counters
     inputs: list[float]  # of the mixer
-    kind: int  # of case: how many contexts were met before, and how long the repeat is
+    kind: tuple[int, int]  # of case: the values of the mixer's selectors "met" and "new"
 
 
 class Memory:
@@ -87,7 +87,7 @@ class Memory:
 
     def opinion(self, place: Place, node: int) -> Opinion:
         """Return what is said about the decision at a node."""
-        slots, inputs, met = self.counters.read(place.numbers, place.tags, node)
+        slots, inputs, new = self.counters.read(place.numbers, place.tags, node)
         inputs += [
             0.0 if (bit := bits.get(node)) is None else score if bit else -score for bits, _, score in place.runs
         ]
@@ -95,7 +95,8 @@ class Memory:
         inputs += (0.0, 0.0) if repeated is None else self.repeats.inputs(place.length, repeated)
         inputs.append(_BIAS)
         sure = 0 if repeated is None else bisect(_SURER, place.length)
-        return Opinion(slots, inputs, met * (len(_SURER) + 1) + sure)
+        met, first_new = len(slots) - len(new), new[0] if new else len(slots)
+        return Opinion(slots, inputs, (met * (len(_SURER) + 1) + sure, node * (len(slots) + 1) + first_new))
 
     def slots(self, place: Place, node: int) -> list[int]:
         """Return the slots of the counters at a node."""
@@ -105,7 +106,7 @@ class Memory:
 
     def judge(self, place: Place, node: int, bit: int) -> None:
         """Count whether the runs and the repeat told a bit right."""
-        self.runs.count([(bits.get(node), length) for bits, length, _ in place.runs], bit)
+        self.runs.count(place.runs, node, bit)
         if (told := place.repeat.get(node)) is not None:
             self.repeats.count(place.length, told == bit)
 

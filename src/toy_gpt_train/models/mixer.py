@@ -1,15 +1,21 @@
-r"""mixer.py - A network of one neuron: it adds what many say, each weighed, and learns the weights from every bit.
+r"""mixer.py - A network of two layers: it adds what many say, each weighed, and learns the weights from every bit.
 
     p = squash(sum_i w_i x_i) = 1 / (1 + exp(-sum_i w_i x_i));  after the bit, w_i += rate (bit - p) x_i
 
 The inputs x_i are on the scale of stretch(p) = log(p / (1 - p)), where evidence adds up; the step is the gradient of
-the loss -log p(bit). There is a list of weights for each node of the code, one for each previous token, and one for
-each number of contexts that were met before, together with the length of a repeat: each learns by itself, and the mean
-of their three sums counts. Then two tables say what really came in such cases, after the last token and after the last
-two: each has a probability for each of 25 values of the sum, with straight lines between them. The result is the mean
-of p and both.
+the loss -log p(bit). The first layer has three neurons, each with many lists of weights, of which the case chooses one:
 
-Source: Mahoney (2005), "Adaptive weighing of context models for lossless data compression".
+- ``met``: how many contexts were met before, and how long the repeat is;
+- ``before``: the token before the last;
+- ``new``: the node of the code, and the first of the contexts that is new here.
+
+Each learns by itself. The second layer has one list of weights for each node, and adds their three sums.
+
+Then two tables say what really came in such cases, after the last token and after the last two: each has a probability
+for each of 25 values of the sum, with straight lines between them. The result is the mean of p and both.
+
+Sources: Mahoney (2005), "Adaptive weighing of context models for lossless data compression"; for the lists that a case
+chooses and the second layer, Mahoney (2013), "Data compression explained", on the mixer of PAQ8.
 """
 
 from array import array
@@ -25,8 +31,14 @@ from toy_gpt_train.models.contexts import table_size
 
 WEIGHTS_NAME: Final = "03_mixing_weights.csv"
 CORRECTIONS: Final = ("corrections_1", "corrections_2")  # after the last token, and after the last two
-SELECTORS: Final = ("node", "previous", "met")  # what chooses the weights
-_FIRST_WEIGHT: Final = 0.3
+SECOND_NAME: Final = "04_second_layer.csv"
+SELECTORS: Final = ("met", "before", "new")  # what chooses the weights of the first layer
+_FIRST_WEIGHT: Final = 0.15
+_EQUAL: Final = [1 / len(SELECTORS)] * len(SELECTORS)
+_SLOWER: Final = 0.1  # the rate of the second layer, of that of the first
+# WHY: a bit that was as good as certain teaches hardly anything. OBS: on Tiny Shakespeare a third of them were, and the
+# loss is the same without their steps.
+_CERTAIN: Final = 0.01
 _BUCKETS: Final = 24  # of the sum, from -8 to 8
 _POINTS: Final = _BUCKETS + 1
 _CASES: Final = (1 << 6, 1 << 17)  # tables of corrections, the fewest and the most
@@ -53,21 +65,25 @@ class Mixed(NamedTuple):
     """What the inputs came to."""
 
     inputs: Sequence[float]
+    node: int
     chosen: Sequence[int]  # the value of each selector
     weights: Sequence[list[float]]  # of each selector
-    probabilities: Sequence[float]  # of a 1, by each selector's weights
+    scores: Sequence[float]  # the sum of each
+    second: list[float]  # the weights of these sums
+    score: float  # their sum
     cases: tuple[int, int]  # where the two tables of corrections begin
-    bucket: float  # where the sum lies in them
+    bucket: float  # where the score lies in them
     p: float  # the probability of a 1
 
 
 class Mixer:
-    """The weights by selector and value, none where nothing was learned yet; and two lists of tables of corrections."""
+    """The weights of both layers, none where nothing was learned yet; and two lists of tables of corrections."""
 
     def __init__(self, names: Sequence[str], num_tokens: int) -> None:
         self._names = names  # of the inputs
         self._first = [_FIRST_WEIGHT] * len(names)
-        self.weights: list[dict[int, list[float]]] = [{} for _ in SELECTORS]
+        self.weights: list[dict[int, list[float]]] = [{} for _ in SELECTORS]  # by value
+        self.second: dict[int, list[float]] = {}  # by node
         self._num_cases = table_size(num_tokens // _SHARE, _CASES)
         # WHY of 32 bits: memory, there are millions.
         self.corrections = [array("f", UNCORRECTED) * self._num_cases for _ in range(2)]
@@ -75,21 +91,27 @@ class Mixer:
     def copy(self) -> "Mixer":
         """Return a mixer of its own with the same weights."""
         twin = copy(self)
-        twin.weights = [dict(by_value) for by_value in self.weights]  # the lists are replaced, never changed
+        # The lists are replaced, never changed.
+        twin.weights, twin.second = [dict(by_value) for by_value in self.weights], dict(self.second)
         twin.corrections = [tables[:] for tables in self.corrections]
         return twin
 
     def num_numbers(self) -> int:
         """Return the number of weights and corrections."""
-        return sum(map(len, self.weights)) * len(self._names) + sum(map(len, self.corrections))
+        weights = sum(map(len, self.weights)) * len(self._names) + len(self.second) * len(SELECTORS)
+        return weights + sum(map(len, self.corrections))
 
-    def mix(self, inputs: Sequence[float], node: int, last: tuple[int, int], kind: int) -> Mixed:
-        """Predict the bit at a node after two tokens, the last first; they and the kind of case choose weights."""
+    def mix(self, inputs: Sequence[float], node: int, last: tuple[int, int], kind: tuple[int, int]) -> Mixed:
+        """Predict the bit at a node after two tokens, the last first.
+
+        ``kind`` is what memory.py says of the case: the values of the selectors "met" and "new".
+        """
         previous, before = last
-        chosen = node, previous, kind
+        chosen = kind[0], before, kind[1]
         weights = [by_value.get(value, self._first) for by_value, value in zip(self.weights, chosen, strict=True)]
         scores = [add_up(map(mul, vector, inputs)) for vector in weights]
-        score = add_up(scores) / len(scores)
+        second = self.second.get(node, _EQUAL)
+        score = add_up(map(mul, second, scores))
         bucket = ((score if -7.99 < score < 7.99 else 7.99 if score > 0 else -7.99) + 8) * (_BUCKETS / 16)
         low = int(bucket)
         case = previous * _SPREAD + node
@@ -101,16 +123,20 @@ class Mixer:
             p += table[here] + (bucket - low) * (table[here + 1] - table[here])
         p /= 3
         p = p if _LEAST < p < 1 - _LEAST else _LEAST if p < 0.5 else 1 - _LEAST
-        return Mixed(inputs, chosen, weights, list(map(squash, scores)), cases, bucket, p)
+        return Mixed(inputs, node, chosen, weights, scores, second, score, cases, bucket, p)
 
     def learn(self, mixed: Mixed, bit: int, rate: float, correction_rate: float) -> None:
         """Take a step of gradient descent, and move the nearest corrections by a share of the way to the bit."""
-        inputs = mixed.inputs
-        for by_value, value, p in zip(self.weights, mixed.chosen, mixed.probabilities, strict=True):
-            step = rate * (bit - p)
+        if abs(bit - mixed.p) > _CERTAIN:
             # WHY the weights of now: another bit of the same token may have changed them since this one was predicted.
-            weights = by_value.get(value, self._first)
-            by_value[value] = [weight + step * x for weight, x in zip(weights, inputs, strict=True)]
+            inputs = mixed.inputs
+            for by_value, value, score in zip(self.weights, mixed.chosen, mixed.scores, strict=True):
+                step = rate * (bit - squash(score))
+                weights = by_value.get(value, self._first)
+                by_value[value] = [weight + step * x for weight, x in zip(weights, inputs, strict=True)]
+            step = _SLOWER * rate * (bit - squash(mixed.score))
+            weights = self.second.get(mixed.node, _EQUAL)
+            self.second[mixed.node] = [w + step * score for w, score in zip(weights, mixed.scores, strict=True)]
         nearest = round(mixed.bucket)
         for table, start in zip(self.corrections, mixed.cases, strict=True):
             table[start + nearest] += correction_rate * (bit - table[start + nearest])
@@ -118,28 +144,34 @@ class Mixer:
     # --- its content, for files ----------------------------------------------------------------------------
 
     def columns(self) -> dict[str, tuple[Column, ...]]:
-        """Return the columns of its table."""
+        """Return the columns of its tables."""
         weights = (Column(name, NUMBER) for name in self._names)
-        return {WEIGHTS_NAME: (Column("selector", TEXT), Column("value", COUNT), *weights)}
+        second = (Column(selector, NUMBER) for selector in SELECTORS)
+        return {
+            WEIGHTS_NAME: (Column("selector", TEXT), Column("value", COUNT), *weights),
+            SECOND_NAME: (Column("node", COUNT), *second),
+        }
 
-    def table(self) -> ModelTable:
-        """Return the weights."""
-        rows: list[tuple[Any, ...]] = [
+    def tables(self) -> list[ModelTable]:
+        """Return the weights of both layers."""
+        first: list[tuple[Any, ...]] = [
             (selector, value, *vector)
             for selector, by_value in zip(SELECTORS, self.weights, strict=True)
             for value, vector in sorted(by_value.items())
         ]
-        return ModelTable(WEIGHTS_NAME, self.columns()[WEIGHTS_NAME], len(rows), rows)
+        second = [(node, *vector) for node, vector in sorted(self.second.items())]
+        rows = zip(self.columns().items(), (first, second), strict=True)
+        return [ModelTable(name, columns, len(lines), lines) for (name, columns), lines in rows]
 
-    def load_table(self, rows: Iterable[tuple[Any, ...]]) -> None:
+    def load_tables(self, tables: Mapping[str, Iterable[tuple[Any, ...]]]) -> None:
         """Take the weights back; ValueError if they do not fit."""
         by_selector = dict(zip(SELECTORS, self.weights, strict=True))
-        for selector, value, *vector in rows:
-            if selector not in by_selector or value in by_selector[selector]:
-                raise ValueError(f"the weights of {selector[:20]!r} {value} are unknown or given twice")
-            if not max(map(abs, vector)) <= _LARGEST_WEIGHT:
-                raise ValueError(f"a weight out of all proportion: {max(vector, key=abs)}")
-            by_selector[selector][value] = vector
+        for selector, value, *vector in tables[WEIGHTS_NAME]:
+            if selector not in by_selector:
+                raise ValueError(f"the weights of {selector[:20]!r} are unknown")
+            _take(by_selector[selector], value, vector)
+        for node, *vector in tables[SECOND_NAME]:
+            _take(self.second, node, vector)
 
     def arrays(self) -> "dict[str, array[float]]":
         """Return the corrections, by name."""
@@ -151,3 +183,12 @@ class Mixer:
         # WHY the sum: min and max do not see every NaN.
         if not all(min(t) >= 0 and max(t) <= 1 and isfinite(sum(t)) for t in self.corrections):
             raise ValueError("a correction is not a probability")
+
+
+def _take(weights: dict[int, list[float]], value: int, vector: list[float]) -> None:
+    """Add a list of weights from a file; ValueError if there is one, or if it cannot be."""
+    if value in weights:
+        raise ValueError(f"the weights of {value} are given twice")
+    if not max(map(abs, vector)) <= _LARGEST_WEIGHT:
+        raise ValueError(f"a weight out of all proportion: {max(vector, key=abs)}")
+    weights[value] = vector

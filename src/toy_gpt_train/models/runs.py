@@ -84,13 +84,14 @@ class Runs:
                 tokens[slot] = token_id
                 lengths[slot] = tag << 4 | 1
 
-    def count(self, told: Sequence[tuple[int | None, int]], bit: int) -> None:
-        """Count which runs told a bit right: for each context the bit that its run told, if any, and its length."""
-        for right, (one, length) in zip(self.right, told, strict=True):
-            if one is not None:
+    def count(self, runs: Sequence[tuple[Mapping[int, int], int, float]], node: int, bit: int) -> None:
+        """Count which runs told a bit right; a run is the bits on the way to its token, its length and its log-odds."""
+        for right, (bits, length, _) in zip(self.right, runs, strict=True):
+            told = bits.get(node)
+            if told is not None:
                 p, n = right[length]
                 n += n < _MOST_COUNTED
-                right[length] = p + ((one == bit) - p) / n, n
+                right[length] = p + ((told == bit) - p) / n, n
 
     # --- its content, for files ----------------------------------------------------------------------------
 
