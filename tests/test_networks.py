@@ -834,7 +834,7 @@ def test_each_network_has_the_options_it_uses() -> None:
     shape = {"embedding_dim", "hidden_dim", "heads", "layers", "dropout"}
     with_bias = {"embedding_dim", "bias"}
     expected = {"embeddings": with_bias | {"hidden_dim"}, "attention": with_bias, "gpt": shape | {"tied"}}
-    expected["llama"] = expected["gpt"] | {"rope_base", "kv_heads"}
+    expected["llama"] = expected["gpt"] | {"rope_base", "kv_heads", "attention_bias"}
     of_windows = {"short_first", "burn_in", "start_after"}
     others = {field.name for field in fields(NetworkSettings)} - {"context", "architecture"} - of_windows | {"size"}
     for kind in NETWORKS:

@@ -4,7 +4,7 @@ import random
 from array import array
 from collections.abc import Callable, Sequence
 from itertools import accumulate
-from math import exp, fsum, sqrt
+from math import exp, fsum, log, sqrt
 
 import pytest
 
@@ -403,6 +403,20 @@ def test_gradients_of_a_network_with_dropout_are_slopes(network):
 def test_gradients_of_attention_are_slopes(options):
     part = MultiHeadAttention(4, 2, generator=random.Random(0), **options)
     check_gradients(lambda x, *_: part(x), random_tensor(2, 3, 4), *part.parameters())
+
+
+def test_biases_let_a_head_look_at_a_distance_whatever_the_tokens_are():
+    part, generator = MultiHeadAttention(8, 1, rope_base=10.0, generator=random.Random(0)), random.Random(1)
+    for layer in (part.q_proj, part.k_proj):
+        assert not any(layer.bias.data)
+        layer.bias.data = array("d", [generator.gauss(0, 1) for _ in range(8)])
+        layer.weight.data = array("d", bytes(8 * 8 * 8))  # so nothing depends on the tokens
+    weights = part.weights(random_tensor(1, 9, 8), KVCache()).data
+    scores = [[log(weights[9 * i + j] / weights[9 * i + i]) for j in range(i + 1)] for i in range(9)]
+    for distance in range(9):
+        found = [scores[i][i - distance] for i in range(distance, 9)]
+        assert found == pytest.approx([found[0]] * len(found), abs=1e-9)
+    assert max(map(abs, scores[8])) > 0.5
 
 
 @both_networks

@@ -26,7 +26,12 @@ from toy_gpt_train.nn import kernels  # noqa: E402
 from toy_gpt_train.nn.rotation import RopeScaling  # noqa: E402
 from toy_gpt_train.nn.torch_network import TorchNetwork, check_dtype, enough_memory  # noqa: E402
 
-KINDS = [*(entry.name for entry in LADDER if entry.model_class.trains_in_steps), "tied gpt", "grouped llama"]
+KINDS = [
+    *(entry.name for entry in LADDER if entry.model_class.trains_in_steps),
+    "tied gpt",
+    "grouped llama",
+    "biased llama",
+]
 TEXT = "the cat sees the dog . the dog sees a cat . a dog runs , and the cat runs too . " * 6
 SIZE = {"context": 4, "embedding_dim": 8, "batch_size": 6, "steps": 50, "eval_every": 1, "learning_rate": 0.01}
 OWN = {
@@ -36,6 +41,7 @@ OWN = {
     "llama": {"heads": 2, "hidden_dim": 8, "layers": 2, "rope_base": 50.0},
     "tied gpt": {"heads": 2, "hidden_dim": 8, "tied": True},
     "grouped llama": {"heads": 4, "kv_heads": 2, "hidden_dim": 8, "tied": True},
+    "biased llama": {"heads": 2, "hidden_dim": 8, "attention_bias": True},
 }
 IN_TORCH = {"engine": "torch", "device": "cpu"}
 EXACT = {**IN_TORCH, "dtype": "float64"}

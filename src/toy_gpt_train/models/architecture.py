@@ -31,6 +31,9 @@ _OWN_OPTIONS: Final = {  # each for the networks that use it
     ),
     "tied": Option(bool, "", "the output layer shares the token vectors instead of having weights of its own"),
     "rope_base": Option(float, "B", "rotary positions: a smaller base tells near tokens better apart (default: 10000)"),
+    "attention_bias": Option(
+        bool, "", "attention with biases: a head soon looks at a distance, whatever token is there"
+    ),
     "dropout": Option(float, "P", "share of values set to 0 in training"),
     "short_first": Option(
         float, "P", "share of the steps that come first, with twice as many windows half as long (default: 0)"
@@ -101,10 +104,10 @@ class Architecture:
     tied: bool = False  # whether the output layer of a Transformer shares the token vectors
     kv_heads: int = 0  # in llama the heads of keys and values, 0 for H; each is shared by H / kv_heads of the queries
     norm_eps: float = 1e-5  # what the norms add to a variance
+    attention_bias: bool = False  # in llama, whether the linear layers of attention have biases
     # No options: these are of imported models alone.
     rope_scaling: RopeScaling | None = None
     head_dim: int = 0  # in llama the values per head, 0 for C / H
-    attention_bias: bool = False  # in llama, whether the linear layers of attention have biases
     mlp_bias: bool = False  # the same, of the feed-forward layer
 
     def __post_init__(self) -> None:

@@ -2,7 +2,8 @@
 
 The same Transformer with three parts replaced. RMSNorm divides by the root mean square and leaves the mean alone.
 RoPE rotates queries and keys by their position, so that attention sees how far apart two tokens are. SwiGLU puts a gate
-into the feed-forward layer. No linear layer has a bias, unless the model was imported with some.
+into the feed-forward layer. No linear layer has a bias, unless attention was given some, or the model was imported with
+some.
 
 Source: Touvron et al. (2023), "LLaMA: open and efficient foundation language models".
 """
@@ -20,7 +21,7 @@ from toy_gpt_train.nn.transformer import Block, MultiHeadAttention, SwiGLU, Tran
 class LlamaModel(TransformerModel):
     """Model 800; see NetworkModel for the arguments."""
 
-    options = TransformerModel.options | network_options("kv_heads", "rope_base")
+    options = TransformerModel.options | network_options("kv_heads", "rope_base", "attention_bias")
     torch_name = "llama"
     default_context = 32
 
