@@ -121,15 +121,15 @@ class Job:
         settled, which in a long text is soon, too.
         """
         model: Any = self.model
-        if "epochs" in self.numbers():
-            unit, enough = "epochs", model.enough_epochs(self.encoded.ids[: self.encoded.num_train])
-        elif model.trains_in_steps and not self._in_steps["resume"]:
-            unit = "steps"
+        unit = "steps" if model.trains_in_steps else "epochs"
+        usual = self.numbers().get(unit)  # None of what reads the text once
+        if usual is None or unit in self._numbers or self._in_steps["resume"]:
+            return
+        if model.trains_in_steps:
             enough = max(_MOST_EPOCHS * self.encoded.num_train // self.predictions_per_step(), _LEAST_STEPS)
         else:
-            return
-        usual = self.numbers()[unit]
-        if unit not in self._numbers and enough < usual:
+            enough = model.enough_epochs(self.encoded.ids[: self.encoded.num_train])
+        if enough < usual:
             self.usual_length = usual
             self.settings = self._settings_of(self._numbers | {unit: enough})
 

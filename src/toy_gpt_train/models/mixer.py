@@ -30,12 +30,12 @@ from toy_gpt_train.models.base import COUNT, NUMBER, TEXT, Column, ModelTable
 from toy_gpt_train.models.contexts import table_size
 
 WEIGHTS_NAME: Final = "03_mixing_weights.csv"
-CORRECTIONS: Final = ("corrections_1", "corrections_2")  # after the last token, and after the last two
 SECOND_NAME: Final = "04_second_layer.csv"
+CORRECTIONS: Final = ("corrections_1", "corrections_2")  # after the last token, and after the last two
 SELECTORS: Final = ("met", "before", "new")  # what chooses the weights of the first layer
 _FIRST_WEIGHT: Final = 0.15
 _EQUAL: Final = [1 / len(SELECTORS)] * len(SELECTORS)
-_SLOWER: Final = 0.1  # the rate of the second layer, of that of the first
+_SECOND_RATE: Final = 0.1  # of the second layer, as a share of that of the first
 # WHY: a bit that was as good as certain teaches hardly anything. OBS: on Tiny Shakespeare a third of them were, and the
 # loss is the same without their steps.
 _CERTAIN: Final = 0.01
@@ -134,7 +134,7 @@ class Mixer:
                 step = rate * (bit - squash(score))
                 weights = by_value.get(value, self._first)
                 by_value[value] = [weight + step * x for weight, x in zip(weights, inputs, strict=True)]
-            step = _SLOWER * rate * (bit - squash(mixed.score))
+            step = _SECOND_RATE * rate * (bit - squash(mixed.score))
             weights = self.second.get(mixed.node, _EQUAL)
             self.second[mixed.node] = [w + step * score for w, score in zip(weights, mixed.scores, strict=True)]
         nearest = round(mixed.bucket)
