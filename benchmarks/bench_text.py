@@ -13,8 +13,8 @@ from typing import Any
 
 from measured import run_json
 
-# REQ: the models' own defaults, except for the context length and, for most tables, fewer epochs: one epoch is a million
-# steps, one per character.
+# REQ: the models' own defaults, except for the context length and, for most tables, fewer epochs: one epoch is a
+# million steps, one per character.
 MODELS = {
     "unigram": [],
     "bigram": [],
