@@ -298,6 +298,9 @@ def test_what_is_typed_stays_when_the_steps_are_fewer() -> None:
         ("unigram", 630, {}, 47),
         ("unigram", 70_000, {}, 1),
         ("unigram", 630, {"epochs": 60}, 60),
+        ("unigram", 630, {"learning_rate": 0.01}, 50),  # smaller steps, ten times as many
+        ("unigram", 6300, {"learning_rate": 0.01}, 47),
+        ("unigram", 630, {"learning_rate": 1e-320}, 50),
         ("bigram", 630, {}, 50),  # each row has half the steps, or fewer
     ],
 )

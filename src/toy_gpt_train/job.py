@@ -128,7 +128,8 @@ class Job:
         if model.trains_in_steps:
             enough = max(_MOST_EPOCHS * self.encoded.num_train // self.predictions_per_step(), _LEAST_STEPS)
         else:
-            enough = model.enough_epochs(self.encoded.ids[: self.encoded.num_train])
+            ids = self.encoded.ids[: self.encoded.num_train]
+            enough = model.enough_epochs(ids, self.settings.learning_rate)
         if enough < usual:
             self.usual_length = usual
             self.settings = self._settings_of(self._numbers | {unit: enough})

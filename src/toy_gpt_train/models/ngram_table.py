@@ -28,7 +28,7 @@ MOST_BYTES_OF_ALL_ROWS: Final = 100_000_000  # of the weights file
 _BYTES_PER_WEIGHT: Final = 10  # "-0.123456,"
 # OBS: inside the training part of Tiny Shakespeare, in characters, the bigram's loss is 2.4965, 2.4928 and 2.4915 after
 # one, two and three epochs of 14,000 steps per row. The unigram's, with 900,000 in each, is the same after each.
-_STEPS_TO_SETTLE: Final = 30_000  # of a row
+_WAY_TO_SETTLE: Final = 3_000  # of a row: its steps times the learning rate, which is 0.1 there
 
 _DENSE: Final = (Column("input_token", CONTEXT), Column("", WEIGHT, by_token=True))
 _SPARSE: Final = (Column("input_token", CONTEXT), Column("output_token", OTHER_TOKENS), Column("weight", WEIGHT))
@@ -155,10 +155,12 @@ class NGramTable(Model):
         model.all_rows = settings.all_rows
         return model
 
-    def enough_epochs(self, ids: Sequence[int]) -> int:
+    def enough_epochs(self, ids: Sequence[int], learning_rate: float) -> int:
         """Return after how many epochs the rows have settled, as a mean of all: at least 1."""
         self._check_memory(len(ids))
-        return max(_STEPS_TO_SETTLE * self.count_contexts(ids) // max(len(ids) - self.context_size, 1), 1)
+        steps = _WAY_TO_SETTLE / learning_rate * self.count_contexts(ids)
+        # WHY the second limit: for a tiny rate, the quotient is infinite.
+        return int(min(max(steps / max(len(ids) - self.context_size, 1), 1), 1e9))
 
     def count_contexts(self, ids: Sequence[int]) -> int:
         """Return how many different contexts a text has: the rows of its table."""
