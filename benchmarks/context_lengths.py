@@ -7,7 +7,7 @@ the computer: a further run writes the same bytes.
 
 1. context_lengths.csv has one line per small training run on the stories with a part held out: plain tables and
    Kneser-Ney with one context length after the other, the mixture, and context mixing. ``train_loss`` is measured on
-   the training part (that of the last two on the last tenth of it, while learning), ``val_loss`` on the held-out part,
+   the training part (that of the last two at its end, while learning), ``val_loss`` on the held-out part,
    ``val_loss_online`` there by a model that learns each token after scoring it, and ``unigram_loss`` is that of
    guessing by frequency there; all in nats per token.
 2. mixture_powers.csv has the mixture weights of the experts after training on all characters, by how many characters
