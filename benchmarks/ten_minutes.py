@@ -3,8 +3,8 @@
     uv run --extra torch python benchmarks/ten_minutes.py [--threads 2]
 
 Trains the network of ``--preset world-large``. Prints a CSV line and writes it to outputs/bench/ten_minutes.csv.
-``closed`` is the share of the way from Kneser-Ney, which has read the same text, to the true entropy, which no model can
-beat.
+``closed`` is the share of the way from Kneser-Ney, which has read the same text, to the true entropy, which no model
+can beat.
 """
 
 import argparse
