@@ -19,6 +19,7 @@ from toy_gpt_train.models.contexts import Contexts
 from toy_gpt_train.models.counters import DELAY, Counters
 from toy_gpt_train.models.mixer import CORRECTIONS, SECOND_NAME, WEIGHTS_NAME, Mixer
 from toy_gpt_train.models.repeats import REPEATS_NAME, Repeats
+from toy_gpt_train.models.runs import LONGEST_RUN, RUNS_NAME, Runs
 from toy_gpt_train.models.scores import summarize
 from toy_gpt_train.models.token_code import token_code
 from toy_gpt_train.project import RESOURCE_ROOT
@@ -280,6 +281,38 @@ def test_a_mixer_is_never_certain(steps):
         mixer.learn(mixed, bit, 0.5, 0.02)
 
 
+# --- runs ---------------------------------------------------------------------------------------------------
+
+ONE, OTHER = 5 | 1 << 48, 5 | 2 << 48  # two contexts that want the same slot
+
+
+def test_a_run_by_hand():
+    runs = Runs(2, 4, 10)
+    assert runs.find([ONE, 6]) == [(0, 0, 0.0), (0, 0, 0.0)]
+    for token_id in (3, 2, 2, 2):
+        runs.append([ONE, 6], token_id)
+    assert [found[:2] for found in runs.find([ONE, 6])] == [(2, 3), (2, 3)]
+    assert runs.num_used() == 2
+    runs.count([({}, 3, 0.0), ({4: 1}, 3, 0.0)], 4, 1)
+    p, n = 0.75 + 0.25 / 2, 2
+    assert (runs.right[0][3], runs.right[1][3], runs.right[1][2]) == ((0.75, 1), (p, n), (0.75, 1))
+    assert [score for _, _, score in runs.find([ONE, 6])] == pytest.approx([log(3), log(p / (1 - p))])
+    runs.append([ONE, 6], 0)
+    assert [found[:2] for found in runs.find([ONE, 6])] == [(0, 1), (0, 1)]
+    for _ in range(40):
+        runs.append([ONE, 6], 0)
+    assert runs.find([ONE, 6])[0][:2] == (0, LONGEST_RUN)
+
+
+def test_a_tag_tells_two_runs_of_a_slot_apart():
+    runs = Runs(1, 4, 10)
+    runs.append([ONE], 3)
+    assert runs.find([OTHER]) == [(0, 0, 0.0)]
+    runs.append([OTHER], 3)
+    assert runs.find([OTHER])[0][:2] == (3, 1)  # a run of its own
+    assert runs.find([ONE]) == [(0, 0, 0.0)]  # the latest has the slot
+
+
 # --- repeats ------------------------------------------------------------------------------------------------
 
 
@@ -415,7 +448,7 @@ def test_chance_is_not_predicted(online):
 
 def test_a_long_repeat_is_found():
     noise = random.Random(2).choices(range(V), k=500)
-    model, _ = fitted(noise + noise[200:400])  # which shows that a long repeat can be trusted, and noise cannot
+    model, _ = fitted(noise + noise[300:400])  # which shows that a long repeat can be trusted, and noise cannot
     scored = list(model.score(noise[100:200]))
     assert fsum(-log(one.probability) for one in scored[20:]) / 80 < log(V) / 4
 
@@ -481,7 +514,9 @@ def test_content_is_read_back_exactly(model):
     assert loaded.num_parameters() == model.num_parameters()
 
 
-@pytest.mark.parametrize("name", ["text", "repeat_places", "counters", "counter_tags", *CORRECTIONS])
+@pytest.mark.parametrize(
+    "name", ["text", "repeat_places", "counters", "counter_tags", "run_tokens", "run_lengths", *CORRECTIONS]
+)
 def test_tensors_that_do_not_fit_are_refused(model, name):
     content = model.content()
     _, numbers = content.tensors[name]
@@ -506,6 +541,11 @@ def test_a_text_or_places_that_cannot_be_are_refused(model):
     wrong[0] = len(text)
     with pytest.raises(ValueError, match="a repeat is outside the text"):
         loaded_from(content, tensors={"repeat_places": ((len(wrong),), wrong)})
+    _, tokens = content.tensors["run_tokens"]
+    wrong = tokens[:]
+    wrong[0] = V + 1
+    with pytest.raises(ValueError, match="a run of another token than there is"):
+        loaded_from(content, tensors={"run_tokens": ((len(wrong),), wrong)})
     for name in CORRECTIONS:
         _, corrections = content.tensors[name]
         for value in (1.5, -0.1, float("nan")):
@@ -523,7 +563,7 @@ def test_tables_that_do_not_fit_are_refused(model):
         with pytest.raises(ValueError, match=message):
             loaded_from(content, tables={name: rows})
 
-    weights, repeats = tables[WEIGHTS_NAME], tables[REPEATS_NAME]
+    weights, repeats, runs = tables[WEIGHTS_NAME], tables[REPEATS_NAME], tables[RUNS_NAME]
     refused(WEIGHTS_NAME, [*weights, weights[0]], f"the weights of {weights[0][1]} are given twice")
     refused(WEIGHTS_NAME, [("other", *weights[0][1:])], "the weights of 'other' are unknown")
     refused(WEIGHTS_NAME, [(*weights[0][:2], *[1e6] * len(weights[0][2:]))], "out of all proportion")
@@ -532,6 +572,8 @@ def test_tables_that_do_not_fit_are_refused(model):
     refused(SECOND_NAME, [(0, 0.3, -1e6, 0.3)], "out of all proportion")
     refused(REPEATS_NAME, repeats[1:], "not a probability for each length")
     refused(REPEATS_NAME, [(length, n, -p) for length, n, p in repeats], "not a probability for each length")
+    refused(RUNS_NAME, runs[1:], "not a probability for each context")
+    refused(RUNS_NAME, [*runs[:-1], (*runs[-1][:-1], 1.1)], "not a probability for each context")
 
 
 def test_the_files_follow_the_size_of_the_text():

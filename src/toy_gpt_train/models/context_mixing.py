@@ -223,7 +223,7 @@ class ContextMixing(Model):
             ]
             for _, mixed in votes
         ]
-        inputs_of: dict[str, list[int]] = {}  # "last_1" has those named "last_1" and "last_1 sure"
+        inputs_of: dict[str, list[int]] = {}  # "last_1" has those named "last_1", "last_1 sure" and "last_1 run"
         for i, name in enumerate(self.memory.input_names()):
             inputs_of.setdefault(name.split()[0], []).append(i)
         steps = []
@@ -237,7 +237,7 @@ class ContextMixing(Model):
     # --- its content, for files ----------------------------------------------------------------------------
 
     def num_parameters(self) -> int:
-        """Return the number of counters, weights and corrections, and of the places of repeats."""
+        """Return the number of counters and runs, weights and corrections, and of the places of repeats."""
         return self.memory.num_numbers() + self.mixer.num_numbers()
 
     @property
