@@ -1,6 +1,7 @@
 """test_workflows.py - The workflows of the repository parse, ask for few permissions, and do what the docs say."""
 
 import re
+from fnmatch import fnmatch
 from pathlib import Path
 from typing import Any
 
@@ -8,7 +9,8 @@ import pytest
 
 yaml = pytest.importorskip("yaml", reason="the docs group installs it")
 
-FOLDER = Path(__file__).resolve().parents[1] / ".github" / "workflows"
+ROOT = Path(__file__).resolve().parents[1]
+FOLDER = ROOT / ".github" / "workflows"
 WORKFLOWS = sorted(FOLDER.glob("*.yml"))
 
 
@@ -60,3 +62,16 @@ def test_the_wheel_is_tried_before_it_is_published() -> None:
     order = [commands.index(part) for part in ("uv build", "uv pip install", 'cd "$RUNNER_TEMP/empty"')]
     order += [commands.index(part) for part in ('toy-gpt" train', 'toy-gpt" infer')]
     assert order == sorted(order)
+
+
+IN_THE_DOCS_GROUP = {"yaml", "markdown", "latex2mathml", "griffe", "nbformat", "numpy"}  # all tests run beside it
+IN_PYTHON = {"termios"}
+
+
+def test_ci_names_every_test_that_needs_a_library() -> None:
+    # Where the library is missing, such a test skips: nobody would see that it never runs.
+    named = [step.partition("::")[0] for step in (ROOT / ".ci" / "run").read_text("utf-8").split()]
+    for path in sorted(ROOT.glob("tests/test_*.py")):
+        needed = set(re.findall(r'importorskip\("(\w+)', path.read_text("utf-8")))
+        if needed - IN_THE_DOCS_GROUP - IN_PYTHON:
+            assert any(fnmatch(f"tests/{path.name}", step) for step in named), f"{path.name} needs {needed}"
