@@ -75,7 +75,9 @@ class Counters:
         slots = [(number + step) & mask for number in numbers]
         inputs: list[float] = []
         new: list[int] = []
-        for k, (slot, tag) in enumerate(zip(slots, tags, strict=True)):
+        say = inputs.append
+        for k, tag in enumerate(tags):
+            slot = slots[k]
             if all_tags[slot] != tag:
                 if all_tags[slot ^ 1] != tag:
                     inputs += _UNUSED
@@ -83,7 +85,8 @@ class Counters:
                     continue
                 slots[k] = slot = slot ^ 1
             state = all_states[slot]
-            inputs += _STRETCH[state >> 20], ((state >> 10) - 0x200000) * _CONFIDENCE[state & 1023]
+            say(_STRETCH[state >> 20])
+            say(((state >> 10) - 0x200000) * _CONFIDENCE[state & 1023])
         return slots, inputs, new
 
     def learn(self, slots: Sequence[int], tags: Sequence[int], bit: int) -> None:

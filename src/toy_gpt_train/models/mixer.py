@@ -22,7 +22,7 @@ from array import array
 from collections.abc import Iterable, Mapping, Sequence
 from copy import copy
 from math import exp, isfinite
-from operator import mul
+from operator import add, mul
 from typing import Any, Final, NamedTuple
 
 from toy_gpt_train.math_training import add_up
@@ -133,7 +133,7 @@ class Mixer:
             for by_value, value, score in zip(self.weights, mixed.chosen, mixed.scores, strict=True):
                 step = rate * (bit - squash(score))
                 weights = by_value.get(value, self._first)
-                by_value[value] = [weight + step * x for weight, x in zip(weights, inputs, strict=True)]
+                by_value[value] = list(map(add, weights, [step * x for x in inputs]))
             step = _SECOND_RATE * rate * (bit - squash(mixed.score))
             weights = self.second.get(mixed.node, _EQUAL)
             self.second[mixed.node] = [w + step * score for w, score in zip(weights, mixed.scores, strict=True)]
