@@ -31,7 +31,8 @@ def lines() -> Iterator[list[object]]:
     seconds = times[steps - 1] - times[0]
     counting = tg.train("kneser-ney", corpus, context=CONTEXT, val_fraction=settings["val_fraction"])
     train_loss, loss = (run.meta["metrics"][name] for name in ("train_loss", "val_loss"))
-    best, floor = counting.meta["metrics"]["val_loss"], run.true_entropy or 0.0
+    best, floor = counting.meta["metrics"]["val_loss"], run.true_entropy
+    assert floor is not None  # the text is of the story world
     closed = (best - loss) / (best - floor)
     losses = [f"{number:.6f}" for number in (train_loss, loss, best, floor, closed)]
     yield [corpus, run.model.num_parameters(), steps, f"{seconds:.0f}", *losses]
