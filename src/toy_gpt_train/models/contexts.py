@@ -26,7 +26,7 @@ _WORDS: Final = (
     ("lag_1", "kinds"),
     ("lag_1", "prefix", "kinds"),
 )
-CHARACTERS: Final = (*(LAGS[:n] for n in range(1, 6)), *_WORDS, LAGS[:6])
+CHARACTERS: Final = (*(LAGS[:n] for n in range(1, 7)), *_WORDS)
 OTHER_TOKENS: Final = ((), LAGS[:1], LAGS[:2], LAGS[:3], LAGS[1:2], LAGS[1:3])
 
 _CHUNK: Final = 4096  # positions at a time
@@ -36,12 +36,16 @@ _KINDS_SEEN: Final = (1 << 16) - 1  # two bits for each of the last eight charac
 
 
 class Contexts:
-    """Computes the contexts of a text from the vocabulary's tokens, by id; ``views`` lists what each looks at."""
+    """Computes the contexts of a text from the vocabulary's tokens, by id.
+
+    ``views`` lists what each looks at. The first ``num_plain`` contexts are simply the last tokens.
+    """
 
     def __init__(self, tokens: Sequence[str]) -> None:
         self._tokens = tokens
         are_characters = Views(tokens).are_characters
         self.views: tuple[tuple[str, ...], ...] = CHARACTERS if are_characters else OTHER_TOKENS
+        self.num_plain = sum(view == LAGS[: len(view)] for view in self.views)
         self._repeat = LAGS[:8] if are_characters else LAGS[:3]  # so many equal tokens are a repeat
         self._kind_of = [_kind(token) for token in (*tokens, "")]  # the last is an unknown token
 
@@ -65,14 +69,17 @@ class Contexts:
             for name, column in columns.items()
         }
         values["kinds"] = self._kinds(ids)
+        # WHY kept: many contexts begin like another.
+        known: dict[tuple[str, ...], list[int]] = {(): [0] * (len(ids) + 1)}
         for k, names in enumerate((*self.views, self._repeat), start=1):
-            numbers = [k] * (len(ids) + 1)
-            for name in names:
-                numbers = [
-                    (number * _MULTIPLIER + value + 1) % (1 << _BITS)
-                    for number, value in zip(numbers, values[name], strict=True)
-                ]
-            yield [number ^ number >> _BITS // 2 for number in numbers]
+            for end, name in enumerate(names):
+                if names[: end + 1] not in known:
+                    pairs = zip(known[names[:end]], values[name], strict=True)
+                    known[names[: end + 1]] = [
+                        (number * _MULTIPLIER + value + 1) % (1 << _BITS) for number, value in pairs
+                    ]
+            own = k * _MULTIPLIER % (1 << _BITS)
+            yield [(number ^ own) ^ number >> _BITS // 2 for number in known[names]]
 
     def _kinds(self, ids: Sequence[int]) -> list[int]:
         """Return at each position the kinds of the last eight characters: the shape of a text without its letters."""

@@ -68,41 +68,45 @@ class Counters:
         """Return how many counters there are."""
         return len(self.tags) - self.tags.tobytes().count(0)
 
-    def read(self, numbers: Sequence[int], tags: Sequence[int], node: int) -> tuple[list[int], list[float], list[int]]:
-        """Return the slots of a node's counters, one per context, two inputs from each, and which were never met."""
+    def read(self, numbers: Sequence[int], tags: Sequence[int], node: int) -> tuple[list[float], list[int]]:
+        """Return two inputs from each of a node's counters, one per context, and which contexts were never met."""
         all_states, all_tags = self.states, self.tags
         mask, step = len(all_states) - 1, (node + 1) * _NODE_STEP
-        slots = [(number + step) & mask for number in numbers]
         inputs: list[float] = []
         new: list[int] = []
         say = inputs.append
-        for k, tag in enumerate(tags):
-            slot = slots[k]
+        for number, tag in zip(numbers, tags, strict=True):
+            slot = number + step & mask
             if all_tags[slot] != tag:
-                if all_tags[slot ^ 1] != tag:
+                slot ^= 1
+                if all_tags[slot] != tag:
+                    new.append(len(inputs) // 2)
                     inputs += _UNUSED
-                    new.append(k)
                     continue
-                slots[k] = slot = slot ^ 1
             state = all_states[slot]
             say(_STRETCH[state >> 20])
             say(((state >> 10) - 0x200000) * _CONFIDENCE[state & 1023])
-        return slots, inputs, new
+        return inputs, new
 
-    def learn(self, slots: Sequence[int], tags: Sequence[int], bit: int) -> None:
-        """Let the counters in some slots meet a bit; one whose slot another has taken begins in it or beside it."""
+    def learn(self, numbers: Sequence[int], tags: Sequence[int], node: int, bit: int) -> None:
+        """Let a node's counters meet a bit; one that has no slot yet takes that of the one that was used less."""
         all_states, all_tags = self.states, self.tags
+        mask, step = len(all_states) - 1, (node + 1) * _NODE_STEP
         target, fresh = (_ONE - 1 if bit else 0), _FRESH[bit]
-        for slot, tag in zip(slots, tags, strict=True):
-            if all_tags[slot] == tag:
-                state = all_states[slot]
-                n, p = state & 1023, state >> 10
-                all_states[slot] = p + int((target - p) * _RATE[n]) << 10 | n + (n < 1023)
-            else:
-                if all_states[slot ^ 1] & 1023 < all_states[slot] & 1023:
-                    slot ^= 1
-                all_tags[slot] = tag
-                all_states[slot] = fresh
+        for number, tag in zip(numbers, tags, strict=True):
+            slot = number + step & mask
+            if all_tags[slot] != tag:
+                neighbor = slot ^ 1
+                if all_tags[neighbor] != tag:
+                    if all_states[neighbor] & 1023 < all_states[slot] & 1023:
+                        slot = neighbor
+                    all_tags[slot] = tag
+                    all_states[slot] = fresh
+                    continue
+                slot = neighbor
+            state = all_states[slot]
+            n, p = state & 1023, state >> 10
+            all_states[slot] = p + int((target - p) * _RATE[n]) << 10 | n + (n < 1023)
 
     def arrays(self) -> "dict[str, array[int]]":
         """Return the counters and their tags, by name."""

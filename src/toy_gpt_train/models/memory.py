@@ -29,7 +29,7 @@ class Place(NamedTuple):
 
     numbers: tuple[int, ...]  # of the K contexts
     tags: list[int]
-    runs: list[tuple[Bits, int, float]]  # of each context: to the token that came last, how often, and its log-odds
+    runs: list[tuple[Bits, int, float]]  # of each plain context: to what came last, how often, and its log-odds
     repeat_number: int  # by which a repeat is found
     repeat: Bits  # to the token that it tells
     length: int  # of the repeat
@@ -39,7 +39,6 @@ class Place(NamedTuple):
 class Opinion(NamedTuple):
     """What is said about one decision."""
 
-    slots: list[int]  # of the counters
     inputs: list[float]  # of the mixer
     kind: tuple[int, int]  # of case: the values of the mixer's selectors "met" and "new"
 
@@ -58,9 +57,9 @@ class Memory:
         self.bits: list[Bits] = [*map(dict, code.paths), {}]  # none of an unknown token
         self.contexts = Contexts(tokens)
         decisions = sum(count * len(path) for count, path in zip(frequencies, code.paths, strict=True))
-        num_contexts, num_tokens = len(self.contexts.views), sum(frequencies)
-        self.counters = Counters(Counters.slots_for(decisions * num_contexts))
-        self.runs = Runs(num_contexts, self.vocab_size, num_tokens)
+        num_tokens = sum(frequencies)
+        self.counters = Counters(Counters.slots_for(decisions * len(self.contexts.views)))
+        self.runs = Runs(self.contexts.num_plain, self.vocab_size, num_tokens)
         self.repeats = Repeats(self.vocab_size, num_tokens)
 
     def copy(self) -> Self:
@@ -73,13 +72,19 @@ class Memory:
         """Return the names of the inputs: of what says something, and a word more where that says several things."""
         names = [f"last_{len(v)}" if v == LAGS[: len(v)] else "+".join(v) for v in self.contexts.views]
         counted = [name + more for name in names for more in ("", " sure")]
-        return [*counted, *(f"{name} run" for name in names), "repeat", "repeat sure", "bias"]
+        return [
+            *counted,
+            *(f"{name} run" for name in names[: self.contexts.num_plain]),
+            "repeat",
+            "repeat sure",
+            "bias",
+        ]
 
     def places(self, ids: Sequence[int], start: int) -> Iterator[Place]:
         """Yield what is known before each token from ``start`` on, and after the last."""
-        bits, nothing = self.bits, self.vocab_size + 1
+        bits, nothing, num_plain = self.bits, self.vocab_size + 1, self.contexts.num_plain
         for position, (*numbers, repeat) in enumerate(self.contexts.rows(ids, start), start):
-            runs = [(bits[token] if n else {}, n, score) for token, n, score in self.runs.find(numbers)]
+            runs = [(bits[token] if n else {}, n, score) for token, n, score in self.runs.find(numbers[:num_plain])]
             token_id, length = self.repeats.find(repeat, ids, position)
             last = ids[position - 1] if position else nothing, ids[position - 2] if position > 1 else nothing
             tags = Counters.tags_of(numbers)
@@ -87,7 +92,7 @@ class Memory:
 
     def opinion(self, place: Place, node: int) -> Opinion:
         """Return what is said about the decision at a node."""
-        slots, inputs, new = self.counters.read(place.numbers, place.tags, node)
+        inputs, new = self.counters.read(place.numbers, place.tags, node)
         inputs += [
             0.0 if (bit := bits.get(node)) is None else score if bit else -score for bits, _, score in place.runs
         ]
@@ -95,12 +100,9 @@ class Memory:
         inputs += (0.0, 0.0) if repeated is None else self.repeats.inputs(place.length, repeated)
         inputs.append(_BIAS)
         sure = 0 if repeated is None else bisect(_SURER, place.length)
-        met, first_new = len(slots) - len(new), new[0] if new else len(slots)
-        return Opinion(slots, inputs, (met * (len(_SURER) + 1) + sure, node * (len(slots) + 1) + first_new))
-
-    def slots(self, place: Place, node: int) -> list[int]:
-        """Return the slots of the counters at a node."""
-        return self.counters.read(place.numbers, place.tags, node)[0]
+        num_contexts = len(place.numbers)
+        met, first_new = num_contexts - len(new), new[0] if new else num_contexts
+        return Opinion(inputs, (met * (len(_SURER) + 1) + sure, node * (num_contexts + 1) + first_new))
 
     # --- learning ------------------------------------------------------------------------------------------
 
@@ -111,8 +113,10 @@ class Memory:
             self.repeats.count(place.length, told == bit)
 
     def append(self, place: Place, token_id: int) -> None:
-        """Read the token of a place; its bits are counted by ``counters``."""
-        self.runs.append(place.numbers, token_id)
+        """Count the token of a place, and read it."""
+        for node, bit in self.bits[token_id].items():
+            self.counters.learn(place.numbers, place.tags, node, bit)
+        self.runs.append(place.numbers[: self.contexts.num_plain], token_id)
         self.repeats.append(place.repeat_number, token_id)
 
     # --- its content, for files ----------------------------------------------------------------------------

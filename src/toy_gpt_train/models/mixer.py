@@ -36,9 +36,9 @@ SELECTORS: Final = ("met", "before", "new")  # what chooses the weights of the f
 _FIRST_WEIGHT: Final = 0.15
 _EQUAL: Final = [1 / len(SELECTORS)] * len(SELECTORS)
 _SECOND_RATE: Final = 0.1  # of the second layer, as a share of that of the first
-# WHY: a bit that was as good as certain teaches hardly anything. OBS: on Tiny Shakespeare a third of them were, and the
-# loss is the same without their steps.
-_CERTAIN: Final = 0.01
+# WHY: a bit that was as good as certain teaches hardly anything. OBS: on Tiny Shakespeare two fifths of them were, and
+# the loss is the same without their steps.
+_CERTAIN: Final = 0.02
 _BUCKETS: Final = 24  # of the sum, from -8 to 8
 _POINTS: Final = _BUCKETS + 1
 _CASES: Final = (1 << 6, 1 << 17)  # tables of corrections, the fewest and the most
@@ -106,23 +106,23 @@ class Mixer:
 
         ``kind`` is what memory.py says of the case: the values of the selectors "met" and "new".
         """
-        previous, before = last
-        chosen = kind[0], before, kind[1]
-        weights = [by_value.get(value, self._first) for by_value, value in zip(self.weights, chosen, strict=True)]
+        (previous, before), (met, new), unused = last, kind, self._first
+        by_met, by_before, by_new = self.weights
+        weights = by_met.get(met, unused), by_before.get(before, unused), by_new.get(new, unused)
         scores = [add_up(map(mul, vector, inputs)) for vector in weights]
         second = self.second.get(node, _EQUAL)
         score = add_up(map(mul, second, scores))
         bucket = ((score if -7.99 < score < 7.99 else 7.99 if score > 0 else -7.99) + 8) * (_BUCKETS / 16)
         low = int(bucket)
-        case = previous * _SPREAD + node
-        mask = self._num_cases - 1
-        cases = (case & mask) * _POINTS, ((case + before) * _SPREAD >> 15 & mask) * _POINTS
-        p = squash(score)
-        for table, start in zip(self.corrections, cases, strict=True):
-            here = start + low
-            p += table[here] + (bucket - low) * (table[here + 1] - table[here])
-        p /= 3
+        share = bucket - low
+        case, mask = previous * _SPREAD + node, self._num_cases - 1
+        first_case, second_case = (case & mask) * _POINTS, ((case + before) * _SPREAD >> 15 & mask) * _POINTS
+        (table, other_table), here, there = self.corrections, first_case + low, second_case + low
+        one = table[here] + share * (table[here + 1] - table[here])
+        other = other_table[there] + share * (other_table[there + 1] - other_table[there])
+        p = (squash(score) + one + other) / 3
         p = p if _LEAST < p < 1 - _LEAST else _LEAST if p < 0.5 else 1 - _LEAST
+        chosen, cases = (met, before, new), (first_case, second_case)
         return Mixed(inputs, node, chosen, weights, scores, second, score, cases, bucket, p)
 
     def learn(self, mixed: Mixed, bit: int, rate: float, correction_rate: float) -> None:
