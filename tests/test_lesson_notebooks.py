@@ -32,6 +32,7 @@ pytest.importorskip("latex2mathml", reason="the dependency group docs is not ins
 from builder.commands import Block, blocks_of, results  # noqa: E402
 from builder.directives import drawings_of  # noqa: E402
 from builder.images import image  # noqa: E402
+from builder.kept import kept  # noqa: E402
 from builder.notebooks import lessons, notebook_of  # noqa: E402
 
 LESSONS = lessons()
@@ -259,15 +260,24 @@ def bare(text: str) -> str:
     return re.sub(r"[\s\[\]]", "", "".join(kept))
 
 
-def failures_of(name: str, folder: Path) -> list[str]:
-    """Run a lesson's notebook; return what does not fit."""
+def executed(made: Any, folder: Path, environment: dict[str, str]) -> list[Any]:
+    """Run a notebook in a folder; return what each code cell has printed and shown."""
     import nbclient
 
+    client = nbclient.NotebookClient(made, timeout=300, kernel_name="python3")
+    # WHY: execute() leaves the loop of its thread open.
+    asyncio.run(client.async_execute(cwd=str(folder), env=environment))
+    return [cell["outputs"] for cell in code_cells(made)]
+
+
+def failures_of(name: str, folder: Path) -> list[str]:
+    """Run a lesson's notebook; return what does not fit."""
     made = notebook(LESSONS[name])
     for cell in code_cells(made) if name in NETWORKS else ():
         cell["source"] = re.sub(r"(?<=steps[ =])\d+", lambda steps: str(int(steps[0]) // 4), cell["source"])
-    client = nbclient.NotebookClient(made, timeout=300, kernel_name="python3")
-    asyncio.run(client.async_execute(cwd=str(folder)))  # WHY: execute() leaves the loop of its thread open
+    outputs = kept(["notebook", [cell["source"] for cell in code_cells(made)]], partial(executed, made, folder))
+    for cell, found in zip(code_cells(made), outputs, strict=True):
+        cell["outputs"] = list(map(nbformat.from_dict, found))
     failures = [cell["source"] for cell in code_cells(made) if "error:" in str(cell["outputs"])]
     curves = [cell for cell in code_cells(made) if re.fullmatch(r'tg\.load\("\w+"\)', cell["source"])]
     failures += [cell["source"] for cell in curves if "<polyline" not in cell["outputs"][0]["data"]["text/html"]]

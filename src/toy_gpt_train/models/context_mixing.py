@@ -40,7 +40,7 @@ _SLOWER: Final = 10_000  # tokens, after which the first rate is halved
 _CORRECTION_RATE: Final = 0.02
 _LAST_RATES: Final = (0.001, _CORRECTION_RATE)  # of the mixer and its corrections: in the last eighth they fall to 0
 # WHY: whom to trust changes slowly. OBS: on Tiny Shakespeare, a loss higher by 0.0004 for a third of the time.
-_ALL_PREDICTED: Final = 200_000  # tokens; of what follows, every other block is only counted
+_ALL_PREDICTED: Final = 200_000  # tokens; of what follows, two of three blocks are only counted
 _BLOCK: Final = 4000
 _REPORT_EVERY: Final = 1000
 
@@ -148,7 +148,7 @@ class ContextMixing(Model):
 
         for begin in range(0, cut, _BLOCK):
             so_far = ids[: min(begin + _BLOCK, cut)]
-            if begin >= _ALL_PREDICTED and begin // _BLOCK % 2:
+            if begin >= _ALL_PREDICTED and begin // _BLOCK % 3:
                 self._count(so_far, begin)
             else:
                 read_all(watched(self._read(so_far, begin, self._learn, cut), begin))

@@ -27,7 +27,9 @@ _ONE: Final = 1 << 22
 _COUNT_BITS: Final = 10
 _MOST_USES: Final = (1 << _COUNT_BITS) - 1
 DELAY: Final = 1.15
-_NODE_STEP: Final = 0x9E3779B1  # odd: the nodes of a context lie far apart
+# Slots from one node of a context to the next. WHY near: what is near is in the processor's cache. WHY even: the
+# neighbor of a slot belongs to the same node.
+_NODE_STEP: Final = 2
 _SHARE: Final = 4  # looked-up counters per slot; most are looked up more than once
 _SLOTS: Final = (2, 1 << 26)  # of five bytes each, the fewest and the most
 
