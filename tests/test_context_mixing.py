@@ -4,6 +4,7 @@ import json
 import random
 from array import array
 from collections import Counter
+from itertools import pairwise
 from math import exp, fsum, log
 
 import pytest
@@ -124,6 +125,14 @@ def test_equal_contexts_have_equal_numbers_and_others_different_ones():
     other, *_ = next(Contexts(ALPHABET).rows([6, 6, 6, 5], 4))
     assert other == numbers[0]  # the last token
     assert len({*numbers, repeat}) == len(numbers) + 1
+
+
+def test_contexts_that_differ_in_one_token_are_no_neighbors():
+    """WHY: the counters of a context lie side by side, one for each node, and must not be those of another one."""
+    rows = [next(Contexts(ALPHABET).rows([*[0] * 9, last], 10)) for last in range(V)]
+    for numbers in zip(*rows, strict=True):
+        slots = sorted(number % (1 << 32) for number in set(numbers))
+        assert all(high - low > 1000 for low, high in pairwise(slots))
 
 
 # --- counters -----------------------------------------------------------------------------------------------

@@ -72,13 +72,8 @@ class Memory:
         """Return the names of the inputs: of what says something, and a word more where that says several things."""
         names = [f"last_{len(v)}" if v == LAGS[: len(v)] else "+".join(v) for v in self.contexts.views]
         counted = [name + more for name in names for more in ("", " sure")]
-        return [
-            *counted,
-            *(f"{name} run" for name in names[: self.contexts.num_plain]),
-            "repeat",
-            "repeat sure",
-            "bias",
-        ]
+        runs = [f"{name} run" for name in names[: self.contexts.num_plain]]
+        return [*counted, *runs, "repeat", "repeat sure", "bias"]
 
     def places(self, ids: Sequence[int], start: int) -> Iterator[Place]:
         """Yield what is known before each token from ``start`` on, and after the last."""
