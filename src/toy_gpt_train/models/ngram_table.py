@@ -288,16 +288,23 @@ class NGramTable(Model):
 
     def score(self, ids: Sequence[int], start: int = 0) -> Iterator[Prediction]:
         """Score a text in O(tokens seen); with fewer than N tokens before it, a token has a context never seen."""
-        unseen = TableRow({}, 1 / self.vocab_size), 0
+        unseen = Prediction(1 / self.vocab_size, 0, False)
         known: dict[Context, tuple[TableRow, int]] = {}
+        kept: dict[tuple[Context, int], Prediction] = {}  # WHY: most pairs come many times
         for position in range(start, len(ids)):
             context = tuple(ids[max(position - self.context_size, 0) : position])
-            row = self.rows.get(context)
-            if row is not None and context not in known:
-                probs = row_probabilities(row, self.vocab_size)
-                known[context] = probs, most_likely(probs, self.vocab_size)
-            probs, best = unseen if row is None else known[context]
-            yield Prediction(probs.logit(ids[position]), best, row is not None)
+            pair = context, ids[position]
+            if pair not in kept:
+                row = self.rows.get(context)
+                if row is None:
+                    yield unseen
+                    continue
+                if context not in known:
+                    probs = row_probabilities(row, self.vocab_size)
+                    known[context] = probs, most_likely(probs, self.vocab_size)
+                probs, best = known[context]
+                kept[pair] = Prediction(probs.logit(pair[1]), best, True)
+            yield kept[pair]
 
     def num_parameters(self) -> int:
         """Return V for each row that exists."""
