@@ -84,8 +84,6 @@ def conditional_entropy(pairs: Iterable[tuple[Hashable, Hashable]]) -> float:
         0.3466
     """
     joint = Counter(pairs)
-    context_counts: Counter[Hashable] = Counter()
-    for (context, _), count in joint.items():
-        context_counts[context] += count
+    context_counts = Counter(context for context, _ in joint.elements())
     surprise = fsum(count * log(context_counts[context] / count) for (context, _), count in joint.items())
     return surprise / max(joint.total(), 1)
