@@ -181,6 +181,12 @@ def test_a_tag_tells_counters_apart_that_want_the_same_slot():
     assert counters.num_used() == 2
 
 
+def test_the_nodes_of_a_context_have_counters_of_their_own():
+    counters = Counters(64)
+    counters.learn([5], [9], 0, 1)
+    assert [counters.read([5], [9], node)[1] for node in range(20)] == [[], *[[0]] * 19]
+
+
 def test_a_counter_gets_sure_and_stays_able_to_change():
     counters = Counters(64)
 

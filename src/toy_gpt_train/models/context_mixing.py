@@ -130,7 +130,8 @@ class ContextMixing(Model):
         """Read the text once and learn each token right after predicting it; the last eighth in two steps.
 
         First only whom to trust is learned from it, then only what it says. Its one record has ``avg_loss`` and
-        ``accuracy`` there, before anything of it was counted. Cost: O(decisions K) per token, whatever V is.
+        ``accuracy`` there, before anything of it was counted. Of what a long text has before it, two thirds are counted
+        without being predicted. Cost: O(decisions K) per token, whatever V is.
         """
         ids = self.training_ids(text)
         if on_start is not None:
@@ -147,11 +148,12 @@ class ContextMixing(Model):
                 yield prediction
 
         for begin in range(0, cut, _BLOCK):
-            so_far = ids[: min(begin + _BLOCK, cut)]
+            first = max(begin - LOOK_BACK, 0)
+            seen = ids[first : min(begin + _BLOCK, cut)]
             if begin >= _ALL_PREDICTED and begin // _BLOCK % 3:
-                self._count(so_far, begin)
+                self._count(seen, begin - first)
             else:
-                read_all(watched(self._read(so_far, begin, self._learn, cut), begin))
+                read_all(watched(self._read(seen, begin - first, self._learn, len(seen)), begin))
         # WHY: once the model is frozen, the text is new to its counters. So whom to trust is learned last from a text
         # that is new to them, too.
         shares = (1 - i / last for i in range(last))

@@ -17,7 +17,6 @@ from toy_gpt_train.models.views import LAGS, LOOK_BACK, TEXT_VIEWS, Views
 
 # OBS: compared inside the training part of Tiny Shakespeare: nine tenths learned, another one scored, four times.
 # WHY other tenths than the last, too: what suits the next pages of the same play need not suit another play.
-# WHY not the last five: between four and six, they are worth 0.0008.
 _WORDS: Final = (
     ("lag_1", "prefix"),
     ("lag_1", "prefix", "word_1"),
@@ -27,6 +26,7 @@ _WORDS: Final = (
     ("lag_1", "kinds"),
     ("lag_1", "prefix", "kinds"),
 )
+# WHY not the last five, too: they are worth 0.0008.
 CHARACTERS: Final = (*(LAGS[:n] for n in (1, 2, 3, 4, 6)), *_WORDS)
 OTHER_TOKENS: Final = ((), LAGS[:1], LAGS[:2], LAGS[:3], LAGS[1:2], LAGS[1:3])
 
